@@ -1,0 +1,58 @@
+// swift-tools-version: 6.2
+// The rooms of Countersign, each a target, in a straight chain: a room sees only those above it.
+// docs/ARCHITECTURE.md says what each owns.
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+]
+/// The sample backend is an ordinary application; it keeps the language mode and the warnings.
+let ordinary: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
+
+let package = Package(
+  name: "countersign",
+  products: [
+    .executable(name: "countersign", targets: ["countersign"]),
+    .executable(name: "printer-monitor", targets: ["printer-monitor"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.1"),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+  ],
+  targets: [
+    .systemLibrary(name: "CLinux"),
+    .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
+    .target(name: "Wire", swiftSettings: strict),
+    .target(name: "Platform", dependencies: ["Wire", "CLinux", "COpenSSL", "CPCRE2"], swiftSettings: strict),
+    .target(name: "Policy", dependencies: ["Wire", "Platform", "Yams"], swiftSettings: strict),
+    .target(
+      name: "Proxy", dependencies: ["Wire", "Platform", "Policy", .product(name: "Logging", package: "swift-log")],
+      swiftSettings: strict),
+    .executableTarget(
+      name: "countersign",
+      dependencies: [
+        "Wire", "Platform", "Policy", "Proxy", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], swiftSettings: strict),
+    .target(
+      name: "Monitor",
+      dependencies: ["FlyingFox", .product(name: "GRDB", package: "GRDB.swift")], swiftSettings: ordinary),
+    .executableTarget(
+      name: "printer-monitor",
+      dependencies: ["Monitor", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      swiftSettings: ordinary),
+    .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: ordinary),
+    .testTarget(name: "PlatformTests", dependencies: ["Wire", "Platform"], swiftSettings: ordinary),
+    .testTarget(
+      name: "PolicyTests", dependencies: ["Wire", "Platform", "Policy"], resources: [.copy("Vectors")],
+      swiftSettings: ordinary),
+    .testTarget(name: "ProxyTests", dependencies: ["Wire", "Platform", "Policy", "Proxy"], swiftSettings: ordinary),
+    .testTarget(name: "MonitorTests", dependencies: ["Monitor"], swiftSettings: ordinary),
+    .testTarget(name: "EndToEndTests", dependencies: [], swiftSettings: ordinary),
+  ]
+)

@@ -1,0 +1,132 @@
+// What Glibc's module lacks: constants that are macros or enums it does not import, and calls whose C
+// types do not import well. Thin, no logic.
+#pragma once
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+static const uint32_t cs_EPOLLIN = EPOLLIN;
+static const uint32_t cs_EPOLLOUT = EPOLLOUT;
+static const uint32_t cs_EPOLLERR = EPOLLERR;
+static const uint32_t cs_EPOLLHUP = EPOLLHUP;
+static const uint32_t cs_EPOLLRDHUP = EPOLLRDHUP;
+static const uint32_t cs_EPOLLET = EPOLLET;
+static const uint32_t cs_EPOLLEXCLUSIVE = EPOLLEXCLUSIVE;
+
+static inline int cs_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
+static inline int cs_epoll_ctl(int ep, int op, int fd, uint32_t events, uint64_t data) {
+  struct epoll_event e;
+  e.events = events;
+  e.data.u64 = data;
+  return epoll_ctl(ep, op, fd, &e);
+}
+static inline int cs_epoll_add(int ep, int fd, uint32_t events, uint64_t data) {
+  return cs_epoll_ctl(ep, EPOLL_CTL_ADD, fd, events, data);
+}
+static inline int cs_epoll_modify(int ep, int fd, uint32_t events, uint64_t data) {
+  return cs_epoll_ctl(ep, EPOLL_CTL_MOD, fd, events, data);
+}
+static inline int cs_epoll_remove(int ep, int fd) { return epoll_ctl(ep, EPOLL_CTL_DEL, fd, 0); }
+static inline uint64_t cs_epoll_data(const struct epoll_event *e) { return e->data.u64; }
+static inline uint32_t cs_epoll_events(const struct epoll_event *e) { return e->events; }
+
+static inline int cs_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+
+static inline int cs_socket(int domain, int type) { return socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); }
+static inline int cs_accept(int fd, struct sockaddr_storage *a, socklen_t *n) {
+  return accept4(fd, (struct sockaddr *)a, n, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+static inline int cs_bind(int fd, const struct sockaddr_storage *a, socklen_t n) {
+  return bind(fd, (const struct sockaddr *)a, n);
+}
+static inline int cs_connect(int fd, const struct sockaddr_storage *a, socklen_t n) {
+  return connect(fd, (const struct sockaddr *)a, n);
+}
+static inline int cs_getsockname(int fd, struct sockaddr_storage *a, socklen_t *n) {
+  return getsockname(fd, (struct sockaddr *)a, n);
+}
+static inline int cs_getpeername(int fd, struct sockaddr_storage *a, socklen_t *n) {
+  return getpeername(fd, (struct sockaddr *)a, n);
+}
+static inline int cs_set_int(int fd, int level, int name, int value) {
+  return setsockopt(fd, level, name, &value, sizeof value);
+}
+static inline int cs_get_error(int fd) {
+  int e = 0;
+  socklen_t n = sizeof e;
+  if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &n) != 0) return errno;
+  return e;
+}
+static inline ssize_t cs_send(int fd, const void *p, size_t n) { return send(fd, p, n, MSG_NOSIGNAL); }
+static inline ssize_t cs_recv(int fd, void *p, size_t n) { return recv(fd, p, n, 0); }
+static inline ssize_t cs_peek(int fd, void *p, size_t n) { return recv(fd, p, n, MSG_PEEK); }
+static inline int cs_stream(void) { return SOCK_STREAM; }
+static inline int cs_dgram(void) { return SOCK_DGRAM; }
+static inline int cs_errno(void) { return errno; }
+
+static inline uint64_t cs_monotonic_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+static inline uint64_t cs_realtime_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+static inline int cs_cpu_count(void) {
+  cpu_set_t s;
+  CPU_ZERO(&s);
+  if (sched_getaffinity(0, sizeof s, &s) != 0) return 1;
+  return CPU_COUNT(&s);
+}
+// Pins the calling thread to the nth processor that it is allowed to run on.
+static inline int cs_pin_thread(int nth) {
+  cpu_set_t all, one;
+  CPU_ZERO(&all);
+  if (sched_getaffinity(0, sizeof all, &all) != 0) return -1;
+  int count = CPU_COUNT(&all);
+  if (count <= 0) return -1;
+  nth %= count;
+  for (int c = 0; c < CPU_SETSIZE; c++) {
+    if (!CPU_ISSET(c, &all)) continue;
+    if (nth-- == 0) {
+      CPU_ZERO(&one);
+      CPU_SET(c, &one);
+      return sched_setaffinity(0, sizeof one, &one);
+    }
+  }
+  return -1;
+}
+// Blocks the signals that the supervisor reads from a signalfd; threads made later inherit the mask.
+static inline int cs_signalfd(void) {
+  sigset_t s;
+  sigemptyset(&s);
+  sigaddset(&s, SIGHUP);
+  sigaddset(&s, SIGTERM);
+  sigaddset(&s, SIGINT);
+  sigaddset(&s, SIGUSR1);
+  if (pthread_sigmask(SIG_BLOCK, &s, 0) != 0) return -1;
+  return signalfd(-1, &s, SFD_CLOEXEC);
+}
+static inline void cs_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }

@@ -1,0 +1,4 @@
+import CLinux
+import COpenSSL
+import CPCRE2
+import Wire

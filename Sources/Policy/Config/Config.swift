@@ -1,0 +1,205 @@
+// The configuration after reading: plain values, every default filled in, every name resolved, nothing left to
+// check but the files it names. ConfigReader makes it from YAML; Snapshot (Proxy) is built from it.
+// docs/CONFIG.md is its manual. Times are milliseconds, sizes are bytes; 0 means no limit where it says so.
+
+import Wire
+
+/// One process's configuration.
+package struct Config: Sendable, Equatable {
+  /// The file it came from, as given.
+  package var file = ""
+  package var identity = Identity()
+  package var listeners: [Listener] = []
+  package var routes: [Route] = []
+  /// In the order of the file; names are unique.
+  package var upstreams: [Upstream] = []
+  package var timeouts = Timeouts()
+  package var limits = Limits()
+  package var log = Log()
+  package var admin: Admin?
+  /// Worker threads; nil is one for each processor that the process may use.
+  package var workers: Int?
+
+  package init() {}
+
+  /// Who signs, who verifies, and what can never be a client.
+  package struct Identity: Sendable, Equatable {
+    /// This edge's name in every attestation.
+    package var edge: String?
+    /// Path of the JWKS file, made absolute.
+    package var keys: String?
+    /// A group that may read the key file (mode 0640), by name; nil: none may.
+    package var keysGroup: String?
+    /// The `kid` that signs.
+    package var signWith: String?
+    /// This validator's name; with `evidence: attested`.
+    package var audience: String?
+    /// Edges whose attestations are taken; empty: any edge whose key is in the set.
+    package var edges: [String] = []
+    package var clockSkewMilliseconds = 2_000
+    package var mode = Mode.enforce
+    /// As written under `infrastructure`, without what is added by itself.
+    package var infrastructure: [IPPrefix] = []
+    /// Bits of each replay window: a power of two, 2^10 to 2^24.
+    package var replayWindowBits = 1 << 18
+
+    package init() {}
+
+    package enum Mode: String, Sendable, CaseIterable { case enforce, observe }
+  }
+
+  /// Where connections come in.
+  package struct Listener: Sendable, Equatable {
+    package var name: String
+    package var address: Endpoint
+    /// Empty: no TLS. The first is the default certificate.
+    package var certificates: [Certificate] = []
+    package var clientCertificates: ClientCertificates?
+    package var tlsMinimum = TLSVersion.tls12
+    /// In the order of the file; the reader adds no default: an empty list means any → socket.
+    package var trust: [TrustRule] = []
+
+    package init(name: String, address: Endpoint) {
+      self.name = name
+      self.address = address
+    }
+  }
+
+  package enum TLSVersion: String, Sendable, CaseIterable { case tls12 = "1.2", tls13 = "1.3" }
+
+  package struct Certificate: Sendable, Equatable {
+    package var certificate: String
+    package var key: String
+    package init(certificate: String, key: String) {
+      self.certificate = certificate
+      self.key = key
+    }
+  }
+
+  package struct ClientCertificates: Sendable, Equatable {
+    package var ca: String
+    package var require: Bool
+    package init(ca: String, require: Bool) {
+      self.ca = ca
+      self.require = require
+    }
+  }
+
+  /// What a peer from `from` must show for the client's address to be known.
+  package struct TrustRule: Sendable, Equatable {
+    /// Empty means `any`.
+    package var from: [IPPrefix] = []
+    package var evidence: Evidence
+    /// For `forwarded`, or `proxy-protocol` with `then: forwarded`: the field that is read, lower case:
+    /// `x-forwarded-for` (the default) or `forwarded`.
+    package var header = ForwardedHeader.xForwardedFor
+    /// Addresses that may appear in that field as hops and are stepped over, from the right.
+    package var hops: [IPPrefix] = []
+    /// `proxy-protocol` only: a second step, over the client that the PROXY header names.
+    package var thenForwarded = false
+    /// `attested` only: a PROXY v2 header with our attestation must come first.
+    package var proxyProtocolRequired = false
+    /// Line of the rule in the file, for `explain` and the log.
+    package var line = 0
+
+    package init(evidence: Evidence) { self.evidence = evidence }
+  }
+
+  package enum Evidence: String, Sendable, CaseIterable {
+    case socket, proxyProtocol = "proxy-protocol", forwarded, attested, refuse
+  }
+
+  package enum ForwardedHeader: String, Sendable, CaseIterable {
+    case xForwardedFor = "x-forwarded-for", forwarded
+  }
+
+  /// First match wins. Patterns are PCRE2, anchored at both ends; nil matches everything.
+  package struct Route: Sendable, Equatable {
+    package var host: String?
+    package var path: String?
+    package var to: String
+    package var line = 0
+    package init(to: String) { self.to = to }
+  }
+
+  package struct Upstream: Sendable, Equatable {
+    package var name: String
+    package var identity = UpstreamIdentity.plain
+    package var audience: String?
+    package var proxyProtocol = false
+    package var servers: [Endpoint] = []
+    package var tls: UpstreamTLS?
+    package var balance = Balance.roundRobin
+    package var health: Health?
+    /// Further tries of one request, where nothing was sent or the method is idempotent.
+    package var retries = 1
+    /// Idle connections kept for each server by each worker.
+    package var idleConnections = 64
+
+    package init(name: String) { self.name = name }
+  }
+
+  package enum UpstreamIdentity: String, Sendable, CaseIterable { case attest, plain, none }
+  package enum Balance: String, Sendable, CaseIterable {
+    case roundRobin = "round-robin", leastRequests = "least-requests", clientHash = "client-hash"
+  }
+
+  package struct UpstreamTLS: Sendable, Equatable {
+    package var ca: String
+    /// The name that the server's certificate must carry, also sent as SNI.
+    package var name: String
+    package var certificate: Certificate?
+    package init(ca: String, name: String) {
+      self.ca = ca
+      self.name = name
+    }
+  }
+
+  package struct Health: Sendable, Equatable {
+    package var path: String
+    package var intervalMilliseconds = 2_000
+    package var timeoutMilliseconds = 1_000
+    package var rise = 2
+    package var fall = 3
+    package init(path: String) { self.path = path }
+  }
+
+  package struct Timeouts: Sendable, Equatable {
+    package var handshakeMilliseconds = 5_000
+    package var headMilliseconds = 10_000
+    package var idleMilliseconds = 60_000
+    package var upstreamConnectMilliseconds = 3_000
+    package var upstreamResponseMilliseconds = 60_000
+    package var tunnelMilliseconds = 3_600_000
+    package var drainMilliseconds = 30_000
+    package init() {}
+  }
+
+  package struct Limits: Sendable, Equatable {
+    package var connections = 10_000
+    package var connectionsPerClient = 0
+    package var headBytes = 32 * 1024
+    package var fields = 100
+    package var bodyBytes = 0
+    package init() {}
+  }
+
+  package struct Log: Sendable, Equatable {
+    package var access = Destination.stdout
+    package init() {}
+    package enum Destination: Sendable, Equatable { case off, stdout, file(String) }
+  }
+
+  package struct Admin: Sendable, Equatable {
+    package var address: Endpoint
+    package init(address: Endpoint) { self.address = address }
+  }
+
+  /// Where to listen or to connect.
+  package enum Endpoint: Sendable, Equatable, Hashable {
+    /// A host name is resolved when a snapshot is built; listeners take addresses only.
+    case host(String, port: UInt16)
+    case address(IPAddress, port: UInt16)
+    case unix(String)
+  }
+}
