@@ -1,0 +1,247 @@
+// Bytes in flight. A connection owns two Buffers for life, but their memory comes from the worker's BufferPool and
+// goes back when they are empty, so an idle connection holds none. Capacity is fixed; what does not fit is not taken.
+// Invariant: 0 <= begin <= end <= capacity, and base is nil only when begin == end == 0.
+// Called by Transport (to read and write) and by the proxy's codecs. Confined to one worker's thread.
+
+import CLinux
+import Glibc
+import Wire
+
+@safe package final class Buffer: ByteSink {
+  @usableFromInline
+  @safe struct State {
+    @usableFromInline var base: UnsafeMutablePointer<UInt8>?
+    @usableFromInline var begin = 0
+    @usableFromInline var end = 0
+    @usableFromInline var overflowed = false
+  }
+
+  // SAFETY: allocated in init, freed in deinit, never escapes; only the owning worker's thread touches it. State lives
+  // behind a pointer so that the hot path pays for no dynamic exclusivity checks.
+  @usableFromInline let state: UnsafeMutablePointer<State>
+  @usableFromInline let pool: BufferPool
+  /// Bytes that the buffer can hold.
+  package let capacity: Int
+
+  /// An empty buffer whose memory will come from `pool`.
+  package init(pool: BufferPool) {
+    self.pool = pool
+    capacity = pool.chunkBytes
+    unsafe state = UnsafeMutablePointer<State>.allocate(capacity: 1)
+    unsafe state.initialize(to: State())
+  }
+
+  /// An empty buffer of its own, outside any pool.
+  package convenience init(capacity: Int) {
+    self.init(pool: BufferPool(chunkBytes: capacity, keptMax: 0))
+  }
+
+  deinit {
+    // SAFETY: the last reference is gone.
+    if let base = unsafe state.pointee.base { unsafe pool.give(base) }
+    unsafe state.deinitialize(count: 1)
+    unsafe state.deallocate()
+  }
+
+  /// Bytes waiting to be consumed.
+  @inlinable package var count: Int { unsafe state.pointee.end &- state.pointee.begin }
+  @inlinable package var isEmpty: Bool { unsafe state.pointee.end == state.pointee.begin }
+  /// Bytes that can still be appended (after moving what is held to the front).
+  @inlinable package var room: Int { capacity &- count }
+  /// An append did not fit since the last `removeAll`; what was appended then is missing.
+  @inlinable package var overflowed: Bool { unsafe state.pointee.overflowed }
+  /// Whether memory is held.
+  @inlinable package var holdsMemory: Bool { unsafe state.pointee.base != nil }
+
+  /// Lends the waiting bytes.
+  @inlinable @inline(__always)
+  package func withReadable<R, E: Error>(_ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
+    guard let base = unsafe state.pointee.base else { return try body(Span<UInt8>()) }
+    // SAFETY: base..<base+end is initialised memory that nothing moves while body runs on this thread: body gets no
+    // access to this buffer other than the span.
+    let span = unsafe Span<UInt8>(
+      _unsafeStart: UnsafePointer(base + state.pointee.begin), count: state.pointee.end &- state.pointee.begin)
+    return try body(span)
+  }
+
+  /// Drops the first `n` waiting bytes.
+  @inlinable package func consume(_ n: Int) {
+    precondition(n >= 0 && n <= count)
+    unsafe state.pointee.begin &+= n
+    if unsafe state.pointee.begin == state.pointee.end {
+      unsafe state.pointee.begin = 0
+      unsafe state.pointee.end = 0
+    }
+  }
+
+  /// Keeps the first `n` waiting bytes and drops the rest: undoes appends.
+  @inlinable package func truncate(to n: Int) {
+    precondition(n >= 0 && n <= count)
+    unsafe state.pointee.end = state.pointee.begin &+ n
+    unsafe state.pointee.overflowed = false
+  }
+
+  /// Empties the buffer and forgets an overflow; memory is kept.
+  @inlinable package func removeAll() {
+    unsafe state.pointee.begin = 0
+    unsafe state.pointee.end = 0
+    unsafe state.pointee.overflowed = false
+  }
+
+  /// Gives the memory back to the pool if nothing waits in it.
+  @inlinable package func releaseIfEmpty() {
+    guard isEmpty, let base = unsafe state.pointee.base else { return }
+    unsafe pool.give(base)
+    unsafe state.pointee.base = nil
+    unsafe state.pointee.begin = 0
+    unsafe state.pointee.end = 0
+  }
+
+  /// Empties the buffer and gives its memory back.
+  package func reset() {
+    removeAll()
+    releaseIfEmpty()
+  }
+
+  /// Makes sure that `n` bytes can be written at the end; false (and overflowed) when they cannot.
+  @inlinable package func reserve(_ n: Int) -> Bool {
+    if unsafe state.pointee.base != nil, unsafe n <= capacity &- state.pointee.end { return true }
+    return reserveSlowly(n)
+  }
+
+  @usableFromInline @inline(never) func reserveSlowly(_ n: Int) -> Bool {
+    guard n >= 0, n <= room else {
+      unsafe state.pointee.overflowed = true
+      return false
+    }
+    if unsafe state.pointee.base == nil { unsafe state.pointee.base = pool.take() }
+    if unsafe n > capacity - state.pointee.end { compact() }
+    return true
+  }
+
+  /// Moves the waiting bytes to the front.
+  package func compact() {
+    guard let base = unsafe state.pointee.base, unsafe state.pointee.begin > 0 else { return }
+    let held = count
+    // SAFETY: both ranges lie inside the chunk; memmove allows overlap.
+    unsafe memmove(base, base + state.pointee.begin, held)
+    unsafe state.pointee.begin = 0
+    unsafe state.pointee.end = held
+  }
+
+  @inlinable package func append(_ byte: UInt8) {
+    guard reserve(1), let base = unsafe state.pointee.base else { return }
+    // SAFETY: reserve made sure of one byte at end.
+    unsafe base[state.pointee.end] = byte
+    unsafe state.pointee.end &+= 1
+  }
+
+  @inlinable package func append(_ bytes: Span<UInt8>) {
+    let n = bytes.count
+    guard n > 0, reserve(n), let base = unsafe state.pointee.base else { return }
+    // SAFETY: reserve made sure of n bytes at end; a span of this same buffer is never passed (withReadable's body
+    // must not append to the buffer that it reads).
+    unsafe bytes.withUnsafeBufferPointer { source in
+      _ = unsafe memcpy(base + state.pointee.end, source.baseAddress!, n)
+    }
+    unsafe state.pointee.end &+= n
+  }
+
+  @inlinable package func append(_ literal: StaticString) {
+    let n = literal.utf8CodeUnitCount
+    guard n > 0, reserve(n), let base = unsafe state.pointee.base else { return }
+    // SAFETY: reserve made sure of n bytes at end; a literal's bytes live forever.
+    unsafe memcpy(base + state.pointee.end, literal.utf8Start, n)
+    unsafe state.pointee.end &+= n
+  }
+
+  /// Appends a string's UTF-8; not for the hot path.
+  package func append(text: String) {
+    var copy = text
+    copy.withUTF8 { bytes in
+      guard !bytes.isEmpty, reserve(bytes.count), let base = unsafe state.pointee.base else { return }
+      // SAFETY: reserve made sure of the room.
+      unsafe memcpy(base + state.pointee.end, bytes.baseAddress!, bytes.count)
+      unsafe state.pointee.end += bytes.count
+    }
+  }
+
+  /// Appends the first `n` waiting bytes of `other`, which keeps them.
+  @inlinable package func append(first n: Int, of other: Buffer) {
+    precondition(n <= other.count && other !== self)
+    other.withReadable { append($0.extracting(first: n)) }
+  }
+
+  /// Overwrites waiting bytes from `offset` on; all of them must exist.
+  package func overwrite(at offset: Int, with bytes: Span<UInt8>) {
+    precondition(offset >= 0 && offset + bytes.count <= count)
+    guard bytes.count > 0, let base = unsafe state.pointee.base else { return }
+    // SAFETY: the range was just checked.
+    unsafe bytes.withUnsafeBufferPointer { source in
+      _ = unsafe memcpy(base + state.pointee.begin + offset, source.baseAddress!, bytes.count)
+    }
+  }
+
+  /// Lends the free space at the end (after making at least one byte of it) to a system call that says how many bytes
+  /// it wrote there; a negative result writes nothing.
+  func withWritable(_ body: (UnsafeMutableRawPointer, Int) -> Int) -> Int {
+    guard room > 0, reserve(1) else { return 0 }
+    // A nearly full tail with much room in front would make for tiny reads.
+    if unsafe capacity - state.pointee.end < capacity / 4, unsafe state.pointee.begin > 0 { compact() }
+    guard let base = unsafe state.pointee.base else { return 0 }
+    let free = unsafe capacity - state.pointee.end
+    // SAFETY: free bytes follow end inside the chunk.
+    let written = unsafe body(UnsafeMutableRawPointer(base + state.pointee.end), free)
+    precondition(written <= free)
+    if written > 0 { unsafe state.pointee.end += written }
+    return written
+  }
+
+  /// The waiting bytes as an array; for tests and slow paths.
+  package func copyBytes() -> [UInt8] {
+    withReadable { span in
+      var all: [UInt8] = []
+      all.reserveCapacity(span.count)
+      for i in span.indices { all.append(span[i]) }
+      return all
+    }
+  }
+}
+
+/// Chunks of one size, handed out newest first so that the warm ones are used again. One per worker, never shared.
+@safe package final class BufferPool {
+  /// Bytes of each chunk.
+  package let chunkBytes: Int
+  private let keptMax: Int
+  // SAFETY: every pointer in `free` came from `take`'s allocation of chunkBytes and is owned here until taken again.
+  private var free: [UnsafeMutablePointer<UInt8>] = unsafe []
+  /// Chunks in use, for the status page and for tests.
+  package private(set) var lent = 0
+
+  /// - Parameters:
+  ///   - chunkBytes: size of each chunk.
+  ///   - keptMax: how many free chunks are kept for reuse; more go back to the system.
+  package init(chunkBytes: Int, keptMax: Int) {
+    precondition(chunkBytes > 0)
+    self.chunkBytes = chunkBytes
+    self.keptMax = keptMax
+    unsafe free.reserveCapacity(keptMax)
+  }
+
+  deinit { while let chunk = unsafe free.popLast() { unsafe chunk.deallocate() } }
+
+  @usableFromInline func take() -> UnsafeMutablePointer<UInt8> {
+    lent += 1
+    if let chunk = unsafe free.popLast() { return unsafe chunk }
+    return UnsafeMutablePointer<UInt8>.allocate(capacity: chunkBytes)
+  }
+
+  @usableFromInline func give(_ chunk: UnsafeMutablePointer<UInt8>) {
+    lent -= 1
+    if unsafe free.count < keptMax {
+      unsafe free.append(chunk)
+    } else {
+      unsafe chunk.deallocate()
+    }
+  }
+}

@@ -1,4 +1,0 @@
-import CLinux
-import COpenSSL
-import CPCRE2
-import Wire
