@@ -10,6 +10,7 @@
 #include <ifaddrs.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -130,3 +131,4 @@ static inline int cs_signalfd(void) {
   return signalfd(-1, &s, SFD_CLOEXEC);
 }
 static inline void cs_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
+static inline int cs_name_thread(const char *name) { return pthread_setname_np(pthread_self(), name); }

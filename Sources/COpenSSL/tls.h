@@ -1,0 +1,55 @@
+// The macros of libssl that Swift cannot import, as functions. Thin, no logic.
+#pragma once
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+static inline long cs_ctx_set_min_version(SSL_CTX *c, int v) { return SSL_CTX_set_min_proto_version(c, v); }
+static inline uint64_t cs_ctx_set_options(SSL_CTX *c, uint64_t o) { return SSL_CTX_set_options(c, o); }
+static inline long cs_ctx_set_mode(SSL_CTX *c, long m) { return SSL_CTX_set_mode(c, m); }
+static inline long cs_ctx_set_session_cache_mode(SSL_CTX *c, long m) { return SSL_CTX_set_session_cache_mode(c, m); }
+static inline long cs_ctx_set_groups(SSL_CTX *c, const char *g) { return SSL_CTX_set1_groups_list(c, g); }
+static inline void cs_ctx_set_read_ahead(SSL_CTX *c, int on) { SSL_CTX_set_read_ahead(c, on); }
+static inline long cs_ctx_set_servername_callback(SSL_CTX *c, int (*f)(SSL *, int *, void *)) {
+  return SSL_CTX_set_tlsext_servername_callback(c, f);
+}
+static inline long cs_ctx_set_servername_arg(SSL_CTX *c, void *p) { return SSL_CTX_set_tlsext_servername_arg(c, p); }
+static inline long cs_ctx_set_ticket_keys(SSL_CTX *c, void *p, long n) {
+  return SSL_CTX_set_tlsext_ticket_keys(c, p, n);
+}
+static inline long cs_set_host_name(SSL *s, const char *name) { return SSL_set_tlsext_host_name(s, name); }
+static inline void cs_bio_clear_retry(BIO *b) { BIO_clear_retry_flags(b); }
+static inline void cs_bio_retry_read(BIO *b) { BIO_set_retry_read(b); }
+static inline void cs_bio_retry_write(BIO *b) { BIO_set_retry_write(b); }
+static inline int cs_err_reason(unsigned long e) { return ERR_GET_REASON(e); }
+static inline X509 *cs_peer_certificate(const SSL *s) { return SSL_get0_peer_certificate(s); }
+
+static inline uint64_t cs_server_options(void) {
+  return SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE;
+}
+static inline uint64_t cs_client_options(void) { return SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION; }
+static inline long cs_modes(void) {
+  return SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS;
+}
+static const int cs_TLS1_2 = TLS1_2_VERSION;
+static const int cs_TLS1_3 = TLS1_3_VERSION;
+
+static inline int cs_general_name_count(const GENERAL_NAMES *n) { return sk_GENERAL_NAME_num(n); }
+static inline const GENERAL_NAME *cs_general_name(const GENERAL_NAMES *n, int i) { return sk_GENERAL_NAME_value(n, i); }
+// The bytes of a DNS name, or 0 where the entry is of another kind.
+static inline const unsigned char *cs_general_name_dns(const GENERAL_NAME *g, int *length) {
+  if (g->type != GEN_DNS) return 0;
+  *length = ASN1_STRING_length(g->d.dNSName);
+  return ASN1_STRING_get0_data(g->d.dNSName);
+}
+static inline void cs_general_names_free(GENERAL_NAMES *n) { GENERAL_NAMES_free(n); }
+static inline int cs_x509_chain_count(const STACK_OF(X509) *s) { return s ? sk_X509_num(s) : 0; }
+static inline X509 *cs_x509_chain_at(const STACK_OF(X509) *s, int i) { return sk_X509_value(s, i); }
+static inline STACK_OF(X509) *cs_ctx_chain(SSL_CTX *c) {
+  STACK_OF(X509) *s = 0;
+  SSL_CTX_get0_chain_certs(c, &s);
+  return s;
+}
+static inline int cs_is_expired(const X509 *x) { return X509_cmp_current_time(X509_get0_notAfter(x)) < 0; }
+static inline int cs_is_early(const X509 *x) { return X509_cmp_current_time(X509_get0_notBefore(x)) > 0; }

@@ -1,0 +1,116 @@
+// epoll. Connections are registered once, edge-triggered, for both directions; the event's data names a slot and its
+// generation, so a late event finds nobody. One per worker.
+
+import CLinux
+
+/// What a registration is for; travels through the kernel as 64 bits.
+package struct Token: Equatable, Sendable {
+  package enum Kind: UInt8, Sendable { case wakeup = 0, listener, downstream, upstream }
+
+  package let bits: UInt64
+
+  /// - Parameters:
+  ///   - slot: index in the worker's table, below 2^24.
+  ///   - generation: counts the uses of that slot.
+  @inlinable package init(_ kind: Kind, slot: Int, generation: UInt32) {
+    bits = UInt64(kind.rawValue) << 56 | UInt64(slot & 0xff_ffff) << 32 | UInt64(generation)
+  }
+
+  @inlinable init(bits: UInt64) { self.bits = bits }
+
+  @inlinable package var kind: Kind { Kind(rawValue: UInt8(truncatingIfNeeded: bits >> 56)) ?? .wakeup }
+  @inlinable package var slot: Int { Int((bits >> 32) & 0xff_ffff) }
+  @inlinable package var generation: UInt32 { UInt32(truncatingIfNeeded: bits) }
+}
+
+/// What a descriptor is ready for.
+package struct Readiness: OptionSet, Sendable {
+  package let rawValue: UInt8
+  @inlinable package init(rawValue: UInt8) { self.rawValue = rawValue }
+  package static let read = Readiness(rawValue: 1)
+  package static let write = Readiness(rawValue: 2)
+  /// The peer ended its sending side, or the connection failed: reading will tell.
+  package static let ended = Readiness(rawValue: 4)
+  /// The connection failed or is closed both ways.
+  package static let failed = Readiness(rawValue: 8)
+}
+
+@safe package final class Poller {
+  private let descriptor: Int32
+  // SAFETY: allocated in init, freed in deinit; epoll_wait writes at most `eventsMax` entries.
+  private let events: UnsafeMutablePointer<epoll_event>
+  private static let eventsMax = 256
+  private var ready = 0
+
+  package init() throws(SystemError) {
+    descriptor = cs_epoll_create()
+    guard descriptor >= 0 else { throw SystemError("epoll_create1") }
+    unsafe events = .allocate(capacity: Poller.eventsMax)
+  }
+
+  deinit {
+    unsafe events.deallocate()
+    close(descriptor)
+  }
+
+  /// Registers a connection for good: both directions, edge-triggered.
+  package func add(connection fd: Int32, _ token: Token) -> Bool {
+    cs_epoll_add(descriptor, fd, cs_EPOLLIN | cs_EPOLLOUT | cs_EPOLLRDHUP | cs_EPOLLET, token.bits) == 0
+  }
+
+  /// Registers a listener or a wake-up descriptor: readable, level-triggered; `exclusive` where several workers wait
+  /// on the same descriptor.
+  package func add(source fd: Int32, _ token: Token, exclusive: Bool = false) -> Bool {
+    cs_epoll_add(descriptor, fd, cs_EPOLLIN | (exclusive ? cs_EPOLLEXCLUSIVE : 0), token.bits) == 0
+  }
+
+  package func remove(_ fd: Int32) { _ = cs_epoll_remove(descriptor, fd) }
+
+  /// Waits for events, at most `timeoutMilliseconds` (negative: for ever). Returns how many there are.
+  package func wait(timeoutMilliseconds: Int32) -> Int {
+    // SAFETY: events has room for eventsMax entries.
+    let n = unsafe epoll_wait(descriptor, events, Int32(Poller.eventsMax), timeoutMilliseconds)
+    // EINTR is no event; anything else here is a bug.
+    precondition(n >= 0 || cs_errno() == EINTR, "epoll_wait failed")
+    ready = max(0, Int(n))
+    return ready
+  }
+
+  /// Event `i` of the last wait.
+  package func event(_ i: Int) -> (token: Token, readiness: Readiness) {
+    precondition(i >= 0 && i < ready)
+    // SAFETY: the kernel filled entries 0..<ready. The struct is packed: it is read through a shim.
+    let bits = unsafe cs_epoll_events(events + i)
+    let token = unsafe Token(bits: cs_epoll_data(events + i))
+    var readiness: Readiness = []
+    if bits & cs_EPOLLIN != 0 { readiness.insert(.read) }
+    if bits & cs_EPOLLOUT != 0 { readiness.insert(.write) }
+    if bits & cs_EPOLLRDHUP != 0 { readiness.insert(.ended) }
+    if bits & (cs_EPOLLERR | cs_EPOLLHUP) != 0 { readiness.insert(.failed) }
+    return (token, readiness)
+  }
+}
+
+/// Wakes a worker's poller from another thread.
+package final class Wakeup: Sendable {
+  package let descriptor: Int32
+
+  package init() throws(SystemError) {
+    descriptor = cs_eventfd()
+    guard descriptor >= 0 else { throw SystemError("eventfd") }
+  }
+
+  deinit { close(descriptor) }
+
+  package func signal() {
+    var one: UInt64 = 1
+    // SAFETY: eight bytes of a local.
+    _ = unsafe write(descriptor, &one, 8)
+  }
+
+  package func clear() {
+    var count: UInt64 = 0
+    // SAFETY: eight bytes of a local.
+    _ = unsafe read(descriptor, &count, 8)
+  }
+}

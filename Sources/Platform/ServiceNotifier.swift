@@ -1,0 +1,36 @@
+// Tells systemd how the service is (sd_notify(3)): one datagram to the socket that NOTIFY_SOCKET names. Without it,
+// nothing is sent.
+
+import CLinux
+import Glibc
+
+package enum ServiceNotifier {
+  package static func notify(_ state: String) {
+    // SAFETY: getenv's string is copied at once.
+    guard let raw = unsafe getenv("NOTIFY_SOCKET") else { return }
+    let name = unsafe Array(String(cString: raw).utf8)
+    guard name.count > 1, name.count <= SocketAddress.unixPathBytesMax, name[0] == 0x2f || name[0] == 0x40 else { return }
+    let fd = cs_socket(AF_UNIX, cs_dgram())
+    guard fd >= 0 else { return }
+    defer { close(fd) }
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    let message = Array(state.utf8)
+    // SAFETY: the name fits in sun_path; a leading @ stands for the abstract namespace's zero byte.
+    unsafe withUnsafeMutableBytes(of: &address.sun_path) { path in
+      unsafe path.copyBytes(from: name)
+      if name[0] == 0x40 { unsafe path[0] = 0 }
+    }
+    let length = socklen_t(MemoryLayout<sa_family_t>.size + name.count)
+    _ = unsafe withUnsafePointer(to: &address) { pointer in
+      unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { to in
+        unsafe sendto(fd, message, message.count, Int32(MSG_NOSIGNAL), to, length)
+      }
+    }
+  }
+
+  /// Microseconds of the monotonic clock, as RELOADING=1 wants it.
+  package static func reloading() {
+    notify("RELOADING=1\nMONOTONIC_USEC=\(Clock.monotonicMicroseconds())")
+  }
+}

@@ -1,0 +1,39 @@
+// Signals as events for the supervisor's thread. Blocked in every thread, read from a descriptor.
+
+import CLinux
+import Glibc
+
+package enum Signal: Sendable {
+  case reload, terminate, interrupt, reopenLogs
+}
+
+package final class Signals {
+  private let descriptor: Int32
+
+  /// Call before any thread is made: they inherit the blocked mask.
+  package init() throws(SystemError) {
+    cs_ignore_sigpipe()
+    descriptor = cs_signalfd()
+    guard descriptor >= 0 else { throw SystemError("signalfd") }
+  }
+
+  deinit { close(descriptor) }
+
+  /// The next signal, or nil after `timeoutMilliseconds` (negative: waits for ever).
+  package func next(timeoutMilliseconds: Int32) -> Signal? {
+    var wanted = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+    // SAFETY: one local entry.
+    guard unsafe poll(&wanted, 1, timeoutMilliseconds) > 0 else { return nil }
+    var information = signalfd_siginfo()
+    let size = MemoryLayout<signalfd_siginfo>.size
+    // SAFETY: a local of the size given.
+    guard unsafe read(descriptor, &information, size) == size else { return nil }
+    switch Int32(information.ssi_signo) {
+    case SIGHUP: return .reload
+    case SIGTERM: return .terminate
+    case SIGINT: return .interrupt
+    case SIGUSR1: return .reopenLogs
+    default: return nil
+    }
+  }
+}

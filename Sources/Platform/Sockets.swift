@@ -1,0 +1,133 @@
+// Listening, accepting, connecting: the calls around a socket's life. Reading and writing is Transport's.
+
+import CLinux
+import Glibc
+import Wire
+
+package enum Sockets {
+  /// A listening socket for one worker. TCP sockets share their port (SO_REUSEPORT), so each worker has its own queue.
+  package static func listen(on address: SocketAddress, backlog: Int32 = 4_096) throws(SystemError) -> Int32 {
+    let family: Int32
+    switch address {
+    case .ip(let ip, _): family = ip.family == .v4 ? AF_INET : AF_INET6
+    case .unix: family = AF_UNIX
+    case .unnamed: throw SystemError("bind", code: EINVAL)
+    }
+    let fd = cs_socket(family, cs_stream())
+    guard fd >= 0 else { throw SystemError("socket") }
+    if family == AF_UNIX {
+      if case .unix(let path) = address { try removeStaleSocket(path, closing: fd) }
+    } else {
+      _ = cs_set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1)
+      guard cs_set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1) == 0 else { throw failed("SO_REUSEPORT", fd) }
+      if family == AF_INET6 { _ = cs_set_int(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1) }
+    }
+    // SAFETY: the kernel's form lives for the call.
+    let bound = unsafe address.withKernelForm { unsafe cs_bind(fd, $0, $1) } ?? -1
+    guard bound == 0 else { throw failed("bind", fd) }
+    guard Glibc.listen(fd, backlog) == 0 else { throw failed("listen", fd) }
+    return fd
+  }
+
+  /// Whether someone else already listens on a TCP address: SO_REUSEPORT would let two of one user share it silently.
+  package static func isTaken(_ address: SocketAddress) -> Bool {
+    guard case .ip(let ip, let port) = address, port != 0 else { return false }
+    let fd = cs_socket(ip.family == .v4 ? AF_INET : AF_INET6, cs_stream())
+    guard fd >= 0 else { return false }
+    defer { close(fd) }
+    _ = cs_set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1)
+    if ip.family == .v6 { _ = cs_set_int(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1) }
+    // SAFETY: the kernel's form lives for the call.
+    let bound = unsafe address.withKernelForm { unsafe cs_bind(fd, $0, $1) } ?? -1
+    return bound != 0 && cs_errno() == EADDRINUSE
+  }
+
+  /// A socket file that nobody listens on any more is removed; a live one, or another kind of file, is left alone and
+  /// bind then fails.
+  private static func removeStaleSocket(_ path: String, closing fd: Int32) throws(SystemError) {
+    var information = stat()
+    // SAFETY: a C call with a string and a local.
+    guard unsafe lstat(path, &information) == 0 else { return }
+    guard information.st_mode & S_IFMT == S_IFSOCK else { return }
+    let probe = cs_socket(AF_UNIX, cs_stream())
+    guard probe >= 0 else { throw failed("socket", fd) }
+    defer { close(probe) }
+    // SAFETY: the kernel's form lives for the call.
+    let result = unsafe SocketAddress.unix(path: path).withKernelForm { unsafe cs_connect(probe, $0, $1) } ?? -1
+    if result != 0, cs_errno() == ECONNREFUSED { unsafe unlink(path) }
+  }
+
+  private static func failed(_ call: String, _ fd: Int32) -> SystemError {
+    let error = SystemError(call)
+    close(fd)
+    return error
+  }
+
+  package static func duplicate(_ fd: Int32) throws(SystemError) -> Int32 {
+    let copy = fcntl(fd, F_DUPFD_CLOEXEC, 0)
+    guard copy >= 0 else { throw SystemError("fcntl") }
+    return copy
+  }
+
+  package static func closeDescriptor(_ fd: Int32) { close(fd) }
+
+  /// The address that a socket is bound to.
+  package static func local(_ fd: Int32) -> SocketAddress {
+    var storage = sockaddr_storage()
+    var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+    // SAFETY: locals of the right size.
+    guard unsafe cs_getsockname(fd, &storage, &length) == 0 else { return .unnamed }
+    return SocketAddress(&storage)
+  }
+
+  package enum Accepted {
+    case connection(fd: Int32, peer: SocketAddress)
+    /// Nobody waits.
+    case none
+    /// One attempt failed and the next may not (ECONNABORTED and its like).
+    case again
+    /// Out of descriptors or memory: accepting again at once would spin.
+    case exhausted(SystemError)
+  }
+
+  package static func accept(_ fd: Int32) -> Accepted {
+    var storage = sockaddr_storage()
+    var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+    // SAFETY: locals of the right size.
+    let new = unsafe cs_accept(fd, &storage, &length)
+    if new >= 0 { return .connection(fd: new, peer: SocketAddress(&storage)) }
+    switch cs_errno() {
+    case EAGAIN: return .none
+    case EMFILE, ENFILE, ENOBUFS, ENOMEM: return .exhausted(SystemError("accept4"))
+    default: return .again
+    }
+  }
+
+  /// Begins a connection. `connected` is false while it is still under way.
+  package static func connect(to address: SocketAddress) throws(SystemError) -> (fd: Int32, connected: Bool) {
+    let family: Int32
+    switch address {
+    case .ip(let ip, _): family = ip.family == .v4 ? AF_INET : AF_INET6
+    case .unix: family = AF_UNIX
+    case .unnamed: throw SystemError("connect", code: EINVAL)
+    }
+    let fd = cs_socket(family, cs_stream())
+    guard fd >= 0 else { throw SystemError("socket") }
+    if family != AF_UNIX { setNoDelay(fd) }
+    // SAFETY: the kernel's form lives for the call.
+    let result = unsafe address.withKernelForm { unsafe cs_connect(fd, $0, $1) }
+    guard let result else {
+      close(fd)
+      throw SystemError("connect", code: ENAMETOOLONG)
+    }
+    if result == 0 { return (fd, true) }
+    if cs_errno() == EINPROGRESS { return (fd, false) }
+    throw failed("connect", fd)
+  }
+
+  /// How a connection attempt ended: 0, or an errno.
+  package static func connectResult(_ fd: Int32) -> Int32 { cs_get_error(fd) }
+
+  package static func setNoDelay(_ fd: Int32) { _ = cs_set_int(fd, Int32(IPPROTO_TCP), TCP_NODELAY, 1) }
+  package static func setKeepAlive(_ fd: Int32) { _ = cs_set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1) }
+}

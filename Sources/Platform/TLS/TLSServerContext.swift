@@ -1,0 +1,263 @@
+// A listener's TLS: its certificates, chosen by the name that the client asks for, and what it asks of clients.
+// Immutable once made; shared by the workers; replaced whole on reload. Connections keep the context they began with
+// alive through OpenSSL's own counting.
+
+import COpenSSL
+import Glibc
+import Synchronization
+
+/// Keys for session tickets: made once per process, so that a reload does not end every client's session.
+package final class TicketKeys: Sendable {
+  let bytes: [UInt8]
+
+  package init() throws(TLSError) {
+    var random = [UInt8](repeating: 0, count: 80)
+    // SAFETY: an array of the length given.
+    guard unsafe RAND_bytes(&random, 80) == 1 else { throw TLSError(file: "", "no random bytes for ticket keys") }
+    bytes = random
+  }
+}
+
+/// How a server certificate is found.
+package struct CertificateFiles: Sendable, Equatable {
+  package let certificate: String
+  package let key: String
+  package init(certificate: String, key: String) {
+    self.certificate = certificate
+    self.key = key
+  }
+}
+
+@safe package final class TLSServerContext: @unchecked Sendable {
+  // SAFETY: SSL_CTX is counted by OpenSSL and internally locked; these are set up in init and only read after.
+  private let contexts: [OpaquePointer]
+  private let names: NameTable
+  /// Things an operator should know that do not stop the listener, such as a certificate that has run out.
+  package let warnings: [String]
+
+  /// - Parameters:
+  ///   - certificates: at least one; the first is the default.
+  ///   - clientAuthorities: PEM file of the authorities that client certificates are checked against; nil: not asked for.
+  ///   - minimumTLS13: refuse TLS 1.2.
+  ///   - sessionContext: at most 32 bytes that differ between listeners, so that no session crosses from one to another.
+  package init(
+    certificates: [CertificateFiles], clientAuthorities: String?, requireClientCertificate: Bool, minimumTLS13: Bool,
+    sessionContext: [UInt8], tickets: TicketKeys
+  ) throws(TLSError) {
+    precondition(!certificates.isEmpty && sessionContext.count <= 32)
+    var made: [OpaquePointer] = unsafe []
+    var table = NameTable()
+    var loaded: [(names: Set<String>, kind: Int32, context: Int)] = []
+    var notes: [String] = []
+    do {
+      for files in certificates {
+        let context = try unsafe TLSServerContext.makeContext(
+          clientAuthorities: clientAuthorities, require: requireClientCertificate, minimumTLS13: minimumTLS13,
+          sessionContext: sessionContext, tickets: tickets)
+        var kept = false
+        defer { if !kept { unsafe SSL_CTX_free(context) } }
+        let leaf = try unsafe TLSServerContext.load(files, into: context, notes: &notes)
+        // The same names with a key of another kind: one context serves both, and the client's abilities choose.
+        if let twin = loaded.first(where: { $0.names == leaf.names && !leaf.names.isEmpty && $0.kind != leaf.kind }) {
+          _ = try unsafe TLSServerContext.load(files, into: made[twin.context], notes: &notes)
+          continue
+        }
+        kept = true
+        unsafe made.append(context)
+        let index = unsafe made.count - 1
+        loaded.append((leaf.names, leaf.kind, index))
+        for name in leaf.names { table.add(name, index) }
+      }
+    } catch {
+      for unsafe context in unsafe made { unsafe SSL_CTX_free(context) }
+      throw error
+    }
+    unsafe contexts = made
+    names = table
+    warnings = notes
+    // SAFETY: the callback's argument is this object unretained: contexts live no longer than it but for connections
+    // still open, whose handshakes are over or hold the listener's plan, which holds this object.
+    for unsafe context in unsafe contexts {
+      _ = unsafe cs_ctx_set_servername_arg(context, Unmanaged.passUnretained(self).toOpaque())
+      _ = unsafe cs_ctx_set_servername_callback(context, chooseByName)
+    }
+  }
+
+  deinit { for unsafe context in unsafe contexts { unsafe SSL_CTX_free(context) } }
+
+  /// A new server-side session.
+  func makeSession() -> OpaquePointer? { unsafe SSL_new(contexts[0]) }
+
+  /// Called by OpenSSL inside a handshake.
+  fileprivate func choose(_ session: OpaquePointer) -> Int32 {
+    guard let text = unsafe SSL_get_servername(session, TLSEXT_NAMETYPE_host_name) else { return SSL_TLSEXT_ERR_OK }
+    let name = unsafe String(cString: text).lowercased()
+    guard let index = names.find(name), index > 0 else { return SSL_TLSEXT_ERR_OK }
+    return unsafe SSL_set_SSL_CTX(session, contexts[index]) != nil ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL
+  }
+
+  private static func makeContext(
+    clientAuthorities: String?, require: Bool, minimumTLS13: Bool, sessionContext: [UInt8], tickets: TicketKeys
+  ) throws(TLSError) -> OpaquePointer {
+    ERR_clear_error()
+    guard let context = unsafe SSL_CTX_new(TLS_server_method()) else { throw .fromQueue(file: "", "SSL_CTX_new") }
+    var kept = false
+    defer { if !kept { unsafe SSL_CTX_free(context) } }
+    try unsafe applyCommon(context, minimumTLS13: minimumTLS13)
+    _ = unsafe cs_ctx_set_options(context, cs_server_options())
+    // Tickets carry the sessions; a server-side cache would be a lock that all workers share.
+    _ = unsafe cs_ctx_set_session_cache_mode(context, Int(SSL_SESS_CACHE_OFF))
+    guard unsafe SSL_CTX_set_num_tickets(context, 1) == 1 else { throw .fromQueue(file: "", "tickets") }
+    _ = unsafe SSL_CTX_set_max_early_data(context, 0)
+    var keys = tickets.bytes
+    guard unsafe cs_ctx_set_ticket_keys(context, &keys, keys.count) == 1 else {
+      throw .fromQueue(file: "", "ticket keys")
+    }
+    guard unsafe SSL_CTX_set_session_id_context(context, sessionContext, UInt32(sessionContext.count)) == 1 else {
+      throw .fromQueue(file: "", "session context")
+    }
+    unsafe SSL_CTX_set_alpn_select_cb(context, chooseProtocol, nil)
+    if let file = clientAuthorities {
+      guard unsafe SSL_CTX_load_verify_locations(context, file, nil) == 1, let list = unsafe SSL_load_client_CA_file(file)
+      else { throw .fromQueue(file: file, "cannot be read as certificates of client authorities (PEM)") }
+      unsafe SSL_CTX_set_client_CA_list(context, list)
+      let mode = SSL_VERIFY_PEER | (require ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0)
+      unsafe SSL_CTX_set_verify(context, mode, nil)
+    }
+    kept = true
+    return unsafe context
+  }
+
+  /// Reads a chain and its key, and checks that they belong together.
+  private static func load(
+    _ files: CertificateFiles, into context: OpaquePointer, notes: inout [String]
+  ) throws(TLSError) -> (names: Set<String>, kind: Int32) {
+    let leaf = try unsafe loadChain(files, into: context)
+    if unsafe cs_is_expired(leaf) != 0 { notes.append("\(files.certificate): the certificate has run out") }
+    if unsafe cs_is_early(leaf) != 0 { notes.append("\(files.certificate): the certificate is not valid yet") }
+    let kind = unsafe X509_get0_pubkey(leaf).map { unsafe EVP_PKEY_get_id($0) } ?? 0
+    return unsafe (CertificateNames.of(leaf), kind)
+  }
+
+  /// Shared with the upstream side: certificate chain, private key, and the checks on both.
+  static func loadChain(_ files: CertificateFiles, into context: OpaquePointer) throws(TLSError) -> OpaquePointer {
+    ERR_clear_error()
+    guard unsafe SSL_CTX_use_certificate_chain_file(context, files.certificate) == 1,
+      let leaf = unsafe SSL_CTX_get0_certificate(context)
+    else { throw .fromQueue(file: files.certificate, "cannot be read as a certificate chain (PEM, the leaf first)") }
+    ERR_clear_error()
+    guard unsafe SSL_CTX_use_PrivateKey_file(context, files.key, SSL_FILETYPE_PEM) == 1 else {
+      let reason = TLSError.lastReason() ?? "not a private key"
+      if reason.contains("mismatch") {
+        throw TLSError(file: files.key, "is not the private key of \(files.certificate); make or name the pair's own key")
+      }
+      throw TLSError(file: files.key, "cannot be read as a private key (PEM, without a passphrase): \(reason)")
+    }
+    guard unsafe SSL_CTX_check_private_key(context) == 1 else {
+      ERR_clear_error()
+      throw TLSError(file: files.key, "is not the private key of \(files.certificate); make or name the pair's own key")
+    }
+    let chain = unsafe cs_ctx_chain(context)
+    var below = unsafe leaf
+    let count = unsafe Int(cs_x509_chain_count(chain))
+    for i in 0..<count {
+      guard let issuer = unsafe cs_x509_chain_at(chain, Int32(i)) else { break }
+      guard unsafe X509_check_issued(issuer, below) == X509_V_OK else {
+        throw TLSError(
+          file: files.certificate,
+          "certificate \(i + 2) in the file did not issue the one before it; put the leaf first, each issuer after")
+      }
+      unsafe below = issuer
+    }
+    ERR_clear_error()
+    return unsafe leaf
+  }
+
+  /// What both sides of TLS set alike.
+  static func applyCommon(_ context: OpaquePointer, minimumTLS13: Bool) throws(TLSError) {
+    _ = unsafe cs_ctx_set_mode(context, cs_modes())
+    unsafe cs_ctx_set_read_ahead(context, 1)
+    guard unsafe cs_ctx_set_min_version(context, minimumTLS13 ? cs_TLS1_3 : cs_TLS1_2) == 1,
+      unsafe cs_ctx_set_groups(context, "X25519:P-256:P-384") == 1,
+      unsafe SSL_CTX_set_ciphersuites(
+        context, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256") == 1,
+      unsafe SSL_CTX_set_cipher_list(
+        context,
+        "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+          + "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305") == 1
+    else { throw .fromQueue(file: "", "TLS settings") }
+  }
+}
+
+/// Which certificate answers to which name: exact names, and wildcards for one label (RFC 6125 section 6.4.3).
+struct NameTable: Sendable {
+  private var exact: [String: Int] = [:]
+  private var wildcard: [String: Int] = [:]
+
+  /// The first certificate that carries a name keeps it.
+  mutating func add(_ name: String, _ index: Int) {
+    if name.hasPrefix("*.") {
+      let rest = String(name.dropFirst(2))
+      if wildcard[rest] == nil { wildcard[rest] = index }
+    } else if exact[name] == nil {
+      exact[name] = index
+    }
+  }
+
+  func find(_ name: String) -> Int? {
+    if let index = exact[name] { return index }
+    guard let dot = name.firstIndex(of: "."), dot != name.startIndex else { return nil }
+    return wildcard[String(name[name.index(after: dot)...])]
+  }
+}
+
+/// The DNS names of a certificate, lower case.
+enum CertificateNames {
+  static func of(_ certificate: OpaquePointer) -> Set<String> {
+    var names: Set<String> = []
+    // SAFETY: the extension is decoded into a stack of our own, freed below; its strings are copied.
+    guard let raw = unsafe X509_get_ext_d2i(certificate, NID_subject_alt_name, nil, nil) else { return names }
+    let list = OpaquePointer(raw)
+    defer { unsafe cs_general_names_free(list) }
+    let count = unsafe cs_general_name_count(list)
+    for i in 0..<count {
+      var length: Int32 = 0
+      guard let entry = unsafe cs_general_name(list, i), let bytes = unsafe cs_general_name_dns(entry, &length) else {
+        continue
+      }
+      let text = unsafe String(decoding: UnsafeBufferPointer(start: bytes, count: Int(length)), as: UTF8.self)
+      // A name with a NUL inside is an old trick; it names nobody.
+      if !text.utf8.contains(0) { names.insert(text.lowercased()) }
+    }
+    return names
+  }
+}
+
+// SAFETY (both callbacks): called by OpenSSL on the worker's thread inside SSL_accept, with pointers valid for the call.
+private let chooseByName: @convention(c) (OpaquePointer?, UnsafeMutablePointer<Int32>?, UnsafeMutableRawPointer?) -> Int32 =
+  { session, _, argument in
+    guard let session = unsafe session, let argument = unsafe argument else { return SSL_TLSEXT_ERR_ALERT_FATAL }
+    return unsafe Unmanaged<TLSServerContext>.fromOpaque(argument).takeUnretainedValue().choose(session)
+  }
+
+private let chooseProtocol:
+  @convention(c) (
+    OpaquePointer?, UnsafeMutablePointer<UnsafePointer<UInt8>?>?, UnsafeMutablePointer<UInt8>?, UnsafePointer<UInt8>?,
+    UInt32, UnsafeMutableRawPointer?
+  ) -> Int32 = { _, out, outLength, offered, offeredLength, _ in
+    // The client's list holds length-prefixed names (RFC 7301 section 3.1); ours is http/1.1.
+    let wanted: StaticString = "http/1.1"
+    var at = 0
+    let end = Int(offeredLength)
+    while at < end {
+      let length = unsafe Int(offered![at])
+      guard at + 1 + length <= end else { break }
+      if length == wanted.utf8CodeUnitCount, unsafe memcmp(offered! + at + 1, wanted.utf8Start, length) == 0 {
+        unsafe out!.pointee = offered! + at + 1
+        unsafe outLength!.pointee = UInt8(length)
+        return SSL_TLSEXT_ERR_OK
+      }
+      at += 1 + length
+    }
+    return SSL_TLSEXT_ERR_ALERT_FATAL
+  }
