@@ -201,7 +201,9 @@ package struct ProxyHeaderDraft: Sendable {
       failed = true
       return
     }
-    for index in 0..<width { bytes[count + index] = UInt8(truncatingIfNeeded: value >> UInt64(8 * (width - 1 - index))) }
+    for index in 0..<width {
+      bytes[count + index] = UInt8(truncatingIfNeeded: value >> UInt64(8 * (width - 1 - index)))
+    }
     count += width
   }
 
