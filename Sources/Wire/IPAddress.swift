@@ -1,4 +1,5 @@
 // An address as a value: 128 bits and a family. No text is kept; no two spellings are two addresses.
+// IPAddressText.swift reads and writes it; IPPrefix.swift has the ranges.
 
 /// An IPv4 or IPv6 address. An IPv4-mapped IPv6 address is not IPv4 until `unmapped` is asked for.
 package struct IPAddress: Hashable, Sendable {
@@ -29,21 +30,45 @@ package struct IPAddress: Hashable, Sendable {
   }
 }
 
-/// A range of addresses that share their first `length` bits; bits past the length are zero.
-package struct IPPrefix: Hashable, Sendable {
-  package let address: IPAddress
-  /// 0–32 for IPv4, 0–128 for IPv6.
-  package let length: UInt8
+// MARK: Classes of address
 
-  /// Nil when the length is over the family's or a bit past it is set.
-  package init?(_ address: IPAddress, length: Int) {
-    let width = address.family == .v4 ? 32 : 128
-    guard length >= 0, length <= width else { return nil }
-    let ones = width - length
-    let lowMask: UInt64 = ones >= 64 ? .max : (1 << UInt64(ones)) &- 1
-    let highMask: UInt64 = ones >= 128 ? .max : ones > 64 ? (1 << UInt64(ones - 64)) &- 1 : 0
-    guard address.low & lowMask == 0, address.high & highMask == 0 else { return nil }
-    self.address = address
-    self.length = UInt8(length)
+extension IPAddress {
+  /// `0.0.0.0` or `::`.
+  @inlinable package var isUnspecified: Bool { high == 0 && low == 0 }
+
+  /// `224.0.0.0/4` (RFC 5771) or `ff00::/8` (RFC 4291 section 2.7).
+  @inlinable package var isMulticast: Bool {
+    switch family {
+    case .v4: low >> 28 == 0xe
+    case .v6: high >> 56 == 0xff
+    }
   }
+
+  /// The limited broadcast address, `255.255.255.255`.
+  @inlinable package var isBroadcast: Bool { family == .v4 && low == 0xffff_ffff }
+
+  /// `127.0.0.0/8` or `::1`.
+  @inlinable package var isLoopback: Bool {
+    switch family {
+    case .v4: low >> 24 == 127
+    case .v6: high == 0 && low == 1
+    }
+  }
+
+  /// `::ffff:0:0/96`: an IPv4 address in IPv6 clothes.
+  @inlinable package var isMapped: Bool { family == .v6 && high == 0 && low >> 32 == 0xffff }
+
+  /// Whether a host can have this address as its own and be named by it: never true of the unspecified address,
+  /// of a group, of the broadcast address, nor of a mapped one, which has another, shorter name.
+  @inlinable package var isPossibleClient: Bool {
+    !isUnspecified && !isMulticast && !isBroadcast && !isMapped
+  }
+
+  /// The unspecified address of a family.
+  @inlinable package static func unspecified(_ family: Family) -> IPAddress {
+    family == .v4 ? IPAddress(v4: 0) : IPAddress(v6High: 0, v6Low: 0)
+  }
+
+  /// 32 or 128: the bits of an address of this family.
+  @inlinable package var width: Int { family == .v4 ? 32 : 128 }
 }
