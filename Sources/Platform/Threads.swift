@@ -15,7 +15,7 @@ package final class WorkerThread: @unchecked Sendable {
     name: String, processor: Int?, _ body: @escaping @Sendable () -> Void
   ) throws(SystemError) -> WorkerThread {
     let thread = WorkerThread()
-    let box = Unmanaged.passRetained(
+    let box = unsafe Unmanaged.passRetained(
       Start {
         // SAFETY: a NUL-terminated name.
         _ = unsafe cs_name_thread(String(name.prefix(15)))

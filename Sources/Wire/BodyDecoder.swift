@@ -1,0 +1,165 @@
+// Where a message's content ends (RFC 9112 section 6), and the chunked coding (section 7.1), for one body.
+// Invariant: what is handed out as payload is exactly what every strict reader would take for it; the decoder never
+// looks past the message. Allocates nothing and keeps no bytes: it is a few words that the exchange holds.
+// Callers: the exchange, for both directions.
+
+/// How the end of a message's content is known.
+package enum BodyFraming: Equatable, Sendable {
+  /// No content: nothing said so in a request; a response that cannot have any.
+  case none
+  case length(UInt64)
+  case chunked
+  /// Responses only: content ends with the connection.
+  case untilClose
+}
+
+/// What stands at the front of the bytes at hand.
+package enum BodyStep: Equatable, Sendable {
+  /// Drop `skip` bytes of framing; then `count` bytes of payload (at least 1) are at the front.
+  case data(skip: Int, count: Int)
+  /// Drop `skip` bytes; then a trailer section of `count` bytes is at the front: field lines and the empty line.
+  case trailers(skip: Int, count: Int)
+  /// Drop `skip` bytes; the message is over and what follows belongs to the next.
+  case end(skip: Int)
+  /// Drop `skip` bytes; more are needed.
+  case incomplete(skip: Int)
+  case refused(Refusal)
+}
+
+/// ```
+///  length ──data──▶ (rest 0) ──▶ ended
+///  size ──"5;x" CRLF──▶ payload ──data──▶ payloadEnd ──CRLF──▶ size
+///    └──"0" CRLF──▶ trailers ──CRLF──▶ ended
+/// ```
+package struct BodyDecoder: Sendable {
+  private enum State: Equatable { case length, size, payload, payloadEnd, trailers, untilClose, ended }
+
+  /// Bytes of extensions a chunk may carry, its `;` included. They are dropped (RFC 9112 section 7.1.1).
+  package static let extensionBytesMax = 256
+  private static let sizeDigitsMax = 16
+
+  private var state: State
+  /// Payload bytes still to come: of the body, or of this chunk.
+  private var rest: UInt64 = 0
+  private let trailerBytesMax: Int
+
+  package init(_ framing: BodyFraming, trailerBytesMax: Int = 8192) {
+    self.trailerBytesMax = trailerBytesMax
+    switch framing {
+    case .none: state = .ended
+    case .length(let length):
+      rest = length
+      state = length == 0 ? .ended : .length
+    case .chunked: state = .size
+    case .untilClose: state = .untilClose
+    }
+  }
+
+  /// The whole message was taken: `step` says `.end(skip: 0)` from here on. Never for `.untilClose`.
+  package var isEnded: Bool { state == .ended }
+
+  /// What the front of `bytes` is. The framing it passes over is behind it at once: the caller drops `skip` bytes, and
+  /// then reports with `consumed` what it took of the payload or the trailers. Calling again without taking anything gives the
+  /// same answer with a `skip` of 0.
+  package mutating func step(_ bytes: Span<UInt8>) -> BodyStep {
+    var at = 0
+    while true {
+      switch state {
+      case .ended: return .end(skip: at)
+      case .length, .payload: return data(bytes, at)
+      case .untilClose: return bytes.count > 0 ? .data(skip: 0, count: bytes.count) : .incomplete(skip: 0)
+      case .payloadEnd:
+        switch Self.crlf(bytes, at) {
+        case .next(let next): at = next
+        case .incomplete: return .incomplete(skip: at)
+        case .refused(let refusal): return .refused(refusal)
+        }
+        state = .size
+      case .size:
+        switch size(bytes, at) {
+        case .next(let next): at = next
+        case .incomplete: return .incomplete(skip: at)
+        case .refused(let refusal): return .refused(refusal)
+        }
+        state = rest == 0 ? .trailers : .payload
+      case .trailers:
+        guard at < bytes.count else { return .incomplete(skip: at) }
+        // Without trailers the empty line follows at once.
+        guard bytes[at] == Ascii.cr else { return trailers(bytes, at) }
+        switch Self.crlf(bytes, at) {
+        case .next(let next): at = next
+        case .incomplete: return .incomplete(skip: at)
+        case .refused(let refusal): return .refused(refusal)
+        }
+        state = .ended
+      }
+    }
+  }
+
+  /// `count` bytes of what `step` offered were taken from the front, after its `skip`.
+  package mutating func consumed(_ count: Int) {
+    switch state {
+    case .length, .payload:
+      precondition(count >= 0 && UInt64(count) <= rest, "more taken than was payload")
+      rest &-= UInt64(count)
+      if rest == 0 { state = state == .length ? .ended : .payloadEnd }
+    case .trailers: if count > 0 { state = .ended }
+    case .untilClose: break
+    case .size, .payloadEnd, .ended: precondition(count == 0, "nothing was offered")
+    }
+  }
+
+  private func data(_ bytes: Span<UInt8>, _ at: Int) -> BodyStep {
+    let count = Int(min(rest, UInt64(bytes.count &- at)))
+    return count > 0 ? .data(skip: at, count: count) : .incomplete(skip: at)
+  }
+
+  private static func crlf(_ bytes: Span<UInt8>, _ at: Int) -> Scan {
+    guard at < bytes.count else { return .incomplete }
+    guard bytes[at] == Ascii.cr else { return .refused(.framingChunk) }
+    guard at &+ 1 < bytes.count else { return .incomplete }
+    return bytes[at &+ 1] == Ascii.lf ? .next(at &+ 2) : .refused(.framingChunk)
+  }
+
+  /// chunk-size [ chunk-ext ] CRLF. The size ends at once in CR or `;`: no whitespace, sign or prefix, at most 16 digits, below 2^63.
+  private mutating func size(_ bytes: Span<UInt8>, _ start: Int) -> Scan {
+    var at = start
+    var size: UInt64 = 0
+    while at < bytes.count, let digit = Ascii.hex(bytes[at]) {
+      guard at &- start < Self.sizeDigitsMax else { return .refused(.framingChunk) }
+      size = size &<< 4 | UInt64(digit)
+      at &+= 1
+    }
+    guard size <= UInt64(Int64.max) else { return .refused(.framingChunk) }
+    guard at < bytes.count else { return .incomplete }
+    guard at > start else { return .refused(.framingChunk) }
+    if bytes[at] == 0x3b {  // ;
+      let extensionStart = at
+      while at < bytes.count, bytes[at] != Ascii.cr {
+        guard Ascii.isText(bytes[at]) && bytes[at] < 0x80 || bytes[at] == Ascii.tab else {
+          return .refused(.framingChunk)
+        }
+        at &+= 1
+        guard at &- extensionStart <= Self.extensionBytesMax else { return .refused(.framingChunk) }
+      }
+      guard at < bytes.count else { return .incomplete }
+    }
+    let scan = Self.crlf(bytes, at)
+    if case .next = scan { rest = size }
+    return scan
+  }
+
+  /// Offers the trailer section once the empty line that ends it is there. Its lines are judged by `TrailerSection`.
+  private func trailers(_ bytes: Span<UInt8>, _ start: Int) -> BodyStep {
+    let end = min(bytes.count, start &+ trailerBytesMax)
+    var at = start
+    while at &+ 3 < end {
+      // Looking at every fourth byte finds every CRLFCRLF; only CR and LF call for a closer look.
+      if bytes[at &+ 3] == Ascii.lf, bytes[at &+ 2] == Ascii.cr, bytes[at &+ 1] == Ascii.lf, bytes[at] == Ascii.cr {
+        return .trailers(skip: start, count: at &+ 4 &- start)
+      }
+      at &+= 1
+    }
+    return bytes.count &- start >= trailerBytesMax ? .refused(.headTooLarge) : .incomplete(skip: start)
+  }
+}

@@ -1,0 +1,278 @@
+// The field lines of one section (a head's or a trailer's), as offsets: names, trimmed values, what each name is to us,
+// and which were nominated by Connection. One scan over the bytes; the storage is reused and grows to the configured
+// number of fields once.
+// Invariant: after a complete scan every range lies inside the bytes that were scanned, every name is a token and
+// no value holds a control byte. Callers: RequestHead, ResponseHead, TrailerSection.
+
+/// One field line.
+package struct FieldLine: Sendable {
+  package var name: ByteRange
+  package var value: ByteRange
+  package var kind: FieldKind
+  package var isNominated: Bool
+
+  package init(name: ByteRange, value: ByteRange, kind: FieldKind, isNominated: Bool) {
+    self.name = name
+    self.value = value
+    self.kind = kind
+    self.isNominated = isNominated
+  }
+}
+
+package struct FieldTable {
+  package private(set) var lines: [FieldLine] = []
+  package private(set) var count = 0
+  /// Which kinds occur, and which occur more than once, by `FieldKind.bit`.
+  private(set) var seen: UInt64 = 0
+  private(set) var repeated: UInt64 = 0
+  /// The first line of each kind in `seen`.
+  private var first = InlineArray<32, UInt16>(repeating: 0)
+  /// Names listed in Connection that are not one of the hop's own.
+  private var nominations: [ByteRange] = []
+  private let names = FieldNames.shared
+  private let fieldsMax: Int
+
+  init(fieldsMax: Int) {
+    precondition(fieldsMax > 0 && fieldsMax <= Int(UInt16.max), "a line's index fits 16 bits")
+    precondition(FieldKind.allCases.count <= 32)
+    self.fieldsMax = fieldsMax
+    let unused = FieldLine(name: .empty, value: .empty, kind: .other, isNominated: false)
+    lines = [FieldLine](repeating: unused, count: fieldsMax)
+    nominations.reserveCapacity(fieldsMax)
+  }
+
+  mutating func removeAll() {
+    count = 0
+    seen = 0
+    repeated = 0
+  }
+
+  func has(_ kind: FieldKind) -> Bool { seen & kind.bit != 0 }
+
+  /// The first line of a kind that occurs.
+  func firstIndex(_ kind: FieldKind) -> Int {
+    precondition(has(kind))
+    return Int(first[Int(kind.rawValue)])
+  }
+
+  /// The value of the first line of `kind`, empty when there is none.
+  func firstValue(_ kind: FieldKind) -> ByteRange { has(kind) ? lines[firstIndex(kind)].value : .empty }
+
+  // MARK: Scanning
+
+  /// Reads field lines from `start` up to and with the empty line that ends them; no byte at or past `end` is looked at.
+  /// Stops at the first byte that cannot be right, so that a prefix is refused just as the whole would be.
+  mutating func scan(_ bytes: Span<UInt8>, from start: Int, end: Int, limits: HeadLimits) -> Scan {
+    removeAll()
+    let countMax = min(limits.fields, fieldsMax)
+    var at = start
+    while true {
+      guard at < end else { return .incomplete }
+      switch bytes[at] {
+      case Ascii.cr: return Scan.lineEnd(bytes, at, end)
+      case Ascii.lf: return .refused(.lineEnding)
+      // A line that continues the one before (RFC 9112 section 5.2), or stands before the first (section 2.2).
+      case Ascii.space, Ascii.tab: return .refused(.obsFold)
+      default: break
+      }
+      guard count < countMax else { return .refused(.tooManyFields) }
+
+      let nameStart = at
+      var isPlain = true
+      while at < end {
+        let byte = bytes[at]
+        if !Token.isPlain(byte) {
+          if byte == Ascii.colon { break }
+          guard Token.isTokenByte(byte) else { return Self.nameStop(bytes, at, end) }
+          isPlain = false
+        }
+        at &+= 1
+      }
+      guard at < end else { return .incomplete }
+      let name = ByteRange(nameStart, at &- nameStart)
+      guard !name.isEmpty else { return .refused(.nameToken) }
+      at &+= 1
+
+      while at < end, Ascii.isBlank(bytes[at]) { at &+= 1 }
+      let valueStart = at
+      while at < end, Ascii.isText(bytes[at]) || bytes[at] == Ascii.tab { at &+= 1 }
+      guard at < end else { return .incomplete }
+      guard bytes[at] == Ascii.cr else {
+        return .refused(bytes[at] == Ascii.lf ? .lineEnding : .valueInvalid)
+      }
+      var valueEnd = at
+      while valueEnd > valueStart, Ascii.isBlank(bytes[valueEnd &- 1]) { valueEnd &-= 1 }
+      let scan = Scan.lineEnd(bytes, at, end)
+      guard case .next(let next) = scan else { return scan }
+      at = next
+
+      add(name, ByteRange(valueStart, valueEnd &- valueStart), names.kind(bytes, name, isPlain: isPlain))
+    }
+  }
+
+  @inline(__always) private mutating func add(_ name: ByteRange, _ value: ByteRange, _ kind: FieldKind) {
+    lines[count] = FieldLine(name: name, value: value, kind: kind, isNominated: false)
+    if kind != .other {
+      if seen & kind.bit == 0 {
+        first[Int(kind.rawValue)] = UInt16(truncatingIfNeeded: count)
+      } else {
+        repeated |= kind.bit
+      }
+      seen |= kind.bit
+    }
+    count &+= 1
+  }
+
+  /// Why a name ended before its colon.
+  private static func nameStop(_ bytes: Span<UInt8>, _ at: Int, _ end: Int) -> Scan {
+    switch bytes[at] {
+    // RFC 9112 section 5.1: no whitespace between name and colon.
+    case Ascii.space, Ascii.tab: return .refused(.nameSpace)
+    case Ascii.lf: return .refused(.lineEnding)
+    case Ascii.cr:
+      let scan = Scan.lineEnd(bytes, at, end)
+      guard case .next = scan else { return scan }
+      return .refused(.nameToken)
+    default: return .refused(.nameToken)
+    }
+  }
+
+  // MARK: Connection and Trailer
+
+  /// What the Connection lines say (RFC 9110 section 7.6.1).
+  struct ConnectionOptions {
+    var close = false
+    var keepAlive = false
+    var upgrade = false
+    /// A protected identity name was nominated.
+    var nominatesProtected = false
+  }
+
+  private static let closeOption = PackedName("close")
+
+  /// Reads every Connection line and marks the nominated fields. Refused: what is not a list of tokens, a field that
+  /// the message cannot do without, and more names than there may be fields.
+  mutating func readConnection(_ bytes: Span<UInt8>, limits: HeadLimits, into options: inout ConnectionOptions)
+    -> Refusal?
+  {
+    guard has(.connection) else { return nil }
+    let countMax = min(limits.fields, fieldsMax)
+    nominations.removeAll(keepingCapacity: true)
+    /// Kinds with one name each are marked by kind, the others by name.
+    var nominatedKinds: UInt64 = 0
+    let one = repeated & FieldKind.connection.bit == 0
+    var index = firstIndex(.connection)
+    while index < count {
+      if lines[index].kind == .connection {
+        var cursor = TokenCursor(lines[index].value)
+        reading: while true {
+          switch cursor.next(bytes) {
+          case .end: break reading
+          case .malformed: return .valueInvalid
+          case .token(let token):
+            if bytes.holds(Self.closeOption, at: token) {
+              options.close = true
+              continue
+            }
+            let kind = names.kind(bytes, token)
+            switch kind {
+            case .host, .contentLength, .transferEncoding: return .hopNominated
+            case .keepAlive: options.keepAlive = true
+            case .upgrade: options.upgrade = true
+            default: if kind.isIdentity { options.nominatesProtected = true }
+            }
+            switch kind {
+            case .other, .foreign, .claim, .alias:
+              guard nominations.count < countMax else { return .tooManyFields }
+              nominations.append(token)
+            default: nominatedKinds |= kind.bit
+            }
+          }
+        }
+      }
+      if one { break }
+      index &+= 1
+    }
+    markNominated(bytes, nominatedKinds)
+    return nil
+  }
+
+  private mutating func markNominated(_ bytes: Span<UInt8>, _ kinds: UInt64) {
+    guard kinds & seen != 0 || !nominations.isEmpty else { return }
+    for index in 0..<count {
+      if lines[index].kind.bit & kinds != 0 {
+        lines[index].isNominated = true
+        continue
+      }
+      let name = lines[index].name
+      for nomination in nominations where bytes.equalsIgnoringCase(name, nomination) {
+        lines[index].isNominated = true
+        break
+      }
+    }
+  }
+
+  /// Whether a Trailer line announces a protected name; nil when one is not a list of tokens.
+  func trailerNamesIdentity(_ bytes: Span<UInt8>) -> Bool? {
+    guard has(.trailer) else { return false }
+    var found = false
+    for index in firstIndex(.trailer)..<count where lines[index].kind == .trailer {
+      var cursor = TokenCursor(lines[index].value)
+      reading: while true {
+        switch cursor.next(bytes) {
+        case .end: break reading
+        case .malformed: return nil
+        case .token(let token): if names.kind(bytes, token).isIdentity { found = true }
+        }
+      }
+    }
+    return found
+  }
+
+  // MARK: Framing
+
+  private static let chunked = PackedName("chunked")
+
+  /// What Content-Length and Transfer-Encoding say together (RFC 9112 section 6), refusing all that two readers
+  /// could take in two ways. `.none` when neither is there.
+  func framing(_ bytes: Span<UInt8>, minorVersion: Int) -> Framing {
+    let hasLength = has(.contentLength)
+    guard has(.transferEncoding) else {
+      guard hasLength else { return .stated(.none) }
+      guard repeated & FieldKind.contentLength.bit == 0,
+        let length = Self.length(bytes, firstValue(.contentLength))
+      else { return .refused(.framingLength) }
+      return .stated(.length(length))
+    }
+    if hasLength { return .refused(.framingTeCl) }
+    guard minorVersion == 1, repeated & FieldKind.transferEncoding.bit == 0,
+      bytes.holds(Self.chunked, at: firstValue(.transferEncoding))
+    else { return .refused(.framingTe) }
+    return .stated(.chunked)
+  }
+
+  enum Framing {
+    case stated(BodyFraming)
+    case refused(Refusal)
+  }
+
+  /// Digits only, at most 19 of them and below 2^63.
+  private static func length(_ bytes: Span<UInt8>, _ range: ByteRange) -> UInt64? {
+    guard range.count >= 1, range.count <= 19 else { return nil }
+    var length: UInt64 = 0
+    for at in range.range {
+      guard Ascii.isDigit(bytes[at]) else { return nil }
+      length = length &* 10 &+ UInt64(bytes[at] &- 0x30)  // 19 digits stay below 2^64
+    }
+    return length <= UInt64(Int64.max) ? length : nil
+  }
+}
+
+extension FieldNames {
+  /// The kind of a token whose bytes were not looked at yet.
+  func kind(_ bytes: Span<UInt8>, _ range: ByteRange) -> FieldKind {
+    var isPlain = true
+    for at in range.range where !Token.isPlain(bytes[at]) { isPlain = false }
+    return kind(bytes, range, isPlain: isPlain)
+  }
+}

@@ -1,0 +1,113 @@
+// The head of one HTTP/1 request as offsets into the bytes it was read from (RFC 9112 sections 3 and 5), and what those
+// bytes say about framing, connection and identity. Strict: whatever two readers could take in two ways is refused.
+// Invariant: after `.complete(length)` every range lies in the first `length` bytes, and the values hold until the next `parse`.
+// Caller: the downstream connection; one object for each worker, reused.
+
+package final class RequestHead {
+  package internal(set) var table: FieldTable
+  package internal(set) var line = RequestLine()
+  package internal(set) var facts = RequestFacts()
+
+  package init(fieldsMax: Int) { table = FieldTable(fieldsMax: fieldsMax) }
+
+  // MARK: The request line
+
+  @inlinable package var method: Method { line.method }
+  @inlinable package var methodRange: ByteRange { line.methodRange }
+  /// The request target as received.
+  @inlinable package var target: ByteRange { line.target }
+  /// Never empty after `.complete`: `*` for OPTIONS, and a `/` where an absolute form has no path.
+  @inlinable package var path: ByteRange { line.path }
+  /// With its `?`; empty when there is none.
+  @inlinable package var query: ByteRange { line.query }
+  @inlinable package var isAbsoluteForm: Bool { line.isAbsoluteForm }
+  /// The last digit of the version: 0 or 1.
+  @inlinable package var minorVersion: Int { line.minorVersion }
+
+  // MARK: What the fields say
+
+  /// The value of Host; an absolute form names the same.
+  @inlinable package var authority: ByteRange { facts.authority }
+  @inlinable package var framing: BodyFraming { facts.framing }
+  @inlinable package var keepAlive: Bool { facts.keepAlive }
+  @inlinable package var expectsContinue: Bool { facts.expectsContinue }
+  /// GET of HTTP/1.1 without content, `Connection: upgrade` and `Upgrade: websocket` alone (RFC 6455 section 4.1).
+  @inlinable package var wantsWebSocket: Bool { facts.wantsWebSocket }
+  /// The head's length; 0 until it was read whole. Also set with a refusal that does not close the connection.
+  @inlinable package var length: Int { facts.length }
+
+  // MARK: Fields
+
+  @inlinable package var fieldCount: Int { table.count }
+  @inlinable package func kind(_ index: Int) -> FieldKind { table.line(index).kind }
+  @inlinable package func name(_ index: Int) -> ByteRange { table.line(index).name }
+  /// Without the whitespace around it.
+  @inlinable package func value(_ index: Int) -> ByteRange { table.line(index).value }
+  /// Listed in Connection, so meant for this hop only.
+  @inlinable package func isNominated(_ index: Int) -> Bool { table.line(index).isNominated }
+  /// The first line of a kind, or nil.
+  package func firstIndex(_ kind: FieldKind) -> Int? { table.has(kind) ? table.firstIndex(kind) : nil }
+  package func has(_ kind: FieldKind) -> Bool { table.has(kind) }
+
+  // MARK: Identity
+
+  /// Connection lists a protected identity name.
+  @inlinable package var nominatesProtected: Bool { facts.nominatesProtected }
+  /// The values of the three signed fields; empty when absent.
+  package var attest: ByteRange { table.firstValue(.clientAttest) }
+  package var signatureInput: ByteRange { table.firstValue(.signatureInput) }
+  package var signature: ByteRange { table.firstValue(.signature) }
+
+  /// What a validator refuses about names, by the first row of the specification's table that applies. The parser does
+  /// not act on it: an edge removes those fields instead.
+  package var identityRefusal: Refusal? {
+    let seen = table.seen
+    if seen & FieldKind.alias.bit != 0 { return .nameAlias }
+    if facts.nominatesProtected { return .hopNominated }
+    if line.isAbsoluteForm { return .absoluteForm }
+    if facts.trailerNamesIdentity { return .trailerIdentity }
+    if seen & FieldKind.signedBits != FieldKind.signedBits { return .identityMissing }
+    if table.repeated & FieldKind.signedBits != 0 { return .identityDuplicate }
+    if seen & FieldKind.foreignBits != 0 { return .identityForeign }
+    return nil
+  }
+}
+
+/// The request line's parts.
+package struct RequestLine {
+  package var method = Method.other
+  package var methodRange = ByteRange.empty
+  package var target = ByteRange.empty
+  package var path = ByteRange.empty
+  package var query = ByteRange.empty
+  package var minorVersion = 1
+  package var isAbsoluteForm = false
+  /// CONNECT or TRACE.
+  var isMethodRefused = false
+  var isConnect = false
+  /// The authority inside an absolute form.
+  var targetAuthority = ByteRange.empty
+
+  init() {}
+}
+
+/// What the fields of a request say together.
+package struct RequestFacts {
+  package var authority = ByteRange.empty
+  package var framing = BodyFraming.none
+  package var keepAlive = false
+  package var expectsContinue = false
+  package var wantsWebSocket = false
+  package var nominatesProtected = false
+  package var length = 0
+  var trailerNamesIdentity = false
+
+  init() {}
+}
+
+extension FieldTable {
+  @inlinable package func line(_ index: Int) -> FieldLine {
+    precondition(index >= 0 && index < count, "no such field")
+    return lines[index]
+  }
+}

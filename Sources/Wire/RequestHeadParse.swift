@@ -1,0 +1,211 @@
+// Reading a request head: an optional empty line, the request line, the fields, and then what they say together.
+// Byte rules are judged in order of appearance, so a prefix of a bad head is refused as the whole is; what takes the
+// whole head (framing, host, expectation, method) is judged after, in that order.
+
+extension RequestHead {
+  /// Parses the head at the front of `bytes`. `seen`: how many of these bytes an earlier call for the same head found
+  /// incomplete; while no line has ended since, nothing is read twice.
+  ///
+  /// With `.methodRefused` the head was read whole: `length`, `framing` and `keepAlive` hold, so the connection can go
+  /// on with what follows. After any other refusal only the request line's parts may be there, for the log.
+  package func parse(_ bytes: Span<UInt8>, limits: HeadLimits, seen: Int = 0) -> HeadOutcome {
+    let end = min(bytes.count, limits.headBytes)
+    line = RequestLine()
+    facts = RequestFacts()
+    table.removeAll()
+    var scan = Scan.incomplete
+    if bytes.endsLine(after: seen, before: end) {
+      scan = line.scan(bytes, end: end)
+      if case .next(let start) = scan {
+        scan = table.scan(bytes, from: start, end: end, limits: limits)
+      }
+    }
+    switch scan {
+    case .incomplete: return bytes.count >= limits.headBytes ? .refused(.headTooLarge) : .incomplete
+    case .refused(let refusal): return .refused(refusal)
+    case .next(let length):
+      if let refusal = conclude(bytes, length: length, limits: limits) { return .refused(refusal) }
+      return .complete(length: length)
+    }
+  }
+
+  private static let hundredContinue = PackedName("100-continue")
+
+  private func conclude(_ bytes: Span<UInt8>, length: Int, limits: HeadLimits) -> Refusal? {
+    // RFC 9112 section 6.3.
+    switch table.framing(bytes, minorVersion: line.minorVersion) {
+    case .stated(let framing): facts.framing = framing
+    case .refused(let refusal): return refusal
+    }
+
+    var options = FieldTable.ConnectionOptions()
+    if let refusal = table.readConnection(bytes, limits: limits, into: &options) { return refusal }
+    facts.nominatesProtected = options.nominatesProtected
+    // RFC 9112 section 9.3.
+    facts.keepAlive = !options.close && (line.minorVersion == 1 || options.keepAlive)
+
+    // RFC 9112 section 3.2. HTTP/1.0 may do without Host, but the identity is signed over an authority.
+    guard table.has(.host) else { return .hostMissing }
+    guard table.repeated & FieldKind.host.bit == 0 else { return .hostMultiple }
+    facts.authority = table.firstValue(.host)
+    guard Authority.isValid(bytes, facts.authority) else { return .hostInvalid }
+    // RFC 9112 section 3.2.2: the target's authority wins; so that nobody has to know that, they must agree.
+    if line.isAbsoluteForm, !bytes.equalsIgnoringCase(line.targetAuthority, facts.authority) { return .absoluteForm }
+
+    guard let trailerNamesIdentity = table.trailerNamesIdentity(bytes) else { return .valueInvalid }
+    facts.trailerNamesIdentity = trailerNamesIdentity
+
+    // RFC 9110 section 10.1.1: an HTTP/1.0 expectation is ignored.
+    if table.has(.expect), line.minorVersion == 1 {
+      guard table.repeated & FieldKind.expect.bit == 0, bytes.holds(Self.hundredContinue, at: table.firstValue(.expect))
+      else { return .expectation }
+      facts.expectsContinue = true
+    }
+
+    if options.upgrade, line.minorVersion == 1, line.method == .get, table.has(.upgrade),
+      facts.framing == .none || facts.framing == .length(0)
+    {
+      facts.wantsWebSocket =
+        table.repeated & FieldKind.upgrade.bit == 0 && bytes.holds(.websocket, at: table.firstValue(.upgrade))
+    }
+
+    facts.length = length
+    if line.isMethodRefused {
+      // A client may send tunnelled bytes right after CONNECT; they must not be read as a request.
+      if line.isConnect { facts.keepAlive = false }
+      return .methodRefused
+    }
+    return nil
+  }
+}
+
+extension RequestLine {
+  private static let methodBytesMax = 32
+
+  /// `METHOD SP target SP HTTP/1.x CRLF` (RFC 9112 section 3), after at most one empty line (section 2.2).
+  mutating func scan(_ bytes: Span<UInt8>, end: Int) -> Scan {
+    var at = 0
+    guard end > 0 else { return .incomplete }
+    if bytes[0] == Ascii.cr {
+      let scan = Scan.lineEnd(bytes, 0, end)
+      guard case .next(let next) = scan else { return scan }
+      at = next
+    }
+
+    let methodStart = at
+    while at < end, Token.isTokenByte(bytes[at]) { at &+= 1 }
+    guard at &- methodStart <= Self.methodBytesMax else { return .refused(.requestLine) }
+    guard at < end else { return .incomplete }
+    guard bytes[at] == Ascii.space, at > methodStart else { return .notALine(bytes, at, end) }
+    methodRange = ByteRange(methodStart, at &- methodStart)
+    at &+= 1
+
+    let targetStart = at
+    var queryStart = -1
+    while at < end {
+      let byte = bytes[at]
+      guard Self.isTargetByte(byte) else {
+        if byte == Ascii.space { break }
+        return Self.targetStop(bytes, at, end)
+      }
+      if byte == 0x25 {  // %
+        guard at &+ 1 < end else { return .incomplete }
+        guard Ascii.hex(bytes[at &+ 1]) != nil else { return .refused(.targetForm) }
+        guard at &+ 2 < end else { return .incomplete }
+        guard Ascii.hex(bytes[at &+ 2]) != nil else { return .refused(.targetForm) }
+        at &+= 2
+      } else if byte == 0x3f, queryStart < 0 {  // ?
+        queryStart = at
+      }
+      at &+= 1
+    }
+    guard at < end else { return .incomplete }
+    guard at > targetStart else { return .refused(.requestLine) }
+    target = ByteRange(targetStart, at &- targetStart)
+    let scan = version(bytes, at &+ 1, end)
+    guard case .next = scan else { return scan }
+
+    readMethod(bytes)
+    guard readTarget(bytes, queryStart: queryStart < 0 ? at : queryStart) else { return .refused(.targetForm) }
+    return scan
+  }
+
+  private mutating func version(_ bytes: Span<UInt8>, _ start: Int, _ end: Int) -> Scan {
+    let scan = Scan.version(bytes, start, end, minor: &minorVersion)
+    guard case .next(let at) = scan else { return scan }
+    guard at < end else { return .incomplete }
+    guard bytes[at] == Ascii.cr else { return .notALine(bytes, at, end) }
+    return Scan.lineEnd(bytes, at, end)
+  }
+
+  /// Which bytes a target may hold. RFC 3986 would also exclude `"<>[]^{|}` and the backtick, but browsers send them in
+  /// queries and they end or divide nothing. Refused is what readers differ on: control bytes, space, bytes that are not ASCII,
+  /// `#` (a fragment to some) and `\` (a slash to some).
+  @inline(__always) private static func isTargetByte(_ byte: UInt8) -> Bool {
+    byte > 0x20 && byte < 0x7f && byte != 0x23 && byte != 0x5c
+  }
+
+  private static func targetStop(_ bytes: Span<UInt8>, _ at: Int, _ end: Int) -> Scan {
+    bytes[at] == Ascii.cr || bytes[at] == Ascii.lf ? .notALine(bytes, at, end) : .refused(.targetForm)
+  }
+
+  private mutating func readMethod(_ bytes: Span<UInt8>) {
+    guard methodRange.count <= 8 else { return }
+    var word: UInt64 = 0
+    for at in methodRange.range { word = word << 8 | UInt64(bytes[at]) }
+    switch word {
+    case 0x474554: method = .get
+    case 0x48454144: method = .head
+    case 0x504f5354: method = .post
+    case 0x505554: method = .put
+    case 0x44454c455445: method = .delete
+    case 0x4f5054494f4e53: method = .options
+    case 0x5041544348: method = .patch
+    case 0x434f4e4e454354:  // CONNECT
+      isMethodRefused = true
+      isConnect = true
+    case 0x5452414345: isMethodRefused = true  // TRACE
+    default: break
+    }
+  }
+
+  /// The four forms of RFC 9112 section 3.2. The path is never normalised: it is routed, signed and sent as it came.
+  private mutating func readTarget(_ bytes: Span<UInt8>, queryStart: Int) -> Bool {
+    let start = target.lower
+    let end = target.upper
+    query = ByteRange(queryStart, end &- queryStart)
+    if isConnect { return Authority.isValid(bytes, target) }
+    if bytes[start] == 0x2f {  // /
+      path = ByteRange(start, queryStart &- start)
+      return true
+    }
+    if bytes[start] == 0x2a {  // *
+      path = target
+      return target.count == 1 && method == .options
+    }
+    guard let authorityStart = Self.afterScheme(bytes, target) else { return false }
+    isAbsoluteForm = true
+    var at = authorityStart
+    while at < queryStart, bytes[at] != 0x2f { at &+= 1 }
+    targetAuthority = ByteRange(authorityStart, at &- authorityStart)
+    if at < queryStart {
+      path = ByteRange(at, queryStart &- at)
+      return true
+    }
+    // No path means `/` (RFC 9110 section 4.2.3), and there is one: the second slash of the scheme's. For OPTIONS it
+    // would mean `*` (RFC 9112 section 3.2.4), which nobody sends; refused.
+    path = ByteRange(authorityStart &- 1, 1)
+    return method != .options
+  }
+
+  private static let http = PackedName("http://")
+  private static let https = PackedName("https://")
+
+  /// Where the authority of an absolute `http` or `https` URI begins.
+  private static func afterScheme(_ bytes: Span<UInt8>, _ target: ByteRange) -> Int? {
+    for scheme in [http, https] where Int(target.count) > scheme.count {
+      if bytes.holds(scheme, at: ByteRange(target.lower, scheme.count)) { return target.lower &+ scheme.count }
+    }
+    return nil
+  }
+}

@@ -1,0 +1,32 @@
+// The fields after a chunked body (RFC 9112 section 7.1.2), read by the same rules as a head's.
+// A field that frames or routes a message is refused there (RFC 9110 section 6.5.1 forbids to send one): it can only be meant
+// for a reader that merges trailers into the head. Caller: the exchange, when BodyDecoder offers trailers.
+
+package final class TrailerSection {
+  package internal(set) var table: FieldTable
+
+  package init(fieldsMax: Int) { table = FieldTable(fieldsMax: fieldsMax) }
+
+  /// `bytes` begin with the first field line (or the empty line, when there is none).
+  package func parse(_ bytes: Span<UInt8>, limits: HeadLimits) -> HeadOutcome {
+    let end = min(bytes.count, limits.headBytes)
+    switch table.scan(bytes, from: 0, end: end, limits: limits) {
+    case .incomplete: return bytes.count >= limits.headBytes ? .refused(.headTooLarge) : .incomplete
+    case .refused(let refusal): return .refused(refusal)
+    case .next(let length):
+      let forbidden =
+        FieldKind.host.bit | FieldKind.contentLength.bit | FieldKind.transferEncoding.bit | FieldKind.connection.bit
+        | FieldKind.trailer.bit | FieldKind.te.bit | FieldKind.upgrade.bit | FieldKind.expect.bit
+      if table.seen & forbidden != 0 { return .refused(.framingChunk) }
+      return .complete(length: length)
+    }
+  }
+
+  /// A protected name, in any spelling, is among the fields.
+  package var hasIdentity: Bool { table.seen & FieldKind.identityBits != 0 }
+
+  @inlinable package var fieldCount: Int { table.count }
+  @inlinable package func kind(_ index: Int) -> FieldKind { table.line(index).kind }
+  @inlinable package func name(_ index: Int) -> ByteRange { table.line(index).name }
+  @inlinable package func value(_ index: Int) -> ByteRange { table.line(index).value }
+}
