@@ -113,6 +113,9 @@ extension ProxyHeader {
       if isLocal, attested?.isHealthCheck != true { return .refused(.proxyLocal) }
       guard attested != nil else { return .refused(.proxyAttestation) }
       guard contents.contains(.uniqueID) else { return .refused(.proxyUniqueId) }
+      // An edge always sends one, and the tag's input is defined by its place. Without this, one damaged length could
+      // make the checksum part of another value, and what it should have caught would be taken.
+      guard contents.contains(.crc) else { return .refused(.proxyCrc) }
     }
     if contents.contains(.crc) {
       var reader = BigEndianReader(at: crcValue.lower, end: crcValue.upper)
