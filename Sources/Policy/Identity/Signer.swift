@@ -11,12 +11,12 @@ package final class Signer {
   package let keyID: KeyID
   package let audience: String
 
-  private let algorithm: Algorithm
+  let algorithm: Algorithm
   private let notBefore: UInt64?
   private let expires: UInt64?
-  private let lanes: SenderLanes
+  let lanes: SenderLanes
   /// The base of the message at hand.
-  private let base: Buffer
+  let base: Buffer
   /// `, edge="…", aud="…", cid=:`
   private let names: Buffer
   /// From the `(` to the dot of the nonce; good for the second of `prefixSeconds`.
@@ -25,7 +25,7 @@ package final class Signer {
   /// `";keyid="…";tag="countersign"`
   private let suffix: Buffer
 
-  private enum Algorithm {
+  enum Algorithm {
     case hmac(http: HMACContext, pp2: HMACContext)
     case ed25519(Ed25519Context)
   }
@@ -82,7 +82,7 @@ package final class Signer {
   }
 
   /// Whether the key may be used now.
-  private func isActive(seconds: UInt64) -> Bool {
+  func isActive(seconds: UInt64) -> Bool {
     if let notBefore, seconds < notBefore { return false }
     if let expires, seconds >= expires { return false }
     return true
@@ -142,7 +142,7 @@ package final class Signer {
   }
 
   /// Writes the tag of a message and says how long it is; 0 when that failed.
-  private func sign(_ message: Span<UInt8>, purpose: KeyPurpose, into tag: inout MutableSpan<UInt8>) -> Int {
+  func sign(_ message: Span<UInt8>, purpose: KeyPurpose, into tag: inout MutableSpan<UInt8>) -> Int {
     switch algorithm {
     case .hmac(let http, let pp2):
       return (purpose == .http ? http : pp2).tag(of: message, into: &tag) ? HMACContext.tagCount : 0
