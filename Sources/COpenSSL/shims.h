@@ -12,3 +12,64 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
+
+// MARK: MAC, key derivation and signatures. Each returns 1 on success, like OpenSSL itself.
+
+static inline EVP_MAC *cs_fetch_hmac(void) { return EVP_MAC_fetch(NULL, "HMAC", NULL); }
+// A context that is ready for its first message, or NULL.
+static inline EVP_MAC_CTX *cs_hmac_sha256(EVP_MAC *mac, const unsigned char *key, size_t count) {
+  char digest[] = "SHA256";
+  OSSL_PARAM with[] = {OSSL_PARAM_construct_utf8_string("digest", digest, 0), OSSL_PARAM_construct_end()};
+  EVP_MAC_CTX *c = EVP_MAC_CTX_new(mac);
+  if (c && EVP_MAC_init(c, key, count, with) == 1) return c;
+  EVP_MAC_CTX_free(c);
+  return NULL;
+}
+// The next message under the same key.
+static inline int cs_hmac_begin(EVP_MAC_CTX *c) { return EVP_MAC_init(c, NULL, 0, NULL); }
+static inline int cs_hmac_end(EVP_MAC_CTX *c, unsigned char tag[32]) {
+  size_t count = 0;
+  return EVP_MAC_final(c, tag, &count, 32) == 1 && count == 32;
+}
+static inline int cs_hkdf_sha256(
+    const unsigned char *key, size_t key_count, const unsigned char *salt, size_t salt_count,
+    const unsigned char *info, size_t info_count, unsigned char *out, size_t out_count) {
+  char digest[] = "SHA256";
+  OSSL_PARAM with[] = {
+      OSSL_PARAM_construct_utf8_string("digest", digest, 0),
+      OSSL_PARAM_construct_octet_string("key", (void *)key, key_count),
+      OSSL_PARAM_construct_octet_string("salt", (void *)salt, salt_count),
+      OSSL_PARAM_construct_octet_string("info", (void *)info, info_count),
+      OSSL_PARAM_construct_end()};
+  EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
+  EVP_KDF_CTX *c = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
+  int done = c ? EVP_KDF_derive(c, out, out_count, with) : 0;
+  EVP_KDF_CTX_free(c);
+  EVP_KDF_free(kdf);
+  return done == 1;
+}
+static inline EVP_PKEY *cs_ed25519_private(const unsigned char seed[32]) {
+  return EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, 32);
+}
+static inline EVP_PKEY *cs_ed25519_public(const unsigned char point[32]) {
+  return EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, point, 32);
+}
+static inline int cs_ed25519_point(const EVP_PKEY *key, unsigned char point[32]) {
+  size_t count = 32;
+  return EVP_PKEY_get_raw_public_key(key, point, &count) == 1 && count == 32;
+}
+static inline int cs_ed25519_sign(
+    EVP_MD_CTX *c, EVP_PKEY *key, const unsigned char *message, size_t count, unsigned char signature[64]) {
+  size_t signature_count = 64;
+  return EVP_DigestSignInit(c, NULL, NULL, NULL, key) == 1 &&
+         EVP_DigestSign(c, signature, &signature_count, message, count) == 1 && signature_count == 64;
+}
+static inline int cs_ed25519_verify(
+    EVP_MD_CTX *c, EVP_PKEY *key, const unsigned char *message, size_t count, const unsigned char signature[64]) {
+  return EVP_DigestVerifyInit(c, NULL, NULL, NULL, key) == 1 &&
+         EVP_DigestVerify(c, signature, 64, message, count) == 1;
+}
+static inline int cs_sha256(const unsigned char *message, size_t count, unsigned char digest[32]) {
+  size_t written = 0;
+  return EVP_Q_digest(NULL, "SHA256", NULL, message, count, digest, &written) == 1 && written == 32;
+}

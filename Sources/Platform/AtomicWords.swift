@@ -1,0 +1,75 @@
+// A large array of 64-bit words that threads share without a lock. The memory is the kernel's zero pages until a word
+// is written, so an array may be far larger than what is used of it, and parts can be given back.
+// Called by ReplayTable.
+
+import Glibc
+import Synchronization
+
+@safe package final class AtomicWords: @unchecked Sendable {
+  package let count: Int
+  // SAFETY: an anonymous mapping of count words, made in init and unmapped in deinit. Atomic<UInt64> is one word and
+  // zero bits are Atomic(0), so zero pages are initialised storage. Words are only reached by atomic operations.
+  @usableFromInline let base: UnsafeMutablePointer<Atomic<UInt64>>
+
+  /// `count` zeros; nil when the address space or the memory limit does not allow them.
+  package init?(count: Int) {
+    precondition(count > 0 && count <= 1 << 40)
+    self.count = count
+    let bytes = count * MemoryLayout<UInt64>.stride
+    // SAFETY: a fresh mapping that overlaps nothing.
+    guard
+      let memory = unsafe mmap(
+        nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | Int32(MAP_ANONYMOUS) | Int32(MAP_NORESERVE), -1, 0),
+      unsafe memory != UnsafeMutableRawPointer(bitPattern: -1)
+    else { return nil }
+    unsafe base = memory.bindMemory(to: Atomic<UInt64>.self, capacity: count)
+  }
+
+  // SAFETY: the last reference is gone.
+  deinit { unsafe munmap(base, count * MemoryLayout<UInt64>.stride) }
+
+  @inlinable package func load(_ i: Int) -> UInt64 {
+    precondition(i >= 0 && i < count)
+    return unsafe base[i].load(ordering: .sequentiallyConsistent)
+  }
+
+  @inlinable package func store(_ value: UInt64, at i: Int) {
+    precondition(i >= 0 && i < count)
+    unsafe base[i].store(value, ordering: .sequentiallyConsistent)
+  }
+
+  /// Puts `new` where `old` stands; otherwise gives what stands there.
+  @inlinable package func exchange(at i: Int, old: UInt64, new: UInt64) -> (done: Bool, found: UInt64) {
+    precondition(i >= 0 && i < count)
+    let result = unsafe base[i].compareExchange(expected: old, desired: new, ordering: .sequentiallyConsistent)
+    return (result.exchanged, result.original)
+  }
+
+  /// Makes the word at least `value`; does not write where it is already.
+  @inlinable package func raise(_ i: Int, to value: UInt64) {
+    var found = load(i)
+    while found < value {
+      let (done, now) = exchange(at: i, old: found, new: value)
+      if done { return }
+      found = now
+    }
+  }
+
+  /// Makes a range zero again and gives whole pages of it back to the kernel.
+  package func clear(_ range: Range<Int>) {
+    precondition(range.lowerBound >= 0 && range.upperBound <= count)
+    let page = Int(getpagesize()) / MemoryLayout<UInt64>.stride
+    let first = (range.lowerBound + page - 1) / page * page
+    let last = range.upperBound / page * page
+    guard first < last else {
+      for i in range { store(0, at: i) }
+      return
+    }
+    for i in range.lowerBound..<first { store(0, at: i) }
+    // SAFETY: whole pages inside the mapping; private anonymous memory reads as zero afterwards.
+    if unsafe madvise(base + first, (last - first) * MemoryLayout<UInt64>.stride, MADV_DONTNEED) != 0 {
+      for i in first..<last { store(0, at: i) }
+    }
+    for i in last..<range.upperBound { store(0, at: i) }
+  }
+}

@@ -1,0 +1,19 @@
+// SHA-256 of a message that is at hand as a whole; for certificates, not for the path of a request.
+
+import COpenSSL
+
+package enum SHA256 {
+  package static func digest(_ message: Span<UInt8>) throws(CryptoError) -> InlineArray<32, UInt8> {
+    var digest = InlineArray<32, UInt8>(repeating: 0)
+    var room = digest.mutableSpan
+    ERR_clear_error()
+    // SAFETY: libcrypto reads count bytes of the message and writes 32; a NULL message of zero bytes is allowed.
+    let done = unsafe message.withUnsafeBufferPointer { source in
+      unsafe room.withUnsafeMutableBufferPointer { target in
+        unsafe cs_sha256(source.baseAddress, source.count, target.baseAddress!)
+      }
+    }
+    guard done == 1 else { throw CryptoError("SHA-256") }
+    return digest
+  }
+}

@@ -1,0 +1,247 @@
+// Believes what is signed, and nothing else: from the three fields of a request, or the attestation of a PROXY v2
+// header, to a client's identity or a named refusal. One for each worker.
+//
+//     structure → key → audience and edge → time → window (a look) → signature → bound connection → window (marked)
+//
+// Invariants: nothing of a message has any effect before its signature has been verified. The key decides the
+// algorithm. The message is verified as it was written again from the values that were read, so no two readings of it
+// can differ. A message is used at most once in the process. Called by the exchange and by the listener.
+// Nothing is allocated once the first message has been verified.
+
+import Platform
+import Wire
+
+/// What a verified request says.
+package struct VerifiedIdentity: Sendable, Equatable {
+  package let client: ClientIdentity
+  /// The edge's name, within the head that was verified.
+  package let edge: ByteRange
+  package let keyID: KeyID
+  package let epoch: UInt64
+  package let sequence: UInt64
+}
+
+package enum VerifyOutcome: Sendable {
+  case verified(VerifiedIdentity)
+  case refused(Refusal)
+}
+
+package final class Verifier {
+  package let audience: String
+  /// How far ahead an edge's clock may be.
+  package let skewMilliseconds: UInt64
+
+  private let keys: [VerifierKey]
+  private let keyIDs: [KeyID]
+  private let audienceBytes: [UInt8]
+  private let edges: [[UInt8]]
+  private let startMilliseconds: UInt64
+  /// The base of the message at hand.
+  private let base: Buffer
+
+  /// - Parameters:
+  ///   - audience: this validator's name.
+  ///   - edges: names of the edges that are believed; empty: any edge that has a key of the set.
+  ///   - skewMilliseconds: how far ahead an edge's clock may be.
+  ///   - windows: the process's own.
+  ///   - headBytesMax: the largest request head that will be verified.
+  package init(
+    keys: KeySet, audience: String, edges: [String], skewMilliseconds: UInt64, windows: ReplayWindows,
+    headBytesMax: Int
+  ) throws(KeySetError) {
+    guard AttestName.isAudience(audience.utf8.span) else {
+      throw KeySetError(source: keys.source, problem: "cannot verify as \"\(audience)\"", mend: KeySet.audienceRule)
+    }
+    self.keys = try VerifierKey.all(of: keys, audience: audience, windows: windows)
+    guard !self.keys.isEmpty else {
+      throw KeySetError(
+        source: keys.source, problem: "has no key for audience \"\(audience)\"",
+        mend: "export one with: countersign keys export --audience \(audience)")
+    }
+    keyIDs = self.keys.map(\.id)
+    self.audience = audience
+    audienceBytes = Array(audience.utf8)
+    self.edges = edges.map { Array($0.utf8) }
+    self.skewMilliseconds = skewMilliseconds
+    startMilliseconds = windows.startMilliseconds
+    base = Buffer(capacity: headBytesMax + SignatureBase.overheadBytesMax)
+  }
+
+  // MARK: The fields of a request
+
+  /// Verifies the request whose parts are those ranges of `head`. With `bound`, the connection began with a verified
+  /// PROXY header, and the request must say the same.
+  package func verify(
+    head: Span<UInt8>, method: ByteRange, authority: ByteRange, path: ByteRange, query: ByteRange, attest: ByteRange,
+    signatureInput: ByteRange, signature: ByteRange, nowMilliseconds now: UInt64, bound: BoundIdentity?
+  ) -> VerifyOutcome {
+    guard !attest.isEmpty, !signatureInput.isEmpty, !signature.isEmpty else { return .refused(.identityMissing) }
+    let claim: Attest
+    switch Attest.parse(head, at: attest) {
+    case .attest(let parsed): claim = parsed
+    case .refused(let refusal): return .refused(refusal)
+    }
+    let input: SignatureInput
+    switch SignatureInput.parse(head, at: signatureInput) {
+    case .input(let parsed): input = parsed
+    case .refused(let refusal): return .refused(refusal)
+    }
+    let value: SignatureValue
+    switch SignatureValue.parse(head, at: signature) {
+    case .value(let parsed): value = parsed
+    case .refused(let refusal): return .refused(refusal)
+    }
+    if let refusal = writeBase(
+      claim, input, head: head, method: method, authority: authority, path: path, query: query, attest: attest)
+    {
+      return .refused(refusal)
+    }
+
+    guard let keyID = KeyID(head.extracting(input.keyID.range)), let index = keyIDs.firstIndex(of: keyID),
+      let key = keys[index].http
+    else { return .refused(.keyUnknown) }
+    guard key.isActive(seconds: now / 1000) else { return .refused(.keyInactive) }
+    guard value.count == key.algorithm.tagCount else { return .refused(.signatureLength) }
+
+    guard isOwn(audience: head.extracting(claim.audience.range)) else { return .refused(.audienceWrong) }
+    guard edges.isEmpty || isAllowed(edge: head.extracting(claim.edge.range)) else {
+      return .refused(.edgeNotAllowed)
+    }
+
+    let expires = input.expires &* 1000
+    if let refusal = checkTime(created: input.created &* 1000, expires: expires, now: now) {
+      return .refused(refusal)
+    }
+    guard input.expires == input.created &+ SignatureInput.lifetimeSeconds else { return .refused(.timeLifetime) }
+    guard input.created &* 1000 >= startMilliseconds &+ skewMilliseconds else { return .refused(.starting) }
+
+    if let refusal = key.window.peek(epoch: input.epoch, sequence: input.sequence) { return .refused(refusal) }
+    let isSigned = base.withReadable { base in
+      key.algorithm.verify(base, tag: value.bytes.span.extracting(first: value.count))
+    }
+    guard isSigned else { return .refused(.signatureInvalid) }
+
+    let client = ClientIdentity(
+      address: claim.address, port: claim.port, secure: claim.secure, via: claim.via, connection: claim.connection,
+      certificate: claim.certificate)
+    if let bound, let refusal = bound.refusal(of: client, keyID: keyID) { return .refused(refusal) }
+    if let refusal = key.window.mark(
+      epoch: input.epoch, sequence: input.sequence, expiresMilliseconds: expires, nowMilliseconds: now)
+    {
+      return .refused(refusal)
+    }
+    return .verified(
+      VerifiedIdentity(
+        client: client, edge: claim.edge, keyID: keyID, epoch: input.epoch, sequence: input.sequence))
+  }
+
+  /// Writes the signature base from what was read, and refuses what is not written as it was read.
+  private func writeBase(
+    _ claim: Attest, _ input: SignatureInput, head: Span<UInt8>, method: ByteRange, authority: ByteRange,
+    path: ByteRange, query: ByteRange, attest: ByteRange
+  ) -> Refusal? {
+    base.removeAll()
+    SignatureBase.appendRequest(base, head: head, method: method, authority: authority, path: path, query: query)
+    let attestStart = base.count
+    Attest.writeClient(address: claim.address, port: claim.port, secure: claim.secure, via: claim.via, to: base)
+    Attest.writeNames(
+      edge: head.extracting(claim.edge.range), audience: head.extracting(claim.audience.range), to: base)
+    Attest.writeConnection(claim.connection, certificate: claim.certificate, to: base)
+    let attestEnd = base.count
+    base.append("\n\"@signature-params\": ")
+    let parametersStart = base.count
+    SignatureInput.writePrefix(created: input.created, expires: input.expires, epoch: input.epoch, to: base)
+    base.append(decimal: input.sequence)
+    SignatureInput.writeSuffix(keyID: head.extracting(input.keyID.range), to: base)
+    guard !base.overflowed else { return .headTooLarge }
+    return base.withReadable { base in
+      guard
+        ByteComparison.isEqual(base.extracting(attestStart..<attestEnd), head.extracting(attest.range))
+      else { return .identityForm }
+      guard
+        ByteComparison.isEqual(
+          base.extracting(parametersStart..<base.count), head.extracting(input.parameters.range))
+      else { return .signatureParams }
+      return nil
+    }
+  }
+
+  private func isOwn(audience: Span<UInt8>) -> Bool {
+    let own = audienceBytes
+    return ByteComparison.isEqual(own.span, audience)
+  }
+
+  private func isAllowed(edge: Span<UInt8>) -> Bool {
+    for allowed in edges where ByteComparison.isEqual(allowed.span, edge) { return true }
+    return false
+  }
+
+  /// Only the future has a tolerance: an edge whose clock lags merely has less time.
+  private func checkTime(created: UInt64, expires: UInt64, now: UInt64) -> Refusal? {
+    if created > now &+ skewMilliseconds { return .timeFuture }
+    if expires < now { return .timeExpired }
+    return nil
+  }
+
+  // MARK: The attestation of a PROXY header
+
+  /// A PROXY header may be used for this long, in milliseconds.
+  package static let proxyLifetimeMilliseconds: UInt64 = 30_000
+
+  /// Verifies the PROXY v2 header that `bytes` begin with and that was decoded, by the rules for attested headers, as
+  /// `header`.
+  package func verifyProxy(
+    _ bytes: Span<UInt8>, header: ProxyHeader, nowMilliseconds now: UInt64
+  ) -> ProxyVerifyOutcome {
+    guard header.version == 2, header.contents.isSuperset(of: [.attestation, .uniqueID, .crc]),
+      header.length <= bytes.count,
+      let attestation = AttestationTLV.parse(bytes, at: header.attestation),
+      attestation.tag.upper == header.length, attestation.flags & ~7 == 0,
+      let connection = ConnectionID(bytes.extracting(header.uniqueID.range))
+    else { return .refused(.proxyAttestation) }
+    // The same fact in two places must be the same.
+    guard attestation.usedTLS == header.sslClient else { return .refused(.proxyAttestation) }
+    guard !header.isLocal || attestation.isHealthCheck else { return .refused(.proxyLocal) }
+    guard header.isLocal || header.source.isPossibleClient else { return .refused(.proxyAddress) }
+
+    guard let keyID = KeyID(bytes.extracting(attestation.kid.range)), let index = keyIDs.firstIndex(of: keyID),
+      let key = keys[index].pp2
+    else { return .refused(.keyUnknown) }
+    guard key.isActive(seconds: now / 1000) else { return .refused(.keyInactive) }
+    let algorithm =
+      switch key.algorithm {
+      case .hmac: AttestationTLV.algorithmHMAC
+      case .ed25519: AttestationTLV.algorithmEd25519
+      }
+    // The message's own word for the algorithm chooses nothing; it has to be the key's.
+    guard attestation.algorithm == algorithm, attestation.tag.count == key.algorithm.tagCount else {
+      return .refused(.proxyAttestation)
+    }
+    guard isOwn(audience: bytes.extracting(attestation.audience.range)) else { return .refused(.audienceWrong) }
+    let created = attestation.createdMilliseconds
+    // Times that would overflow are in the future.
+    guard created < 1 << 62 else { return .refused(.timeFuture) }
+    let expires = created + Verifier.proxyLifetimeMilliseconds
+    if let refusal = checkTime(created: created, expires: expires, now: now) { return .refused(refusal) }
+    guard created >= startMilliseconds &+ skewMilliseconds else { return .refused(.starting) }
+
+    if let refusal = key.window.peek(epoch: attestation.epoch, sequence: attestation.sequence) {
+      return .refused(refusal)
+    }
+    ProxyTagInput.write(bytes, crcValue: header.crcValue, upTo: attestation.tag.lower, to: base)
+    guard !base.overflowed else { return .refused(.proxyLength) }
+    let isSigned = base.withReadable { base in
+      key.algorithm.verify(base, tag: bytes.extracting(attestation.tag.range))
+    }
+    guard isSigned else { return .refused(.signatureInvalid) }
+    if let refusal = key.window.mark(
+      epoch: attestation.epoch, sequence: attestation.sequence, expiresMilliseconds: expires, nowMilliseconds: now)
+    {
+      return .refused(refusal)
+    }
+    return .verified(
+      BoundIdentity(
+        address: header.source, port: header.sourcePort, connection: connection, keyID: keyID,
+        secure: attestation.usedTLS, isHealthCheck: header.isLocal, usedEarlyData: attestation.usedEarlyData))
+  }
+}

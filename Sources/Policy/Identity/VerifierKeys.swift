@@ -1,0 +1,86 @@
+// A verifier's view of a key set: what each key may verify at this audience, ready to be used.
+
+import Platform
+import Wire
+
+/// One key at one audience for both carriers. Confined to one worker's thread.
+final class VerifierKey {
+  let id: KeyID
+  let http: Use?
+  let pp2: Use?
+
+  /// A key for one carrier.
+  struct Use {
+    let algorithm: Algorithm
+    let window: ReplayTable
+    let notBefore: UInt64
+    let expires: UInt64
+
+    func isActive(seconds: UInt64) -> Bool { seconds >= notBefore && seconds < expires }
+  }
+
+  enum Algorithm {
+    case hmac(HMACContext)
+    case ed25519(Ed25519Context)
+
+    var tagCount: Int {
+      switch self {
+      case .hmac: HMACContext.tagCount
+      case .ed25519: Ed25519Context.signatureCount
+      }
+    }
+
+    func verify(_ message: Span<UInt8>, tag: Span<UInt8>) -> Bool {
+      switch self {
+      case .hmac(let context):
+        var right = InlineArray<32, UInt8>(repeating: 0)
+        var room = right.mutableSpan
+        guard context.tag(of: message, into: &room) else { return false }
+        return ByteComparison.isEqualInConstantTime(right.span, tag)
+      case .ed25519(let context):
+        return context.verify(message, signature: tag)
+      }
+    }
+  }
+
+  init(id: KeyID, http: Use?, pp2: Use?) {
+    self.id = id
+    self.http = http
+    self.pp2 = pp2
+  }
+
+  /// All keys of `keys` that serve `audience`, one for each name.
+  static func all(of keys: KeySet, audience: String, windows: ReplayWindows) throws(KeySetError) -> [VerifierKey] {
+    var all: [VerifierKey] = []
+    for key in keys.keys where !all.contains(where: { $0.id == key.id }) {
+      let http = try use(of: key.id, .http, keys, audience, windows)
+      let pp2 = try use(of: key.id, .pp2, keys, audience, windows)
+      if http != nil || pp2 != nil { all.append(VerifierKey(id: key.id, http: http, pp2: pp2)) }
+    }
+    return all
+  }
+
+  private static func use(
+    of id: KeyID, _ purpose: KeyPurpose, _ keys: KeySet, _ audience: String, _ windows: ReplayWindows
+  ) throws(KeySetError) -> Use? {
+    guard let key = keys.key(id, purpose: purpose, audience: audience) else { return nil }
+    let algorithm: Algorithm
+    do {
+      if case .ed25519(let pair, _) = key.material {
+        algorithm = .ed25519(try Ed25519Context(key: pair))
+      } else {
+        guard let secret = try KeySet.macSecret(of: key, purpose: purpose, audience: audience) else { return nil }
+        algorithm = .hmac(try HMACContext(key: secret))
+      }
+    } catch {
+      throw KeySetError(source: keys.source, key: "key \"\(id)\"", error)
+    }
+    guard let window = windows.table(purpose: purpose, keyID: id) else {
+      throw KeySetError(
+        source: keys.source, key: "key \"\(id)\"", problem: "there is no address space for its replay windows",
+        mend: "raise the limit, or lower the window's bits")
+    }
+    return Use(
+      algorithm: algorithm, window: window, notBefore: key.notBefore ?? 0, expires: key.expires ?? .max)
+  }
+}

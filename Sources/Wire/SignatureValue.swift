@@ -1,0 +1,40 @@
+// The `signature` field (RFC 9421 section 4.2) in the one form that is ours: one member `cs` with a byte sequence.
+
+package struct SignatureValue: Sendable {
+  /// The first `count` bytes are the signature.
+  package var bytes: InlineArray<64, UInt8>
+  /// 32 (HMAC-SHA-256) or 64 (Ed25519).
+  package var count: Int
+
+  package enum Outcome: Sendable {
+    case value(SignatureValue)
+    case refused(Refusal)
+  }
+
+  /// Reads the field value at `range`.
+  package static func parse(_ bytes: Span<UInt8>, at range: ByteRange) -> Outcome {
+    guard range.upper <= bytes.count, range.count >= 5 else { return .refused(.signatureForm) }
+    var at = range.lower
+    let end = range.upper
+    guard StructuredField.take("cs=:", bytes, &at, end: end), bytes[end - 1] == UInt8(ascii: ":") else {
+      return .refused(.signatureForm)
+    }
+    let text = bytes.extracting(at..<end - 1)
+    // Nothing longer than 64 bytes is decoded; what it is does not matter.
+    guard text.count <= 88 else { return .refused(.signatureLength) }
+    var value = InlineArray<66, UInt8>(repeating: 0)
+    var room = value.mutableSpan
+    guard let count = Base64.decode(text, .standard, into: &room) else { return .refused(.signatureForm) }
+    guard count == 32 || count == 64 else { return .refused(.signatureLength) }
+    var signature = InlineArray<64, UInt8>(repeating: 0)
+    for i in 0..<count { signature[i] = value[i] }
+    return .value(SignatureValue(bytes: signature, count: count))
+  }
+
+  /// Appends the value for a signature.
+  @inlinable package static func write(_ signature: Span<UInt8>, to sink: some ByteSink) {
+    sink.append("cs=:")
+    Base64.encode(signature, .standard, to: sink)
+    sink.append(UInt8(ascii: ":"))
+  }
+}
