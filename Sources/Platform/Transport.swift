@@ -136,6 +136,14 @@ package enum Handshake: Equatable, Sendable {
     }
   }
 
+  /// The protocol version's name, as `tlsVersion`; empty without TLS.
+  package func withVersionName<R>(_ body: (Span<UInt8>) -> R) -> R {
+    guard let session = unsafe state.pointee.session, let name = unsafe SSL_get_version(session) else {
+      return body(Span<UInt8>())
+    }
+    return unsafe lend(name, body)
+  }
+
   /// The cipher suite's name (as in the PROXY header's SSL TLV); empty without TLS.
   package func withCipherName<R>(_ body: (Span<UInt8>) -> R) -> R {
     guard let session = unsafe state.pointee.session, let cipher = unsafe SSL_get_current_cipher(session),
@@ -171,9 +179,9 @@ package enum Handshake: Equatable, Sendable {
     }
   }
 
-  /// SHA-256 of the client's certificate (DER) as four big-endian words; nil where none was shown. A certificate that
+  /// SHA-256 of the client's certificate (DER), 32 bytes; nil where none was shown. A certificate that
   /// was shown has been verified, or the handshake would have failed.
-  package var peerCertificateDigest: (UInt64, UInt64, UInt64, UInt64)? {
+  package var peerCertificateDigest: [UInt8]? {
     guard let session = unsafe state.pointee.session, let certificate = unsafe cs_peer_certificate(session) else {
       return nil
     }
@@ -181,8 +189,7 @@ package enum Handshake: Equatable, Sendable {
     var length: UInt32 = 32
     // SAFETY: 32 bytes for a SHA-256.
     guard unsafe X509_digest(certificate, EVP_sha256(), &digest, &length) == 1, length == 32 else { return nil }
-    func word(_ at: Int) -> UInt64 { digest[at..<at + 8].reduce(0) { $0 << 8 | UInt64($1) } }
-    return (word(0), word(8), word(16), word(24))
+    return digest
   }
 
   // MARK: Bytes

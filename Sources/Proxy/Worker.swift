@@ -44,6 +44,12 @@ final class Worker {
   var openTunnels = 0
   var idleUpstreams = 0
 
+  /// Accepting rests while descriptors have run out.
+  var pausedSources = false
+  /// Indices in the timer wheel: accepting's own, then two for each slot.
+  static let acceptTimer = 0
+  static let firstSlotTimer = 2
+
   /// Events and requests that one connection may have in one turn before the others come.
   static let requestsPerTurn = 32
 
@@ -115,6 +121,7 @@ final class Worker {
     }
     log.handOver(nowMilliseconds: nowMilliseconds, force: true)
     closeEverything()
+    shared.noteStopped()
   }
 
   func readClock() {
@@ -194,8 +201,12 @@ final class Worker {
   // MARK: Deadlines
 
   private func expire(_ timer: Int) {
-    let slot = timer / 2
-    if timer % 2 == 0 {
+    if timer == Worker.acceptTimer {
+      resumeAccepting()
+      return
+    }
+    let slot = (timer - Worker.firstSlotTimer) / 2
+    if (timer - Worker.firstSlotTimer) % 2 == 0 {
       guard slot < downstreams.all.count else { return }
       expire(downstreams.all[slot])
     } else {

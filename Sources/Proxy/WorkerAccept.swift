@@ -87,7 +87,7 @@ extension Worker {
     }
     let capacity = pool.chunkBytes
     let made = downstreams.take(replaces: { $0.input.capacity != capacity }, make: { Downstream(slot: $0, pool: pool) })
-    guard let d = made, let connection = ConnectionID.random() else {
+    guard let d = made, let connection = Worker.newConnectionID() else {
       if let made { downstreams.give(made.slot) }
       shared.giveConnection()
       Sockets.closeDescriptor(fd)
@@ -95,6 +95,7 @@ extension Worker {
       return
     }
     d.transport.open(fd)
+    d.phase = .announce
     d.listener = listener
     d.connection = connection
     d.peer = peer.ip
@@ -114,13 +115,18 @@ extension Worker {
       refuseConnection(d, .peerRefused)
       return
     }
-    if rule.evidence == .proxyProtocol || rule.proxyProtocolRequired {
-      d.phase = .announce
+    if rule.proxyProtocolRequired {
       setDeadline(d, afterMilliseconds: plan.config.timeouts.handshakeMilliseconds)
     } else {
       settleConnection(d)
       beginTLS(d)
     }
+  }
+
+  /// Nil when the system has no random bytes to give: then no connection is served.
+  private static func newConnectionID() -> ConnectionID? {
+    guard let high = try? SecureRandom.word(), let low = try? SecureRandom.word() else { return nil }
+    return ConnectionID(high: high, low: low)
   }
 
   // MARK: The PROXY header
@@ -171,7 +177,7 @@ extension Worker {
 
   /// Takes over what the header says; a refusal when it may not be believed.
   private func accept(
-    _ header: ProxyHeader, _ d: Downstream, _ rule: TrustPolicy.CompiledRule, _ listener: ListenerPlan
+    _ header: ProxyHeader, _ d: Downstream, _ rule: CompiledRule, _ listener: ListenerPlan
   ) -> Refusal? {
     if rule.evidence == .attested {
       guard let verifier = listener.verifier else { return .keyUnknown }
@@ -185,8 +191,7 @@ extension Worker {
         return nil
       }
     }
-    d.announced = Downstream.Announced(
-      source: header.source, sourcePort: header.sourcePort, version: UInt8(header.version), isSecure: header.sslClient)
+    d.announced = header
     return nil
   }
 
@@ -207,18 +212,16 @@ extension Worker {
         d.clientRefusal = .proxyMissing
         return
       }
-      d.isSecure = announced.isSecure
-      if rule.thenForwarded { return }
-      settlement = listener.trust.settleAnnounced(
-        rule: d.rule, source: announced.source, port: announced.sourcePort, version: Int(announced.version),
-        local: d.local)
+      d.isSecure = d.isSecure || announced.sslClient
+      if rule.readsForwarded(proxy: announced) { return }
+      settlement = listener.trust.settleProxy(rule: d.rule, header: announced, local: d.local)
     case .forwarded, .attested: return
     }
     switch settlement {
     case .refused(let refusal): d.clientRefusal = refusal
     case .settled(let address, let port, let via):
       d.client = ClientIdentity(
-        address: address, port: port, secure: d.isSecure || listener.tls != nil, via: via, connection: d.connection,
+        address: address, port: port, secure: d.isSecure, via: via, connection: d.connection,
         certificate: d.certificate)
       guard shared.takeClient(address, most: plan.config.limits.connectionsPerClient, counted: &d.countedClient) else {
         d.clientRefusal = .clientLimit
@@ -257,8 +260,8 @@ extension Worker {
     case .done:
       d.isSecure = true
       d.tlsVersion = d.transport.tlsVersion
-      if let words = d.transport.peerCertificateDigest {
-        d.certificate = CertificateDigest(words.0, words.1, words.2, words.3)
+      if let digest = d.transport.peerCertificateDigest {
+        d.certificate = CertificateDigest(digest.span)
         d.client?.certificate = d.certificate
       }
       d.client?.secure = true

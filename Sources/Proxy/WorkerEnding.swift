@@ -205,15 +205,7 @@ extension Worker {
 
   /// Frees the connection and everything that lives and dies with it.
   func close(_ d: Downstream, reset: Bool = false) {
-    guard d.phase != .free else {
-      // Refused before it had a phase.
-      if d.transport.isOpen { free(d, reset: reset) }
-      return
-    }
-    free(d, reset: reset)
-  }
-
-  private func free(_ d: Downstream, reset: Bool) {
+    guard d.phase != .free else { return }
     if let u = d.boundUpstream { close(u) }
     if let client = d.countedClient { shared.giveClient(client) }
     clearDeadline(d)

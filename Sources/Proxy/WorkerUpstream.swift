@@ -176,11 +176,12 @@ extension Worker {
     let destination = known ? d.local ?? unspecified : unspecified
     return d.transport.withServerName { name in
       d.transport.withApplicationProtocol { alpn in
-        d.transport.withCipherName { cipher in
-          signer.makeProxyHeader(
-            identity, destination: destination, destinationPort: known ? d.localPort : 0, alpn: alpn, authority: name,
-            tls: d.transport.isTLS ? ProxyTLSFacts(version: d.tlsVersion, cipher: cipher) : nil,
-            nowMilliseconds: wallMilliseconds)
+        d.transport.withVersionName { version in
+          d.transport.withCipherName { cipher in
+            signer.makeProxyHeader(
+              identity, destination: destination, destinationPort: known ? d.localPort : 0, alpn: alpn,
+              authority: name, tlsVersion: version, tlsCipher: cipher, nowMilliseconds: wallMilliseconds)
+          }
         }
       }
     }

@@ -1,1 +1,4 @@
+import Glibc
 import Proxy
+
+exit(Supervisor.run(configPath: CommandLine.arguments[CommandLine.arguments.count - 1]))

@@ -60,18 +60,11 @@ package final class TrustPolicy: Sendable {
 
   // MARK: By the connection
 
-  /// The peer itself is the client.
-  ///
-  /// A loopback peer may have a listener's own address: a process on this machine that connects to 127.0.0.1 gets 127.0.0.1 as
-  /// its own, and nothing but a process on this machine can. Where a proxy on this machine stands in front, its address
-  /// belongs into `infrastructure` or under `from`.
+  /// The peer itself is the client. A listener's own address never is, not even on loopback: a proxy on this machine
+  /// that forgot to pass the client on looks just like a local client (README, «Trying it out»).
   package func settleSocket(peer: IPAddress?, peerPort: UInt16, local: IPAddress?) -> Settlement {
     guard let client = peer?.unmapped, client.isPossibleClient else { return .refused(.clientUnknown) }
-    if infrastructure.isDeclared(client) { return .refused(.clientInfrastructure) }
-    if !client.isLoopback, infrastructure.isOwn(client) || client == local?.unmapped {
-      return .refused(.clientInfrastructure)
-    }
-    return .settled(client, port: peerPort, .socket)
+    return admit(client, port: peerPort, .socket, local: local)
   }
 
   /// The source of the peer's PROXY header is the client. Not to be asked where `readsForwarded`.
