@@ -133,7 +133,9 @@ package final class TrustPolicy: Sendable {
     case .forwarded: return settleForwarded(rule: rule, from: peer, local: local, bytes: bytes, head: head)
     case .proxyProtocol:
       guard let proxy else { return .refused(.proxyMissing) }
-      guard rules[rule].readsForwarded(proxy: proxy) else { return settleProxy(rule: rule, header: proxy, local: local) }
+      guard rules[rule].readsForwarded(proxy: proxy) else {
+        return settleProxy(rule: rule, header: proxy, local: local)
+      }
       return settleForwarded(rule: rule, from: proxy.source, local: local, bytes: bytes, head: head)
     }
   }
