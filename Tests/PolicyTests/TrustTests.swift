@@ -214,32 +214,25 @@ import Wire
     ("v2 10.0.2.1 9", ["X-Forwarded-For: 1.1.1.1"], "refused client-infrastructure"),
     ("", ["X-Forwarded-For: 1.1.1.1"], "refused proxy-missing"),
   ]) func aSecondStepIsTakenOnlyFromAHop(proxy: String, lines: [String], expected: String) throws {
-    let policy = try policy()
-    #expect(try settle(policy, "10.0.2.1", proxy: proxy, lines) == expected)
-    let header = try TrustFacts.proxy(proxy)
-    #expect(
-      policy[policy.rule(for: IPAddress("10.0.2.1"))].readsForwarded(proxy: header) == proxy.contains("198.51.100"))
+    #expect(try settle(try policy(), "10.0.2.1", proxy: proxy, lines) == expected)
   }
 
-  @Test func aSenderWhoIsNoHopIsNotBelieved() throws {
+  @Test func noRuleIsAppliedToWhatItDoesNotAskFor() throws {
     let policy = try policy()
     let (head, bytes) = try TrustFacts.head(["X-Forwarded-For: 1.1.1.1"])
-    for (peer, sender) in [("10.0.2.1", "203.0.113.7"), ("10.0.0.1", "198.51.100.1"), ("198.51.100.9", "198.51.100.9")]
-    {
+    let source = try #require(IPAddress("198.51.100.7"))
+    for peer in ["10.0.0.1", "10.0.3.1", "10.0.0.200", "10.0.0.201", "198.51.100.9"] {
       let settlement = policy.settleForwarded(
-        rule: policy.rule(for: IPAddress(peer)), from: IPAddress(sender), bytes: bytes.span, head: head)
-      #expect(settlement == .refused(.clientUnknown), "\(peer) \(sender)")
+        rule: policy.rule(for: IPAddress(peer)), from: source, fromPort: 9, version: 2, bytes: bytes.span, head: head,
+        local: nil)
+      #expect(settlement == .refused(.clientUnknown), "\(peer)")
     }
-  }
-
-  @Test func anAttestedPeerIsNotSettledHere() throws {
-    let lines = ["X-Forwarded-For: 1.1.1.1"]
-    #expect(try settle(try policy(), "10.0.3.1", proxy: "v2 198.51.100.7 9", lines) == "refused identity-missing")
-    let proxy = try #require(try TrustFacts.proxy("v2 198.51.100.7 9"))
-    let policy = try policy()
-    for peer in ["10.0.3.1", "198.51.100.9", "10.0.1.1"] {
-      #expect(policy.settleProxy(rule: policy.rule(for: IPAddress(peer)), header: proxy) == .refused(.clientUnknown))
+    for peer in ["10.0.1.1", "10.0.3.1", "10.0.0.200", "10.0.0.201", "198.51.100.9"] {
+      let settlement = policy.settleAnnounced(
+        rule: policy.rule(for: IPAddress(peer)), source: source, port: 9, version: 2, local: nil)
+      #expect(settlement == .refused(.clientUnknown), "\(peer)")
     }
+    #expect(try settle(policy, "10.0.3.1", proxy: "v2 198.51.100.7 9") == "refused identity-missing")
   }
 
   // MARK: Infrastructure
