@@ -177,7 +177,7 @@ extension Worker {
 
   /// Takes over what the header says; a refusal when it may not be believed.
   private func accept(
-    _ header: ProxyHeader, _ d: Downstream, _ rule: CompiledRule, _ listener: ListenerPlan
+    _ header: ProxyHeader, _ d: Downstream, _ rule: TrustPolicy.CompiledRule, _ listener: ListenerPlan
   ) -> Refusal? {
     if rule.evidence == .attested {
       guard let verifier = listener.verifier else { return .keyUnknown }
@@ -213,8 +213,10 @@ extension Worker {
         return
       }
       d.isSecure = d.isSecure || announced.sslClient
-      if rule.readsForwarded(proxy: announced) { return }
-      settlement = listener.trust.settleProxy(rule: d.rule, header: announced, local: d.local)
+      if rule.thenForwarded { return }
+      settlement = listener.trust.settleAnnounced(
+        rule: d.rule, source: announced.source, port: announced.sourcePort, version: Int(announced.version),
+        local: d.local)
     case .forwarded, .attested: return
     }
     switch settlement {

@@ -166,20 +166,22 @@ extension Worker {
     case .attested: return verify(d, x, listener)
     case .proxyProtocol:
       guard let announced = d.announced else { return .proxyMissing }
-      guard !rule.readsForwarded(proxy: announced) else {
-        return settleForwarded(d, x, listener, from: announced.source)
+      guard !rule.thenForwarded else {
+        return settleForwarded(
+          d, x, listener, from: announced.source, port: announced.sourcePort, version: Int(announced.version))
       }
       x.identity = d.client
       return d.client == nil ? .clientUnknown : nil
-    case .forwarded: return settleForwarded(d, x, listener, from: d.peer)
+    case .forwarded: return settleForwarded(d, x, listener, from: d.peer, port: d.peerPort, version: 0)
     }
   }
 
   private func settleForwarded(
-    _ d: Downstream, _ x: Exchange, _ listener: ListenerPlan, from sender: IPAddress?
+    _ d: Downstream, _ x: Exchange, _ listener: ListenerPlan, from sender: IPAddress?, port: UInt16, version: Int
   ) -> Refusal? {
     let settlement = d.input.withReadable {
-      listener.trust.settleForwarded(rule: d.rule, from: sender, local: d.local, bytes: $0, head: requestHead)
+      listener.trust.settleForwarded(
+        rule: d.rule, from: sender, fromPort: port, version: version, bytes: $0, head: requestHead, local: d.local)
     }
     switch settlement {
     case .refused(let refusal): return refusal

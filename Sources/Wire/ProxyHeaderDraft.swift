@@ -59,16 +59,15 @@ package struct ProxyHeaderDraft: Sendable {
     finish()
   }
 
-  /// That the client used TLS. `client` is the bit field of section 2.2.6 (1: TLS; 2, 4: a certificate on this connection,
-  /// in this session), `verify` its certificate's verification result. An empty name is left out.
-  package mutating func addTLS(
-    version: Span<UInt8>, cipher: Span<UInt8>, client: UInt8 = 1, verify: UInt32 = 0
-  ) {
+  /// That the client used TLS. `client` is the bit field of section 2.2.6 (1: TLS; 2 and 4: a certificate on this connection,
+  /// in this session); `verify` is zero only for a certificate that was verified, and TLS takes no other. An empty name is
+  /// left out.
+  package mutating func addTLS(version: Span<UInt8>, cipher: Span<UInt8>, client: UInt8 = 1) {
     begin(.ssl)
     let inner = 5 + (version.isEmpty ? 0 : 3 + version.count) + (cipher.isEmpty ? 0 : 3 + cipher.count)
     append(type: TLVType.ssl, valueBytes: inner)
     append(UInt64(client), bytes: 1)
-    append(UInt64(verify), bytes: 4)
+    append(client & 6 == 0 ? 1 : 0, bytes: 4)
     if !version.isEmpty { append(type: TLVType.sslVersion, value: version) }
     if !cipher.isEmpty { append(type: TLVType.sslCipher, value: cipher) }
     finish()
