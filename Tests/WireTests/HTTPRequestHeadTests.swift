@@ -1,0 +1,687 @@
+// Request heads: what is read out of good ones, and the name of what is wrong with bad ones.
+
+import Testing
+import Wire
+
+struct RequestReader {
+  let head = RequestHead(fieldsMax: 100)
+  var limits = HeadLimits(headBytes: 4096, fields: 100)
+
+  func parse(_ bytes: [UInt8], _ seen: Int) -> HeadOutcome { head.parse(bytes.span, limits: limits, seen: seen) }
+
+  func summary(_ bytes: [UInt8]) -> [String] {
+    let fields = 0..<head.fieldCount
+    return [
+      "method=\(head.method)", "method=\(text(head.methodRange, bytes))", "target=\(text(head.target, bytes))",
+      "path=\(text(head.path, bytes))", "query=\(text(head.query, bytes))",
+      "authority=\(text(head.authority, bytes))", "framing=\(head.framing.text)", "keepAlive=\(head.keepAlive)",
+      "minor=\(head.minorVersion)", "absolute=\(head.isAbsoluteForm)", "continue=\(head.expectsContinue)",
+      "websocket=\(head.wantsWebSocket)", "fields=\(head.fieldCount)", "nominatesProtected=\(head.nominatesProtected)",
+      "identity=\(head.identityRefusal?.text ?? "clean")", "length=\(head.length)",
+      "nominated=" + fields.filter { head.isNominated($0) }.map { text(head.name($0), bytes) }.joined(separator: ","),
+      "kinds=" + fields.map { "\(head.kind($0))" }.joined(separator: ","),
+      "values=" + fields.map { "[" + text(head.value($0), bytes).replacing(" ", with: "_") + "]" }.joined(),
+      "attest=\(text(head.attest, bytes))", "input=\(text(head.signatureInput, bytes))",
+      "signature=\(text(head.signature, bytes))",
+    ]
+  }
+}
+
+@Suite struct HTTPRequestHeadTests {
+  static let documents = Document.parse(
+    #"""
+    # the smallest request
+    GET / HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> complete method=get method=GET target=/ path=/ query= authority=a framing=none keepAlive=true minor=1 fields=1 absolute=false continue=false websocket=false
+
+    # a second request behind it is not touched
+    GET /1 HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n\|
+    GET /2 HTTP/1.1\r\n
+    Host: b\r\n
+    \r\n
+    --> complete target=/1 authority=a
+
+    # a body behind it is not touched
+    POST / HTTP/1.1\r\n
+    Host: a\r\n
+    Content-Length: 3\r\n
+    \r\n\|
+    \n\0\xff
+    --> complete method=post framing=3
+
+    # path and query are the bytes as they came
+    GET /a/../b//%2e%2E/;p=1/c?x=1&y=%20?/?{}|^`[] HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> complete path=/a/../b//%2e%2E/;p=1/c query=?x=1&y=%20?/?{}|^`[]
+
+    # an empty query is not no query
+    GET /a? HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> complete path=/a query=?
+
+    # the query may begin at once after two slashes
+    GET //?x HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> complete path=// query=?x
+
+    # one empty line before a request is skipped
+    \r\n
+    GET / HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> complete target=/ length=29
+
+    # two are not
+    \r\n
+    \r\n
+    GET / HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused request-line
+
+    # nor one that ends in a line feed only
+    \n
+    GET / HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused line-ending
+
+    # an unknown method is forwarded
+    M-SEARCH!#$%&'*+.^_`|~ / HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> complete method=other method=M-SEARCH!#$%&'*+.^_`|~
+
+    # methods are case-sensitive
+    get / HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> complete method=other
+
+    # a method of 32 bytes
+    ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF / HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> complete method=other
+
+    # a method of 33 bytes
+    ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG / HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused request-line
+
+    # whitespace around a value is not part of it
+    GET / HTTP/1.1\r\n
+    Host: \t a \t\r\n
+    A:\r\n
+    B: \t\s\r\n
+    C:x\r\n
+    D: x \ty\s\r\n
+    \r\n
+    --> complete authority=a fields=5 values=[a][][][x][x_	y]
+
+    # obs-text in a value is passed on
+    GET / HTTP/1.1\r\n
+    Host: a\r\n
+    X: \xff\x80\r\n
+    \r\n
+    --> complete fields=2
+
+    # HTTP/1.0 closes
+    GET / HTTP/1.0\r\n
+    Host: a\r\n
+    \r\n
+    --> complete keepAlive=false minor=0
+
+    # HTTP/1.0 that asks to be kept alive
+    GET / HTTP/1.0\r\n
+    Host: a\r\n
+    Connection: Keep-Alive\r\n
+    \r\n
+    --> complete keepAlive=true
+
+    # HTTP/1.1 that asks to be closed, among other options and empty elements
+    GET / HTTP/1.1\r\n
+    Host: a\r\n
+    Connection: , keep-alive,,\tCLOSE ,\r\n
+    \r\n
+    --> complete keepAlive=false
+
+    # close wins over keep-alive on another line
+    GET / HTTP/1.0\r\n
+    Host: a\r\n
+    Connection: close\r\n
+    Connection: keep-alive\r\n
+    \r\n
+    --> complete keepAlive=false
+
+    # fields named by Connection are for this hop only
+    GET / HTTP/1.1\r\n
+    Host: a\r\n
+    X-One: 1\r\n
+    Connection: x-one, TE, keep-alive\r\n
+    TE: trailers\r\n
+    Keep-Alive: timeout=5\r\n
+    Connection: cookie\r\n
+    Cookie: c\r\n
+    X-Two: 2\r\n
+    X-One: 3\r\n
+    \r\n
+    --> complete nominated=X-One,TE,Keep-Alive,Cookie,X-One nominatesProtected=false
+
+    # Connection that is no list of tokens
+    GET / HTTP/1.1\r\n
+    Host: a\r\n
+    Connection: keep-alive foo\r\n
+    \r\n
+    --> refused value-invalid
+
+    # a quoted nomination
+    GET / HTTP/1.1\r\n
+    Host: a\r\n
+    Connection: "close"\r\n
+    \r\n
+    --> refused value-invalid
+
+    # Host may not be nominated away
+    GET / HTTP/1.1\r\n
+    Connection: close, host\r\n
+    Host: a\r\n
+    \r\n
+    --> refused hop-nominated
+
+    # nor Content-Length
+    POST / HTTP/1.1\r\n
+    Host: a\r\n
+    Connection: CONTENT-LENGTH\r\n
+    Content-Length: 0\r\n
+    \r\n
+    --> refused hop-nominated
+
+    # nor Transfer-Encoding, on a second line
+    POST / HTTP/1.1\r\n
+    Host: a\r\n
+    Connection: close\r\n
+    Connection: transfer-encoding\r\n
+    Transfer-Encoding: chunked\r\n
+    \r\n
+    --> refused hop-nominated
+
+    # a client expects 100
+    POST / HTTP/1.1\r\n
+    Host: a\r\n
+    Expect: 100-Continue\r\n
+    Content-Length: 5\r\n
+    \r\n
+    --> complete continue=true
+
+    # another expectation
+    POST / HTTP/1.1\r\n
+    Host: a\r\n
+    Expect: 200-ok\r\n
+    \r\n
+    --> refused expectation
+
+    # two expectations
+    POST / HTTP/1.1\r\n
+    Host: a\r\n
+    Expect: 100-continue\r\n
+    Expect: 100-continue\r\n
+    \r\n
+    --> refused expectation
+
+    # HTTP/1.0 has no expectations
+    POST / HTTP/1.0\r\n
+    Host: a\r\n
+    Expect: 200-ok\r\n
+    Content-Length: 1\r\n
+    \r\n
+    --> complete continue=false
+
+    # a WebSocket
+    GET /ws HTTP/1.1\r\n
+    Host: a\r\n
+    Connection: keep-alive, Upgrade\r\n
+    Upgrade: WebSocket\r\n
+    \r\n
+    --> complete websocket=true nominated=Upgrade
+
+    # no WebSocket without the option
+    GET /ws HTTP/1.1\r\n
+    Host: a\r\n
+    Upgrade: websocket\r\n
+    \r\n
+    --> complete websocket=false
+
+    # nor with POST
+    POST /ws HTTP/1.1\r\n
+    Host: a\r\n
+    Connection: Upgrade\r\n
+    Upgrade: websocket\r\n
+    \r\n
+    --> complete websocket=false
+
+    # nor with HTTP/1.0
+    GET /ws HTTP/1.0\r\n
+    Host: a\r\n
+    Connection: Upgrade\r\n
+    Upgrade: websocket\r\n
+    \r\n
+    --> complete websocket=false
+
+    # nor with content
+    GET /ws HTTP/1.1\r\n
+    Host: a\r\n
+    Connection: Upgrade\r\n
+    Upgrade: websocket\r\n
+    Content-Length: 1\r\n
+    \r\n
+    --> complete websocket=false
+
+    # nor as one protocol of two
+    GET /ws HTTP/1.1\r\n
+    Host: a\r\n
+    Connection: Upgrade\r\n
+    Upgrade: websocket, h2c\r\n
+    \r\n
+    --> complete websocket=false
+
+    # OPTIONS for the whole server
+    OPTIONS * HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> complete method=options path=* query=
+
+    # an asterisk for another method
+    GET * HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused target-form
+
+    # an asterisk and more
+    OPTIONS *? HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused target-form
+
+    # absolute form that agrees with Host
+    GET http://Example.com:8080/a?b HTTP/1.1\r\n
+    Host: eXample.com:8080\r\n
+    \r\n
+    --> complete absolute=true path=/a query=?b authority=eXample.com:8080 identity=absolute-form
+
+    # absolute form without a path
+    GET HTTPS://a HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> complete absolute=true path=/ query=
+
+    # absolute form with a query and no path, and a slash in the query
+    GET http://a?x/y HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> complete absolute=true path=/ query=?x/y
+
+    # absolute form of OPTIONS without a path means an asterisk
+    OPTIONS http://a HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused target-form
+
+    # absolute form that disagrees with Host
+    GET http://a/ HTTP/1.1\r\n
+    Host: b\r\n
+    \r\n
+    --> refused absolute-form
+
+    # absolute form with another port
+    GET http://a:80/ HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused absolute-form
+
+    # absolute form with user information
+    GET http://u@a/ HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused absolute-form
+
+    # absolute form without an authority
+    GET http:///x HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused absolute-form
+
+    # another scheme
+    GET ftp://a/ HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused target-form
+
+    # authority form without CONNECT
+    GET a:443 HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused target-form
+
+    # a target without its slash
+    GET x HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused target-form
+
+    # a fragment
+    GET /#x HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused target-form
+
+    # a backslash
+    GET /a\\b HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused target-form
+
+    # bytes that are not ASCII
+    GET /\xc3\xbc HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused target-form
+
+    # a NUL in the target
+    GET /\0 HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused target-form
+
+    # a tab in the target
+    GET /a\tHTTP/1.1 HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused target-form
+
+    # DEL in the target
+    GET /a\x7f HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused target-form
+
+    # a percent sign with one digit
+    GET /%2 HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused target-form
+
+    # a percent sign with none
+    GET /%zz HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused target-form
+
+    # a percent sign at the end, in the query
+    GET /?100% HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused target-form
+
+    # TRACE
+    TRACE / HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused method-refused
+
+    # CONNECT
+    CONNECT a:443 HTTP/1.1\r\n
+    Host: a:443\r\n
+    \r\n
+    --> refused method-refused
+
+    # CONNECT with a path
+    CONNECT /x HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused target-form
+
+    # HTTP/0.9
+    GET /\r\n
+    --> refused request-line
+
+    # two spaces
+    GET  / HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused request-line
+
+    # a tab for a space
+    GET\t/ HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused request-line
+
+    # a space before the method
+    \sGET / HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused request-line
+
+    # a space after the version
+    GET / HTTP/1.1 \r\n
+    Host: a\r\n
+    \r\n
+    --> refused request-line
+
+    # a third word before the version
+    GET / / HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused request-line
+
+    # a method with a control byte
+    GE\x01T / HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused request-line
+
+    # a method and nothing else
+    GET\r\n
+    \r\n
+    --> refused request-line
+
+    # TLS on a plain port
+    \x16\x03\x01\x02\0\x01\0\x01
+    --> refused request-line
+
+    # a PROXY header where HTTP was due
+    PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\n
+    GET / HTTP/1.1\r\n
+    --> refused request-line
+
+    # a version 2 PROXY header where HTTP was due
+    \r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c
+    --> refused request-line
+
+    # HTTP/2 by prior knowledge
+    PRI * HTTP/2.0\r\n
+    \r\n
+    SM\r\n
+    \r\n
+    --> refused version
+
+    # HTTP/1.2
+    GET / HTTP/1.2\r\n
+    Host: a\r\n
+    \r\n
+    --> refused version
+
+    # HTTP/1
+    GET / HTTP/1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused version
+
+    # HTTP/1.11
+    GET / HTTP/1.11\r\n
+    Host: a\r\n
+    \r\n
+    --> refused request-line
+
+    # the protocol's name is in capitals
+    GET / http/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused request-line
+
+    # ICAP
+    GET / ICAP/1.0\r\n
+    Host: a\r\n
+    \r\n
+    --> refused request-line
+
+    # no Host
+    GET / HTTP/1.1\r\n
+    A: b\r\n
+    \r\n
+    --> refused host-missing
+
+    # no Host in HTTP/1.0 either
+    GET / HTTP/1.0\r\n
+    \r\n
+    --> refused host-missing
+
+    # two Hosts
+    GET / HTTP/1.1\r\n
+    Host: a\r\n
+    Host: b\r\n
+    \r\n
+    --> refused host-multiple
+
+    # two equal Hosts
+    GET / HTTP/1.1\r\n
+    Host: a\r\n
+    HOST: a\r\n
+    \r\n
+    --> refused host-multiple
+
+    # a head cut short
+    GET / HTTP/1.1\r\n
+    Host: a\r\n
+    \r
+    --> incomplete
+    """#)
+
+  @Test(arguments: documents) func reads(_ document: Document) {
+    let reader = RequestReader()
+    check(document, parse: reader.parse, summary: reader.summary)
+  }
+
+  @Test(arguments: [
+    "a", "A.b-c_d.", "127.0.0.1", "127.0.0.1:1", "a:65535", "[::]", "[::1]", "[2001:db8::1]:8443", "[1:2:3:4:5:6:7:8]",
+    "[1:2:3:4:5:6:1.2.3.4]", "[::ffff:192.0.2.1]", "[1::8]", "[1:2:3:4:5:6:7::]", "[::2:3:4:5:6:7:8]",
+    String(repeating: "a", count: 255),
+  ]) func acceptsHost(_ host: String) {
+    let reader = RequestReader()
+    let bytes = Array("GET / HTTP/1.1\r\nHost: \(host)\r\n\r\n".utf8)
+    #expect(reader.parse(bytes, 0) == .complete(length: bytes.count))
+    #expect(text(reader.head.authority, bytes) == host)
+  }
+
+  @Test(arguments: [
+    "", "a,b", "a b", "a/", "a?", "a#", "a@b", "u:p@a", "a\\", "a%20", "a:", "a:0", "a:080", "a:65536", "a:99999",
+    "a:123456", "a:+1", "a:1 ", ":80", "::1", "[", "[]", "[::1", "[::1]x", "[::1]:", "[:::]", "[1::2::3]", "[:1]",
+    "[1:]",
+    "[1:2:3:4:5:6:7]", "[1:2:3:4:5:6:7:8:9]", "[1:2:3:4:5:6:7:8::]", "[1:2:3:4::5:6:7:8]", "[12345::]", "[g::]",
+    "[::1%eth0]", "[::1.2.3]", "[::1.2.3.256]", "[::1.2.3.04]", "[::1.2.3.4:5]", "[1.2.3.4]", "[v1.x]", "a;b", "(a)",
+    "a=b",
+    "a|b", "é", String(repeating: "a", count: 256),
+  ]) func refusesHost(_ host: String) {
+    let reader = RequestReader()
+    let bytes = Array("GET / HTTP/1.1\r\nHost:\(host)\r\n\r\n".utf8)
+    let trimmed = host == "a:1 "
+    #expect(reader.parse(bytes, 0) == (trimmed ? .complete(length: bytes.count) : .refused(.hostInvalid)))
+  }
+
+  @Test func aRefusedMethodLeavesTheConnectionInStep() {
+    let reader = RequestReader()
+    let trace = Document.bytes(#"TRACE / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\n"#)
+    #expect(reader.parse(trace, 0) == .refused(.methodRefused))
+    #expect(reader.head.length == trace.count - 19)
+    #expect(reader.head.framing == .length(3))
+    #expect(reader.head.keepAlive)
+    // What a client sends right after CONNECT may be meant for the tunnel that it did not get.
+    let connect = Document.bytes(#"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"#)
+    #expect(reader.parse(connect, 0) == .refused(.methodRefused))
+    #expect(reader.head.length == connect.count)
+    #expect(!reader.head.keepAlive)
+  }
+
+  @Test func aRefusalLeavesNothingOfTheRequestBefore() {
+    let reader = RequestReader()
+    let good = Document.bytes(#"POST /x?y HTTP/1.1\r\nHost: a\r\nClient-Attest: z\r\nContent-Length: 3\r\n\r\n"#)
+    #expect(reader.parse(good, 0) == .complete(length: good.count))
+    for bad in [#"\0"#, #"GET"#, #""#] {
+      _ = reader.parse(Document.bytes(bad), 0)
+      #expect(reader.head.fieldCount == 0)
+      #expect(reader.head.attest.isEmpty)
+      #expect(reader.head.authority.isEmpty && reader.head.methodRange.isEmpty && reader.head.path.isEmpty)
+      #expect(reader.head.framing == .none && !reader.head.keepAlive && reader.head.length == 0)
+    }
+  }
+
+  // MARK: Limits
+
+  @Test func aHeadMayFillTheLimitAndNotPassIt() {
+    let bytes = Document.bytes(#"GET / HTTP/1.1\r\nHost: a\r\nX: 1234567890\r\n\r\n"#)
+    for headBytes in 1...bytes.count + 1 {
+      let reader = RequestReader(limits: HeadLimits(headBytes: headBytes, fields: 100))
+      for count in 0...bytes.count {
+        let outcome = reader.parse(Array(bytes.prefix(count)), 0)
+        if count >= headBytes, headBytes < bytes.count {
+          #expect(outcome == .refused(.headTooLarge), "\(count) bytes with a limit of \(headBytes)")
+        } else {
+          #expect(outcome == (count == bytes.count ? .complete(length: count) : .incomplete))
+        }
+      }
+      // Also when it is told that nothing new ended a line.
+      if headBytes < bytes.count {
+        #expect(reader.parse(Array(bytes.prefix(headBytes)), headBytes) == .refused(.headTooLarge))
+      }
+    }
+  }
+
+  @Test func whatIsPastTheLimitIsNotLookedAt() {
+    let reader = RequestReader(limits: HeadLimits(headBytes: 20, fields: 100))
+    #expect(reader.parse(Document.bytes(#"GET / HTTP/1.1\r\nHo\0t: a\r\n\r\n"#), 0) == .refused(.nameToken))
+    #expect(reader.parse(Document.bytes(#"GET / HTTP/1.1\r\nHost\0 a\r\n\r\n"#), 0) == .refused(.headTooLarge))
+  }
+
+  @Test(arguments: [1, 2, 7]) func thereMayBeAsManyFieldsAsTheLimit(_ limit: Int) {
+    let limits = HeadLimits(headBytes: 4096, fields: limit)
+    for count in 1...limit + 2 {
+      let fields = String(repeating: "X: y\r\n", count: count - 1)
+      let bytes = Array("GET / HTTP/1.1\r\nHost: a\r\n\(fields)\r\n".utf8)
+      let expected = count <= limit ? HeadOutcome.complete(length: bytes.count) : .refused(.tooManyFields)
+      #expect(RequestReader(limits: limits).parse(bytes, 0) == expected)
+      // The object's own size is a limit too.
+      let small = RequestHead(fieldsMax: limit)
+      #expect(small.parse(bytes.span, limits: HeadLimits(headBytes: 4096, fields: 1000)) == expected)
+    }
+  }
+
+  @Test func thereMayBeAsManyNominationsAsFields() {
+    let limits = HeadLimits(headBytes: 4096, fields: 5)
+    for count in 4...7 {
+      let names = (0..<count).map { "x\($0)" }.joined(separator: ",")
+      let bytes = Array("GET / HTTP/1.1\r\nHost: a\r\nConnection: close,\(names)\r\n\r\n".utf8)
+      #expect(
+        RequestReader(limits: limits).parse(bytes, 0)
+          == (count <= 5 ? .complete(length: bytes.count) : .refused(.tooManyFields)))
+    }
+  }
+}
