@@ -33,11 +33,11 @@ import Wire
     "x-appengine-user-ip", "cdn-src-ip", "ali-cdn-real-ip", "x-original-host", "early-data", "countersign-refusal",
   ]
   static let ordinary = [
-    "accept", "user-agent", "cookie", "x-forwarded-", "hosts", "hos", "x-forward", "xforwardedfor", "signature-inputs",
+    "accept", "user-agent", "cookie", "hosts", "hos", "x-forward", "xforwardedfor", "signature-inputs",
     "signatures", "client-attests", "client-cer", "client_id", "x_request_id", "a", "content-type", "content-lengths",
     "x", "sec-websocket-key", "if-none-match", "x-forwardedfor", "-", "x-real-ips", "forwarded-", "x_y.z~",
     "a-name-of-more-than-thirty-two-bytes-in-all",
-  ].filter { $0 != "x-forwarded-" }
+  ]
 
   /// The kind of a name, read through a whole head, at several places so that it meets words' ends.
   func kind(_ name: String) -> FieldKind {
@@ -99,7 +99,7 @@ import Wire
     return all
   }
 
-  @Test func everyAliasOfEveryProtectedName() {
+  @Test func everyAliasOfEveryProtectedName() throws {
     let reader = RequestReader()
     let framing: [(String, FieldKind)] = [("content-length", .contentLength), ("transfer-encoding", .transferEncoding)]
     var count = 0
@@ -107,7 +107,7 @@ import Wire
       for alias in aliases(name) {
         for spelling in [alias, alias.uppercased()] {
           let bytes = Array("GET / HTTP/1.1\r\n\(spelling): 1\r\nHost: a\r\n\r\n".utf8)
-          #expect(reader.parse(bytes, 0) == .complete(length: bytes.count))
+          try #require(reader.parse(bytes, 0) == .complete(length: bytes.count))
           #expect(reader.head.kind(0) == .alias, "\(spelling)")
           #expect(reader.head.identityRefusal == .nameAlias)
           #expect(reader.head.framing == .none)
@@ -127,12 +127,12 @@ import Wire
     }
   }
 
-  @Test func nominatingAProtectedNameInAnySpelling() {
+  @Test func nominatingAProtectedNameInAnySpelling() throws {
     let reader = RequestReader()
     for (name, _) in Self.signed + Self.foreign {
       for spelling in [name, name.uppercased()] + aliases(name) {
         let bytes = Array("GET / HTTP/1.1\r\nHost: a\r\nConnection: close, \(spelling)\r\n\(spelling): 1\r\n\r\n".utf8)
-        #expect(reader.parse(bytes, 0) == .complete(length: bytes.count))
+        try #require(reader.parse(bytes, 0) == .complete(length: bytes.count))
         #expect(reader.head.nominatesProtected, "\(spelling)")
         #expect(reader.head.isNominated(2) && !reader.head.isNominated(1) && !reader.head.isNominated(0))
         let isAlias = reader.head.kind(2) == .alias
@@ -141,24 +141,18 @@ import Wire
     }
   }
 
-  @Test func announcingAProtectedNameInTrailer() {
+  @Test func announcingAProtectedNameInTrailer() throws {
     let reader = RequestReader()
     for (name, _) in Self.signed + Self.foreign {
       for spelling in [name, name.uppercased()] + aliases(name) {
         let bytes = Array("GET / HTTP/1.1\r\nHost: a\r\nTrailer: x\r\nTrailer: , y,\(spelling)\r\n\r\n".utf8)
-        #expect(reader.parse(bytes, 0) == .complete(length: bytes.count))
+        try #require(reader.parse(bytes, 0) == .complete(length: bytes.count))
         #expect(reader.head.identityRefusal == .trailerIdentity, "\(spelling)")
       }
     }
   }
 
   // MARK: What a validator refuses of names, in the order of the table
-
-  static let attested = #"""
-    client-attest: c\r\n
-    signature-input: i\r\n
-    signature: s\r\n
-    """#
 
   static let documents = Document.parse(
     #"""

@@ -594,7 +594,7 @@ struct RequestReader {
 
   @Test(arguments: [
     "", "a,b", "a b", "a/", "a?", "a#", "a@b", "u:p@a", "a\\", "a%20", "a:", "a:0", "a:080", "a:65536", "a:99999",
-    "a:123456", "a:+1", "a:1 ", ":80", "::1", "[", "[]", "[::1", "[::1]x", "[::1]:", "[:::]", "[1::2::3]", "[:1]",
+    "a:123456", "a:+1", ":80", "::1", "[", "[]", "[::1", "[::1]x", "[::1]:", "[:::]", "[1::2::3]", "[:1]",
     "[1:]",
     "[1:2:3:4:5:6:7]", "[1:2:3:4:5:6:7:8:9]", "[1:2:3:4:5:6:7:8::]", "[1:2:3:4::5:6:7:8]", "[12345::]", "[g::]",
     "[::1%eth0]", "[::1.2.3]", "[::1.2.3.256]", "[::1.2.3.04]", "[::1.2.3.4:5]", "[1.2.3.4]", "[v1.x]", "a;b", "(a)",
@@ -603,8 +603,7 @@ struct RequestReader {
   ]) func refusesHost(_ host: String) {
     let reader = RequestReader()
     let bytes = Array("GET / HTTP/1.1\r\nHost:\(host)\r\n\r\n".utf8)
-    let trimmed = host == "a:1 "
-    #expect(reader.parse(bytes, 0) == (trimmed ? .complete(length: bytes.count) : .refused(.hostInvalid)))
+    #expect(reader.parse(bytes, 0) == .refused(.hostInvalid))
   }
 
   @Test func aRefusedMethodLeavesTheConnectionInStep() {
