@@ -45,8 +45,8 @@ struct Dice: RandomNumberGenerator {
 
   @Test(arguments: 1...4) func requestHeads(_ seed: Int) {
     var dice = Dice(state: UInt64(seed))
-    let seeds = (HTTPRequestHeadTests.documents + HTTPSmugglingTests.documents + HTTPFieldNamesTests.documents)
-      .seeds
+    let heads = HTTPRequestHeadTests.documents + HTTPRequestLineTests.documents
+    let seeds = (heads + HTTPSmugglingTests.documents + HTTPFieldNamesTests.documents).seeds
     let reader = RequestReader(limits: HeadLimits(headBytes: 300, fields: 8))
     var accepted = 0
     for _ in 0..<4000 {
