@@ -39,7 +39,7 @@ package struct BodyDecoder: Sendable {
   private static let sizeDigitsMax = 16
 
   private var state: State
-  /// Payload bytes still to come: of the body, or of this chunk.
+  /// Bytes still to be taken: of the body, of this chunk, or of the trailer section that was offered.
   private var rest: UInt64 = 0
   private let trailerBytesMax: Int
 
@@ -103,7 +103,9 @@ package struct BodyDecoder: Sendable {
       precondition(count >= 0 && UInt64(count) <= rest, "more taken than was payload")
       rest &-= UInt64(count)
       if rest == 0 { state = state == .length ? .ended : .payloadEnd }
-    case .trailers: if count > 0 { state = .ended }
+    case .trailers:
+      precondition(UInt64(count) == rest, "a trailer section is taken whole")
+      if count > 0 { state = .ended }
     case .untilClose: break
     case .size, .payloadEnd, .ended: precondition(count == 0, "nothing was offered")
     }
@@ -150,15 +152,24 @@ package struct BodyDecoder: Sendable {
   }
 
   /// Offers the trailer section once the empty line that ends it is there. Its lines are judged by `TrailerSection`.
-  private func trailers(_ bytes: Span<UInt8>, _ start: Int) -> BodyStep {
+  private mutating func trailers(_ bytes: Span<UInt8>, _ start: Int) -> BodyStep {
     let end = min(bytes.count, start &+ trailerBytesMax)
+    var lineStart = start
     var at = start
-    while at &+ 3 < end {
-      // Looking at every fourth byte finds every CRLFCRLF; only CR and LF call for a closer look.
-      if bytes[at &+ 3] == Ascii.lf, bytes[at &+ 2] == Ascii.cr, bytes[at &+ 1] == Ascii.lf, bytes[at] == Ascii.cr {
-        return .trailers(skip: start, count: at &+ 4 &- start)
+    while at < end {
+      if bytes[at] == Ascii.lf { return .refused(.lineEnding) }
+      guard bytes[at] == Ascii.cr else {
+        at &+= 1
+        continue
       }
-      at &+= 1
+      guard at &+ 1 < end else { break }
+      guard bytes[at &+ 1] == Ascii.lf else { return .refused(.lineEnding) }
+      at &+= 2
+      if at == lineStart &+ 2 {
+        rest = UInt64(at &- start)
+        return .trailers(skip: start, count: at &- start)
+      }
+      lineStart = at
     }
     return bytes.count &- start >= trailerBytesMax ? .refused(.headTooLarge) : .incomplete(skip: start)
   }

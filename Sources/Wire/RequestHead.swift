@@ -39,6 +39,8 @@ package final class RequestHead {
   // MARK: Fields
 
   package var fieldCount: Int { table.count }
+  /// All about one field at once: for loops over every field.
+  package func field(_ index: Int) -> FieldLine { table.line(index) }
   package func kind(_ index: Int) -> FieldKind { table.line(index).kind }
   package func name(_ index: Int) -> ByteRange { table.line(index).name }
   /// Without the whitespace around it.

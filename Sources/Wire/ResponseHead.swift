@@ -20,6 +20,8 @@ package final class ResponseHead {
   package var wantsWebSocket: Bool { facts.wantsWebSocket }
 
   package var fieldCount: Int { table.count }
+  /// All about one field at once: for loops over every field.
+  package func field(_ index: Int) -> FieldLine { table.line(index) }
   package func kind(_ index: Int) -> FieldKind { table.line(index).kind }
   package func name(_ index: Int) -> ByteRange { table.line(index).name }
   /// Without the whitespace around it.
@@ -46,15 +48,15 @@ package final class ResponseHead {
     case .incomplete: return bytes.count >= limits.headBytes ? .refused(.upstreamResponse) : .incomplete
     case .refused: return .refused(.upstreamResponse)
     case .next(let length):
-      guard conclude(bytes, limits: limits, requestWasHead: requestWasHead) else { return .refused(.upstreamResponse) }
+      guard conclude(bytes, requestWasHead: requestWasHead) else { return .refused(.upstreamResponse) }
       return .complete(length: length)
     }
   }
 
-  private func conclude(_ bytes: Span<UInt8>, limits: HeadLimits, requestWasHead: Bool) -> Bool {
+  private func conclude(_ bytes: Span<UInt8>, requestWasHead: Bool) -> Bool {
     guard case .stated(let stated) = table.framing(bytes, minorVersion: facts.minorVersion) else { return false }
     var options = FieldTable.ConnectionOptions()
-    guard table.readConnection(bytes, limits: limits, into: &options) == nil else { return false }
+    guard table.readConnection(bytes, into: &options) == nil else { return false }
 
     // RFC 9112 section 6.3, rules 1 and 4 to 8.
     if facts.status < 200 || facts.status == 204 {

@@ -26,6 +26,8 @@ package final class TrailerSection {
   package var hasIdentity: Bool { table.seen & FieldKind.identityBits != 0 }
 
   package var fieldCount: Int { table.count }
+  /// All about one field at once: for loops over every field.
+  package func field(_ index: Int) -> FieldLine { table.line(index) }
   package func kind(_ index: Int) -> FieldKind { table.line(index).kind }
   package func name(_ index: Int) -> ByteRange { table.line(index).name }
   package func value(_ index: Int) -> ByteRange { table.line(index).value }
