@@ -9,10 +9,11 @@ package enum PrivateFile {
   package enum Existing: Sendable {
     /// Fails with EEXIST.
     case refuse
+    /// One that its group could read (0640) stays readable for it.
     case replace
   }
 
-  /// Writes `bytes` to `path` with mode 0600.
+  /// Writes `bytes` to `path`, readable by its owner alone.
   package static func write(_ bytes: [UInt8], to path: String, existing: Existing) throws(SystemError) {
     let directory = self.directory(of: path)
     let temporary = "\(directory)/.\(String(UInt64.random(in: .min ... .max), radix: 36)).new"
@@ -23,6 +24,9 @@ package enum PrivateFile {
       defer { close(file) }
       // The umask only takes bits away; the owner's must be there.
       guard fchmod(file, 0o600) == 0 else { throw SystemError("fchmod") }
+      if existing == .replace, let old = status(path), old.st_mode & (S_IFMT | 0o040) == S_IFREG | 0o040 {
+        guard fchown(file, uid_t.max, old.st_gid) == 0, fchmod(file, 0o640) == 0 else { throw SystemError("fchown") }
+      }
       var written = 0
       while written < bytes.count {
         // SAFETY: count - written bytes follow the pointer.
@@ -82,10 +86,12 @@ package enum PrivateFile {
   }
 
   /// Whether anything is at `path`, a dangling link included.
-  package static func exists(_ path: String) -> Bool {
+  package static func exists(_ path: String) -> Bool { status(path) != nil }
+
+  private static func status(_ path: String) -> stat? {
     var status = stat()
     // SAFETY: status is a whole struct stat for the call to fill.
-    return unsafe lstat(path, &status) == 0
+    return unsafe lstat(path, &status) == 0 ? status : nil
   }
 
   private static func isDirectory(_ path: String) -> Bool {

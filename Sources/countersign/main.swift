@@ -1,4 +1,0 @@
-import Glibc
-import Proxy
-
-exit(Supervisor.run(configPath: CommandLine.arguments[CommandLine.arguments.count - 1]))
