@@ -23,7 +23,9 @@ struct Keys: ParsableCommand {
 
 /// A group that may read the files (mode 0640), as `identity.keys_group`.
 struct GroupOption: ParsableArguments {
-  @Option(help: ArgumentHelp("A group that may read existing files (mode 0640), as in `identity.keys_group`.", valueName: "name"))
+  @Option(
+    help: ArgumentHelp(
+      "A group that may read existing files (mode 0640), as in `identity.keys_group`.", valueName: "name"))
   var group: String?
 }
 
@@ -55,7 +57,8 @@ extension Keys {
     func run() throws {
       try attempt {
         let set = try KeySetStore.add(id: kid, algorithm: algorithm, to: out, group: reading.group)
-        print("\(out): \(kid) (\(algorithm.rawValue)), \(set.keys.count) key\(set.keys.count == 1 ? "" : "s") in the set")
+        print(
+          "\(out): \(kid) (\(algorithm.rawValue)), \(set.keys.count) key\(set.keys.count == 1 ? "" : "s") in the set")
       }
     }
   }
@@ -113,8 +116,8 @@ extension Keys {
         }
         let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
         for row in rows {
-          let cells = zip(row, widths).map { $0.padding(toLength: $1, withPad: " ", startingAt: 0) }
-          print(cells.joined(separator: "  ").replacing(/ +$/, with: ""))
+          let cells = zip(row, widths).dropLast().map { $0.padding(toLength: $1 + 2, withPad: " ", startingAt: 0) }
+          print(cells.joined() + (row.last ?? ""))
         }
       }
     }

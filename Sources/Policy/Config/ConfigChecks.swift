@@ -119,8 +119,8 @@ extension Reading {
       if upstream.identity == .attest, upstream.servers.count > 1 {
         warn(
           config.place(of: "\(path).audience"),
-          "\(upstream.servers.count) servers share this audience: what one has seen could be replayed at another, unless "
-            + "one validator stands behind all of them")
+          "\(upstream.servers.count) servers share this audience: what one has seen could be replayed at another, "
+            + "unless one validator stands behind all of them")
       }
       guard upstream.identity == .plain, upstream.tls == nil else { continue }
       for (index, server) in upstream.servers.enumerated() where !Self.isLocal(server) {

@@ -20,8 +20,7 @@ package enum KeySetStore {
       let set = try KeySet.load(path: path, group: group)
       if let derived = set.keys.first(where: { $0.audience != nil }) {
         throw KeySetError(
-          source: path, key: "key \"\(derived.id)\"",
-          problem: "is derived: this is a validator's set, exported from an edge's",
+          source: path, key: "key \"\(derived.id)\"", problem: "is derived: this set was exported for a validator",
           mend: "add the key to the edge's set, and export it again")
       }
       let longer = try set.adding(key)
