@@ -110,7 +110,7 @@ import Testing
     ),
     ("timeouts.tunnel", "5s", "721h", "expected a duration from 1ms to 720h for `timeouts.tunnel`, found `721h`"),
     ("timeouts.drain", "5s", "25h", "expected a duration from 0 to 24h for `timeouts.drain`, found `25h`"),
-    ("limits.connections", "10", "0", "expected a whole number from 1 to 1000000 for `limits.connections`, found `0`"),
+    ("limits.connections", "0", "-1", "expected a whole number from 0 to 1000000 for `limits.connections`, found `-1`"),
     (
       "limits.connections_per_client", "0", "off",
       "expected a whole number from 0 to 1000000 for `limits.connections_per_client`, found `off`"
