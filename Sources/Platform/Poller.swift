@@ -2,6 +2,7 @@
 // generation, so a late event finds nobody. One per worker.
 
 import CLinux
+import Glibc
 
 /// What a registration is for; travels through the kernel as 64 bits.
 package struct Token: Equatable, Sendable {
@@ -106,6 +107,13 @@ package final class Wakeup: Sendable {
     var one: UInt64 = 1
     // SAFETY: eight bytes of a local.
     _ = unsafe write(descriptor, &one, 8)
+  }
+
+  /// Waits until it is signalled; false after `timeoutMilliseconds`.
+  package func wait(timeoutMilliseconds: Int32) -> Bool {
+    var wanted = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+    // SAFETY: one local entry.
+    return unsafe poll(&wanted, 1, timeoutMilliseconds) > 0
   }
 
   package func clear() {

@@ -118,14 +118,14 @@ struct FieldNames: Sendable {
     return Int(truncatingIfNeeded: (mixed &* 0xd6e8_feb8_6659_fd93) &>> (64 &- slotBits))
   }
 
-  /// The kind of a name of token bytes. `isPlain`: it holds letters, digits and hyphens only.
-  @inline(__always) func kind(_ bytes: Span<UInt8>, _ range: ByteRange, isPlain: Bool) -> FieldKind {
-    if isPlain { return exact(PackedName(bytes, range)) }
-    return folded(bytes, range)
+  /// The kind of a token.
+  func kind(_ bytes: Span<UInt8>, _ range: ByteRange) -> FieldKind {
+    let packed = PackedName(plainFrom: range.lower, to: range.upper, bytes)
+    return packed.count == range.range.count ? kind(packed) : foldedKind(bytes, range)
   }
 
   /// The kind of a name that is spelled with letters, digits and hyphens, or was folded to them.
-  @inline(__always) private func exact(_ name: PackedName) -> FieldKind {
+  @inline(__always) func kind(_ name: PackedName) -> FieldKind {
     var slot = Self.hash(name)
     while true {
       let index = Int(slots[slot])
@@ -142,10 +142,11 @@ struct FieldNames: Sendable {
     return isForwarded || isCertificate ? .foreign : .other
   }
 
-  /// Another spelling is an alias of what it folds to. `Content_Length` and the like count as protected too: what they
-  /// fold to decides where a message ends. An alias of a mere claim is that claim; of any other name, nothing to us.
-  @inline(never) private func folded(_ bytes: Span<UInt8>, _ range: ByteRange) -> FieldKind {
-    let kind = exact(PackedName(bytes, range, folding: true))
+  /// The kind of a token that holds other bytes than letters, digits and hyphens. It is an alias of what it folds to.
+  /// `Content_Length` and the like count as protected too: what they fold to decides where a message ends. An alias of a
+  /// mere claim is that claim; of any other name, nothing to us.
+  @inline(never) func foldedKind(_ bytes: Span<UInt8>, _ range: ByteRange) -> FieldKind {
+    let kind = kind(PackedName(bytes, range, folding: true))
     switch kind {
     case .contentLength, .transferEncoding: return .alias
     case .claim: return .claim

@@ -19,9 +19,11 @@ package struct FieldLine: Sendable {
   }
 }
 
-package struct FieldTable {
-  package private(set) var lines: [FieldLine] = []
-  package private(set) var count = 0
+final class FieldTable {
+  // Every access to these is over at once (a scan works on local copies), so the optimiser can prove exclusivity and
+  // drops the checks at run time.
+  private var lines: [FieldLine]
+  private(set) var count = 0
   /// Which kinds occur, and which occur more than once, by `FieldKind.bit`.
   private(set) var seen: UInt64 = 0
   private(set) var repeated: UInt64 = 0
@@ -41,10 +43,15 @@ package struct FieldTable {
     nominations.reserveCapacity(fieldsMax)
   }
 
-  mutating func removeAll() {
+  func removeAll() {
     count = 0
     seen = 0
     repeated = 0
+  }
+
+  func line(_ index: Int) -> FieldLine {
+    precondition(index >= 0 && index < count, "no such field")
+    return lines[index]
   }
 
   func has(_ kind: FieldKind) -> Bool { seen & kind.bit != 0 }
@@ -60,11 +67,43 @@ package struct FieldTable {
 
   // MARK: Scanning
 
+  private struct Marks {
+    var count = 0
+    var seen: UInt64 = 0
+    var repeated: UInt64 = 0
+    var first = InlineArray<32, UInt16>(repeating: 0)
+
+    @inline(__always) mutating func add(_ kind: FieldKind) {
+      if kind != .other {
+        if seen & kind.bit == 0 {
+          first[Int(kind.rawValue)] = UInt16(truncatingIfNeeded: count)
+        } else {
+          repeated |= kind.bit
+        }
+        seen |= kind.bit
+      }
+      count &+= 1
+    }
+  }
+
   /// Reads field lines from `start` up to and with the empty line that ends them; no byte at or past `end` is looked at.
   /// Stops at the first byte that cannot be right, so that a prefix is refused just as the whole would be.
-  mutating func scan(_ bytes: Span<UInt8>, from start: Int, end: Int, limits: HeadLimits) -> Scan {
-    removeAll()
-    let countMax = min(limits.fields, fieldsMax)
+  func scan(_ bytes: Span<UInt8>, from start: Int, end: Int, limits: HeadLimits) -> Scan {
+    var lines: [FieldLine] = []
+    swap(&lines, &self.lines)
+    var marks = Marks()
+    let scan = scanLines(bytes, from: start, end: end, countMax: min(limits.fields, fieldsMax), &lines, &marks)
+    swap(&lines, &self.lines)
+    count = marks.count
+    seen = marks.seen
+    repeated = marks.repeated
+    first = marks.first
+    return scan
+  }
+
+  private func scanLines(
+    _ bytes: Span<UInt8>, from start: Int, end: Int, countMax: Int, _ lines: inout [FieldLine], _ marks: inout Marks
+  ) -> Scan {
     var at = start
     while true {
       guard at < end else { return .incomplete }
@@ -75,27 +114,24 @@ package struct FieldTable {
       case Ascii.space, Ascii.tab: return .refused(.obsFold)
       default: break
       }
-      guard count < countMax else { return .refused(.tooManyFields) }
+      guard marks.count < countMax else { return .refused(.tooManyFields) }
 
       let nameStart = at
-      var isPlain = true
-      while at < end {
-        let byte = bytes[at]
-        if !Token.isPlain(byte) {
-          if byte == Ascii.colon { break }
-          guard Token.isTokenByte(byte) else { return Self.nameStop(bytes, at, end) }
-          isPlain = false
-        }
-        at &+= 1
+      let packed = PackedName(plainFrom: at, to: end, bytes)
+      at &+= packed.count
+      let isPlain = at < end && bytes[at] == Ascii.colon
+      if !isPlain {
+        while at < end, Token.isTokenByte(bytes[at]) { at &+= 1 }
+        guard at < end else { return .incomplete }
+        guard bytes[at] == Ascii.colon else { return Self.nameStop(bytes, at, end) }
       }
-      guard at < end else { return .incomplete }
       let name = ByteRange(nameStart, at &- nameStart)
       guard !name.isEmpty else { return .refused(.nameToken) }
       at &+= 1
 
       while at < end, Ascii.isBlank(bytes[at]) { at &+= 1 }
       let valueStart = at
-      while at < end, Ascii.isText(bytes[at]) || bytes[at] == Ascii.tab { at &+= 1 }
+      at = Self.textEnd(bytes, at, end)
       guard at < end else { return .incomplete }
       guard bytes[at] == Ascii.cr else {
         return .refused(bytes[at] == Ascii.lf ? .lineEnding : .valueInvalid)
@@ -106,21 +142,26 @@ package struct FieldTable {
       guard case .next(let next) = scan else { return scan }
       at = next
 
-      add(name, ByteRange(valueStart, valueEnd &- valueStart), names.kind(bytes, name, isPlain: isPlain))
+      let kind = isPlain ? names.kind(packed) : names.foldedKind(bytes, name)
+      let value = ByteRange(valueStart, valueEnd &- valueStart)
+      lines[marks.count] = FieldLine(name: name, value: value, kind: kind, isNominated: false)
+      marks.add(kind)
     }
   }
 
-  @inline(__always) private mutating func add(_ name: ByteRange, _ value: ByteRange, _ kind: FieldKind) {
-    lines[count] = FieldLine(name: name, value: value, kind: kind, isNominated: false)
-    if kind != .other {
-      if seen & kind.bit == 0 {
-        first[Int(kind.rawValue)] = UInt16(truncatingIfNeeded: count)
-      } else {
-        repeated |= kind.bit
+  /// The first byte from `start` that may not stand in a value, or `end`.
+  @inline(__always) private static func textEnd(_ bytes: Span<UInt8>, _ start: Int, _ end: Int) -> Int {
+    var at = start
+    while true {
+      while end &- at >= 8 {
+        let found = Word.notText(bytes.word(at: at))
+        at &+= Word.firstIndex(found)
+        if found != 0 { break }
       }
-      seen |= kind.bit
+      while at < end, Ascii.isText(bytes[at]) { at &+= 1 }
+      guard at < end, bytes[at] == Ascii.tab else { return at }
+      at &+= 1
     }
-    count &+= 1
   }
 
   /// Why a name ended before its colon.
@@ -152,7 +193,7 @@ package struct FieldTable {
 
   /// Reads every Connection line and marks the nominated fields. Refused: what is not a list of tokens, a field that
   /// the message cannot do without, and more names than there may be fields.
-  mutating func readConnection(_ bytes: Span<UInt8>, limits: HeadLimits, into options: inout ConnectionOptions)
+  func readConnection(_ bytes: Span<UInt8>, limits: HeadLimits, into options: inout ConnectionOptions)
     -> Refusal?
   {
     guard has(.connection) else { return nil }
@@ -197,19 +238,20 @@ package struct FieldTable {
     return nil
   }
 
-  private mutating func markNominated(_ bytes: Span<UInt8>, _ kinds: UInt64) {
+  private func markNominated(_ bytes: Span<UInt8>, _ kinds: UInt64) {
     guard kinds & seen != 0 || !nominations.isEmpty else { return }
+    var lines: [FieldLine] = []
+    swap(&lines, &self.lines)
     for index in 0..<count {
-      if lines[index].kind.bit & kinds != 0 {
-        lines[index].isNominated = true
-        continue
-      }
-      let name = lines[index].name
-      for nomination in nominations where bytes.equalsIgnoringCase(name, nomination) {
-        lines[index].isNominated = true
-        break
-      }
+      lines[index].isNominated =
+        lines[index].kind.bit & kinds != 0 || isNominated(bytes, lines[index].name)
     }
+    swap(&lines, &self.lines)
+  }
+
+  private func isNominated(_ bytes: Span<UInt8>, _ name: ByteRange) -> Bool {
+    for nomination in nominations where bytes.equalsIgnoringCase(name, nomination) { return true }
+    return false
   }
 
   /// Whether a Trailer line announces a protected name; nil when one is not a list of tokens.
@@ -265,14 +307,5 @@ package struct FieldTable {
       length = length &* 10 &+ UInt64(bytes[at] &- 0x30)  // 19 digits stay below 2^64
     }
     return length <= UInt64(Int64.max) ? length : nil
-  }
-}
-
-extension FieldNames {
-  /// The kind of a token whose bytes were not looked at yet.
-  func kind(_ bytes: Span<UInt8>, _ range: ByteRange) -> FieldKind {
-    var isPlain = true
-    for at in range.range where !Token.isPlain(bytes[at]) { isPlain = false }
-    return kind(bytes, range, isPlain: isPlain)
   }
 }

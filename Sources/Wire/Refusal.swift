@@ -20,7 +20,7 @@ package enum Refusal: UInt8, CaseIterable, Sendable {
   // Who the client is, at the edge
   case peerRefused, clientInfrastructure, clientUnknown, forwardedMissing, forwardedInvalid, forwardedExhausted
   // The way on
-  case signFailed, routeNone, upstreamNone, upstreamConnect, upstreamConnectTimeout, upstreamTls, upstreamReset
+  case signFailed, routeNone, routeUndecided, upstreamNone, upstreamConnect, upstreamConnectTimeout, upstreamTls, upstreamReset
   case upstreamTimeout, upstreamResponse
   // The connection
   case tlsHandshake, handshakeTimeout, connectionLimit, clientLimit, clientReset, clientTimeout, draining
@@ -110,6 +110,7 @@ extension Refusal {
     case .forwardedExhausted: ("forwarded-exhausted", 403, true)
     case .signFailed: ("sign-failed", 500, true)
     case .routeNone: ("route-none", 404, false)
+    case .routeUndecided: ("route-undecided", 500, false)
     case .upstreamNone: ("upstream-none", 503, false)
     case .upstreamConnect: ("upstream-connect", 502, false)
     case .upstreamConnectTimeout: ("upstream-connect-timeout", 504, false)

@@ -4,47 +4,47 @@
 // Caller: the downstream connection; one object for each worker, reused.
 
 package final class RequestHead {
-  package internal(set) var table: FieldTable
-  package internal(set) var line = RequestLine()
-  package internal(set) var facts = RequestFacts()
+  let table: FieldTable
+  var line = RequestLine()
+  var facts = RequestFacts()
 
   package init(fieldsMax: Int) { table = FieldTable(fieldsMax: fieldsMax) }
 
   // MARK: The request line
 
-  @inlinable package var method: Method { line.method }
-  @inlinable package var methodRange: ByteRange { line.methodRange }
+  package var method: Method { line.method }
+  package var methodRange: ByteRange { line.methodRange }
   /// The request target as received.
-  @inlinable package var target: ByteRange { line.target }
+  package var target: ByteRange { line.target }
   /// Never empty after `.complete`: `*` for OPTIONS, and a `/` where an absolute form has no path.
-  @inlinable package var path: ByteRange { line.path }
+  package var path: ByteRange { line.path }
   /// With its `?`; empty when there is none.
-  @inlinable package var query: ByteRange { line.query }
-  @inlinable package var isAbsoluteForm: Bool { line.isAbsoluteForm }
+  package var query: ByteRange { line.query }
+  package var isAbsoluteForm: Bool { line.isAbsoluteForm }
   /// The last digit of the version: 0 or 1.
-  @inlinable package var minorVersion: Int { line.minorVersion }
+  package var minorVersion: Int { line.minorVersion }
 
   // MARK: What the fields say
 
   /// The value of Host; an absolute form names the same.
-  @inlinable package var authority: ByteRange { facts.authority }
-  @inlinable package var framing: BodyFraming { facts.framing }
-  @inlinable package var keepAlive: Bool { facts.keepAlive }
-  @inlinable package var expectsContinue: Bool { facts.expectsContinue }
+  package var authority: ByteRange { facts.authority }
+  package var framing: BodyFraming { facts.framing }
+  package var keepAlive: Bool { facts.keepAlive }
+  package var expectsContinue: Bool { facts.expectsContinue }
   /// GET of HTTP/1.1 without content, `Connection: upgrade` and `Upgrade: websocket` alone (RFC 6455 section 4.1).
-  @inlinable package var wantsWebSocket: Bool { facts.wantsWebSocket }
+  package var wantsWebSocket: Bool { facts.wantsWebSocket }
   /// The head's length; 0 until it was read whole. Also set with a refusal that does not close the connection.
-  @inlinable package var length: Int { facts.length }
+  package var length: Int { facts.length }
 
   // MARK: Fields
 
-  @inlinable package var fieldCount: Int { table.count }
-  @inlinable package func kind(_ index: Int) -> FieldKind { table.line(index).kind }
-  @inlinable package func name(_ index: Int) -> ByteRange { table.line(index).name }
+  package var fieldCount: Int { table.count }
+  package func kind(_ index: Int) -> FieldKind { table.line(index).kind }
+  package func name(_ index: Int) -> ByteRange { table.line(index).name }
   /// Without the whitespace around it.
-  @inlinable package func value(_ index: Int) -> ByteRange { table.line(index).value }
+  package func value(_ index: Int) -> ByteRange { table.line(index).value }
   /// Listed in Connection, so meant for this hop only.
-  @inlinable package func isNominated(_ index: Int) -> Bool { table.line(index).isNominated }
+  package func isNominated(_ index: Int) -> Bool { table.line(index).isNominated }
   /// The first line of a kind, or nil.
   package func firstIndex(_ kind: FieldKind) -> Int? { table.has(kind) ? table.firstIndex(kind) : nil }
   package func has(_ kind: FieldKind) -> Bool { table.has(kind) }
@@ -52,7 +52,7 @@ package final class RequestHead {
   // MARK: Identity
 
   /// Connection lists a protected identity name.
-  @inlinable package var nominatesProtected: Bool { facts.nominatesProtected }
+  package var nominatesProtected: Bool { facts.nominatesProtected }
   /// The values of the three signed fields; empty when absent.
   package var attest: ByteRange { table.firstValue(.clientAttest) }
   package var signatureInput: ByteRange { table.firstValue(.signatureInput) }
@@ -74,14 +74,14 @@ package final class RequestHead {
 }
 
 /// The request line's parts.
-package struct RequestLine {
-  package var method = Method.other
-  package var methodRange = ByteRange.empty
-  package var target = ByteRange.empty
-  package var path = ByteRange.empty
-  package var query = ByteRange.empty
-  package var minorVersion = 1
-  package var isAbsoluteForm = false
+struct RequestLine {
+  var method = Method.other
+  var methodRange = ByteRange.empty
+  var target = ByteRange.empty
+  var path = ByteRange.empty
+  var query = ByteRange.empty
+  var minorVersion = 1
+  var isAbsoluteForm = false
   /// CONNECT or TRACE.
   var isMethodRefused = false
   var isConnect = false
@@ -92,22 +92,15 @@ package struct RequestLine {
 }
 
 /// What the fields of a request say together.
-package struct RequestFacts {
-  package var authority = ByteRange.empty
-  package var framing = BodyFraming.none
-  package var keepAlive = false
-  package var expectsContinue = false
-  package var wantsWebSocket = false
-  package var nominatesProtected = false
-  package var length = 0
+struct RequestFacts {
+  var authority = ByteRange.empty
+  var framing = BodyFraming.none
+  var keepAlive = false
+  var expectsContinue = false
+  var wantsWebSocket = false
+  var nominatesProtected = false
+  var length = 0
   var trailerNamesIdentity = false
 
   init() {}
-}
-
-extension FieldTable {
-  @inlinable package func line(_ index: Int) -> FieldLine {
-    precondition(index >= 0 && index < count, "no such field")
-    return lines[index]
-  }
 }

@@ -15,7 +15,9 @@ extension RequestHead {
     table.removeAll()
     var scan = Scan.incomplete
     if bytes.endsLine(after: seen, before: end) {
+      var line = RequestLine()
       scan = line.scan(bytes, end: end)
+      self.line = line
       if case .next(let start) = scan {
         scan = table.scan(bytes, from: start, end: end, limits: limits)
       }
@@ -102,7 +104,13 @@ extension RequestLine {
 
     let targetStart = at
     var queryStart = -1
-    while at < end {
+    while true {
+      while end &- at >= 8 {
+        let found = Word.targetSpecial(bytes.word(at: at))
+        at &+= Word.firstIndex(found)
+        if found != 0 { break }
+      }
+      guard at < end else { return .incomplete }
       let byte = bytes[at]
       guard Self.isTargetByte(byte) else {
         if byte == Ascii.space { break }
@@ -110,16 +118,15 @@ extension RequestLine {
       }
       if byte == 0x25 {  // %
         guard at &+ 1 < end else { return .incomplete }
-        guard Ascii.hex(bytes[at &+ 1]) != nil else { return .refused(.targetForm) }
+        guard Ascii.hex(bytes[at &+ 1]) != nil else { return Self.targetStop(bytes, at &+ 1, end) }
         guard at &+ 2 < end else { return .incomplete }
-        guard Ascii.hex(bytes[at &+ 2]) != nil else { return .refused(.targetForm) }
+        guard Ascii.hex(bytes[at &+ 2]) != nil else { return Self.targetStop(bytes, at &+ 2, end) }
         at &+= 2
       } else if byte == 0x3f, queryStart < 0 {  // ?
         queryStart = at
       }
       at &+= 1
     }
-    guard at < end else { return .incomplete }
     guard at > targetStart else { return .refused(.requestLine) }
     target = ByteRange(targetStart, at &- targetStart)
     let scan = version(bytes, at &+ 1, end)

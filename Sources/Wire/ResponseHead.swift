@@ -3,29 +3,29 @@
 // Every refusal is `.upstreamResponse`. Caller: the upstream connection; one object for each worker, reused.
 
 package final class ResponseHead {
-  package internal(set) var table: FieldTable
-  package internal(set) var facts = ResponseFacts()
+  let table: FieldTable
+  var facts = ResponseFacts()
 
   package init(fieldsMax: Int) { table = FieldTable(fieldsMax: fieldsMax) }
 
   /// 100–599.
-  @inlinable package var status: Int { facts.status }
+  package var status: Int { facts.status }
   /// May be empty.
-  @inlinable package var reason: ByteRange { facts.reason }
-  @inlinable package var minorVersion: Int { facts.minorVersion }
-  @inlinable package var framing: BodyFraming { facts.framing }
+  package var reason: ByteRange { facts.reason }
+  package var minorVersion: Int { facts.minorVersion }
+  package var framing: BodyFraming { facts.framing }
   /// False where content ends with the connection.
-  @inlinable package var keepAlive: Bool { facts.keepAlive }
+  package var keepAlive: Bool { facts.keepAlive }
   /// 101 with `Connection: upgrade` and `Upgrade: websocket` alone.
-  @inlinable package var wantsWebSocket: Bool { facts.wantsWebSocket }
+  package var wantsWebSocket: Bool { facts.wantsWebSocket }
 
-  @inlinable package var fieldCount: Int { table.count }
-  @inlinable package func kind(_ index: Int) -> FieldKind { table.line(index).kind }
-  @inlinable package func name(_ index: Int) -> ByteRange { table.line(index).name }
+  package var fieldCount: Int { table.count }
+  package func kind(_ index: Int) -> FieldKind { table.line(index).kind }
+  package func name(_ index: Int) -> ByteRange { table.line(index).name }
   /// Without the whitespace around it.
-  @inlinable package func value(_ index: Int) -> ByteRange { table.line(index).value }
+  package func value(_ index: Int) -> ByteRange { table.line(index).value }
   /// Listed in Connection, so meant for this hop only.
-  @inlinable package func isNominated(_ index: Int) -> Bool { table.line(index).isNominated }
+  package func isNominated(_ index: Int) -> Bool { table.line(index).isNominated }
   package func firstIndex(_ kind: FieldKind) -> Int? { table.has(kind) ? table.firstIndex(kind) : nil }
   package func has(_ kind: FieldKind) -> Bool { table.has(kind) }
 
@@ -37,7 +37,9 @@ package final class ResponseHead {
     table.removeAll()
     var scan = Scan.incomplete
     if bytes.endsLine(after: seen, before: end) {
+      var facts = ResponseFacts()
       scan = facts.scan(bytes, end: end)
+      self.facts = facts
       if case .next(let start) = scan { scan = table.scan(bytes, from: start, end: end, limits: limits) }
     }
     switch scan {
@@ -75,13 +77,13 @@ package final class ResponseHead {
   }
 }
 
-package struct ResponseFacts {
-  package var status = 0
-  package var reason = ByteRange.empty
-  package var minorVersion = 1
-  package var framing = BodyFraming.none
-  package var keepAlive = false
-  package var wantsWebSocket = false
+struct ResponseFacts {
+  var status = 0
+  var reason = ByteRange.empty
+  var minorVersion = 1
+  var framing = BodyFraming.none
+  var keepAlive = false
+  var wantsWebSocket = false
 
   init() {}
 

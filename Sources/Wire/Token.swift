@@ -61,41 +61,53 @@ enum Token {
 struct PackedName: Equatable, Sendable {
   static let countMax = 32
 
-  var count: Int
+  /// The whole name's length, which may be over 32.
+  var count = 0
   var word0: UInt64 = 0
   var word1: UInt64 = 0
   var word2: UInt64 = 0
   var word3: UInt64 = 0
 
-  /// Packs the first 32 bytes of `range`; `count` is the whole length.
+  /// Packs the letters, digits and hyphens from `start` on, as many as there are before `end`.
+  @inline(__always) init(plainFrom start: Int, to end: Int, _ bytes: Span<UInt8>) {
+    while end &- start &- count >= 8 {
+      let word = bytes.word(at: start &+ count)
+      let plain = Word.firstIndex(Word.notPlain(word))
+      put(Word.prefix(word | Word.caseBits, plain))
+      count &+= plain
+      if plain < 8 { return }
+    }
+    while start &+ count < end, Token.isPlain(bytes[start &+ count]) {
+      put(UInt64(bytes[start &+ count] | 0x20) &<< (UInt64(count & 7) &<< 3))
+      count &+= 1
+    }
+  }
+
+  /// Packs all of `range`.
   @inline(__always) init(_ bytes: Span<UInt8>, _ range: ByteRange) {
     self.init(bytes, range, folding: false)
   }
 
   /// With `folding`, every byte that is neither a letter nor a digit becomes a hyphen, the way a backend that turns
   /// names into variables (CGI, WSGI, PHP) makes one of many spellings.
-  @inline(__always) init(_ bytes: Span<UInt8>, _ range: ByteRange, folding: Bool) {
-    count = range.range.count
-    let end = range.lower &+ min(count, Self.countMax)
-    var words = InlineArray<4, UInt64>(repeating: 0)
-    var at = range.lower
-    var shift: UInt64 = 0
-    var index = 0
-    while at < end {
+  init(_ bytes: Span<UInt8>, _ range: ByteRange, folding: Bool) {
+    for at in range.range {
       var byte = bytes[at]
       if folding, !Token.isAlphanumeric(byte) { byte = 0x2d }
-      words[index] |= UInt64(byte | 0x20) &<< shift
-      shift &+= 8
-      if shift == 64 {
-        shift = 0
-        index &+= 1
-      }
-      at &+= 1
+      put(UInt64(byte | 0x20) &<< (UInt64(count & 7) &<< 3))
+      count &+= 1
     }
-    word0 = words[0]
-    word1 = words[1]
-    word2 = words[2]
-    word3 = words[3]
+  }
+
+  /// Adds bytes to the word that the next byte belongs to.
+  @inline(__always) private mutating func put(_ bits: UInt64) {
+    switch count &>> 3 {
+    case 0: word0 |= bits
+    case 1: word1 |= bits
+    case 2: word2 |= bits
+    case 3: word3 |= bits
+    default: break
+    }
   }
 
   static let websocket = PackedName("websocket")

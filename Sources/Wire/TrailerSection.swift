@@ -3,7 +3,7 @@
 // for a reader that merges trailers into the head. Caller: the exchange, when BodyDecoder offers trailers.
 
 package final class TrailerSection {
-  package internal(set) var table: FieldTable
+  let table: FieldTable
 
   package init(fieldsMax: Int) { table = FieldTable(fieldsMax: fieldsMax) }
 
@@ -25,8 +25,8 @@ package final class TrailerSection {
   /// A protected name, in any spelling, is among the fields.
   package var hasIdentity: Bool { table.seen & FieldKind.identityBits != 0 }
 
-  @inlinable package var fieldCount: Int { table.count }
-  @inlinable package func kind(_ index: Int) -> FieldKind { table.line(index).kind }
-  @inlinable package func name(_ index: Int) -> ByteRange { table.line(index).name }
-  @inlinable package func value(_ index: Int) -> ByteRange { table.line(index).value }
+  package var fieldCount: Int { table.count }
+  package func kind(_ index: Int) -> FieldKind { table.line(index).kind }
+  package func name(_ index: Int) -> ByteRange { table.line(index).name }
+  package func value(_ index: Int) -> ByteRange { table.line(index).value }
 }

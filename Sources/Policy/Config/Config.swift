@@ -19,8 +19,33 @@ package struct Config: Sendable, Equatable {
   package var admin: Admin?
   /// Worker threads; nil is one for each processor that the process may use.
   package var workers: Int?
+  /// Where each value stands in the file, by its path: `identity.keys`, `listeners[0].tls[1].certificate`,
+  /// `upstreams.monitor.tls.ca`. For findings about what the configuration names.
+  package var places: [String: Place] = [:]
 
   package init() {}
+
+  /// The place of the value at `path`, or of the nearest one that holds it.
+  package func place(of path: String) -> Place {
+    var path = path[...]
+    while true {
+      if let place = places[String(path)] { return place }
+      guard let end = path.lastIndex(where: { $0 == "." || $0 == "[" }) else { return places[""] ?? .none }
+      path = path[..<end]
+    }
+  }
+
+  /// The same configuration without where it was read from: two files that say the same are equal by this.
+  package var withoutPlaces: Config {
+    var config = self
+    config.file = ""
+    config.places = [:]
+    for i in config.routes.indices { config.routes[i].line = 0 }
+    for i in config.listeners.indices {
+      for j in config.listeners[i].trust.indices { config.listeners[i].trust[j].line = 0 }
+    }
+    return config
+  }
 
   /// Who signs, who verifies, and what can never be a client.
   package struct Identity: Sendable, Equatable {

@@ -1,0 +1,18 @@
+// Comparing bytes with literals. A StaticString lends its bytes only through a pointer, so this stands in Platform.
+
+import Wire
+
+package enum AsciiWord {
+  /// Whether `bytes` are `word` but for ASCII case; `word` is lower case and of the same length.
+  package static func matches(_ bytes: Span<UInt8>, _ word: StaticString) -> Bool {
+    guard bytes.count == word.utf8CodeUnitCount else { return false }
+    // SAFETY: a literal's bytes live for ever; indices stay below its count.
+    let wanted = unsafe UnsafeBufferPointer(start: word.utf8Start, count: word.utf8CodeUnitCount)
+    for i in bytes.indices {
+      let byte = bytes[i]
+      let lower = byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte
+      if unsafe lower != wanted[i] { return false }
+    }
+    return true
+  }
+}

@@ -1,0 +1,149 @@
+// What concerns more than one part of the configuration: names that must exist and be single, identity that
+// must be complete, and things that are allowed but look like a mistake (warnings).
+
+import Wire
+
+extension Reading {
+  mutating func crossChecks() {
+    checkListeners()
+    checkRoutes()
+    checkSigning()
+    checkVerifying()
+    // What looks like a mistake is told once there is none.
+    guard !diagnostics.contains(where: { $0.severity == .error }) else { return }
+    suspectAdmin()
+    suspectRoutes()
+    suspectIdentity()
+    suspectUpstreams()
+  }
+
+  private mutating func checkListeners() {
+    var names: [String: Place] = [:]
+    var addresses: [Config.Endpoint: Place] = [:]
+    for (index, listener) in config.listeners.enumerated() {
+      let path = "listeners[\(index)]"
+      let place = config.place(of: "\(path).name")
+      if listener.name == "admin" {
+        error(place, "`admin` names the admin listener in the log; give this one another name")
+      }
+      if !listener.name.isEmpty, let earlier = names.updateValue(place, forKey: listener.name) {
+        error(place, "a listener in line \(earlier.line) has the name `\(listener.name)` already")
+      }
+      claim(listener.address, config.place(of: "\(path).listen"), &addresses)
+    }
+    if let admin = config.admin { claim(admin.address, config.place(of: "admin.listen"), &addresses) }
+  }
+
+  private mutating func claim(_ address: Config.Endpoint, _ place: Place, _ taken: inout [Config.Endpoint: Place]) {
+    switch address {
+    case .unix(""), .address(_, port: 0): return
+    default: break
+    }
+    if let earlier = taken.updateValue(place, forKey: address) {
+      error(place, "the address in line \(earlier.line) is the same; one address has one listener")
+    }
+  }
+
+  private mutating func checkRoutes() {
+    guard !faulty.contains("upstreams") else { return }
+    let names = config.upstreams.map(\.name)
+    for (index, route) in config.routes.enumerated() where !route.to.isEmpty && !names.contains(route.to) {
+      let mend = Spelling.nearest(to: route.to, among: names).map { ": did you mean `\($0)`?" }
+      error(
+        config.place(of: "routes[\(index)].to"),
+        "there is no upstream \(quoted(route.to))\(mend ?? (names.isEmpty ? "" : "; there is \(list(names))"))")
+    }
+  }
+
+  /// An upstream that is attested to needs to know who signs, and with what.
+  private mutating func checkSigning() {
+    let identity = config.identity
+    if let place = attests {
+      needs("identity: attest", place, "edge", identity.edge, "this edge's name")
+      needs("identity: attest", place, "keys", identity.keys, "the path of the key set")
+      needs("identity: attest", place, "sign_with", identity.signWith, "the `kid` of the key that signs")
+    }
+    for key in ["sign_with", "keys_group"] where config.places["identity.\(key)"] != nil && attests == nil {
+      needs(key, config.place(of: "identity.\(key)"), "keys", identity.keys, "the path of the key set")
+    }
+  }
+
+  /// A listener that takes attestations needs to know for whom they must be, and the keys.
+  private mutating func checkVerifying() {
+    let identity = config.identity
+    if let place = verifies {
+      needs("evidence: attested", place, "keys", identity.keys, "the path of the key set")
+      needs("evidence: attested", place, "audience", identity.audience, "the name that attestations must be made for")
+    }
+  }
+
+  private mutating func needs(_ what: String, _ place: Place, _ key: String, _ value: String?, _ meaning: String) {
+    guard value == nil, !faulty.contains("identity"), !faulty.contains("identity.\(key)") else { return }
+    error(place, "`\(what)` needs `identity.\(key)`: \(meaning)")
+  }
+
+  // MARK: What looks like a mistake
+
+  private mutating func suspectAdmin() {
+    guard case .address(let address, _)? = config.admin?.address, !Self.isLoopback(address) else { return }
+    warn(
+      config.place(of: "admin.listen"),
+      "the admin listener asks nobody who they are; bind it to loopback or to a unix socket")
+  }
+
+  private mutating func suspectRoutes() {
+    if let catchAll = config.routes.firstIndex(where: { $0.host == nil && $0.path == nil }) {
+      for index in config.routes.indices.dropFirst(catchAll + 1) {
+        let line = config.routes[catchAll].line
+        warn(config.place(of: "routes[\(index)]"), "never reached: the route in line \(line) takes every request")
+      }
+    }
+    for name in config.upstreams.map(\.name) where !config.routes.contains(where: { $0.to == name }) {
+      warn(config.place(of: "upstreams.\(name)"), "no route leads to the upstream `\(name)`")
+    }
+  }
+
+  private mutating func suspectIdentity() {
+    guard verifies == nil else { return }
+    for key in ["audience", "edges"] where config.places["identity.\(key)"] != nil {
+      guard key != "edges" || !config.identity.edges.isEmpty else { continue }
+      warn(
+        config.place(of: "identity.\(key)"),
+        "`\(key)` has no use here: no listener has a rule with `evidence: attested`")
+    }
+  }
+
+  private mutating func suspectUpstreams() {
+    for upstream in config.upstreams {
+      let path = "upstreams.\(upstream.name)"
+      if upstream.identity == .attest, upstream.servers.count > 1 {
+        warn(
+          config.place(of: "\(path).audience"),
+          "\(upstream.servers.count) servers share this audience: what one has seen could be replayed at another, unless "
+            + "one validator stands behind all of them")
+      }
+      guard upstream.identity == .plain, upstream.tls == nil else { continue }
+      for (index, server) in upstream.servers.enumerated() where !Self.isLocal(server) {
+        warn(
+          config.place(of: "\(path).servers[\(index)]"),
+          "the identity goes there in plain words, unsigned and without TLS: whoever is on the way, or reaches the "
+            + "server directly, can write another")
+      }
+    }
+  }
+
+  static func isLoopback(_ address: IPAddress) -> Bool {
+    switch address.family {
+    case .v4: address.low >> 24 == 127
+    case .v6: address.high == 0 && address.low == 1
+    }
+  }
+
+  private static func isLocal(_ server: Config.Endpoint) -> Bool {
+    switch server {
+    case .unix: true
+    case .host(let host, _): host == "localhost" || host.hasSuffix(".localhost")
+    case .address(let address, _): isLoopback(address)
+    }
+  }
+}

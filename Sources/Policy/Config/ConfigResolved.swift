@@ -1,0 +1,172 @@
+// A configuration written out with every default filled in: what `check --resolved` prints, and what reads back
+// to an equal configuration (but for the places of its lines).
+
+import Wire
+
+extension Config {
+  /// YAML that reads back to this configuration. Paths in it are absolute.
+  package func resolved() -> String {
+    var out = Resolved()
+    out.identity(identity)
+    out.line(0, "listeners:")
+    for listener in listeners { out.listener(listener) }
+    out.line(0, "routes:")
+    for route in routes {
+      let parts = [("host", route.host), ("path", route.path), ("to", route.to)]
+      out.line(
+        1,
+        "- { \(parts.compactMap { key, value in value.map { "\(key): \(Resolved.quote($0))" } }.joined(separator: ", ")) }"
+      )
+    }
+    out.line(0, "upstreams:")
+    for upstream in upstreams { out.upstream(upstream) }
+    out.rest(self)
+    return out.text
+  }
+}
+
+private struct Resolved {
+  private(set) var text = ""
+
+  mutating func line(_ depth: Int, _ content: String) {
+    text += String(repeating: "  ", count: depth) + content + "\n"
+  }
+
+  private mutating func pair(_ depth: Int, _ key: String, _ value: String?) {
+    if let value { line(depth, "\(key): \(value)") }
+  }
+
+  /// Double quotes, in which every text can be written (YAML 1.2 section 7.3.1).
+  static func quote(_ text: String) -> String {
+    var out = "\""
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "\"": out += "\\\""
+      case "\\": out += "\\\\"
+      case "\n": out += "\\n"
+      case "\t": out += "\\t"
+      case "\r": out += "\\r"
+      default:
+        if scalar.value >= 0x20, scalar.value < 0x7f || scalar.value > 0xa0, scalar.value != 0x2028,
+          scalar.value != 0x2029,
+          scalar.value != 0xfeff
+        {
+          out.unicodeScalars.append(scalar)
+        } else {
+          let hex = String(scalar.value, radix: 16)
+          out += "\\U" + String(repeating: "0", count: 8 - hex.count) + hex
+        }
+      }
+    }
+    return out + "\""
+  }
+
+  private func list(_ prefixes: [IPPrefix]) -> String { "[\(prefixes.map { "\"\($0)\"" }.joined(separator: ", "))]" }
+
+  private func endpoint(_ endpoint: Config.Endpoint) -> String {
+    switch endpoint {
+    case .host(let host, let port): Self.quote("\(host):\(port)")
+    case .address(let address, let port): address.family == .v4 ? "\"\(address):\(port)\"" : "\"[\(address)]:\(port)\""
+    case .unix(let path): Self.quote("unix:\(path)")
+    }
+  }
+
+  private func certificate(_ certificate: Config.Certificate) -> String {
+    "certificate: \(Self.quote(certificate.certificate)), key: \(Self.quote(certificate.key))"
+  }
+
+  mutating func identity(_ identity: Config.Identity) {
+    line(0, "identity:")
+    pair(1, "edge", identity.edge.map(Self.quote))
+    pair(1, "keys", identity.keys.map(Self.quote))
+    pair(1, "keys_group", identity.keysGroup.map(Self.quote))
+    pair(1, "sign_with", identity.signWith.map(Self.quote))
+    pair(1, "audience", identity.audience.map(Self.quote))
+    pair(1, "edges", "[\(identity.edges.map(Self.quote).joined(separator: ", "))]")
+    pair(1, "clock_skew", Unit.duration(identity.clockSkewMilliseconds))
+    pair(1, "mode", identity.mode.rawValue)
+    pair(1, "infrastructure", list(identity.infrastructure))
+    pair(1, "replay_window", "\(identity.replayWindowBits)")
+  }
+
+  mutating func listener(_ listener: Config.Listener) {
+    line(1, "- name: \(Self.quote(listener.name))")
+    pair(2, "listen", endpoint(listener.address))
+    if !listener.certificates.isEmpty {
+      line(2, "tls:")
+      for certificate in listener.certificates { line(3, "- { \(self.certificate(certificate)) }") }
+      pair(2, "tls_minimum", "\"\(listener.tlsMinimum.rawValue)\"")
+    }
+    pair(
+      2, "client_certificates",
+      listener.clientCertificates.map { "{ ca: \(Self.quote($0.ca)), require: \($0.require) }" })
+    if listener.trust.isEmpty {
+      line(2, "trust: []  # any: socket")
+    } else {
+      line(2, "trust:")
+      for rule in listener.trust { self.rule(rule) }
+    }
+  }
+
+  private mutating func rule(_ rule: Config.TrustRule) {
+    var parts = ["from: \(rule.from.isEmpty ? "any" : list(rule.from))", "evidence: \(rule.evidence.rawValue)"]
+    if rule.thenForwarded { parts.append("then: forwarded") }
+    if rule.evidence == .forwarded || rule.thenForwarded {
+      parts.append("header: \(rule.header.rawValue)")
+      parts.append("hops: \(list(rule.hops))")
+    }
+    if rule.evidence == .attested { parts.append("proxy_protocol: \(rule.proxyProtocolRequired ? "required" : "off")") }
+    line(3, "- { \(parts.joined(separator: ", ")) }")
+  }
+
+  mutating func upstream(_ upstream: Config.Upstream) {
+    line(1, "\(Self.quote(upstream.name)):")
+    pair(2, "identity", upstream.identity.rawValue)
+    pair(2, "audience", upstream.audience.map(Self.quote))
+    pair(2, "proxy_protocol", upstream.proxyProtocol ? "v2" : "off")
+    pair(2, "servers", "[\(upstream.servers.map(endpoint).joined(separator: ", "))]")
+    if let tls = upstream.tls {
+      let own = tls.certificate.map { ", \(certificate($0))" } ?? ""
+      pair(2, "tls", "{ ca: \(Self.quote(tls.ca)), name: \(Self.quote(tls.name))\(own) }")
+    }
+    pair(2, "balance", upstream.balance.rawValue)
+    if let health = upstream.health {
+      let interval = Unit.duration(health.intervalMilliseconds)
+      let timeout = Unit.duration(health.timeoutMilliseconds)
+      pair(
+        2, "health",
+        "{ path: \(Self.quote(health.path)), interval: \(interval), timeout: \(timeout), rise: \(health.rise), fall: \(health.fall) }"
+      )
+    }
+    pair(2, "retries", "{ count: \(upstream.retries) }")
+    pair(2, "idle_connections", "\(upstream.idleConnections)")
+  }
+
+  mutating func rest(_ config: Config) {
+    let timeouts = config.timeouts
+    line(0, "timeouts:")
+    pair(1, "handshake", Unit.duration(timeouts.handshakeMilliseconds))
+    pair(1, "head", Unit.duration(timeouts.headMilliseconds))
+    pair(1, "idle", Unit.duration(timeouts.idleMilliseconds))
+    pair(1, "upstream_connect", Unit.duration(timeouts.upstreamConnectMilliseconds))
+    pair(1, "upstream_response", Unit.duration(timeouts.upstreamResponseMilliseconds))
+    pair(1, "tunnel", Unit.duration(timeouts.tunnelMilliseconds))
+    pair(1, "drain", Unit.duration(timeouts.drainMilliseconds))
+    let limits = config.limits
+    line(0, "limits:")
+    pair(1, "connections", "\(limits.connections)")
+    pair(1, "connections_per_client", "\(limits.connectionsPerClient)")
+    pair(1, "head", Unit.size(limits.headBytes))
+    pair(1, "fields", "\(limits.fields)")
+    pair(1, "body", Unit.size(limits.bodyBytes))
+    line(0, "log:")
+    switch config.log.access {
+    case .off: pair(1, "access", "off")
+    case .stdout: pair(1, "access", "stdout")
+    case .file(let path): pair(1, "access", Self.quote(path))
+    }
+    pair(1, "format", "json")
+    pair(0, "admin", config.admin.map { "{ listen: \(endpoint($0.address)) }" })
+    pair(0, "workers", config.workers.map(String.init) ?? "auto")
+  }
+}

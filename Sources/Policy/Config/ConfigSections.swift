@@ -1,0 +1,242 @@
+// The configuration's sections, each from its mapping. Bounds stand beside the keys they hold for;
+// docs/CONFIG.md repeats them for people. What concerns more than one key is in ConfigChecks.
+
+import Wire
+
+extension Reading {
+  mutating func configuration(_ root: YAMLNode) {
+    let keys = ["identity", "listeners", "routes", "upstreams", "timeouts", "limits", "log", "admin", "workers"]
+    let required = [
+      (key: "listeners", what: "a list of where connections come in"),
+      (key: "routes", what: "a list of which request goes to which upstream; `[{ to: NAME }]` sends all to one"),
+      (key: "upstreams", what: "a mapping from names to servers"),
+    ]
+    guard let fields = fields(root, "", keys: keys, required: required) else { return }
+    if let node = fields["identity"] { identity(node) }
+    if let node = fields["listeners"] { listeners(node) }
+    if let node = fields["routes"] { routes(node) }
+    if let node = fields["upstreams"] { upstreams(node) }
+    if let node = fields["timeouts"] { timeouts(node) }
+    if let node = fields["limits"] { limits(node) }
+    if let node = fields["log"] { log(node) }
+    if let node = fields["admin"] { admin(node) }
+    if let node = fields["workers"], !isWord(node, "auto") {
+      config.workers = orAuto(node) { $0.count(node, "workers", 1...256) }
+    }
+  }
+
+  // MARK: identity
+
+  private mutating func identity(_ node: YAMLNode) {
+    let keys = [
+      "edge", "keys", "keys_group", "sign_with", "audience", "edges", "clock_skew", "mode", "infrastructure",
+      "replay_window",
+    ]
+    guard let fields = fields(node, "identity", keys: keys) else { return }
+    if let node = fields["edge"] { config.identity.edge = name(node, "identity.edge", .name) }
+    if let node = fields["keys"] {
+      config.identity.keys = file(node, "identity.keys", what: "the path of a key set (JWKS)")
+    }
+    if let node = fields["keys_group"] {
+      config.identity.keysGroup = name(node, "identity.keys_group", .name, what: "a group's name")
+    }
+    if let node = fields["sign_with"] {
+      config.identity.signWith = name(node, "identity.sign_with", .keyID, what: "the `kid` of a key")
+    }
+    if let node = fields["audience"] { config.identity.audience = name(node, "identity.audience", .audience) }
+    if let node = fields["edges"], let nodes = elements(node, "identity.edges", of: "edge names") {
+      for (index, node) in nodes.enumerated() {
+        guard let edge = name(node, "identity.edges[\(index)]", .name, what: "an edge's name") else { continue }
+        if config.identity.edges.contains(edge) { error(node.place, "the edge \(quoted(edge)) is given twice") }
+        config.identity.edges.append(edge)
+      }
+    }
+    if let node = fields["clock_skew"], let skew = duration(node, "identity.clock_skew", 0...30_000) {
+      config.identity.clockSkewMilliseconds = skew
+    }
+    if let node = fields["mode"], let mode: Config.Identity.Mode = word(node, "identity.mode") {
+      config.identity.mode = mode
+    }
+    if let node = fields["infrastructure"], let ranges = prefixes(node, "identity.infrastructure") {
+      for (prefix, place) in ranges {
+        if prefix.length == 0 {
+          error(place, "`\(prefix)` as infrastructure leaves nobody who could be a client")
+        }
+        config.identity.infrastructure.append(prefix)
+      }
+    }
+    if let node = fields["replay_window"], let bits = count(node, "identity.replay_window", 1 << 10...1 << 24) {
+      if bits & (bits - 1) != 0 {
+        let next = 1 << (Int.bitWidth - bits.leadingZeroBitCount)
+        let _: Int? = wrong(node, "identity.replay_window", expected: "a power of two", mend: "\(next)")
+      } else {
+        config.identity.replayWindowBits = bits
+      }
+    }
+  }
+
+  // MARK: listeners
+
+  private mutating func listeners(_ node: YAMLNode) {
+    guard let nodes = elements(node, "listeners", of: "listeners") else { return }
+    if nodes.isEmpty { error(node.place, "expected at least one listener") }
+    for (index, node) in nodes.enumerated() { listener(node, "listeners[\(index)]") }
+  }
+
+  private mutating func listener(_ node: YAMLNode, _ path: String) {
+    let required = [
+      (key: "name", what: "a name for the log and for `explain`"),
+      (key: "listen", what: "an address such as `127.0.0.1:8443`"),
+    ]
+    let keys = ["name", "listen", "tls", "client_certificates", "tls_minimum", "trust"]
+    guard let fields = fields(node, path, keys: keys, required: required) else {
+      // Its place in the list is kept, so that indices stay those of the file.
+      config.listeners.append(Config.Listener(name: "", address: .unix("")))
+      return
+    }
+    let name = fields["name"].flatMap { self.name($0, "\(path).name", .name) }
+    let address = fields["listen"].flatMap { listenAddress($0, "\(path).listen") }
+    // A listener that could not be named or placed is still read, so that its other faults are reported too.
+    var listener = Config.Listener(name: name ?? "", address: address ?? .unix(""))
+    if let node = fields["tls"] { listener.certificates = certificates(node, "\(path).tls") }
+    if let node = fields["client_certificates"] {
+      listener.clientCertificates = clientCertificates(node, "\(path).client_certificates")
+      if fields["tls"] == nil { error(node.place, "`client_certificates` is only used with `tls`") }
+    }
+    if let node = fields["tls_minimum"] {
+      if let version: Config.TLSVersion = word(node, "\(path).tls_minimum") { listener.tlsMinimum = version }
+      if fields["tls"] == nil { error(node.place, "`tls_minimum` is only used with `tls`") }
+    }
+    if let node = fields["trust"] { listener.trust = trust(node, "\(path).trust", isUnix: address?.isUnix ?? false) }
+    config.listeners.append(listener)
+  }
+
+  private mutating func certificates(_ node: YAMLNode, _ path: String) -> [Config.Certificate] {
+    guard let nodes = elements(node, path, of: "mappings of `certificate` and `key`") else { return [] }
+    if nodes.isEmpty { error(node.place, "expected at least one certificate in `\(path)`; without TLS, leave it out") }
+    var certificates: [Config.Certificate] = []
+    for (index, node) in nodes.enumerated() {
+      let path = "\(path)[\(index)]"
+      let required = [
+        (key: "certificate", what: "the path of a PEM file, the chain from the leaf on"),
+        (key: "key", what: "the path of the private key's PEM file"),
+      ]
+      guard let fields = fields(node, path, keys: ["certificate", "key"], required: required) else { continue }
+      let certificate = fields["certificate"].flatMap { file($0, "\(path).certificate") }
+      let key = fields["key"].flatMap { file($0, "\(path).key") }
+      if let certificate, let key { certificates.append(Config.Certificate(certificate: certificate, key: key)) }
+    }
+    return certificates
+  }
+
+  private mutating func clientCertificates(_ node: YAMLNode, _ path: String) -> Config.ClientCertificates? {
+    let required = [(key: "ca", what: "the path of the PEM file of those who may sign client certificates")]
+    guard let fields = fields(node, path, keys: ["ca", "require"], required: required) else { return nil }
+    let ca = fields["ca"].flatMap { file($0, "\(path).ca") }
+    let require = fields["require"].flatMap { truth($0, "\(path).require") }
+    return ca.map { Config.ClientCertificates(ca: $0, require: require ?? false) }
+  }
+
+  // MARK: routes
+
+  private mutating func routes(_ node: YAMLNode) {
+    guard let nodes = elements(node, "routes", of: "mappings of `host`, `path` and `to`") else { return }
+    if nodes.isEmpty { error(node.place, "expected at least one route, such as `{ to: NAME }`") }
+    for (index, node) in nodes.enumerated() {
+      let path = "routes[\(index)]"
+      let required = [(key: "to", what: "the name of an upstream")]
+      guard let fields = fields(node, path, keys: ["host", "path", "to"], required: required) else {
+        config.routes.append(Config.Route(to: ""))
+        continue
+      }
+      var route = Config.Route(
+        to: fields["to"].flatMap { text($0, "\(path).to", expected: "an upstream's name") } ?? "")
+      route.host = fields["host"].flatMap { pattern($0, "\(path).host") }
+      route.path = fields["path"].flatMap { pattern($0, "\(path).path") }
+      route.line = node.place.line
+      config.routes.append(route)
+    }
+  }
+
+  // MARK: The rest
+
+  private mutating func timeouts(_ node: YAMLNode) {
+    let keys = ["handshake", "head", "idle", "upstream_connect", "upstream_response", "tunnel", "drain"]
+    guard let fields = fields(node, "timeouts", keys: keys) else { return }
+    let minutes = 10 * 60_000
+    let day = 24 * 3_600_000
+    set(\.timeouts.handshakeMilliseconds, fields, "handshake") { $0.duration($1, $2, 1...minutes) }
+    set(\.timeouts.headMilliseconds, fields, "head") { $0.duration($1, $2, 1...minutes) }
+    set(\.timeouts.idleMilliseconds, fields, "idle") { $0.duration($1, $2, 1...day) }
+    set(\.timeouts.upstreamConnectMilliseconds, fields, "upstream_connect") { $0.duration($1, $2, 1...minutes) }
+    set(\.timeouts.upstreamResponseMilliseconds, fields, "upstream_response") { $0.duration($1, $2, 1...day) }
+    set(\.timeouts.tunnelMilliseconds, fields, "tunnel") { $0.duration($1, $2, 1...30 * day) }
+    set(\.timeouts.drainMilliseconds, fields, "drain") { $0.duration($1, $2, 0...day) }
+  }
+
+  private mutating func limits(_ node: YAMLNode) {
+    let keys = ["connections", "connections_per_client", "head", "fields", "body"]
+    guard let fields = fields(node, "limits", keys: keys) else { return }
+    set(\.limits.connections, fields, "connections") { $0.count($1, $2, 1...1_000_000) }
+    set(\.limits.connectionsPerClient, fields, "connections_per_client") { $0.count($1, $2, 0...1_000_000) }
+    set(\.limits.headBytes, fields, "head") { $0.size($1, $2, 1 << 10...1 << 20) }
+    set(\.limits.fields, fields, "fields") { $0.count($1, $2, 1...1000) }
+    set(\.limits.bodyBytes, fields, "body") { $0.size($1, $2, 0...1 << 40) }
+  }
+
+  private mutating func log(_ node: YAMLNode) {
+    guard let fields = fields(node, "log", keys: ["access", "format"]) else { return }
+    if let node = fields["format"] { _ = word(node, "log.format", of: ["json"]) }
+    guard let node = fields["access"] else { return }
+    let expected = "`stdout`, `off` or the path of a file"
+    switch text(node, "log.access", expected: expected) {
+    case nil: break
+    case "stdout"?: config.log.access = .stdout
+    case "off"?: config.log.access = .off
+    case let path?:
+      // A bare word is more likely a slip than a file in the configuration's directory.
+      guard path.contains("/") || path.contains(".") else {
+        let no = ["no", "none", "false"].contains(path.lowercased()) ? "off" : nil
+        let mend = no ?? Spelling.nearest(to: path, among: ["stdout", "off"]) ?? "./\(path)"
+        let _: String? = wrong(node, "log.access", expected: expected, mend: mend)
+        break
+      }
+      if let file = file(node, "log.access", what: expected) { config.log.access = .file(file) }
+    }
+  }
+
+  private mutating func admin(_ node: YAMLNode) {
+    let required = [(key: "listen", what: "an address such as `127.0.0.1:9901`, or `unix:PATH`")]
+    guard let fields = fields(node, "admin", keys: ["listen"], required: required),
+      let address = fields["listen"].flatMap({ listenAddress($0, "admin.listen") })
+    else { return }
+    config.admin = Config.Admin(address: address)
+  }
+
+  /// Sets one plain value where it is given and right.
+  mutating func set<Value>(
+    _ target: WritableKeyPath<Config, Value>, _ fields: Fields, _ key: String,
+    _ read: (inout Reading, YAMLNode, String) -> Value?
+  ) {
+    if let node = fields[key], let value = read(&self, node, fields.path(key)) { config[keyPath: target] = value }
+  }
+
+  private func isWord(_ node: YAMLNode, _ word: String) -> Bool {
+    if case .scalar(word, _) = node.value { true } else { false }
+  }
+
+  private mutating func orAuto(_ node: YAMLNode, _ read: (inout Reading) -> Int?) -> Int? {
+    let known = diagnostics.count
+    let value = read(&self)
+    for index in known..<diagnostics.count {
+      diagnostics[index].message.replace("expected a whole", with: "expected `auto` or a whole")
+    }
+    return value
+  }
+}
+
+extension Config.Endpoint {
+  package var isUnix: Bool {
+    if case .unix = self { true } else { false }
+  }
+}

@@ -1,0 +1,142 @@
+// Upstreams: where requests go on to, and what identity they carry there.
+
+import Wire
+
+extension Reading {
+  mutating func upstreams(_ node: YAMLNode) {
+    config.places["upstreams"] = node.place
+    guard case .mapping(let pairs) = node.value else {
+      faulty.insert("upstreams")
+      if node.isRefused { return }
+      error(node.place, "expected `upstreams` to be a mapping from names to upstreams, found \(describe(node))")
+      return
+    }
+    if pairs.isEmpty { error(node.place, "expected at least one upstream") }
+    for pair in pairs {
+      if !NameKind.name.admits(pair.key) {
+        error(pair.place, "expected an upstream's name of \(NameKind.name.rawValue), found \(quoted(pair.key))")
+      }
+      let path = "upstreams.\(pair.key)"
+      config.upstreams.append(upstream(pair.value, path, name: pair.key))
+      // Findings about the whole upstream are told at its name.
+      config.places[path] = pair.place
+    }
+  }
+
+  private mutating func upstream(_ node: YAMLNode, _ path: String, name: String) -> Config.Upstream {
+    var upstream = Config.Upstream(name: name)
+    let keys = [
+      "identity", "audience", "proxy_protocol", "servers", "tls", "balance", "health", "retries", "idle_connections",
+    ]
+    let required = [(key: "servers", what: "a list such as `[\"127.0.0.1:3334\"]`")]
+    guard let fields = fields(node, path, keys: keys, required: required) else { return upstream }
+    if let node = fields["identity"], let identity: Config.UpstreamIdentity = word(node, "\(path).identity") {
+      upstream.identity = identity
+    }
+    if let node = fields["audience"] { upstream.audience = self.name(node, "\(path).audience", .audience) }
+    if let node = fields["proxy_protocol"] {
+      upstream.proxyProtocol = word(node, "\(path).proxy_protocol", of: ["off", "v2"]) == 1
+    }
+    attestation(of: upstream, fields)
+    if let node = fields["servers"] { upstream.servers = servers(node, "\(path).servers") }
+    if let node = fields["tls"] { upstream.tls = upstreamTLS(node, "\(path).tls") }
+    if let node = fields["balance"], let balance: Config.Balance = word(node, "\(path).balance") {
+      upstream.balance = balance
+    }
+    if let node = fields["health"] { upstream.health = health(node, "\(path).health") }
+    if let node = fields["retries"], let fields = self.fields(node, "\(path).retries", keys: ["count"]),
+      let node = fields["count"], let count = count(node, "\(path).retries.count", 0...10)
+    {
+      upstream.retries = count
+    }
+    if let node = fields["idle_connections"], let count = count(node, "\(path).idle_connections", 0...10_000) {
+      upstream.idleConnections = count
+    }
+    return upstream
+  }
+
+  /// What attesting takes here; what it takes of `identity` is in ConfigChecks.
+  private mutating func attestation(of upstream: Config.Upstream, _ fields: Fields) {
+    guard !faulty.contains(fields.path("identity")) else { return }
+    if upstream.identity == .attest {
+      attests = attests ?? fields["identity"]?.place
+      if fields["audience"] == nil, !faulty.contains(fields.path("audience")) {
+        error(
+          fields["identity"]?.place ?? fields.place,
+          "`identity: attest` needs an `audience`: the name of the validator in front of these servers")
+      }
+      return
+    }
+    if let node = fields["audience"] {
+      error(node.place, "`audience` is only used with `identity: attest`")
+    }
+    if upstream.proxyProtocol, let node = fields["proxy_protocol"] {
+      error(node.place, "`proxy_protocol: v2` is only sent with `identity: attest`")
+    }
+  }
+
+  private mutating func servers(_ node: YAMLNode, _ path: String) -> [Config.Endpoint] {
+    guard let nodes = elements(node, path, of: "endpoints such as `\"127.0.0.1:3334\"`") else { return [] }
+    if nodes.isEmpty { error(node.place, "expected at least one server in `\(path)`") }
+    if nodes.count > 1000 { error(node.place, "expected at most 1000 servers in `\(path)`, found \(nodes.count)") }
+    var servers: [Config.Endpoint] = []
+    for (index, node) in nodes.enumerated() {
+      guard let server = serverAddress(node, "\(path)[\(index)]") else { continue }
+      if servers.contains(server) { error(node.place, "the server \(describe(node)) is given twice") }
+      servers.append(server)
+    }
+    return servers
+  }
+
+  private mutating func upstreamTLS(_ node: YAMLNode, _ path: String) -> Config.UpstreamTLS? {
+    let required = [
+      (key: "ca", what: "the path of the PEM file of those who may sign the server's certificate"),
+      (key: "name", what: "the name that the server's certificate must carry"),
+    ]
+    guard let fields = fields(node, path, keys: ["ca", "name", "certificate", "key"], required: required) else {
+      return nil
+    }
+    let ca = fields["ca"].flatMap { file($0, "\(path).ca") }
+    let name = fields["name"].flatMap { hostName($0, "\(path).name") }
+    let certificate = fields["certificate"].flatMap { file($0, "\(path).certificate") }
+    let key = fields["key"].flatMap { file($0, "\(path).key") }
+    for (given, missing) in [("certificate", "key"), ("key", "certificate")] {
+      if let node = fields[given], fields[missing] == nil, !faulty.contains("\(path).\(missing)") {
+        error(node.place, "`\(given)` needs a `\(missing)` beside it in `\(path)`")
+      }
+    }
+    guard let ca, let name else { return nil }
+    var tls = Config.UpstreamTLS(ca: ca, name: name)
+    if let certificate, let key { tls.certificate = Config.Certificate(certificate: certificate, key: key) }
+    return tls
+  }
+
+  private mutating func hostName(_ node: YAMLNode, _ path: String) -> String? {
+    let expected = "a host name, as the certificate has it"
+    guard let text = text(node, path, expected: expected) else { return nil }
+    return Self.isHostName(text) ? text : wrong(node, path, expected: expected)
+  }
+
+  private mutating func health(_ node: YAMLNode, _ path: String) -> Config.Health? {
+    let required = [(key: "path", what: "what is asked for, such as `/healthz`")]
+    let keys = ["path", "interval", "timeout", "rise", "fall"]
+    guard let fields = fields(node, path, keys: keys, required: required) else { return nil }
+    var health = Config.Health(path: fields["path"].flatMap { target($0, "\(path).path") } ?? "/")
+    if let node = fields["interval"], let interval = duration(node, "\(path).interval", 10...3_600_000) {
+      health.intervalMilliseconds = interval
+    }
+    if let node = fields["timeout"] {
+      if let timeout = duration(node, "\(path).timeout", 1...600_000) {
+        health.timeoutMilliseconds = timeout
+        if timeout > health.intervalMilliseconds {
+          error(node.place, "`timeout` is longer than `interval` (\(Unit.duration(health.intervalMilliseconds)))")
+        }
+      }
+    } else {
+      health.timeoutMilliseconds = min(health.timeoutMilliseconds, health.intervalMilliseconds)
+    }
+    if let node = fields["rise"], let rise = count(node, "\(path).rise", 1...100) { health.rise = rise }
+    if let node = fields["fall"], let fall = count(node, "\(path).fall", 1...100) { health.fall = fall }
+    return health
+  }
+}

@@ -1,0 +1,146 @@
+// Who the client is, by what the peer must show. One for each listener, immutable, shared by all workers.
+//
+//     peer ── longest prefix ──> rule ──> socket          the peer itself
+//                                         proxy-protocol  the source that its PROXY header names
+//                                           then forwarded  ... and where that source is a listed hop, the field it sent
+//                                         forwarded       the field that the peer sent
+//                                         attested        an edge's signature: the verifier's, not settled here
+//                                         refuse          nobody
+//
+// A forwarded field is read from its right end: the peer wrote the last element, and as long as an element is a listed
+// hop, that hop wrote the one before it. The first that is not a hop is the client; nothing to its left is even parsed,
+// for the client may have made it up. What cannot be parsed is never skipped.
+//
+// After `proxy-protocol, then: forwarded` the sender of the field is the source of the PROXY header. It is believed only if it
+// is a listed hop. If it is not, it reached the load balancer by itself: then it IS the client, and the field it sent is
+// a claim about itself that is not read.
+//
+// Invariant: a settled client can be one (`isPossibleClient`) and is not infrastructure. Lookups and walks do not
+// allocate. Called by the downstream connection (Proxy): the rule once, and settled once or for each request.
+
+import Wire
+
+package final class TrustPolicy: Sendable {
+  private let rules: [CompiledRule]
+  private let peers: PrefixTable
+  /// The rule for a peer in no range, and for a unix socket's peer, who has no address.
+  private let anyRule: Int
+  private let infrastructure: Infrastructure
+
+  /// Of two rules for the same range the first counts. Without a rule for `any` the default is added: `socket`.
+  package init(rules: [Config.TrustRule], infrastructure: Infrastructure) {
+    var compiled = rules.map { CompiledRule($0) }
+    var entries: [(IPPrefix, UInt32)] = []
+    for (index, rule) in rules.enumerated() {
+      for prefix in rule.from { entries.append((prefix, UInt32(index))) }
+    }
+    if let any = rules.firstIndex(where: { $0.from.isEmpty }) {
+      anyRule = any
+    } else {
+      anyRule = compiled.count
+      compiled.append(CompiledRule(Config.TrustRule(evidence: .socket), isDefault: true))
+    }
+    self.rules = compiled
+    peers = PrefixTable(entries)
+    self.infrastructure = infrastructure
+  }
+
+  /// The policy of one listener.
+  package convenience init(_ listener: Config.Listener, infrastructure: Infrastructure) {
+    self.init(rules: listener.trust, infrastructure: infrastructure)
+  }
+
+  /// The rule for a peer; nil is the peer of a unix socket.
+  package func rule(for peer: IPAddress?) -> Int {
+    guard let peer, let found = peers.longestMatch(peer) else { return anyRule }
+    return Int(found)
+  }
+
+  package subscript(rule: Int) -> CompiledRule { rules[rule] }
+
+  // MARK: By the connection
+
+  /// The peer itself is the client.
+  ///
+  /// A loopback peer may have a listener's own address: a process on this machine that connects to 127.0.0.1 gets 127.0.0.1 as
+  /// its own, and nothing but a process on this machine can. Where a proxy on this machine stands in front, its address
+  /// belongs into `infrastructure` or under `from`.
+  package func settleSocket(peer: IPAddress?, peerPort: UInt16, local: IPAddress?) -> Settlement {
+    guard let client = peer?.unmapped, client.isPossibleClient else { return .refused(.clientUnknown) }
+    if infrastructure.isDeclared(client) { return .refused(.clientInfrastructure) }
+    if !client.isLoopback, infrastructure.isOwn(client) || client == local?.unmapped {
+      return .refused(.clientInfrastructure)
+    }
+    return .settled(client, port: peerPort, .socket)
+  }
+
+  /// The source of the peer's PROXY header is the client. Not to be asked where `readsForwarded`.
+  package func settleProxy(rule: Int, header: ProxyHeader, local: IPAddress? = nil) -> Settlement {
+    guard rules[rule].evidence == .proxyProtocol else { return .refused(.clientUnknown) }
+    guard !header.isLocal else { return .refused(.proxyLocal) }
+    // A TCP client has a port; only its absence from a forwarded field can be told on the wire (`via="forwarded"`).
+    guard header.sourcePort > 0 else { return .refused(.proxyAddress) }
+    let via = header.version == 1 ? Via.proxyV1 : Via.proxyV2
+    return admit(header.source, port: header.sourcePort, via, local: local)
+  }
+
+  // MARK: By the request
+
+  /// The client that the forwarded field names. `sender` is who sent the field: the peer, or the source of its PROXY
+  /// header, who must then be a listed hop.
+  package func settleForwarded(
+    rule: Int, from sender: IPAddress?, local: IPAddress? = nil, bytes: Span<UInt8>, head: RequestHead
+  ) -> Settlement {
+    let rule = rules[rule]
+    switch rule.evidence {
+    case .forwarded: break
+    case .proxyProtocol where rule.thenForwarded:
+      guard let sender, rule.hops.contains(sender) else { return .refused(.clientUnknown) }
+    default: return .refused(.clientUnknown)
+    }
+    let kind: FieldKind = rule.header == .forwarded ? .forwarded : .xForwardedFor
+    guard head.has(kind) else { return .refused(.forwardedMissing) }
+    let syntax: ForwardedElements.Syntax = rule.header == .forwarded ? .forwarded : .xForwardedFor
+    // Several lines are one list in their order (RFC 9110 section 5.3): the last element of the last line comes first.
+    var index = head.fieldCount
+    while index > 0 {
+      index -= 1
+      guard head.kind(index) == kind else { continue }
+      var elements = ForwardedElements(head.value(index), syntax: syntax)
+      walk: while true {
+        switch elements.previous(bytes) {
+        case .end: break walk
+        case .malformed: return .refused(.forwardedInvalid)
+        case .node(let node):
+          if rule.hops.contains(node.address) { continue walk }
+          guard node.address.isPossibleClient else { return .refused(.forwardedInvalid) }
+          return admit(node.address, port: node.port, .forwarded, local: local)
+        }
+      }
+    }
+    return .refused(.forwardedExhausted)
+  }
+
+  /// The client of a request, whatever the rule's evidence: every step in one. `attested` is not settled here.
+  package func settle(
+    rule: Int, peer: IPAddress?, peerPort: UInt16, local: IPAddress?, proxy: ProxyHeader?, bytes: Span<UInt8>,
+    head: RequestHead
+  ) -> Settlement {
+    switch rules[rule].evidence {
+    case .refuse: return .refused(.peerRefused)
+    case .attested: return .refused(.identityMissing)
+    case .socket: return settleSocket(peer: peer, peerPort: peerPort, local: local)
+    case .forwarded: return settleForwarded(rule: rule, from: peer, local: local, bytes: bytes, head: head)
+    case .proxyProtocol:
+      guard let proxy else { return .refused(.proxyMissing) }
+      guard rules[rule].readsForwarded(proxy: proxy) else { return settleProxy(rule: rule, header: proxy, local: local) }
+      return settleForwarded(rule: rule, from: proxy.source, local: local, bytes: bytes, head: head)
+    }
+  }
+
+  /// The last check of an address that somebody else named.
+  private func admit(_ client: IPAddress, port: UInt16, _ via: Via, local: IPAddress?) -> Settlement {
+    if infrastructure.contains(client) || client == local?.unmapped { return .refused(.clientInfrastructure) }
+    return .settled(client, port: port, via)
+  }
+}

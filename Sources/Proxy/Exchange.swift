@@ -1,0 +1,94 @@
+// One request and its response. Apart from the connection that brought it: an HTTP/1 connection has one at a time,
+// another codec may have many. Holds what both directions need; ExchangeMachine decides, the worker acts.
+
+import Platform
+import Policy
+import Wire
+
+final class Exchange {
+  var downstream: Downstream!
+  var upstream: Upstream?
+  var machine = ExchangeMachine()
+  /// The snapshot's part that this exchange began with.
+  var listener: ListenerPlan?
+  var group: UpstreamPlan?
+  var isActive = false
+
+  // The request. Ranges count from the first byte of the client's input as long as the head is held there.
+  var method = Method.other
+  var methodRange = ByteRange.empty
+  var targetRange = ByteRange.empty
+  var authorityRange = ByteRange.empty
+  var minorVersion = 1
+  var requestFraming = BodyFraming.none
+  var wantsWebSocket = false
+  var expectsContinue = false
+  /// Bytes at the front of the client's input that were used but are kept for another try and for the log.
+  var heldBytes = 0
+  var headBytes = 0
+  var requestDecoder = BodyDecoder(.none)
+  var requestBodyBytes: UInt64 = 0
+  /// A trailer section went out in place of a bare last chunk.
+  var trailersSent = false
+  /// The upstream takes no more of the request; what it said is still read.
+  var upstreamDeaf = false
+  /// In a tunnel: the upstream ended its side.
+  var upstreamEnded = false
+  /// Who sent it, once settled; nil in observe mode where nothing was verified.
+  var identity: ClientIdentity?
+  /// Which tries have used which server: bit i for the group's server i.
+  var triedServers: UInt64 = 0
+
+  // The response.
+  var status = 0
+  var responseDecoder = BodyDecoder(.none)
+  var responseFraming = BodyFraming.none
+  /// The response body goes out in chunks although it came otherwise, or the other way round.
+  var chunksResponse = false
+  var isTunnel = false
+  /// Another try is due when the timer says so.
+  var isBackingOff = false
+  var refusal: Refusal?
+
+  // For the record.
+  var startedMicroseconds: UInt64 = 0
+  var upstreamStartedMicroseconds: UInt64 = 0
+  var responseStartedMicroseconds: UInt64 = 0
+  var bytesIn: UInt64 = 0
+  var bytesOut: UInt64 = 0
+  /// Method, host and path in the log's form, made when their bytes had to go before the end.
+  var savedRecord: [UInt8] = []
+  /// When a byte last moved, on either side; deadlines count from there.
+  var downstreamProgressMilliseconds: UInt64 = 0
+  var upstreamProgressMilliseconds: UInt64 = 0
+
+  /// The listener takes only signed identity: what a client could not have sent is refused, not removed.
+  var isVerified: Bool {
+    guard let listener, let downstream else { return false }
+    return listener.trust[downstream.rule].evidence == .attested
+  }
+
+  func clear() {
+    upstream = nil
+    listener = nil
+    group = nil
+    isActive = false
+    heldBytes = 0
+    headBytes = 0
+    requestBodyBytes = 0
+    identity = nil
+    triedServers = 0
+    status = 0
+    isTunnel = false
+    isBackingOff = false
+    trailersSent = false
+    upstreamDeaf = false
+    upstreamEnded = false
+    refusal = nil
+    upstreamStartedMicroseconds = 0
+    responseStartedMicroseconds = 0
+    bytesIn = 0
+    bytesOut = 0
+    if !savedRecord.isEmpty { savedRecord.removeAll(keepingCapacity: false) }
+  }
+}

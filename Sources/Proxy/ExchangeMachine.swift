@@ -1,0 +1,182 @@
+// What becomes of one request and its response: decided here, done by the worker. A value without sockets or clocks,
+// so that every fault can be put in at every step in a test.
+//
+//             begin                 requestEnded
+//   request:  idle ───► body ─────────────────────► done
+//                        │  (no body: done at once)
+//             responseHead            responseEnded
+//   response: awaiting ───────► body ─────────────► done      both done ──► Ending
+//                ▲    │ fault
+//                └────┴──► retry (signed anew) | answer (a refusal's status) | abort (the client sees a reset)
+//
+// Invariants: nothing is answered once a response head went out; nothing is tried again once a response head came in,
+// or once bytes that are no longer held were sent.
+
+import Wire
+
+package struct ExchangeMachine: Sendable {
+  package enum RequestPhase: Sendable { case idle, body, done }
+  package enum ResponsePhase: Sendable { case awaiting, body, done }
+
+  package private(set) var request = RequestPhase.idle
+  package private(set) var response = ResponsePhase.awaiting
+  /// Bytes of this request were handed to the kernel on the present try.
+  package private(set) var sent = false
+  /// The present try's connection had served before, so that its end may only mean that it was stale.
+  package private(set) var reused = false
+  /// Everything taken from the client is still held and can be sent again.
+  package private(set) var replayable = true
+  package private(set) var isIdempotent = false
+  private var triesLeft = 0
+  private var staleTriesLeft = 0
+  private var startingTriesLeft = 0
+  private var downstreamKeepAlive = false
+  private var upstreamKeepAlive = false
+
+  /// How often a stale kept-alive connection may be replaced in one exchange, apart from the configured retries.
+  package static let staleTriesMax = 2
+  /// How often, and how far apart, a validator that has just started is asked again.
+  package static let startingTriesMax = 6
+  package static let startingDelayMilliseconds: UInt64 = 1_000
+
+  package init() {}
+
+  /// What went wrong.
+  package enum Fault: Equatable, Sendable {
+    /// No connection to a server could be made.
+    case connect, connectTimeout, upstreamTLS
+    /// The upstream ended before a whole response head came.
+    case closedBeforeResponse
+    case responseTimeout
+    /// The response cannot be understood, or is ambiguous.
+    case badResponse
+    /// The response ended before its body did, or stalled.
+    case truncatedResponse
+    /// The validator has just started and cannot tell a replay yet.
+    case starting
+    /// The client is gone, or ended before its request did.
+    case clientGone
+    /// The rest of the request is refused (its framing, its trailers, its size), or came too slowly.
+    case request(Refusal)
+  }
+
+  package enum Verdict: Equatable, Sendable {
+    case retry
+    case retryLater(milliseconds: UInt64)
+    /// Answer with the refusal's status; then the connection is kept or closed as its table says.
+    case answer(Refusal)
+    /// The response was begun: end the client's connection so that it cannot take it for whole.
+    case abort(Refusal)
+    /// Relay the response as any other.
+    case passOn
+  }
+
+  /// How a finished exchange leaves its connections.
+  package struct Ending: Equatable, Sendable {
+    package let keepDownstream: Bool
+    package let keepUpstream: Bool
+  }
+
+  /// A request head was taken from the client.
+  package mutating func begin(hasBody: Bool, isIdempotent: Bool, keepAlive: Bool, retries: Int) {
+    self = ExchangeMachine()
+    request = hasBody ? .body : .done
+    self.isIdempotent = isIdempotent
+    downstreamKeepAlive = keepAlive
+    triesLeft = retries
+    staleTriesLeft = ExchangeMachine.staleTriesMax
+    startingTriesLeft = ExchangeMachine.startingTriesMax
+  }
+
+  /// The route's upstream allows this many further tries.
+  package mutating func allow(retries: Int) { triesLeft = retries }
+
+  /// An answer of our own stands in for the response.
+  package mutating func answered(keepAlive: Bool) {
+    precondition(response == .awaiting)
+    response = .done
+    downstreamKeepAlive = keepAlive
+    upstreamKeepAlive = false
+  }
+
+  /// A connection was chosen for a try.
+  package mutating func attempt(reused: Bool) {
+    self.reused = reused
+    sent = false
+  }
+
+  /// The client's side goes back to the body's beginning for another try.
+  package mutating func rewind(hasBody: Bool) {
+    precondition(replayable && response == .awaiting)
+    request = hasBody ? .body : .done
+  }
+
+  package mutating func noteSent() { sent = true }
+  /// Room was needed: the head and what was sent of the body are no longer held.
+  package mutating func noteNotHeld() { replayable = false }
+  package mutating func noteDownstreamCloses() { downstreamKeepAlive = false }
+
+  package var keepsDownstream: Bool { downstreamKeepAlive }
+
+  package mutating func requestEnded() {
+    precondition(request == .body)
+    request = .done
+  }
+
+  /// A final response head was taken from the upstream and will be relayed.
+  package mutating func responseHead(keepAlive: Bool) {
+    precondition(response == .awaiting)
+    response = .body
+    upstreamKeepAlive = keepAlive
+    // An early answer to a request that is still coming: its rest is not waited for, so neither side is in step.
+    if request != .done {
+      downstreamKeepAlive = false
+      upstreamKeepAlive = false
+    }
+  }
+
+  package mutating func responseEnded() {
+    precondition(response == .body)
+    response = .done
+  }
+
+  /// Set once the response is over. A request that is not is cut off: both connections end.
+  package var ending: Ending? {
+    guard response == .done else { return nil }
+    return Ending(
+      keepDownstream: downstreamKeepAlive && request == .done, keepUpstream: upstreamKeepAlive && request == .done)
+  }
+
+  package mutating func fault(_ fault: Fault) -> Verdict {
+    switch fault {
+    case .clientGone: return .abort(.clientReset)
+    case .request(let refusal): return response == .awaiting ? .answer(refusal) : .abort(refusal)
+    case .truncatedResponse: return .abort(.upstreamReset)
+    case .badResponse: return response == .awaiting ? .answer(.upstreamResponse) : .abort(.upstreamResponse)
+    case .responseTimeout: return response == .awaiting ? .answer(.upstreamTimeout) : .abort(.upstreamTimeout)
+    case .starting:
+      guard replayable, response == .awaiting, startingTriesLeft > 0 else { return .passOn }
+      startingTriesLeft -= 1
+      return .retryLater(milliseconds: ExchangeMachine.startingDelayMilliseconds)
+    case .connect: return tryAgain(orElse: .upstreamConnect, nothingSent: true)
+    case .connectTimeout: return tryAgain(orElse: .upstreamConnectTimeout, nothingSent: true)
+    case .upstreamTLS: return tryAgain(orElse: .upstreamTls, nothingSent: true)
+    case .closedBeforeResponse:
+      guard response == .awaiting else { return .abort(.upstreamReset) }
+      let harmless = !sent || isIdempotent
+      // A connection that was idle may have been closed just as the request went out: that is no failed try.
+      if reused, harmless, replayable, staleTriesLeft > 0 {
+        staleTriesLeft -= 1
+        return .retry
+      }
+      return tryAgain(orElse: .upstreamReset, nothingSent: harmless)
+    }
+  }
+
+  private mutating func tryAgain(orElse refusal: Refusal, nothingSent: Bool) -> Verdict {
+    guard response == .awaiting else { return .abort(refusal) }
+    guard nothingSent, replayable, triesLeft > 0 else { return .answer(refusal) }
+    triesLeft -= 1
+    return .retry
+  }
+}

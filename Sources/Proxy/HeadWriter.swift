@@ -1,0 +1,210 @@
+// Heads as they go out. What the client said about itself, what was meant for the hop before us, and framing are left
+// out and written anew; everything else is copied in runs, byte for byte. Identity comes last, so nothing that the
+// client nominated or spelled can stand after it or take it away.
+// Callers: the worker, with the parsed head and the bytes that it was parsed from.
+
+import Platform
+import Policy
+import Wire
+
+enum HeadWriter {
+  /// Kinds that never pass from a request to the next hop as they came.
+  private static let requestDropped: UInt64 =
+    FieldKind.identityBits | FieldKind.claim.bit | FieldKind.host.bit | FieldKind.contentLength.bit
+    | FieldKind.transferEncoding.bit | FieldKind.connection.bit | FieldKind.keepAlive.bit
+    | FieldKind.proxyConnection.bit | FieldKind.te.bit | FieldKind.upgrade.bit | FieldKind.expect.bit
+    | FieldKind.proxyAuthenticate.bit | FieldKind.proxyAuthorization.bit | FieldKind.trailer.bit
+
+  private static let responseDropped: UInt64 =
+    FieldKind.contentLength.bit | FieldKind.transferEncoding.bit | FieldKind.connection.bit | FieldKind.keepAlive.bit
+    | FieldKind.proxyConnection.bit | FieldKind.te.bit | FieldKind.upgrade.bit | FieldKind.trailer.bit
+    | FieldKind.proxyAuthenticate.bit
+
+  /// The request line, Host, the client's own fields and framing; identity and the empty line are the caller's.
+  static func writeRequest(
+    _ bytes: Span<UInt8>, head: RequestHead, framing: BodyFraming, webSocket: Bool, expectsContinue: Bool,
+    into out: Buffer
+  ) {
+    out.append(bytes.extracting(head.methodRange.range))
+    out.append(0x20)
+    out.append(bytes.extracting(head.path.range))
+    if !head.query.isEmpty { out.append(bytes.extracting(head.query.range)) }
+    out.append(" HTTP/1.1\r\nhost: ")
+    out.append(bytes.extracting(head.authority.range))
+    out.append("\r\n")
+    // Lines lie one behind the other: those that stay are copied in runs.
+    let count = head.fieldCount
+    var runStart = -1
+    for i in 0..<count {
+      let dropped = head.kind(i).bit & requestDropped != 0 || head.isNominated(i)
+      if dropped {
+        if runStart >= 0 { out.append(bytes.extracting(runStart..<head.name(i).lower)) }
+        runStart = -1
+      } else if runStart < 0 {
+        runStart = head.name(i).lower
+      }
+    }
+    // The last run ends where the empty line begins.
+    if runStart >= 0 { out.append(bytes.extracting(runStart..<head.length - 2)) }
+    switch framing {
+    case .none, .untilClose: break
+    case .length(let length):
+      out.append("content-length: ")
+      out.append(decimal: length)
+      out.append("\r\n")
+    case .chunked: out.append("transfer-encoding: chunked\r\n")
+    }
+    if expectsContinue { out.append("expect: 100-continue\r\n") }
+    if webSocket { out.append("connection: upgrade\r\nupgrade: websocket\r\n") }
+  }
+
+  /// Who the client is, in plain words, for a backend that trusts us: each field once.
+  static func writePlainIdentity(_ identity: ClientIdentity, host: Span<UInt8>, into out: Buffer) {
+    let proto: StaticString = identity.secure ? "https" : "http"
+    out.append("x-forwarded-for: ")
+    identity.address.write(to: out)
+    out.append("\r\nx-forwarded-proto: ")
+    out.append(proto)
+    out.append("\r\nx-forwarded-host: ")
+    out.append(host)
+    out.append("\r\nx-real-ip: ")
+    identity.address.write(to: out)
+    // RFC 7239 sections 4 and 6: an IPv6 address stands in brackets, and then in quotes.
+    out.append("\r\nforwarded: for=")
+    if identity.address.family == .v6 {
+      out.append("\"[")
+      identity.address.write(to: out)
+      out.append("]\"")
+    } else {
+      identity.address.write(to: out)
+    }
+    out.append(";host=\"")
+    out.append(host)
+    out.append("\";proto=")
+    out.append(proto)
+    out.append("\r\n")
+  }
+
+  /// How a response's end is told to the client.
+  enum ResponseFraming { case none, length(UInt64), chunked, close }
+
+  /// A whole response head for the client, with the empty line.
+  static func writeResponse(
+    _ bytes: Span<UInt8>, head: ResponseHead, length: Int, framing: ResponseFraming, keepAlive: Bool,
+    clientMinorVersion: Int, isTunnel: Bool, date: Span<UInt8>, into out: Buffer
+  ) {
+    out.append("HTTP/1.1 ")
+    out.append(decimal: UInt64(head.status))
+    out.append(0x20)
+    if !head.reason.isEmpty { out.append(bytes.extracting(head.reason.range)) }
+    out.append("\r\n")
+    let count = head.fieldCount
+    var runStart = -1
+    for i in 0..<count {
+      let kind = head.kind(i)
+      let dropped = kind.bit & responseDropped != 0 || head.isNominated(i) || isRefusalMark(bytes, head, i, kind)
+      if dropped {
+        if runStart >= 0 { out.append(bytes.extracting(runStart..<head.name(i).lower)) }
+        runStart = -1
+      } else if runStart < 0 {
+        runStart = head.name(i).lower
+      }
+    }
+    if runStart >= 0 { out.append(bytes.extracting(runStart..<length - 2)) }
+    // RFC 9110 section 6.6.1: whoever forwards a response without a date adds one.
+    if head.status >= 200, !head.has(.date) {
+      out.append("date: ")
+      out.append(date)
+      out.append("\r\n")
+    }
+    switch framing {
+    case .none, .close: break
+    case .length(let length):
+      out.append("content-length: ")
+      out.append(decimal: length)
+      out.append("\r\n")
+    case .chunked: out.append("transfer-encoding: chunked\r\n")
+    }
+    if isTunnel {
+      out.append("connection: upgrade\r\nupgrade: websocket\r\n")
+    } else if head.status >= 200 {
+      if !keepAlive {
+        out.append("connection: close\r\n")
+      } else if clientMinorVersion == 0 {
+        out.append("connection: keep-alive\r\n")
+      }
+    }
+    out.append("\r\n")
+  }
+
+  /// The mark that a validator puts on a refusal it wants asked again; it is between us and never passes on.
+  static let refusalMark: StaticString = "countersign-refusal"
+
+  private static func isRefusalMark(_ bytes: Span<UInt8>, _ head: ResponseHead, _ i: Int, _ kind: FieldKind) -> Bool {
+    kind == .claim && bytes.extracting(head.name(i).range).equalsIgnoringCase(refusalMark)
+  }
+
+  /// Whether a response is a validator's «starting» refusal.
+  static func isStartingRefusal(_ bytes: Span<UInt8>, _ head: ResponseHead) -> Bool {
+    guard head.status == 503 else { return false }
+    for i in 0..<head.fieldCount where isRefusalMark(bytes, head, i, head.kind(i)) {
+      return bytes.extracting(head.value(i).range).equalsIgnoringCase("starting")
+    }
+    return false
+  }
+
+  /// An answer of our own: small, without internals.
+  static func writeAnswer(
+    status: Int, reason: StaticString, keepAlive: Bool, isHead: Bool, marksStarting: Bool, date: Span<UInt8>,
+    into out: Buffer
+  ) {
+    out.append("HTTP/1.1 ")
+    out.append(decimal: UInt64(status))
+    out.append(0x20)
+    out.append(reason)
+    out.append("\r\ndate: ")
+    out.append(date)
+    out.append("\r\ncontent-type: text/plain\r\ncontent-length: ")
+    out.append(decimal: UInt64(reason.utf8CodeUnitCount + 5))
+    out.append("\r\n")
+    if status == 405 { out.append("allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n") }
+    if status == 503 { out.append("retry-after: 1\r\n") }
+    if marksStarting { out.append("countersign-refusal: starting\r\n") }
+    out.append(keepAlive ? "\r\n" : "connection: close\r\n\r\n")
+    guard !isHead else { return }
+    out.append(decimal: UInt64(status))
+    out.append(0x20)
+    out.append(reason)
+    out.append(0x0a)
+  }
+
+  /// RFC 9110's words for the statuses that we send.
+  static func reason(_ status: Int) -> StaticString {
+    switch status {
+    case 400: "Bad Request"
+    case 403: "Forbidden"
+    case 404: "Not Found"
+    case 405: "Method Not Allowed"
+    case 408: "Request Timeout"
+    case 413: "Content Too Large"
+    case 417: "Expectation Failed"
+    case 421: "Misdirected Request"
+    case 425: "Too Early"
+    case 431: "Request Header Fields Too Large"
+    case 500: "Internal Server Error"
+    case 502: "Bad Gateway"
+    case 503: "Service Unavailable"
+    case 504: "Gateway Timeout"
+    case 505: "HTTP Version Not Supported"
+    default: "Error"
+    }
+  }
+}
+
+extension Span<UInt8> {
+  /// Whether these bytes are an ASCII word, whatever their case; `word` is lower case.
+  func equalsIgnoringCase(_ word: StaticString) -> Bool {
+    guard count == word.utf8CodeUnitCount else { return false }
+    return AsciiWord.matches(self, word)
+  }
+}

@@ -1,0 +1,76 @@
+// What is counted. Each worker counts in words of its own; the admin thread adds them up when asked.
+
+import Platform
+import Wire
+
+enum Counter: Int, CaseIterable {
+  case connections, requests, responses1xx, responses2xx, responses3xx, responses4xx, responses5xx
+  case bytesIn, bytesOut, upstreamConnections, upstreamReused, retries, startingRetries, tunnels, observed
+  case logLinesDropped, acceptPauses, reloads
+  // Gauges: set, not added to.
+  case openDownstreams, openUpstreams, idleUpstreams, openTunnels, lentBuffers
+
+  var isGauge: Bool { rawValue >= Counter.openDownstreams.rawValue }
+
+  var metric: (name: String, help: String) {
+    switch self {
+    case .connections: ("countersign_connections_total", "Connections accepted.")
+    case .requests: ("countersign_requests_total", "Request heads taken whole.")
+    case .responses1xx: ("countersign_responses_total{class=\"1xx\"}", "Responses by class of status.")
+    case .responses2xx: ("countersign_responses_total{class=\"2xx\"}", "")
+    case .responses3xx: ("countersign_responses_total{class=\"3xx\"}", "")
+    case .responses4xx: ("countersign_responses_total{class=\"4xx\"}", "")
+    case .responses5xx: ("countersign_responses_total{class=\"5xx\"}", "")
+    case .bytesIn: ("countersign_bytes_total{direction=\"in\"}", "Bytes of requests and responses.")
+    case .bytesOut: ("countersign_bytes_total{direction=\"out\"}", "")
+    case .upstreamConnections: ("countersign_upstream_connections_total", "Connections begun to upstream servers.")
+    case .upstreamReused: ("countersign_upstream_reused_total", "Requests sent over a connection that was kept.")
+    case .retries: ("countersign_retries_total", "Requests tried again.")
+    case .startingRetries: ("countersign_starting_retries_total", "Requests signed anew for a starting validator.")
+    case .tunnels: ("countersign_tunnels_total", "WebSocket tunnels begun.")
+    case .observed: ("countersign_observed_total", "Requests that observe mode let pass without an identity.")
+    case .logLinesDropped: ("countersign_log_lines_dropped_total", "Access log lines lost to a slow disk.")
+    case .acceptPauses: ("countersign_accept_pauses_total", "Times accepting paused for want of descriptors.")
+    case .reloads: ("countersign_worker_reloads_total", "Configurations that workers took over.")
+    case .openDownstreams: ("countersign_open_connections{side=\"downstream\"}", "Connections open now.")
+    case .openUpstreams: ("countersign_open_connections{side=\"upstream\"}", "")
+    case .idleUpstreams: ("countersign_idle_upstream_connections", "Kept upstream connections without a request.")
+    case .openTunnels: ("countersign_open_tunnels", "Tunnels open now.")
+    case .lentBuffers: ("countersign_buffers_in_use", "Pooled buffers that hold bytes.")
+    }
+  }
+}
+
+/// One worker's counters. Written by the worker alone, read by anyone.
+final class Counters: Sendable {
+  private static let refusalBase = Counter.allCases.count
+  private let words = CounterWords(count: Counter.allCases.count + Refusal.allCases.count)
+
+  @inline(__always) func add(_ counter: Counter, _ n: UInt64 = 1) { words.add(counter.rawValue, n) }
+  func set(_ counter: Counter, _ value: Int) { words.store(counter.rawValue, UInt64(max(0, value))) }
+  func add(_ refusal: Refusal) { words.add(Counters.refusalBase + Int(refusal.rawValue), 1) }
+
+  func value(_ counter: Counter) -> UInt64 { words.load(counter.rawValue) }
+  func value(_ refusal: Refusal) -> UInt64 { words.load(Counters.refusalBase + Int(refusal.rawValue)) }
+}
+
+enum MetricsPage {
+  /// Prometheus text (version 0.0.4) over all workers.
+  static func text(_ workers: [Counters]) -> String {
+    var page = ""
+    var told: Set<Substring> = []
+    for counter in Counter.allCases {
+      let (name, help) = counter.metric
+      let family = name.prefix { $0 != "{" }
+      if told.insert(family).inserted {
+        page += "# HELP \(family) \(help)\n# TYPE \(family) \(counter.isGauge ? "gauge" : "counter")\n"
+      }
+      page += "\(name) \(workers.reduce(0) { $0 &+ $1.value(counter) })\n"
+    }
+    page += "# HELP countersign_refusals_total Refusals by name.\n# TYPE countersign_refusals_total counter\n"
+    for refusal in Refusal.allCases {
+      page += "countersign_refusals_total{name=\"\(refusal.name)\"} \(workers.reduce(0) { $0 &+ $1.value(refusal) })\n"
+    }
+    return page
+  }
+}

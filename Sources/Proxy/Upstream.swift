@@ -1,0 +1,58 @@
+// One connection to a server: shared by requests of any client, or bound to one client connection and dying with it.
+//
+//   connecting ─► preamble (PROXY header) ─► handshake (TLS) ─► ready ⇄ (idle in its pool) ─► (closed)
+//
+// Invariant: while `exchange` is set this connection belongs to that exchange; while `isIdle` it stands in its pool.
+
+import Platform
+import Policy
+import Wire
+
+final class Upstream {
+  enum Phase: UInt8 { case free, connecting, preamble, handshake, ready }
+
+  let slot: Int
+  var generation: UInt32 = 0
+  var phase = Phase.free
+  let transport = Transport()
+  let input: Buffer
+  let output: Buffer
+
+  var pool: ServerPool?
+  var exchange: Exchange?
+  /// The client connection that this one is bound to; nil where it is shared.
+  var owner: Downstream?
+  /// What the PROXY header on this connection says of the client.
+  var boundClient: ClientIdentity?
+  /// Bytes at the front of `output` that go out before TLS begins.
+  var preambleBytes = 0
+  var isIdle = false
+  /// Requests that were answered over it.
+  var served = 0
+  /// Bytes of the response head at hand that an earlier parse has seen.
+  var headSeen = 0
+
+  init(slot: Int, pool: BufferPool) {
+    self.slot = slot
+    input = Buffer(pool: pool)
+    output = Buffer(pool: pool)
+  }
+
+  var token: Token { Token(.upstream, slot: slot, generation: generation) }
+  var timer: Int { slot * 2 + 1 }
+
+  func clear() {
+    generation &+= 1
+    phase = .free
+    input.reset()
+    output.reset()
+    pool = nil
+    exchange = nil
+    owner = nil
+    boundClient = nil
+    preambleBytes = 0
+    isIdle = false
+    served = 0
+    headSeen = 0
+  }
+}

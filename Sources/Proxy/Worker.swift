@@ -1,0 +1,318 @@
+// One event loop on one thread: it owns its poller, its listeners' queues, its connections, its upstream pools and its
+// buffers. Nothing here is shared with another worker but the replay window, the log queue and a few counts that only
+// accepting touches.
+//
+// A turn: wait ─► read the clock once ─► each event to its connection ─► connections with more to do ─► what is due
+// ─► hand over the log. The files beside this one hold what is done for a connection in each phase:
+//   WorkerAccept (connections in) · WorkerRequest (head to exchange) · WorkerUpstream (connections out)
+//   WorkerRelay (bodies and responses) · WorkerEnding (answers, endings, records) · WorkerTunnel
+
+import Platform
+import Policy
+import Wire
+
+final class Worker {
+  let index: Int
+  let shared: ProcessShared
+  let poller: Poller
+  let mailbox: Mailbox<Message>
+  let counters: Counters
+  let log: AccessLog
+  var pool: BufferPool
+  var wheel: TimerWheel
+  var downstreams = Slots<Downstream>()
+  var upstreams = Slots<Upstream>()
+  var plan: Plan
+  var sources: [ListenerSource] = []
+
+  // Reused for every head: what was parsed last.
+  var requestHead: RequestHead
+  var responseHead: ResponseHead
+  let trailers: TrailerSection
+
+  /// Connections that stopped only to let others have a turn.
+  var queued: ContiguousArray<Downstream> = []
+  private var queuedNow: ContiguousArray<Downstream> = []
+
+  var nowMicroseconds: UInt64 = 0
+  var nowMilliseconds: UInt64 = 0
+  var wallMilliseconds: UInt64 = 0
+  var date = DateField()
+  var isDraining = false
+  var drainEndMilliseconds: UInt64 = .max
+  var isStopped = false
+  var openTunnels = 0
+  var idleUpstreams = 0
+
+  /// Events and requests that one connection may have in one turn before the others come.
+  static let requestsPerTurn = 32
+
+  enum Message: Sendable {
+    case reload(Snapshot, [ListenerSource])
+    case drain(untilMilliseconds: UInt64)
+    case stop
+  }
+
+  init(index: Int, shared: ProcessShared, snapshot: Snapshot, sources: [ListenerSource]) throws(SystemError) {
+    self.index = index
+    self.shared = shared
+    poller = try Poller()
+    mailbox = shared.mailboxes[index]
+    counters = shared.counters[index]
+    log = AccessLog(queue: shared.logQueue, counters: counters)
+    pool = Worker.makePool(snapshot.config)
+    wheel = TimerWheel(nowMilliseconds: Clock.monotonicMilliseconds())
+    plan = Plan(snapshot: snapshot, shared: shared, worker: index, previous: nil)
+    requestHead = RequestHead(fieldsMax: snapshot.config.limits.fields)
+    responseHead = ResponseHead(fieldsMax: Worker.responseFieldsMax)
+    trailers = TrailerSection(fieldsMax: snapshot.config.limits.fields)
+    log.isOn = snapshot.config.log.access != .off
+    readClock()
+    guard poller.add(source: mailbox.wakeup.descriptor, Token(.wakeup, slot: 0, generation: 0)) else {
+      throw SystemError("epoll_ctl")
+    }
+    open(sources)
+  }
+
+  /// A response may carry more fields than we let clients send.
+  static let responseFieldsMax = 256
+  /// What a head may grow by when identity is written to it.
+  static let headGrowthBytes = 4_096
+
+  /// Buffers hold a whole head and what we add to it.
+  static func makePool(_ config: Config) -> BufferPool {
+    BufferPool(chunkBytes: max(32 * 1024, config.limits.headBytes) + headGrowthBytes, keptMax: 256)
+  }
+
+  var limits: HeadLimits {
+    HeadLimits(headBytes: plan.config.limits.headBytes, fields: plan.config.limits.fields)
+  }
+
+  // MARK: The loop
+
+  func run() {
+    while !isStopped {
+      let most: UInt64 = queued.isEmpty ? (log.hasWaiting ? AccessLog.delayMilliseconds : 1_000) : 0
+      let delay = queued.isEmpty ? wheel.delay(nowMilliseconds: nowMilliseconds, most: most) : 0
+      let count = poller.wait(timeoutMilliseconds: Int32(delay))
+      readClock()
+      for i in 0..<count {
+        let (token, readiness) = poller.event(i)
+        switch token.kind {
+        case .downstream:
+          if let d = downstreams.find(token.slot, token.generation) { handle(d, readiness) }
+        case .upstream:
+          if let u = upstreams.find(token.slot, token.generation) { handle(u, readiness) }
+        case .listener: accept(token.slot)
+        case .wakeup: takeMessages()
+        }
+      }
+      runQueued()
+      while let timer = wheel.due(nowMilliseconds: nowMilliseconds) { expire(timer) }
+      updateGauges()
+      log.handOver(nowMilliseconds: nowMilliseconds)
+      if isDraining { endDrainIfDone() }
+    }
+    log.handOver(nowMilliseconds: nowMilliseconds, force: true)
+    closeEverything()
+  }
+
+  func readClock() {
+    nowMicroseconds = Clock.monotonicMicroseconds()
+    nowMilliseconds = nowMicroseconds / 1_000
+    wallMilliseconds = Clock.wallMilliseconds()
+    date.update(wallMilliseconds: wallMilliseconds)
+  }
+
+  private func runQueued() {
+    guard !queued.isEmpty else { return }
+    swap(&queued, &queuedNow)
+    for d in queuedNow {
+      d.isQueued = false
+      if d.phase != .free { pump(d) }
+    }
+    queuedNow.removeAll(keepingCapacity: true)
+  }
+
+  func enqueue(_ d: Downstream) {
+    guard !d.isQueued else { return }
+    d.isQueued = true
+    queued.append(d)
+  }
+
+  // MARK: Events
+
+  private func handle(_ d: Downstream, _ readiness: Readiness) {
+    if readiness.contains(.read) || readiness.contains(.ended) { d.transport.noteReadable() }
+    if readiness.contains(.write) { d.transport.noteWritable() }
+    if readiness.contains(.failed) {
+      d.transport.noteReadable()
+      d.transport.noteWritable()
+      // Nobody reads what we would still write: an exchange under way ends here and not at its deadline.
+      if d.phase == .exchange {
+        fault(d.exchange, .clientGone)
+        return
+      }
+    }
+    pump(d)
+  }
+
+  private func handle(_ u: Upstream, _ readiness: Readiness) {
+    if readiness.contains(.read) || readiness.contains(.ended) || readiness.contains(.failed) {
+      u.transport.noteReadable()
+    }
+    if readiness.contains(.write) || readiness.contains(.failed) { u.transport.noteWritable() }
+    progress(u)
+  }
+
+  /// Does for a client connection whatever can be done now.
+  func pump(_ d: Downstream) {
+    var requests = 0
+    while true {
+      switch d.phase {
+      case .free: return
+      case .announce: guard announce(d) else { return }
+      case .handshake: guard handshake(d) else { return }
+      case .head:
+        guard requests < Worker.requestsPerTurn else {
+          enqueue(d)
+          return
+        }
+        requests += 1
+        guard readHead(d) else { return }
+      case .exchange: guard relay(d.exchange) else { return }
+      case .tunnel:
+        relayTunnel(d.exchange)
+        return
+      case .linger:
+        linger(d)
+        return
+      }
+    }
+  }
+
+  // MARK: Deadlines
+
+  private func expire(_ timer: Int) {
+    let slot = timer / 2
+    if timer % 2 == 0 {
+      guard slot < downstreams.all.count else { return }
+      expire(downstreams.all[slot])
+    } else {
+      guard slot < upstreams.all.count else { return }
+      expire(upstreams.all[slot])
+    }
+  }
+
+  private func expire(_ d: Downstream) {
+    switch d.phase {
+    case .free: return
+    case .announce: refuseConnection(d, .proxyTimeout)
+    case .handshake: refuseConnection(d, .handshakeTimeout)
+    case .head:
+      if d.input.isEmpty { close(d) } else { refuseHead(d, .headTimeout, headBytes: 0) }
+    case .exchange:
+      let x = d.exchange
+      if x.isBackingOff {
+        tryAgain(x)
+        pump(d)
+      } else if x.machine.request == .body, d.output.isEmpty {
+        fault(x, .request(.bodyTimeout))
+      } else {
+        fault(x, .clientGone, refusal: .clientTimeout)
+      }
+    case .tunnel: endTunnel(d.exchange)
+    case .linger: close(d)
+    }
+  }
+
+  private func expire(_ u: Upstream) {
+    guard u.phase != .free else { return }
+    guard let x = u.exchange else {
+      close(u)
+      return
+    }
+    switch u.phase {
+    case .free: return
+    case .connecting: fault(x, .connectTimeout)
+    case .preamble, .handshake: fault(x, .upstreamTLS)
+    case .ready: fault(x, .responseTimeout)
+    }
+  }
+
+  func setDeadline(_ d: Downstream, afterMilliseconds: Int) {
+    wheel.set(d.timer, deadlineMilliseconds: nowMilliseconds + UInt64(afterMilliseconds))
+  }
+
+  func clearDeadline(_ d: Downstream) { wheel.set(d.timer, deadlineMilliseconds: 0) }
+
+  // MARK: Messages
+
+  private func takeMessages() {
+    for message in mailbox.takeAll() {
+      switch message {
+      case .reload(let snapshot, let sources): reload(snapshot, sources)
+      case .drain(let until): beginDrain(untilMilliseconds: until)
+      case .stop: isStopped = true
+      }
+    }
+  }
+
+  private func reload(_ snapshot: Snapshot, _ new: [ListenerSource]) {
+    let old = plan
+    plan = Plan(snapshot: snapshot, shared: shared, worker: index, previous: old)
+    log.isOn = snapshot.config.log.access != .off
+    if snapshot.config.limits.fields != old.config.limits.fields {
+      requestHead = RequestHead(fieldsMax: snapshot.config.limits.fields)
+    }
+    let wanted = Worker.makePool(snapshot.config)
+    // Connections made from now on get buffers of the new size; the others keep theirs.
+    if wanted.chunkBytes != pool.chunkBytes { pool = wanted }
+    for group in old.groups {
+      for server in group.servers where server.isRetired {
+        while let u = server.idle.popLast() { close(u) }
+      }
+    }
+    open(new)
+    counters.add(.reloads)
+    // Connections of listeners that are gone end when they are idle.
+    for d in downstreams.all where d.phase == .head && d.input.isEmpty {
+      if let listener = d.listener, plan.listener(named: listener.name) == nil { close(d) }
+    }
+    if isDraining { closeSources() }
+    shared.noteReloaded(worker: index, generation: snapshot.generation)
+  }
+
+  // MARK: Ending
+
+  private func beginDrain(untilMilliseconds: UInt64) {
+    isDraining = true
+    drainEndMilliseconds = untilMilliseconds
+    // What waits in the queues is still taken: closing a listener would reset it.
+    for i in sources.indices { accept(i) }
+    closeSources()
+    for d in downstreams.all where d.phase == .head && d.input.isEmpty { close(d) }
+  }
+
+  private func endDrainIfDone() {
+    if downstreams.usedCount == 0 || nowMilliseconds >= drainEndMilliseconds { isStopped = true }
+  }
+
+  private func closeEverything() {
+    closeSources()
+    for d in downstreams.all where d.phase != .free {
+      if d.exchange.isActive { abandon(d.exchange, .draining) }
+      if d.phase != .free { close(d) }
+    }
+    for u in upstreams.all where u.phase != .free { close(u) }
+    log.handOver(nowMilliseconds: nowMilliseconds, force: true)
+  }
+
+  private func updateGauges() {
+    counters.set(.openDownstreams, downstreams.usedCount)
+    counters.set(.openUpstreams, upstreams.usedCount)
+    counters.set(.idleUpstreams, idleUpstreams)
+    counters.set(.openTunnels, openTunnels)
+    counters.set(.lentBuffers, pool.lent)
+  }
+}

@@ -1,0 +1,226 @@
+// Ends of exchanges and connections: faults become retries, answers or resets by the machine's verdict; every exchange
+// is recorded exactly once.
+
+import Platform
+import Policy
+import Wire
+
+extension Worker {
+  /// How long, and how much, a closing connection is read so that the client gets our last bytes and not a reset.
+  private static let lingerMilliseconds = 2_000
+  private static let lingerBytesMax = 256 * 1024
+
+  // MARK: Faults
+
+  /// Does what the machine decides about a fault. `refusal` names it more closely in the record of an abort.
+  func fault(_ x: Exchange, _ fault: ExchangeMachine.Fault, refusal: Refusal? = nil) {
+    guard x.isActive else { return }
+    if case .connect = fault, let server = x.upstream?.pool {
+      server.avoidUntilMilliseconds = nowMilliseconds + ServerPool.avoidMilliseconds
+    }
+    switch x.machine.fault(fault) {
+    case .retry:
+      counters.add(.retries)
+      drop(x)
+      tryAgain(x)
+    case .retryLater(let milliseconds): backOff(x, milliseconds)
+    case .answer(let refusal): answer(x, refusal)
+    case .abort(let name): abandon(x, refusal ?? name)
+    case .passOn: break
+    }
+  }
+
+  /// Waits before the next try; the validator said that it has just started.
+  func backOff(_ x: Exchange, _ milliseconds: UInt64) {
+    counters.add(.startingRetries)
+    drop(x)
+    x.isBackingOff = true
+    x.triedServers = 0
+    wheel.set(x.downstream.timer, deadlineMilliseconds: nowMilliseconds + milliseconds)
+  }
+
+  /// Sends the held request once more, signed anew.
+  func tryAgain(_ x: Exchange) {
+    guard let d = x.downstream, x.isActive else { return }
+    x.isBackingOff = false
+    let limits = HeadLimits(headBytes: d.input.capacity, fields: self.limits.fields)
+    guard x.heldBytes >= x.headBytes,
+      case .complete = d.input.withReadable({ requestHead.parse($0.extracting(first: x.headBytes), limits: limits) })
+    else {
+      answer(x, .upstreamReset)
+      return
+    }
+    let hasBody = x.requestFraming != .none && x.requestFraming != .length(0)
+    x.machine.rewind(hasBody: hasBody)
+    x.heldBytes = x.headBytes
+    x.requestDecoder = BodyDecoder(x.requestFraming, trailerBytesMax: trailerBytesMax)
+    x.requestBodyBytes = 0
+    x.trailersSent = false
+    x.upstreamDeaf = false
+    clearDeadline(d)
+    attempt(x)
+    enqueue(d)
+  }
+
+  /// Lets go of the exchange's upstream connection, which is in no state to be kept.
+  private func drop(_ x: Exchange) {
+    guard let u = x.upstream else { return }
+    x.upstream = nil
+    u.exchange = nil
+    u.pool?.active -= 1
+    close(u, reset: true)
+  }
+
+  // MARK: Answers of our own
+
+  /// Refuses a request with its refusal's status. The exchange ends when the answer has gone out.
+  func answer(_ x: Exchange, _ refusal: Refusal) {
+    guard x.isActive, let d = x.downstream, x.machine.response == .awaiting else { return }
+    drop(x)
+    x.isBackingOff = false
+    x.refusal = refusal
+    counters.add(refusal)
+    guard refusal.status > 0 else {
+      abandon(x, refusal)
+      return
+    }
+    let keep = !refusal.closes && x.machine.keepsDownstream && x.machine.request == .done && !isDraining
+    x.status = Int(refusal.status)
+    let before = d.output.count
+    HeadWriter.writeAnswer(
+      status: x.status, reason: HeadWriter.reason(x.status), keepAlive: keep, isHead: x.method == .head,
+      marksStarting: refusal == .starting, date: date.imf.span, into: d.output)
+    x.bytesOut += UInt64(d.output.count - before)
+    x.machine.answered(keepAlive: keep)
+    enqueue(d)
+  }
+
+  /// Refuses a head that could not be taken. `headBytes`: its length where it was understood, or 0.
+  func refuseHead(_ d: Downstream, _ refusal: Refusal, headBytes: Int) {
+    let x = d.exchange
+    d.requestCount += 1
+    d.phase = .exchange
+    d.headSeen = 0
+    clearDeadline(d)
+    counters.add(.requests)
+    x.isActive = true
+    x.listener = d.listener
+    x.startedMicroseconds = nowMicroseconds
+    x.headBytes = headBytes
+    x.heldBytes = headBytes
+    x.bytesIn = UInt64(headBytes > 0 ? headBytes : d.input.count)
+    x.methodRange = .empty
+    x.targetRange = .empty
+    x.authorityRange = .empty
+    x.method = .other
+    x.minorVersion = 1
+    x.requestFraming = .none
+    var hasBody = false
+    if headBytes > 0 {
+      x.methodRange = requestHead.methodRange
+      x.targetRange = requestHead.target
+      x.authorityRange = requestHead.authority
+      hasBody = requestHead.framing != .none
+    }
+    x.machine.begin(
+      hasBody: hasBody, isIdempotent: false, keepAlive: headBytes > 0 && requestHead.keepAlive, retries: 0)
+    answer(x, refusal)
+  }
+
+  // MARK: Ends
+
+  /// A response went out whole.
+  func finish(_ x: Exchange, _ ending: ExchangeMachine.Ending) {
+    guard let d = x.downstream else { return }
+    record(x)
+    release(x, keep: ending.keepUpstream)
+    if x.heldBytes > 0 { d.input.consume(min(x.heldBytes, d.input.count)) }
+    x.clear()
+    if ending.keepDownstream, !isDraining {
+      d.phase = .head
+      d.headSeen = 0
+      clearDeadline(d)
+      if !d.input.isEmpty { setDeadline(d, afterMilliseconds: plan.config.timeouts.headMilliseconds) }
+    } else {
+      closeInOrder(d)
+    }
+  }
+
+  /// Ends an exchange that cannot end well: the client sees a reset and cannot take what it has for the whole.
+  func abandon(_ x: Exchange, _ refusal: Refusal) {
+    guard x.isActive, let d = x.downstream else { return }
+    if x.isTunnel {
+      endTunnel(x)
+      return
+    }
+    if x.refusal == nil {
+      x.refusal = refusal
+      counters.add(refusal)
+    }
+    record(x)
+    drop(x)
+    x.clear()
+    close(d, reset: true)
+  }
+
+  /// Ends our side, and waits for the client's if it may still be sending.
+  private func closeInOrder(_ d: Downstream) {
+    if let u = d.boundUpstream { close(u) }
+    d.transport.finish()
+    if d.input.isEmpty, !d.transport.mayRead {
+      close(d)
+      return
+    }
+    d.phase = .linger
+    d.input.removeAll()
+    setDeadline(d, afterMilliseconds: Worker.lingerMilliseconds)
+  }
+
+  func linger(_ d: Downstream) {
+    while true {
+      switch d.transport.read(into: d.input) {
+      case .bytes(let n):
+        d.input.removeAll()
+        d.lingerBytes += n
+        if d.lingerBytes > Worker.lingerBytesMax {
+          close(d)
+          return
+        }
+      case .blocked:
+        d.input.releaseIfEmpty()
+        return
+      case .ended, .failed:
+        close(d)
+        return
+      }
+    }
+  }
+
+  /// Refuses a connection that never came to a request: nothing is sent, one line is written.
+  func refuseConnection(_ d: Downstream, _ refusal: Refusal) {
+    counters.add(refusal)
+    recordRefused(d, refusal)
+    close(d)
+  }
+
+  /// Frees the connection and everything that lives and dies with it.
+  func close(_ d: Downstream, reset: Bool = false) {
+    guard d.phase != .free else {
+      // Refused before it had a phase.
+      if d.transport.isOpen { free(d, reset: reset) }
+      return
+    }
+    free(d, reset: reset)
+  }
+
+  private func free(_ d: Downstream, reset: Bool) {
+    if let u = d.boundUpstream { close(u) }
+    if let client = d.countedClient { shared.giveClient(client) }
+    clearDeadline(d)
+    d.transport.close(reset: reset)
+    d.exchange.clear()
+    d.clear()
+    downstreams.give(d.slot)
+    shared.giveConnection()
+  }
+}

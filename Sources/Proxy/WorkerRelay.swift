@@ -1,0 +1,442 @@
+// Bodies and responses on their way. Bytes stay in the buffer of the side they came from until the other side takes
+// them: a slow reader fills the buffer, a full buffer is not read into, and the kernel tells the sender. Large pieces
+// are written from where they lie; small ones are gathered so that a head and its body leave together.
+
+import Platform
+import Policy
+import Wire
+
+extension Worker {
+  /// Pieces from this size on are written directly.
+  private static let directBytesMin = 8 * 1024
+  /// What a chunk costs besides its payload: sixteen digits at most and two line ends.
+  private static let chunkOverheadBytes = 20
+  /// Gathered bytes are sent once there are this many: one TLS record.
+  private static let gatherBytes = 16 * 1024
+
+  /// Moves what can be moved. True when the connection's phase may have changed, false when an event must come first.
+  func relay(_ x: Exchange) -> Bool {
+    guard let d = x.downstream, !x.isBackingOff else { return false }
+    var moved = true
+    while moved {
+      moved = relayRequest(x)
+      guard x.isActive, d.phase == .exchange, !x.isBackingOff else { return d.phase != .free && !x.isBackingOff }
+      if relayResponse(x) { moved = true }
+      guard x.isActive, d.phase == .exchange, !x.isBackingOff else { return d.phase != .free && !x.isBackingOff }
+    }
+    if let u = x.upstream, u.phase == .ready { flush(u) }
+    guard flush(d) else {
+      fault(x, .clientGone)
+      return d.phase != .free
+    }
+    if let ending = x.machine.ending, d.output.isEmpty {
+      finish(x, ending)
+      return d.phase != .free
+    }
+    setDownstreamDeadline(x)
+    setUpstreamDeadline(x)
+    return false
+  }
+
+  /// Sends what waits for the client. False when the connection is broken.
+  func flush(_ d: Downstream) -> Bool {
+    guard !d.output.isEmpty else { return true }
+    switch d.transport.flush(d.output) {
+    case .bytes(let n):
+      if n > 0 { d.exchange.downstreamProgressMilliseconds = nowMilliseconds }
+      d.output.releaseIfEmpty()
+      return true
+    case .blocked: return true
+    case .ended, .failed: return false
+    }
+  }
+
+  // MARK: The request's body
+
+  /// One step of the request's body. True when something moved.
+  private func relayRequest(_ x: Exchange) -> Bool {
+    guard x.machine.request == .body, let d = x.downstream, let u = x.upstream, u.phase == .ready else { return false }
+    let step = d.input.withReadable { x.requestDecoder.step($0.extracting(droppingFirst: x.heldBytes)) }
+    switch step {
+    case .refused(let refusal):
+      fault(x, .request(refusal))
+      return true
+    case .data(let skip, let count):
+      use(x, skip)
+      return sendRequest(x, d, u, count) || skip > 0
+    case .trailers(let skip, let count):
+      use(x, skip)
+      return sendTrailers(x, d, u, count)
+    case .end(let skip):
+      use(x, skip)
+      if x.requestFraming == .chunked, !x.trailersSent {
+        guard hasRoom(u, 5) else { return false }
+        u.output.append("0\r\n\r\n")
+      }
+      x.machine.requestEnded()
+      x.upstreamProgressMilliseconds = nowMilliseconds
+      return true
+    case .incomplete(let skip):
+      use(x, skip)
+      return readRequest(x, d, u)
+    }
+  }
+
+  private func readRequest(_ x: Exchange, _ d: Downstream, _ u: Upstream) -> Bool {
+    // What is held for another try makes way when room is needed.
+    if d.input.room < Worker.directBytesMin, x.heldBytes > 0 { letGo(x) }
+    switch d.transport.read(into: d.input) {
+    case .bytes(let n):
+      x.downstreamProgressMilliseconds = nowMilliseconds
+      x.bytesIn += UInt64(n)
+      return true
+    case .blocked:
+      flush(u)
+      return false
+    case .ended, .failed:
+      fault(x, .clientGone)
+      return true
+    }
+  }
+
+  /// Hands up to `count` payload bytes at the front of the body to the upstream.
+  private func sendRequest(_ x: Exchange, _ d: Downstream, _ u: Upstream, _ count: Int) -> Bool {
+    let most = plan.config.limits.bodyBytes
+    if most > 0, x.requestBodyBytes + UInt64(count) > UInt64(most) {
+      fault(x, .request(.bodyTooLarge))
+      return true
+    }
+    // The upstream's ear is closed: what it said before is for the reading side to find.
+    guard !x.upstreamDeaf else { return false }
+    let held = x.heldBytes
+    var n: Int
+    if x.requestFraming == .chunked {
+      guard hasRoom(u, Worker.chunkOverheadBytes + 1) else { return false }
+      n = min(count, u.output.room - Worker.chunkOverheadBytes)
+      u.output.append(hex: UInt64(n))
+      u.output.append("\r\n")
+      d.input.withReadable { u.output.append($0.extracting(held..<held + n)) }
+      u.output.append("\r\n")
+    } else if count >= Worker.directBytesMin, u.output.isEmpty {
+      switch d.input.withReadable({ u.transport.write($0.extracting(held..<held + count)) }) {
+      case .bytes(let written):
+        n = written
+        x.machine.noteSent()
+        x.upstreamProgressMilliseconds = nowMilliseconds
+      case .blocked: return false
+      case .ended, .failed:
+        x.upstreamDeaf = true
+        u.transport.noteReadable()
+        return false
+      }
+    } else {
+      guard hasRoom(u, 1) else { return false }
+      n = min(count, u.output.room)
+      d.input.withReadable { u.output.append($0.extracting(held..<held + n)) }
+      if u.output.count >= Worker.gatherBytes { flush(u) }
+    }
+    x.requestDecoder.consumed(n)
+    x.requestBodyBytes += UInt64(n)
+    use(x, n)
+    return true
+  }
+
+  /// Passes a trailer section on, without what speaks of identity; a validator refuses one that does.
+  private func sendTrailers(_ x: Exchange, _ d: Downstream, _ u: Upstream, _ count: Int) -> Bool {
+    guard hasRoom(u, count + 8) else { return false }
+    let held = x.heldBytes
+    let outcome = d.input.withReadable {
+      trailers.parse($0.extracting(held..<held + count), limits: limits)
+    }
+    guard case .complete = outcome else {
+      if case .refused(let refusal) = outcome { fault(x, .request(refusal)) } else { fault(x, .request(.framingChunk)) }
+      return true
+    }
+    if trailers.hasIdentity, x.isVerified {
+      fault(x, .request(.trailerIdentity))
+      return true
+    }
+    d.input.withReadable { TrailerWriter.write($0.extracting(held..<held + count), trailers, into: u.output) }
+    x.trailersSent = true
+    x.requestDecoder.consumed(count)
+    use(x, count)
+    return true
+  }
+
+  /// Whether `n` bytes can be appended for the upstream, after sending what waits if need be.
+  private func hasRoom(_ u: Upstream, _ n: Int) -> Bool {
+    if u.output.room >= n { return true }
+    flush(u)
+    return u.output.room >= n
+  }
+
+  /// Marks bytes at the front of the request's unread part as used: held as long as another try may want them.
+  private func use(_ x: Exchange, _ n: Int) {
+    guard n > 0, let d = x.downstream else { return }
+    if x.heldBytes > 0 { x.heldBytes += n } else { d.input.consume(n) }
+  }
+
+  /// Gives up what is held: no other try is possible after this, and the record's text is made now.
+  func letGo(_ x: Exchange) {
+    guard let d = x.downstream, x.heldBytes > 0 else { return }
+    saveRecord(x)
+    d.input.consume(x.heldBytes)
+    x.heldBytes = 0
+    x.machine.noteNotHeld()
+  }
+
+  // MARK: The response
+
+  private func relayResponse(_ x: Exchange) -> Bool {
+    guard let u = x.upstream, u.phase == .ready else { return false }
+    switch x.machine.response {
+    case .awaiting: return readResponseHead(x, u)
+    case .body: return relayResponseBody(x, u)
+    case .done: return false
+    }
+  }
+
+  private func readResponseHead(_ x: Exchange, _ u: Upstream) -> Bool {
+    guard let d = x.downstream else { return false }
+    // An interim response must not pile up behind a client that does not read.
+    if d.output.room < u.input.capacity / 2 {
+      guard flush(d) else {
+        fault(x, .clientGone)
+        return true
+      }
+      guard d.output.isEmpty else { return false }
+    }
+    if u.input.count > u.headSeen {
+      let most = min(max(limits.headBytes, 16 * 1024), u.input.capacity - Worker.headGrowthBytes)
+      let outcome = u.input.withReadable {
+        responseHead.parse(
+          $0, limits: HeadLimits(headBytes: most, fields: Worker.responseFieldsMax), requestWasHead: x.method == .head,
+          seen: u.headSeen)
+      }
+      switch outcome {
+      case .complete(let length):
+        u.headSeen = 0
+        takeResponse(x, d, u, length)
+        return true
+      case .refused:
+        fault(x, .badResponse)
+        return true
+      case .incomplete: u.headSeen = u.input.count
+      }
+    }
+    switch u.transport.read(into: u.input) {
+    case .bytes:
+      x.upstreamProgressMilliseconds = nowMilliseconds
+      return true
+    case .blocked: return false
+    case .ended, .failed:
+      fault(x, .closedBeforeResponse)
+      return true
+    }
+  }
+
+  /// Acts on a whole response head at the front of the upstream's input.
+  private func takeResponse(_ x: Exchange, _ d: Downstream, _ u: Upstream, _ length: Int) {
+    let head = responseHead
+    if head.status == 101 {
+      guard x.wantsWebSocket, head.wantsWebSocket else {
+        fault(x, .badResponse)
+        return
+      }
+      beginTunnel(x, d, u, length)
+      return
+    }
+    if head.status < 200 {
+      // RFC 9110 section 15.2: not to a client of HTTP/1.0.
+      if x.minorVersion > 0 { write(head, x, d, u, length, .none, isTunnel: false) }
+      u.input.consume(length)
+      return
+    }
+    if x.group?.config.identity == .attest, u.input.withReadable({ HeadWriter.isStartingRefusal($0, head) }),
+      case .retryLater(let milliseconds) = x.machine.fault(.starting)
+    {
+      backOff(x, milliseconds)
+      return
+    }
+    let framing = head.framing
+    var keepUpstream = head.keepAlive
+    let outgoing: HeadWriter.ResponseFraming
+    switch framing {
+    case .none: outgoing = .none
+    case .length(let n): outgoing = .length(n)
+    case .chunked: outgoing = x.minorVersion > 0 ? .chunked : .close
+    case .untilClose:
+      outgoing = x.minorVersion > 0 ? .chunked : .close
+      keepUpstream = false
+    }
+    if case .close = outgoing { x.machine.noteDownstreamCloses() }
+    if isDraining { x.machine.noteDownstreamCloses() }
+    x.machine.responseHead(keepAlive: keepUpstream)
+    x.status = head.status
+    x.responseStartedMicroseconds = nowMicroseconds
+    x.responseFraming = framing
+    x.responseDecoder = BodyDecoder(framing, trailerBytesMax: trailerBytesMax)
+    if case .chunked = outgoing { x.chunksResponse = true } else { x.chunksResponse = false }
+    x.trailersSent = false
+    write(head, x, d, u, length, outgoing, isTunnel: false)
+    u.input.consume(length)
+    if framing == .none || framing == .length(0) { x.machine.responseEnded() }
+  }
+
+  func write(
+    _ head: ResponseHead, _ x: Exchange, _ d: Downstream, _ u: Upstream, _ length: Int,
+    _ framing: HeadWriter.ResponseFraming, isTunnel: Bool
+  ) {
+    let before = d.output.count
+    u.input.withReadable {
+      HeadWriter.writeResponse(
+        $0, head: head, length: length, framing: framing, keepAlive: x.machine.keepsDownstream,
+        clientMinorVersion: x.minorVersion, isTunnel: isTunnel, date: date.imf.span, into: d.output)
+    }
+    x.bytesOut += UInt64(d.output.count - before)
+  }
+
+  private func relayResponseBody(_ x: Exchange, _ u: Upstream) -> Bool {
+    guard let d = x.downstream else { return false }
+    let step = u.input.withReadable { x.responseDecoder.step($0) }
+    switch step {
+    case .refused:
+      fault(x, .badResponse)
+      return true
+    case .data(let skip, let count):
+      u.input.consume(skip)
+      return sendResponse(x, d, u, count) || skip > 0
+    case .trailers(let skip, let count):
+      u.input.consume(skip)
+      return sendResponseTrailers(x, d, u, count)
+    case .end(let skip):
+      u.input.consume(skip)
+      return endResponse(x, d)
+    case .incomplete(let skip):
+      u.input.consume(skip)
+      return readResponse(x, d, u)
+    }
+  }
+
+  private func readResponse(_ x: Exchange, _ d: Downstream, _ u: Upstream) -> Bool {
+    switch u.transport.read(into: u.input) {
+    case .bytes:
+      x.upstreamProgressMilliseconds = nowMilliseconds
+      return true
+    case .blocked: return false
+    case .ended where x.responseFraming == .untilClose: return endResponse(x, d)
+    case .ended, .failed:
+      fault(x, .truncatedResponse)
+      return true
+    }
+  }
+
+  private func endResponse(_ x: Exchange, _ d: Downstream) -> Bool {
+    if x.chunksResponse, !x.trailersSent {
+      guard hasRoom(d, 5) else { return false }
+      d.output.append("0\r\n\r\n")
+      x.bytesOut += 5
+    }
+    x.machine.responseEnded()
+    return true
+  }
+
+  /// Hands up to `count` payload bytes at the front of the upstream's input to the client.
+  private func sendResponse(_ x: Exchange, _ d: Downstream, _ u: Upstream, _ count: Int) -> Bool {
+    var n: Int
+    if x.chunksResponse {
+      guard hasRoom(d, Worker.chunkOverheadBytes + 1) else { return false }
+      let before = d.output.count
+      n = min(count, d.output.room - Worker.chunkOverheadBytes)
+      d.output.append(hex: UInt64(n))
+      d.output.append("\r\n")
+      d.output.append(first: n, of: u.input)
+      d.output.append("\r\n")
+      x.bytesOut += UInt64(d.output.count - before)
+    } else if count >= Worker.directBytesMin, d.output.isEmpty {
+      switch u.input.withReadable({ d.transport.write($0.extracting(first: count)) }) {
+      case .bytes(let written):
+        n = written
+        x.bytesOut += UInt64(written)
+        x.downstreamProgressMilliseconds = nowMilliseconds
+      case .blocked: return false
+      case .ended, .failed:
+        fault(x, .clientGone)
+        return true
+      }
+    } else {
+      guard hasRoom(d, 1) else { return false }
+      n = min(count, d.output.room)
+      d.output.append(first: n, of: u.input)
+      x.bytesOut += UInt64(n)
+      if d.output.count >= Worker.gatherBytes, !flush(d) {
+        fault(x, .clientGone)
+        return true
+      }
+    }
+    x.responseDecoder.consumed(n)
+    u.input.consume(n)
+    return true
+  }
+
+  private func sendResponseTrailers(_ x: Exchange, _ d: Downstream, _ u: Upstream, _ count: Int) -> Bool {
+    guard hasRoom(d, count + 8) else { return false }
+    let outcome = u.input.withReadable { trailers.parse($0.extracting(first: count), limits: limits) }
+    guard case .complete = outcome else {
+      fault(x, .badResponse)
+      return true
+    }
+    if x.chunksResponse {
+      let before = d.output.count
+      u.input.withReadable { TrailerWriter.write($0.extracting(first: count), trailers, into: d.output) }
+      x.bytesOut += UInt64(d.output.count - before)
+      x.trailersSent = true
+    }
+    x.responseDecoder.consumed(count)
+    u.input.consume(count)
+    return true
+  }
+
+  private func hasRoom(_ d: Downstream, _ n: Int) -> Bool {
+    if d.output.room >= n { return true }
+    // A broken connection shows itself at the end of the turn, when flush is asked again.
+    _ = flush(d)
+    return d.output.room >= n
+  }
+
+  // MARK: Deadlines
+
+  /// The client owes us bytes of its body, or room for ours.
+  func setDownstreamDeadline(_ x: Exchange) {
+    guard let d = x.downstream, d.phase == .exchange else { return }
+    let waits = x.machine.request == .body || !d.output.isEmpty || (x.machine.response == .body && d.transport.isStuffed)
+    let idle = UInt64(plan.config.timeouts.idleMilliseconds)
+    wheel.set(d.timer, deadlineMilliseconds: waits ? x.downstreamProgressMilliseconds + idle : 0)
+  }
+
+  /// The upstream owes us a response, or room for the request.
+  func setUpstreamDeadline(_ x: Exchange) {
+    guard let u = x.upstream, u.phase == .ready, let d = x.downstream else { return }
+    let blockedByClient = x.machine.response == .body && (!d.output.isEmpty || d.transport.isStuffed)
+    let waitsForBody = x.machine.request == .body && u.output.isEmpty && !u.transport.isStuffed
+    let waits = !blockedByClient && !waitsForBody
+    let most = UInt64(plan.config.timeouts.upstreamResponseMilliseconds)
+    wheel.set(u.timer, deadlineMilliseconds: waits ? x.upstreamProgressMilliseconds + most : 0)
+  }
+}
+
+/// The last chunk and the trailers that may pass.
+enum TrailerWriter {
+  static func write(_ bytes: Span<UInt8>, _ trailers: TrailerSection, into out: Buffer) {
+    out.append("0\r\n")
+    for i in 0..<trailers.fieldCount {
+      let kind = trailers.kind(i)
+      guard kind == .other || kind == .date || kind == .server else { continue }
+      out.append(bytes.extracting(trailers.name(i).range))
+      out.append(": ")
+      out.append(bytes.extracting(trailers.value(i).range))
+      out.append("\r\n")
+    }
+    out.append("\r\n")
+  }
+}

@@ -1,0 +1,224 @@
+// From bytes to an exchange: the head is read and parsed, the client is settled, a route is found. What is refused here
+// never reaches an upstream.
+
+import Platform
+import Policy
+import Wire
+
+extension Worker {
+  /// Reads and parses a request head. True when the connection's phase changed or another head may be there.
+  func readHead(_ d: Downstream) -> Bool {
+    while true {
+      if !d.input.isEmpty, d.input.count > d.headSeen {
+        switch parseHead(d) {
+        case .complete(let length):
+          d.headSeen = 0
+          begin(d, headBytes: length)
+          return true
+        case .refused(let refusal):
+          // A refused method has a head that was understood: the connection is still in step.
+          refuseHead(d, refusal, headBytes: refusal.closes ? 0 : requestHead.length)
+          return true
+        case .incomplete: d.headSeen = d.input.count
+        }
+      }
+      let wasEmpty = d.input.isEmpty
+      switch d.transport.read(into: d.input) {
+      case .bytes:
+        // The head's own deadline begins with its first byte.
+        if wasEmpty { setDeadline(d, afterMilliseconds: plan.config.timeouts.headMilliseconds) }
+      case .blocked:
+        if d.input.isEmpty { rest(d) }
+        return false
+      case .ended:
+        d.inputEnded = true
+        close(d)
+        return false
+      case .failed:
+        close(d)
+        return false
+      }
+    }
+  }
+
+  private func parseHead(_ d: Downstream) -> HeadOutcome {
+    // An older connection's buffer may be smaller than the limit that a reload has brought.
+    let most = min(limits.headBytes, d.input.capacity - Worker.headGrowthBytes)
+    return d.input.withReadable {
+      requestHead.parse($0, limits: HeadLimits(headBytes: most, fields: limits.fields), seen: d.headSeen)
+    }
+  }
+
+  /// A connection without a request: it holds no memory and has the idle deadline.
+  private func rest(_ d: Downstream) {
+    if isDraining {
+      close(d)
+      return
+    }
+    d.input.releaseIfEmpty()
+    d.output.releaseIfEmpty()
+    if d.requestCount > 0 || wheel.deadline(of: d.timer) == 0 {
+      setDeadline(d, afterMilliseconds: plan.config.timeouts.idleMilliseconds)
+    }
+  }
+
+  // MARK: The exchange begins
+
+  private func begin(_ d: Downstream, headBytes: Int) {
+    let x = d.exchange
+    d.requestCount += 1
+    d.phase = .exchange
+    clearDeadline(d)
+    counters.add(.requests)
+
+    x.isActive = true
+    x.startedMicroseconds = nowMicroseconds
+    x.headBytes = headBytes
+    x.heldBytes = headBytes
+    x.bytesIn = UInt64(headBytes)
+    takeOver(requestHead, x)
+    let hasBody = x.requestFraming != .none && x.requestFraming != .length(0)
+    x.machine.begin(
+      hasBody: hasBody, isIdempotent: x.method.isIdempotent, keepAlive: requestHead.keepAlive && !isDraining, retries: 0)
+    x.downstreamProgressMilliseconds = nowMilliseconds
+
+    guard adopt(d) else {
+      answer(x, .draining)
+      return
+    }
+    x.listener = d.listener
+    if let refusal = identify(d, x) {
+      answer(x, refusal)
+      return
+    }
+    switch plan.route(d.input, requestHead) {
+    case .undecided:
+      answer(x, .routeUndecided)
+      return
+    case .none:
+      answer(x, .routeNone)
+      return
+    case .group(let group): x.group = group
+    }
+    if let refusal = bodyRefusal(x) {
+      answer(x, refusal)
+      return
+    }
+    if let retries = x.group?.config.retries { x.machine.allow(retries: retries) }
+    attempt(x)
+  }
+
+  /// The parsed head's facts that outlive the parser's next use.
+  private func takeOver(_ head: RequestHead, _ x: Exchange) {
+    x.method = head.method
+    x.methodRange = head.methodRange
+    x.targetRange = head.target
+    x.authorityRange = head.authority
+    x.minorVersion = head.minorVersion
+    x.requestFraming = head.framing
+    x.requestDecoder = BodyDecoder(head.framing, trailerBytesMax: trailerBytesMax)
+    x.wantsWebSocket = head.wantsWebSocket
+    x.expectsContinue = head.expectsContinue
+  }
+
+  var trailerBytesMax: Int { min(8_192, plan.config.limits.headBytes) }
+
+  private func bodyRefusal(_ x: Exchange) -> Refusal? {
+    let most = plan.config.limits.bodyBytes
+    if most > 0, case .length(let length) = x.requestFraming, length > UInt64(most) { return .bodyTooLarge }
+    return nil
+  }
+
+  /// Brings a connection that outlived a reload under the present configuration. False when it may not go on: its
+  /// listener is gone, or the rules now demand evidence that only a new connection can bring.
+  private func adopt(_ d: Downstream) -> Bool {
+    guard let listener = d.listener else { return false }
+    guard listener.generation != plan.generation else { return true }
+    guard let present = plan.listener(named: listener.name) else { return false }
+    let rule = present.trust.rule(for: d.peer)
+    let now = present.trust[rule]
+    let before = listener.trust[d.rule]
+    let announcedBefore = before.evidence == .proxyProtocol || before.proxyProtocolRequired
+    let announcedNow = now.evidence == .proxyProtocol || now.proxyProtocolRequired
+    guard now.evidence != .refuse, announcedBefore == announcedNow,
+      (now.evidence == .attested) == (before.evidence == .attested), (present.tls == nil) == (listener.tls == nil)
+    else { return false }
+    let wasSecure = d.isSecure
+    d.listener = present
+    d.rule = rule
+    settleConnection(d)
+    d.isSecure = wasSecure
+    d.client?.secure = wasSecure
+    return true
+  }
+
+  // MARK: Who is it
+
+  /// Settles who sent this request, or says why it is refused. Nothing of the client's own claims is used but what the
+  /// trust rule demands from this peer.
+  private func identify(_ d: Downstream, _ x: Exchange) -> Refusal? {
+    if let refusal = d.clientRefusal { return refusal }
+    guard let listener = x.listener else { return .clientUnknown }
+    let rule = listener.trust[d.rule]
+    switch rule.evidence {
+    case .refuse: return .peerRefused
+    case .socket:
+      x.identity = d.client
+      return d.client == nil ? .clientUnknown : nil
+    case .attested: return verify(d, x, listener)
+    case .proxyProtocol where !rule.thenForwarded:
+      x.identity = d.client
+      return d.client == nil ? .clientUnknown : nil
+    case .proxyProtocol:
+      guard let announced = d.announced else { return .proxyMissing }
+      return settleForwarded(
+        d, x, listener, from: announced.source, fromPort: announced.sourcePort, version: Int(announced.version))
+    case .forwarded:
+      guard let peer = d.peer else { return .clientUnknown }
+      return settleForwarded(d, x, listener, from: peer, fromPort: d.peerPort, version: 0)
+    }
+  }
+
+  private func settleForwarded(
+    _ d: Downstream, _ x: Exchange, _ listener: ListenerPlan, from: IPAddress, fromPort: UInt16, version: Int
+  ) -> Refusal? {
+    let settlement = d.input.withReadable {
+      listener.trust.settleForwarded(
+        rule: d.rule, from: from, fromPort: fromPort, version: version, bytes: $0, head: requestHead, local: d.local)
+    }
+    switch settlement {
+    case .refused(let refusal): return refusal
+    case .settled(let address, let port, let via):
+      x.identity = ClientIdentity(
+        address: address, port: port, secure: d.isSecure, via: via, connection: d.connection, certificate: d.certificate)
+      return nil
+    }
+  }
+
+  /// Believes only what is signed. In observe mode a refusal is recorded and the request goes on without an identity.
+  private func verify(_ d: Downstream, _ x: Exchange, _ listener: ListenerPlan) -> Refusal? {
+    guard let verifier = listener.verifier else { return .keyUnknown }
+    let head = requestHead
+    var refusal = head.identityRefusal
+    if refusal == nil {
+      let outcome = d.input.withReadable { bytes in
+        verifier.verify(
+          head: bytes, method: head.methodRange, authority: head.authority, path: head.path, query: head.query,
+          attest: head.attest, signatureInput: head.signatureInput, signature: head.signature,
+          nowMilliseconds: wallMilliseconds, bound: d.bound)
+      }
+      switch outcome {
+      case .verified(let identity, _):
+        x.identity = identity
+        return nil
+      case .refused(let why): refusal = why
+      }
+    }
+    guard plan.config.identity.mode == .observe, let refusal else { return refusal }
+    x.refusal = refusal
+    counters.add(refusal)
+    counters.add(.observed)
+    x.identity = nil
+    return nil
+  }
+}

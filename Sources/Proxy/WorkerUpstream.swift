@@ -1,0 +1,367 @@
+// Connections going out: choosing one for a try, making it, and what its socket says.
+
+import Platform
+import Policy
+import Wire
+
+extension Worker {
+  // MARK: A try
+
+  /// Sends the request at hand on its way. The parsed head must be the exchange's own.
+  func attempt(_ x: Exchange) {
+    guard let d = x.downstream, let group = x.group else { return }
+    let identity = x.identity
+    let found: Upstream?
+    if group.isBound {
+      guard let identity else {
+        answer(x, .signFailed)
+        return
+      }
+      found = boundConnection(d, x, group, identity)
+    } else {
+      found = sharedConnection(x, group)
+    }
+    // A failure on the way has already said what becomes of the exchange.
+    guard let u = found, x.isActive, x.upstream === u else { return }
+    guard write(x, group, into: u) else {
+      answer(x, .signFailed)
+      return
+    }
+    x.upstreamProgressMilliseconds = nowMilliseconds
+    if u.phase == .ready { _ = flush(u) }
+    setUpstreamDeadline(x)
+  }
+
+  /// The head for the upstream, with the identity that its config asks for. False when it could not be signed, or does
+  /// not fit.
+  private func write(_ x: Exchange, _ group: UpstreamPlan, into u: Upstream) -> Bool {
+    guard let d = x.downstream else { return false }
+    let head = requestHead
+    let out = u.output
+    let signed = d.input.withReadable { bytes in
+      HeadWriter.writeRequest(
+        bytes, head: head, framing: x.requestFraming, webSocket: x.wantsWebSocket, expectsContinue: x.expectsContinue,
+        into: out)
+      switch group.config.identity {
+      case .none: return true
+      case .plain:
+        // Observe mode lets a request pass without an identity: then none is written.
+        if let identity = x.identity {
+          HeadWriter.writePlainIdentity(identity, host: bytes.extracting(head.authority.range), into: out)
+        }
+        return true
+      case .attest:
+        guard let identity = x.identity, let signer = group.signer else { return false }
+        return signer.writeFields(
+          identity, head: bytes, method: head.methodRange, authority: head.authority, path: head.path,
+          query: head.query, nowMilliseconds: wallMilliseconds, into: out)
+      }
+    }
+    out.append("\r\n")
+    return signed && !out.overflowed
+  }
+
+  // MARK: Choosing a connection
+
+  private func sharedConnection(_ x: Exchange, _ group: UpstreamPlan) -> Upstream? {
+    guard let (server, index) = chooseServer(x, group) else { return nil }
+    while let u = server.idle.popLast() {
+      idleUpstreams -= 1
+      u.isIdle = false
+      take(u, for: x, server, index: index)
+      counters.add(.upstreamReused)
+      return u
+    }
+    return connect(x, group, server, index: index, preamble: nil)
+  }
+
+  /// The connection that speaks for this client alone: the one at hand if it still does, or a new one.
+  private func boundConnection(
+    _ d: Downstream, _ x: Exchange, _ group: UpstreamPlan, _ identity: ClientIdentity
+  ) -> Upstream? {
+    if let u = d.boundUpstream {
+      if u.phase == .ready, u.exchange == nil, u.boundClient == identity, let server = u.pool,
+        group.servers.contains(where: { $0 === server })
+      {
+        take(u, for: x, server, index: 0)
+        counters.add(.upstreamReused)
+        return u
+      }
+      // Another client behind the same balancer connection, another upstream, or a connection that ended.
+      close(u)
+    }
+    guard let (server, index) = chooseServer(x, group) else { return nil }
+    guard let signer = group.signer, let draft = makePreamble(d, signer, identity) else {
+      answer(x, .signFailed)
+      return nil
+    }
+    let u = connect(x, group, server, index: index, preamble: draft)
+    if let u {
+      u.owner = d
+      u.boundClient = identity
+      d.boundUpstream = u
+    }
+    return u
+  }
+
+  private func chooseServer(_ x: Exchange, _ group: UpstreamPlan) -> (ServerPool, Int)? {
+    guard
+      let (server, index) = group.choose(
+        client: x.identity?.address, tried: x.triedServers, nowMilliseconds: nowMilliseconds)
+    else {
+      answer(x, .upstreamNone)
+      return nil
+    }
+    return (server, index)
+  }
+
+  private func take(_ u: Upstream, for x: Exchange, _ server: ServerPool, index: Int) {
+    u.exchange = x
+    x.upstream = u
+    server.active += 1
+    if index < 64 { x.triedServers |= 1 << UInt64(index) }
+    x.upstreamStartedMicroseconds = nowMicroseconds
+    x.machine.attempt(reused: u.served > 0)
+    wheel.set(u.timer, deadlineMilliseconds: 0)
+  }
+
+  // MARK: Connecting
+
+  private func connect(
+    _ x: Exchange, _ group: UpstreamPlan, _ server: ServerPool, index: Int, preamble: ProxyHeaderDraft?
+  ) -> Upstream? {
+    let opened: (fd: Int32, connected: Bool)
+    do {
+      opened = try Sockets.connect(to: server.address)
+    } catch {
+      if index < 64 { x.triedServers |= 1 << UInt64(index) }
+      x.machine.attempt(reused: false)
+      markUnreachable(server, error.code)
+      fault(x, .connect)
+      return nil
+    }
+    counters.add(.upstreamConnections)
+    let capacity = pool.chunkBytes
+    guard
+      let u = upstreams.take(replaces: { $0.input.capacity != capacity }, make: { Upstream(slot: $0, pool: pool) })
+    else {
+      Sockets.closeDescriptor(opened.fd)
+      answer(x, .upstreamNone)
+      return nil
+    }
+    u.transport.open(opened.fd)
+    u.pool = server
+    u.phase = .connecting
+    take(u, for: x, server, index: index)
+    guard poller.add(connection: opened.fd, u.token) else {
+      fault(x, .connect)
+      return nil
+    }
+    if let preamble {
+      preamble.withBytes { u.output.append($0) }
+      u.preambleBytes = u.output.count
+    }
+    // Until the kernel says writable nothing is known, even for a unix socket that connected at once: one event.
+    wheel.set(
+      u.timer, deadlineMilliseconds: nowMilliseconds + UInt64(plan.config.timeouts.upstreamConnectMilliseconds))
+    if opened.connected { connected(u) }
+    return u.phase == .free ? nil : u
+  }
+
+  private func makePreamble(_ d: Downstream, _ signer: Signer, _ identity: ClientIdentity) -> ProxyHeaderDraft? {
+    // The destination is the address that the client came to. Behind a balancer or a unix socket it may be of the other
+    // family, which a PROXY header cannot say: then it is left unspecified in the client's family.
+    let unspecified = identity.address.family == .v4 ? IPAddress(v4: 0) : IPAddress(v6High: 0, v6Low: 0)
+    let known = d.local.map { $0.family == identity.address.family } ?? false
+    let destination = known ? d.local ?? unspecified : unspecified
+    return d.transport.withServerName { name in
+      d.transport.withApplicationProtocol { alpn in
+        d.transport.withCipherName { cipher in
+          signer.makeProxyHeader(
+            identity, destination: destination, destinationPort: known ? d.localPort : 0, alpn: alpn, authority: name,
+            tls: d.transport.isTLS ? ProxyTLSFacts(version: d.tlsVersion, cipher: cipher) : nil,
+            nowMilliseconds: wallMilliseconds)
+        }
+      }
+    }
+  }
+
+  /// A server that could not be reached is left alone for a moment, and the operator is told.
+  private func markUnreachable(_ server: ServerPool, _ code: Int32) {
+    if server.avoidUntilMilliseconds <= nowMilliseconds {
+      shared.report(
+        "upstream server \(String(decoding: server.text, as: UTF8.self)) cannot be reached: \(SystemError.text(code))",
+        once: "server")
+    }
+    server.avoidUntilMilliseconds = nowMilliseconds + ServerPool.avoidMilliseconds
+  }
+
+  // MARK: What its socket says
+
+  /// Carries an upstream connection on after an event.
+  func progress(_ u: Upstream) {
+    switch u.phase {
+    case .free: return
+    case .connecting:
+      let result = Sockets.connectResult(u.transport.descriptor)
+      guard result == 0 else {
+        if let server = u.pool { markUnreachable(server, result) }
+        if let x = u.exchange { fault(x, .connect) } else { close(u) }
+        return
+      }
+      guard !u.transport.isStuffed else { return }
+      connected(u)
+    case .preamble: sendPreamble(u)
+    case .handshake: handshake(u)
+    case .ready: break
+    }
+    guard u.phase == .ready else { return }
+    if let x = u.exchange {
+      // The client's side drives: it may have to go on once the exchange is over.
+      pump(x.downstream)
+    } else {
+      checkIdle(u)
+    }
+  }
+
+  private func connected(_ u: Upstream) {
+    guard let server = u.pool else { return }
+    server.avoidUntilMilliseconds = 0
+    guard server.tls != nil else {
+      becomeReady(u)
+      return
+    }
+    u.phase = .preamble
+    sendPreamble(u)
+  }
+
+  /// The PROXY header goes out in the clear, before TLS.
+  private func sendPreamble(_ u: Upstream) {
+    while u.preambleBytes > 0 {
+      let moved = u.output.withReadable { u.transport.write($0.extracting(first: u.preambleBytes)) }
+      switch moved {
+      case .bytes(let n):
+        u.output.consume(n)
+        u.preambleBytes -= n
+      case .blocked: return
+      case .ended, .failed:
+        if let x = u.exchange { fault(x, .connect) } else { close(u) }
+        return
+      }
+    }
+    guard let tls = u.pool?.tls, u.transport.startTLS(connecting: tls) else {
+      if let x = u.exchange { fault(x, .upstreamTLS) } else { close(u) }
+      return
+    }
+    u.phase = .handshake
+    wheel.set(u.timer, deadlineMilliseconds: nowMilliseconds + UInt64(plan.config.timeouts.handshakeMilliseconds))
+    handshake(u)
+  }
+
+  private func handshake(_ u: Upstream) {
+    switch u.transport.handshake() {
+    case .blocked: return
+    case .failed:
+      shared.report(
+        "TLS to upstream server \(String(decoding: u.pool?.text ?? [], as: UTF8.self)) failed: "
+          + (u.transport.failure ?? "connection closed"), once: "tls")
+      if let x = u.exchange { fault(x, .upstreamTLS) } else { close(u) }
+    case .done: becomeReady(u)
+    }
+  }
+
+  private func becomeReady(_ u: Upstream) {
+    u.phase = .ready
+    u.preambleBytes = 0
+    wheel.set(u.timer, deadlineMilliseconds: 0)
+    if let x = u.exchange {
+      x.upstreamProgressMilliseconds = nowMilliseconds
+      _ = flush(u)
+      if u.phase == .ready, u.exchange === x { setUpstreamDeadline(x) }
+    }
+  }
+
+  /// Sends what waits for an upstream. False when the connection failed (which the reading side will find and judge).
+  @discardableResult
+  func flush(_ u: Upstream) -> Bool {
+    guard !u.output.isEmpty else { return true }
+    switch u.transport.flush(u.output) {
+    case .bytes(let n):
+      if n > 0, let x = u.exchange {
+        x.machine.noteSent()
+        x.upstreamProgressMilliseconds = nowMilliseconds
+      }
+      u.output.releaseIfEmpty()
+      return true
+    case .blocked: return true
+    case .ended, .failed:
+      // What the server said before it went is still to be read: a refusal with its reason, perhaps.
+      u.output.removeAll()
+      u.output.releaseIfEmpty()
+      u.transport.noteReadable()
+      if let x = u.exchange {
+        x.upstreamDeaf = true
+        enqueue(x.downstream)
+      }
+      return false
+    }
+  }
+
+  /// A connection without a request has nothing to say: an end, or bytes that nobody asked for, take it away.
+  private func checkIdle(_ u: Upstream) {
+    switch u.transport.read(into: u.input) {
+    case .blocked: u.input.releaseIfEmpty()
+    case .bytes, .ended, .failed: close(u)
+    }
+  }
+
+  // MARK: Giving back
+
+  /// Takes an exchange's connection from it: kept for another request if it may be, or closed.
+  func release(_ x: Exchange, keep: Bool) {
+    guard let u = x.upstream else { return }
+    x.upstream = nil
+    u.exchange = nil
+    u.served += 1
+    guard let server = u.pool else { return }
+    server.active -= 1
+    guard keep, u.phase == .ready, u.input.isEmpty, u.output.isEmpty, !server.isRetired, !isDraining else {
+      close(u)
+      return
+    }
+    u.input.releaseIfEmpty()
+    u.output.releaseIfEmpty()
+    if u.owner != nil {
+      // It lives as long as its client's connection, and no longer.
+      wheel.set(u.timer, deadlineMilliseconds: 0)
+      return
+    }
+    guard server.idle.count < server.idleMax else {
+      close(u)
+      return
+    }
+    server.idle.append(u)
+    u.isIdle = true
+    idleUpstreams += 1
+    // A little less than the other side's usual patience, so that it is we who close.
+    wheel.set(
+      u.timer, deadlineMilliseconds: nowMilliseconds + UInt64(plan.config.timeouts.idleMilliseconds) * 3 / 4)
+  }
+
+  func close(_ u: Upstream, reset: Bool = false) {
+    guard u.phase != .free else { return }
+    if u.isIdle, let server = u.pool, let at = server.idle.lastIndex(where: { $0 === u }) {
+      server.idle.remove(at: at)
+      idleUpstreams -= 1
+    }
+    if let x = u.exchange, x.upstream === u {
+      x.upstream = nil
+      u.pool?.active -= 1
+    }
+    if let owner = u.owner, owner.boundUpstream === u { owner.boundUpstream = nil }
+    wheel.set(u.timer, deadlineMilliseconds: 0)
+    u.transport.close(reset: reset)
+    u.clear()
+    upstreams.give(u.slot)
+  }
+}
