@@ -1,9 +1,9 @@
 // What Glibc's module lacks: constants that are macros or enums it does not import, and calls whose C
 // types do not import well. Thin, no logic.
+// _GNU_SOURCE is not defined here: it changes types of the system's headers (fd_set, __rusage_who), which other clang
+// modules of the same Swift module see without it, and the two are then refused as different. What it would declare
+// is declared below.
 #pragma once
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1
-#endif
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +25,11 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+
+int accept4(int fd, struct sockaddr *restrict address, socklen_t *restrict count, int flags);
+int sched_getaffinity(pid_t pid, size_t count, cpu_set_t *set);
+int sched_setaffinity(pid_t pid, size_t count, const cpu_set_t *set);
+int pthread_setname_np(pthread_t thread, const char *name);
 
 static const uint32_t cs_EPOLLIN = EPOLLIN;
 static const uint32_t cs_EPOLLOUT = EPOLLOUT;
@@ -97,23 +102,23 @@ static inline uint64_t cs_realtime_ns(void) {
 }
 static inline int cs_cpu_count(void) {
   cpu_set_t s;
-  CPU_ZERO(&s);
+  __CPU_ZERO_S(sizeof s, &s);
   if (sched_getaffinity(0, sizeof s, &s) != 0) return 1;
-  return CPU_COUNT(&s);
+  return __CPU_COUNT_S(sizeof s, &s);
 }
 // Pins the calling thread to the nth processor that it is allowed to run on.
 static inline int cs_pin_thread(int nth) {
   cpu_set_t all, one;
-  CPU_ZERO(&all);
+  __CPU_ZERO_S(sizeof all, &all);
   if (sched_getaffinity(0, sizeof all, &all) != 0) return -1;
-  int count = CPU_COUNT(&all);
+  int count = __CPU_COUNT_S(sizeof all, &all);
   if (count <= 0) return -1;
   nth %= count;
-  for (int c = 0; c < CPU_SETSIZE; c++) {
-    if (!CPU_ISSET(c, &all)) continue;
+  for (int c = 0; c < __CPU_SETSIZE; c++) {
+    if (!__CPU_ISSET_S(c, sizeof all, &all)) continue;
     if (nth-- == 0) {
-      CPU_ZERO(&one);
-      CPU_SET(c, &one);
+      __CPU_ZERO_S(sizeof one, &one);
+      __CPU_SET_S(c, sizeof one, &one);
       return sched_setaffinity(0, sizeof one, &one);
     }
   }

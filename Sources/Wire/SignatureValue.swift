@@ -20,14 +20,14 @@ package struct SignatureValue: Sendable {
       return .refused(.signatureForm)
     }
     let text = bytes.extracting(at..<end - 1)
-    // Nothing longer than 64 bytes is decoded; what it is does not matter.
-    guard text.count <= 88 else { return .refused(.signatureLength) }
-    var value = InlineArray<66, UInt8>(repeating: 0)
-    var room = value.mutableSpan
+    // 44 characters are 31 to 33 bytes, 88 are 64 to 66: only one padding of each is a length that there is.
+    guard text.count == 44 || text.count == 88 && text[86] == UInt8(ascii: "=") else {
+      return .refused(.signatureLength)
+    }
+    var signature = InlineArray<64, UInt8>(repeating: 0)
+    var room = signature.mutableSpan
     guard let count = Base64.decode(text, .standard, into: &room) else { return .refused(.signatureForm) }
     guard count == 32 || count == 64 else { return .refused(.signatureLength) }
-    var signature = InlineArray<64, UInt8>(repeating: 0)
-    for i in 0..<count { signature[i] = value[i] }
     return .value(SignatureValue(bytes: signature, count: count))
   }
 

@@ -76,6 +76,8 @@ package final class Verifier {
     signatureInput: ByteRange, signature: ByteRange, nowMilliseconds now: UInt64, bound: BoundIdentity?
   ) -> VerifyOutcome {
     guard !attest.isEmpty, !signatureInput.isEmpty, !signature.isEmpty else { return .refused(.identityMissing) }
+    // An edge sends and signs a slash where the path is empty, so an empty one here is not what it signed.
+    guard !method.isEmpty, !authority.isEmpty, !path.isEmpty else { return .refused(.signatureInvalid) }
     let claim: Attest
     switch Attest.parse(head, at: attest) {
     case .attest(let parsed): claim = parsed

@@ -1,0 +1,332 @@
+// What is signed is believed: what signers refuse to say, and when, where and by whom a true word is not taken.
+
+import Foundation
+import Platform
+import Policy
+import Testing
+import Wire
+
+@Suite struct IdentityTests {
+  // MARK: What cannot be signed
+
+  @Test func whatIsNoClientIsNotSigned() throws {
+    let signer = try makeSigner()
+    for text in ["0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1", "::ffff:192.0.2.7"] {
+      var identity = someone
+      identity.address = try #require(IPAddress(text))
+      #expect(signer.lines(identity) == nil, "\(text)")
+      #expect(header(signer, identity) == nil, "\(text)")
+    }
+  }
+
+  @Test func portZeroIsSignedForForwardedOnly() throws {
+    let signer = try makeSigner()
+    for via in Via.allCases {
+      var identity = someone
+      identity.port = 0
+      identity.via = via
+      #expect((signer.lines(identity) != nil) == (via == .forwarded))
+    }
+  }
+
+  @Test func aRequestWithoutItsPartsIsNotSigned() throws {
+    let signer = try makeSigner()
+    #expect(signer.lines(someone, method: "") == nil)
+    #expect(signer.lines(someone, authority: "") == nil)
+    #expect(signer.lines(someone) != nil)
+  }
+
+  @Test func whatDoesNotFitIsNotSigned() throws {
+    let signer = try makeSigner(headBytesMax: 1024)
+    #expect(signer.lines(someone, target: "/" + String(repeating: "a", count: 3000)) == nil)
+    #expect(signer.lines(someone, room: 300) == nil)
+    #expect(signer.lines(someone) != nil)
+  }
+
+  @Test func sequenceNumbersAreNeverUsedAgain() throws {
+    let signer = try makeSigner()
+    var seen: Set<String> = []
+    for _ in 0..<100 {
+      let request = try signer.request()
+      #expect(seen.insert(request["input"]).inserted)
+    }
+  }
+
+  @Test func lanesOfOneProcessAllDiffer() throws {
+    let lanes = try SenderLanes.make(workers: 200, nowMilliseconds: noonMilliseconds)
+    let epochs = Set(lanes.flatMap { [$0.http.epoch, $0.pp2.epoch] })
+    #expect(lanes.count == 200)
+    #expect(epochs.count == 400)
+    #expect(epochs.allSatisfy { $0 >> 16 == noonMilliseconds })
+  }
+
+  @Test func aSignerThatCouldNotBeBelievedIsNotMade() throws {
+    #expect(throws: KeySetError.self) { try makeSigner(keyID: "k9") }
+    #expect(throws: KeySetError.self) { try makeSigner(audience: "Monitor") }
+    #expect(throws: KeySetError.self) { try makeSigner(edge: "") }
+    let exported = try VectorsFile.keys.exported(for: "monitor-1")
+    #expect(throws: KeySetError.self) { try makeSigner(keys: exported, keyID: "ed1") }
+    #expect(throws: KeySetError.self) { try makeSigner(keys: exported, audience: "billing.eu-1") }
+  }
+
+  // MARK: Round trips
+
+  @Test(arguments: ["k1", "ed1"]) func whatIsSignedIsVerified(_ keyID: String) throws {
+    let signer = try makeSigner(keyID: keyID)
+    let verifier = try makeVerifier(keys: try VectorsFile.keys.exported(for: "monitor-1"))
+    let targets = ["/", "/a?b", "/a?", "/%00%0a?%20", "/" + String(repeating: "x", count: 9000), "*"]
+    for target in targets {
+      for address in ["192.0.2.7", "2001:db8::", "::1", "1::", "2001:db8:0:0:1::1"] {
+        for via in Via.allCases {
+          var identity = someone
+          identity.address = try #require(IPAddress(address))
+          identity.via = via
+          identity.secure = via != .socket
+          if via == .attested { identity.certificate = CertificateDigest([UInt8](repeating: 0xab, count: 32).span) }
+          let request = try signer.request(identity, method: "PATCH", authority: "WWW.Example.com:8443", target: target)
+          guard case .verified(let verified) = request.verify(with: verifier, atMilliseconds: noonMilliseconds) else {
+            Issue.record("\(target) \(address) \(via) was refused")
+            continue
+          }
+          #expect(verified.client == identity)
+        }
+      }
+    }
+  }
+
+  // MARK: Where and by whom
+
+  @Test func aMessageIsForOneAudienceOnly() throws {
+    let request = try makeSigner(audience: "billing.eu-1").request()
+    #expect(request.verify(with: try makeVerifier(), atMilliseconds: noonMilliseconds).name == "audience-wrong")
+    // Changing the name in the message does not help: the key is another one.
+    var renamed = request
+    renamed["attest"] = request["attest"].replacingOccurrences(of: "billing.eu-1", with: "monitor-1")
+    #expect(renamed.verify(with: try makeVerifier(), atMilliseconds: noonMilliseconds).name == "signature-invalid")
+  }
+
+  @Test func onlyNamedEdgesAreBelieved() throws {
+    let request = try makeSigner(edge: "edge-a").request()
+    let strict = try makeVerifier(edges: ["edge-b", "edge"])
+    #expect(request.verify(with: strict, atMilliseconds: noonMilliseconds).name == "edge-not-allowed")
+    let open = try makeVerifier(edges: ["edge-b", "edge-a"])
+    #expect(request.verify(with: open, atMilliseconds: noonMilliseconds).name == "verified")
+  }
+
+  @Test func aStolenValidatorCannotSignForAnother() throws {
+    let stolen = try KeySet([KeySet.newKey(id: "k1", algorithm: .hmac)], source: "test").exported(for: "monitor-1")
+    #expect(throws: KeySetError.self) { try makeSigner(keys: stolen, audience: "billing.eu-1") }
+    #expect(throws: KeySetError.self) { try makeVerifier(keys: stolen, audience: "billing.eu-1") }
+    #expect(stolen.keys.allSatisfy { key in
+      if case .secret = key.material { return false }
+      return true
+    })
+  }
+
+  // MARK: When
+
+  @Test(arguments: [
+    // created is noon, expires thirty seconds later, the skew two seconds
+    (-2_001, "time-future"), (-2_000, "verified"), (0, "verified"), (30_000, "verified"), (30_001, "time-expired"),
+  ]) func timeOfArrival(_ offset: Int, outcome: String) throws {
+    let request = try makeSigner().request()
+    let now = UInt64(Int(noonMilliseconds) + offset)
+    #expect(request.verify(with: try makeVerifier(), atMilliseconds: now).name == outcome)
+  }
+
+  @Test(arguments: [
+    (-30_001, nil), (-30_000, "time-expired"), (-2_001, "verified"), (-2_000, "verified"), (-1_999, "starting"),
+    (0, "starting"), (1, "starting"),
+  ] as [(Int, String?)]) func whatWasSignedBeforeTheStartIsNotTaken(_ start: Int, outcome: String?) throws {
+    // At noon plus nothing; the process began at noon plus start.
+    let windows = ReplayWindows(
+      startMilliseconds: UInt64(Int(noonMilliseconds) + start), windowBits: 1 << 10, epochsMax: 16)
+    let request = try makeSigner().request()
+    let now = outcome == "time-expired" ? noonMilliseconds + 30_001 : noonMilliseconds
+    let name = request.verify(with: try makeVerifier(windows: windows), atMilliseconds: now).name
+    #expect(name == outcome ?? "verified")
+  }
+
+  @Test func aKeyIsUsedInItsTimeOnly() throws {
+    let seconds = noonMilliseconds / 1000
+    for (notBefore, expires, isActive) in [
+      (nil, nil, true), (seconds, nil, true), (seconds + 1, nil, false), (nil, seconds + 1, true), (nil, seconds, false),
+    ] as [(UInt64?, UInt64?, Bool)] {
+      var key = try KeySet.newKey(id: "k1", algorithm: .hmac)
+      let always = try KeySet([key], source: "test")
+      key.notBefore = notBefore
+      key.expires = expires
+      let limited = try KeySet([key], source: "test")
+      let request = try makeSigner(keys: always).request()
+      let name = request.verify(with: try makeVerifier(keys: limited), atMilliseconds: noonMilliseconds).name
+      #expect(name == (isActive ? "verified" : "key-inactive"))
+      #expect((try makeSigner(keys: limited).lines(someone) != nil) == isActive)
+      #expect((header(try makeSigner(keys: limited), someone) != nil) == isActive)
+    }
+  }
+
+  // MARK: Replay
+
+  @Test func aReloadKeepsTheWindows() throws {
+    let windows = ReplayWindows(startMilliseconds: 0, windowBits: 1 << 10, epochsMax: 16)
+    let request = try makeSigner().request()
+    #expect(request.verify(with: try makeVerifier(windows: windows), atMilliseconds: noonMilliseconds).name == "verified")
+    #expect(request.verify(with: try makeVerifier(windows: windows), atMilliseconds: noonMilliseconds).name == "replay")
+  }
+
+  @Test func whatIsNotVerifiedLeavesNoTrace() throws {
+    let windows = ReplayWindows(startMilliseconds: 0, windowBits: 1 << 10, epochsMax: 1)
+    let verifier = try makeVerifier(windows: windows)
+    let signer = try makeSigner()
+    let good = try signer.request()
+    for epoch in 1...5 {
+      var forged = try makeSigner(epoch: noonMilliseconds << 16 | UInt64(100 + epoch)).request()
+      forged["signature"] = "cs=:F/nmgD8guhObkXgq8MKLjsycm6iNb+ZCWUDoDwngIzQ=:"
+      #expect(forged.verify(with: verifier, atMilliseconds: noonMilliseconds).name == "signature-invalid")
+    }
+    #expect(windows.epochCount == 0)
+    #expect(good.verify(with: verifier, atMilliseconds: noonMilliseconds).name == "verified")
+    #expect(windows.epochCount == 1)
+    let other = try makeSigner(epoch: noonMilliseconds << 16 | 99).request()
+    #expect(other.verify(with: verifier, atMilliseconds: noonMilliseconds).name == "epochs-full")
+  }
+
+  @Test func whatFellOutOfTheWindowIsRefused() throws {
+    let verifier = try makeVerifier()
+    let old = try makeSigner(last: 0).request()
+    let new = try makeSigner(last: 5000).request()
+    #expect(new.verify(with: verifier, atMilliseconds: noonMilliseconds).name == "verified")
+    #expect(old.verify(with: verifier, atMilliseconds: noonMilliseconds).name == "window-old")
+  }
+
+  // MARK: Bound connections
+
+  @Test func aBoundConnectionCarriesItsOwnClientOnly() throws {
+    let keys = try KeySet(
+      [KeySet.newKey(id: "k1", algorithm: .hmac), KeySet.newKey(id: "k2", algorithm: .ed25519)], source: "test")
+    let signer = try makeSigner(keys: keys)
+    let other = try makeSigner(keys: keys, keyID: "k2", epoch: 77 << 16)
+    let verifier = try makeVerifier(keys: keys)
+    let written = try #require(header(signer, someone))
+    guard case .verified(let bound)? = verifyProxy(written, with: verifier, atMilliseconds: noonMilliseconds) else {
+      Issue.record("the header was refused")
+      return
+    }
+
+    func outcome(_ signer: Signer, _ change: (inout ClientIdentity) -> Void) throws -> String {
+      var identity = someone
+      change(&identity)
+      return try signer.request(identity).verify(with: verifier, atMilliseconds: noonMilliseconds, bound: bound).name
+    }
+    #expect(try outcome(signer) { _ in } == "verified")
+    #expect(try outcome(signer) { $0.address = IPAddress("192.0.2.8")! } == "bound-address")
+    #expect(try outcome(signer) { $0.port += 1 } == "bound-port")
+    #expect(try outcome(signer) { $0.connection = ConnectionID(high: 1, low: 2) } == "bound-cid")
+    #expect(try outcome(other) { _ in } == "bound-key")
+
+    // Refused for the connection, a request is not used up: on the right connection it still counts.
+    let request = try signer.request()
+    var elsewhere = someone
+    elsewhere.port = 1
+    let written2 = try #require(header(signer, elsewhere))
+    guard case .verified(let bound2)? = verifyProxy(written2, with: verifier, atMilliseconds: noonMilliseconds) else {
+      Issue.record("the header was refused")
+      return
+    }
+    #expect(request.verify(with: verifier, atMilliseconds: noonMilliseconds, bound: bound2).name == "bound-port")
+    #expect(request.verify(with: verifier, atMilliseconds: noonMilliseconds, bound: bound).name == "verified")
+  }
+
+  @Test func aHealthCheckSpeaksForNobody() throws {
+    let signer = try makeSigner()
+    let verifier = try makeVerifier()
+    let draft = signer.makeHealthHeader(connection: someone.connection, nowMilliseconds: noonMilliseconds)
+    let written = try #require(draft).withBytes { bytes in bytes.indices.map { bytes[$0] } }
+    guard case .verified(let bound)? = verifyProxy(written, with: verifier, atMilliseconds: noonMilliseconds) else {
+      Issue.record("the header was refused")
+      return
+    }
+    #expect(bound.isHealthCheck)
+    let request = try signer.request()
+    #expect(request.verify(with: verifier, atMilliseconds: noonMilliseconds, bound: bound).name == "bound-address")
+  }
+
+  @Test func earlyDataIsRefusedOnItsConnection() throws {
+    let signer = try makeSigner()
+    let verifier = try makeVerifier()
+    let written = try #require(header(signer, someone, usedEarlyData: true))
+    guard case .verified(let bound)? = verifyProxy(written, with: verifier, atMilliseconds: noonMilliseconds) else {
+      Issue.record("the header was refused")
+      return
+    }
+    let request = try signer.request()
+    #expect(request.verify(with: verifier, atMilliseconds: noonMilliseconds, bound: bound).name == "early-data")
+  }
+
+  // MARK: PROXY headers
+
+  @Test(arguments: [
+    (-2_001, "time-future"), (-2_000, "verified"), (30_000, "verified"), (30_001, "time-expired"),
+  ]) func timeOfArrivalOfAHeader(_ offset: Int, outcome: String) throws {
+    let written = try #require(header(try makeSigner(), someone))
+    let now = UInt64(Int(noonMilliseconds) + offset)
+    #expect(verifyProxy(written, with: try makeVerifier(), atMilliseconds: now)?.name == outcome)
+  }
+
+  @Test func aHeaderIsForOneAudienceOneKeyAndOneUse() throws {
+    let verifier = try makeVerifier()
+    let billing = try #require(header(try makeSigner(audience: "billing.eu-1"), someone))
+    #expect(verifyProxy(billing, with: verifier, atMilliseconds: noonMilliseconds)?.name == "audience-wrong")
+    let unknown = try KeySet([KeySet.newKey(id: "k9", algorithm: .hmac)], source: "test")
+    let stranger = try #require(header(try makeSigner(keys: unknown, keyID: "k9"), someone))
+    #expect(verifyProxy(stranger, with: verifier, atMilliseconds: noonMilliseconds)?.name == "key-unknown")
+    let impostor = try KeySet([KeySet.newKey(id: "k1", algorithm: .hmac)], source: "test")
+    let forged = try #require(header(try makeSigner(keys: impostor), someone))
+    #expect(verifyProxy(forged, with: verifier, atMilliseconds: noonMilliseconds)?.name == "signature-invalid")
+    let started = ReplayWindows(startMilliseconds: noonMilliseconds, windowBits: 1 << 10, epochsMax: 16)
+    let early = try #require(header(try makeSigner(), someone))
+    let young = try makeVerifier(windows: started)
+    #expect(verifyProxy(early, with: young, atMilliseconds: noonMilliseconds)?.name == "starting")
+  }
+
+  /// A key that shares its name with one of another algorithm does not lend it its signatures.
+  @Test func theKeyDecidesTheAlgorithm() throws {
+    let hmac = try KeySet([KeySet.newKey(id: "k1", algorithm: .hmac)], source: "test")
+    let ed25519 = try KeySet([KeySet.newKey(id: "k1", algorithm: .ed25519)], source: "test")
+    let header = try #require(header(try makeSigner(keys: ed25519), someone))
+    #expect(
+      verifyProxy(header, with: try makeVerifier(keys: hmac), atMilliseconds: noonMilliseconds)?.name
+        == "proxy-attestation")
+    let request = try makeSigner(keys: hmac).request()
+    #expect(
+      request.verify(with: try makeVerifier(keys: ed25519), atMilliseconds: noonMilliseconds).name
+        == "signature-length")
+  }
+
+  @Test func aNameThatDoesNotFitIsLeftOutOfAHeader() throws {
+    let name = String(repeating: "a", count: 255)
+    let signer = try makeSigner(audience: String(repeating: "a", count: 64))
+    var identity = someone
+    identity.address = IPAddress("2001:db8::1")!
+    let draft = signer.makeProxyHeader(
+      identity, destination: IPAddress("2001:db8::2")!, destinationPort: 443, alpn: "http/1.1".utf8.span,
+      authority: name.utf8.span, tlsVersion: "TLSv1.3".utf8.span,
+      tlsCipher: String(repeating: "C", count: 60).utf8.span, nowMilliseconds: noonMilliseconds)
+    let written = try #require(draft).withBytes { bytes in bytes.indices.map { bytes[$0] } }
+    guard case .complete(let parsed) = ProxyHeader.decode(written.span, rules: .attested) else {
+      Issue.record("the header is not well formed")
+      return
+    }
+    #expect(!parsed.contents.contains(.authority))
+    #expect(written.count <= 536)
+  }
+
+  /// The bytes of a header, or nil where it cannot be signed.
+  private func header(_ signer: Signer, _ identity: ClientIdentity, usedEarlyData: Bool = false) -> [UInt8]? {
+    let draft = signer.makeProxyHeader(
+      identity, destination: IPAddress("198.51.100.1")!, destinationPort: 443, alpn: "h2".utf8.span,
+      authority: "www.example.com".utf8.span, tlsVersion: "TLSv1.3".utf8.span,
+      tlsCipher: "TLS_AES_128_GCM_SHA256".utf8.span, usedEarlyData: usedEarlyData, nowMilliseconds: noonMilliseconds)
+    return draft.map { draft in draft.withBytes { bytes in bytes.indices.map { bytes[$0] } } }
+  }
+}
