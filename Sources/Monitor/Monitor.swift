@@ -7,11 +7,20 @@ import Foundation
 import Glibc
 import Synchronization
 
-/// How many requests were answered, not counting health checks.
+/// How many requests came, not counting health checks, and how many are being answered right now.
 final class RequestCount: Sendable {
   private let count = Atomic<Int>(0)
+  private let open = Atomic<Int>(0)
+
   var value: Int { count.load(ordering: .relaxed) }
-  func increment() { count.add(1, ordering: .relaxed) }
+  var isIdle: Bool { open.load(ordering: .acquiring) == 0 }
+
+  func begin(isCounted: Bool) {
+    if isCounted { count.add(1, ordering: .relaxed) }
+    open.add(1, ordering: .acquiringAndReleasing)
+  }
+
+  func end() { open.subtract(1, ordering: .acquiringAndReleasing) }
 }
 
 /// A running sample backend.
@@ -19,6 +28,7 @@ package final class Monitor: Sendable {
   private let server: HTTPServer
   private let store: Store
   private let hub: EventHub
+  private let requestCount: RequestCount
   /// Where it really listens: with the port that was picked.
   package let address: ListenAddress
   private let run: Task<Void, any Error>
@@ -27,7 +37,8 @@ package final class Monitor: Sendable {
   package static func start(_ settings: Settings) async throws -> Monitor {
     let store = try Store(path: settings.databasePath)
     let hub = EventHub(followersMax: settings.streamsPerPrinterMax)
-    let service = Service(store: store, hub: hub, settings: settings, requestCount: RequestCount())
+    let requestCount = RequestCount()
+    let service = Service(store: store, hub: hub, settings: settings, requestCount: requestCount)
     // The gateway has its own deadline for bodies; the server's is only for a handler that hangs. Replay is off, so that
     // a body is read once and `RequestBody` alone decides what is left of it.
     let configuration = HTTPServer.Configuration(
@@ -43,7 +54,8 @@ package final class Monitor: Sendable {
     do {
       try await listening.value
       let address = try await listenAddress(server, settings.listen)
-      return Monitor(server: server, store: store, hub: hub, address: address, run: run)
+      return Monitor(
+        server: server, store: store, hub: hub, requestCount: requestCount, address: address, run: run)
     } catch let error {
       run.cancel()
       // Why the server ended says more than that it does not listen.
@@ -54,10 +66,14 @@ package final class Monitor: Sendable {
     }
   }
 
-  private init(server: HTTPServer, store: Store, hub: EventHub, address: ListenAddress, run: Task<Void, any Error>) {
+  private init(
+    server: HTTPServer, store: Store, hub: EventHub, requestCount: RequestCount, address: ListenAddress,
+    run: Task<Void, any Error>
+  ) {
     self.server = server
     self.store = store
     self.hub = hub
+    self.requestCount = requestCount
     self.address = address
     self.run = run
   }
@@ -65,7 +81,11 @@ package final class Monitor: Sendable {
   /// Ends the event streams, lets requests in flight finish for a moment, and closes the database.
   package func stop(graceSeconds: Double = 3) async throws {
     await hub.close()
-    await server.stop(timeout: graceSeconds)
+    let deadline = ContinuousClock.now + .seconds(graceSeconds)
+    while !requestCount.isIdle, ContinuousClock.now < deadline { try await Task.sleep(for: .milliseconds(10)) }
+    // FlyingFox does not notice that its listening socket was closed, so this takes the whole time it is given: enough
+    // for the last bytes of answers and event streams to be written.
+    await server.stop(timeout: 0.2)
     _ = await run.result
     if case .unix(let path) = address { unlink(path) }
     try store.close()
@@ -111,7 +131,8 @@ private struct Gateway: HTTPHandler {
   func handleRequest(_ request: HTTPRequest) async throws -> HTTPResponse {
     let began = ContinuousClock.now
     let path = request.target.path()
-    if path != "/healthz" { service.requestCount.increment() }
+    service.requestCount.begin(isCounted: path != "/healthz")
+    defer { service.requestCount.end() }
     let client = ClientClaim(
       forwardedFor: request.headers.values(for: .xForwardedFor), peer: request.remoteAddress?.host)
     let body = RequestBody(request.bodySequence, timeoutSeconds: service.settings.bodyTimeoutSeconds)

@@ -59,7 +59,9 @@ actor RawConnection {
     try await onQueue {
       var rest = data[...]
       while !rest.isEmpty {
-        let count = rest.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue)) }
+        let count = rest.withUnsafeBytes {
+          Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(truncatingIfNeeded: MSG_NOSIGNAL))
+        }
         guard count > 0 else { throw WireError(description: "send: \(String(cString: strerror(errno)))") }
         rest = rest.dropFirst(count)
       }
