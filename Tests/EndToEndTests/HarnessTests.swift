@@ -18,11 +18,11 @@ extension EndToEnd {
           mode http
           bind fd@3
           option forwardfor
-          server backend \(backend.address) source \(Range.balancer)
+          server backend \(backend.address) source \(Peer.balancer)
         """, in: workspace)
       let answer = try Curl(workspace: workspace).fetch("http://app.example.com:\(proxy.address.port)/x")
       #expect(answer.status == 200)
-      #expect(answer.body == Range.client())
+      #expect(answer.body == Peer.client())
       #expect(backend.saw("GET /x HTTP/1.1\r\n"))
       #expect(!backend.saw("GET /y"))
     }
@@ -34,18 +34,18 @@ extension EndToEnd {
         .http,
         """
         server { listen LISTEN; location / {
-          proxy_pass http://\(backend.address); proxy_bind \(Range.balancer);
+          proxy_pass http://\(backend.address); proxy_bind \(Peer.balancer);
           proxy_set_header X-Forwarded-For $remote_addr; } }
         """, in: workspace)
       let answer = try Curl(workspace: workspace).fetch("http://app.example.com:\(http.address.port)/x")
       #expect(answer.status == 200)
-      #expect(answer.body == Range.client())
+      #expect(answer.body == Peer.client())
 
       let stream = try Nginx(
         .stream, "server { listen LISTEN; proxy_pass \(backend.address); proxy_protocol on; }", in: workspace)
       let connection = try Connection(to: stream.address)
       try connection.send("GET /z HTTP/1.1\r\n\r\n")
-      try eventually("the PROXY header at the backend") { backend.saw("PROXY TCP4 \(Range.client()) ") }
+      try eventually("the PROXY header at the backend") { backend.saw("PROXY TCP4 \(Peer.client()) ") }
     }
 
     @Test func opensslIsAStreamLikeAnyOther() throws {
@@ -59,11 +59,11 @@ extension EndToEnd {
           location / { return 200 "$remote_addr $ssl_server_name $ssl_client_s_dn\\n"; } }
         """, in: workspace)
       let connection = try Connection.tls(
-        to: server.address, from: Range.client(3),
+        to: server.address, from: Peer.client(3),
         options: ["-cert", certificates.client.certificate, "-key", certificates.client.key])
       for _ in 0..<2 {
         let response = try connection.get("/")
-        #expect(response.text == "\(Range.client(3)) app.example.com CN=client\n")
+        #expect(response.text == "\(Peer.client(3)) app.example.com CN=client\n")
       }
     }
 

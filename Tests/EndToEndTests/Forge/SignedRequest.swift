@@ -63,7 +63,7 @@ extension [UInt8] {
 
 struct SignedRequest {
   // What the edge knows of the client.
-  var address = Range.client()
+  var address = Peer.client()
   var port = 51324
   var proto = "https"
   var via = "socket"

@@ -4,7 +4,7 @@
 import Foundation
 
 /// Whose address is what.
-enum Range {
+enum Peer {
   /// Honest and dishonest clients.
   static func client(_ index: Int = 7) -> String { "127.10.\(index / 250).\(index % 250 + 1)" }
   /// Load balancers in front of the edge.

@@ -36,7 +36,7 @@ final class HAProxy: Sendable {
       listen balancer
         mode tcp
         bind fd@3
-        server edge \(server) source \(Range.balancer) \(options)
+        server edge \(server) source \(Peer.balancer) \(options)
       """, in: workspace)
   }
 }

@@ -17,7 +17,7 @@ struct Curl {
 
   /// Fetches a URL from the given source address. The name in the URL is looked up nowhere: every name is 127.0.0.1.
   func fetch(
-    _ url: String, from source: String = Range.client(), _ options: [String] = [], by deadline: Deadline = .after(60)
+    _ url: String, from source: String = Peer.client(), _ options: [String] = [], by deadline: Deadline = .after(60)
   ) throws -> Answer {
     let mark = UUID().uuidString
     let (heads, body) = (workspace.file("\(mark).heads"), workspace.file("\(mark).body"))
@@ -39,7 +39,7 @@ struct Curl {
 extension Connection {
   /// A TLS connection through `openssl s_client`; closing it ends that process.
   static func tls(
-    to address: Address, from source: String = Range.client(), name: String = Site.host, options: [String] = []
+    to address: Address, from source: String = Peer.client(), name: String = Site.host, options: [String] = []
   ) throws -> Connection {
     var ends: [Int32] = [-1, -1]
     guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {

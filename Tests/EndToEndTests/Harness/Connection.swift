@@ -31,7 +31,7 @@ final class Connection: @unchecked Sendable {
   }
 
   /// A TCP connection whose far end sees `source` as its peer.
-  convenience init(to address: Address, from source: String? = Range.client(), receiveBufferBytes: Int32? = nil) throws {
+  convenience init(to address: Address, from source: String? = Peer.client(), receiveBufferBytes: Int32? = nil) throws {
     self.init(try Socket.connect(to: address, from: source, receiveBufferBytes: receiveBufferBytes))
   }
 

@@ -28,13 +28,7 @@ struct Keys: Sendable {
   }
 }
 
-/// What the whole run shares. The directory goes with the process.
+/// What the whole run shares.
 enum Shared {
-  nonisolated(unsafe) private static var path: [CChar] = []
-  static let workspace = Result {
-    let workspace = try Workspace()
-    path = Array("rm -rf \(workspace.path)".utf8CString)
-    atexit { _ = path.withUnsafeBufferPointer { system($0.baseAddress!) } }
-    return workspace
-  }
+  static let workspace = Result { try Workspace() }
 }

@@ -15,6 +15,7 @@ final class RecordingBackend: Sendable {
   private struct State {
     var bytes: [UInt8] = []
     var requests: [HTTPRequest] = []
+    var completed: [String] = []
     var connectionCount = 0
     var open: [Int: Connection] = [:]
     var failures: [String] = []
@@ -90,6 +91,7 @@ final class RecordingBackend: Sendable {
           try script(exchange)
           if exchange.isOver { break }
           try exchange.finishBody()
+          if keepsBytes { state.with { $0.completed.append(request.target) } }
         }
       } catch {
         // Ends by the peer's doing are what many tests are about; they can still be looked at.
@@ -105,6 +107,8 @@ final class RecordingBackend: Sendable {
   // MARK: What it saw
 
   var requests: [HTTPRequest] { state.now.requests }
+  /// The targets of the requests that came whole, with their bodies, and were answered.
+  var completed: [String] { state.now.completed }
   var connectionCount: Int { state.with { $0.connectionCount } }
   var openCount: Int { state.with { $0.open.count } }
   var failures: [String] { state.now.failures }

@@ -50,11 +50,11 @@ final class Site: Sendable {
   var publicAddress: Address { get throws { try edge["public"] } }
 
   /// A client's connection to the edge.
-  func connect(from source: String = Range.client()) throws -> Connection {
+  func connect(from source: String = Peer.client()) throws -> Connection {
     try Connection(to: publicAddress, from: source)
   }
 
-  func connectTLS(from source: String = Range.client(), options: [String] = []) throws -> Connection {
+  func connectTLS(from source: String = Peer.client(), options: [String] = []) throws -> Connection {
     try .tls(to: publicAddress, from: source, options: options)
   }
 

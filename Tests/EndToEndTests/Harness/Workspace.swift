@@ -1,4 +1,5 @@
-// A directory of a test's own, gone when the test lets go of it. Unix sockets live here too, so its path is short.
+// A directory of a test's own, gone when the test lets go of it, or when the test run ends for those that are shared. Unix
+// sockets live here too, so its path is short.
 
 import Foundation
 
@@ -11,9 +12,20 @@ final class Workspace: Sendable {
       throw Trouble("no temporary directory: \(String(cString: strerror(errno)))")
     }
     path = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+    _ = Self.sweepsAtExit
+    Self.living.with { _ = $0.insert(path) }
   }
 
-  deinit { try? FileManager.default.removeItem(atPath: path) }
+  deinit {
+    Self.living.with { _ = $0.remove(path) }
+    try? FileManager.default.removeItem(atPath: path)
+  }
+
+  private static let living = Guarded<Set<String>>([])
+  private static let sweepsAtExit: Bool = {
+    atexit { for path in Workspace.living.now { try? FileManager.default.removeItem(atPath: path) } }
+    return true
+  }()
 
   func file(_ name: String) -> String { "\(path)/\(name)" }
 
