@@ -127,7 +127,7 @@ extension Connection {
   func get(
     _ target: String, method: String = "GET", host: String = Site.host, fields: [String] = []
   ) throws -> HTTPResponse {
-    try send(Text.request(method, target, host: host, fields: fields))
+    try send(Text.request(target, method: method, host: host, fields: fields))
     return try readResponse(toHead: method == "HEAD")
   }
 }
@@ -135,7 +135,7 @@ extension Connection {
 /// Requests as bytes.
 enum Text {
   static func request(
-    _ method: String = "GET", _ target: String, host: String = Site.host, fields: [String] = [], body: String? = nil
+    _ target: String, method: String = "GET", host: String = Site.host, fields: [String] = [], body: String? = nil
   ) -> String {
     let length = body.map { ["Content-Length: \($0.utf8.count)"] } ?? []
     let lines = ["\(method) \(target) HTTP/1.1", "Host: \(host)"] + fields + length
