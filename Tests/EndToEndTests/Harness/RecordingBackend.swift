@@ -167,7 +167,7 @@ final class Exchange {
   /// The script reads the body its own way.
   func takesBodyItself() { readsBody = true }
 
-  fileprivate func finishBody() throws {
+  func finishBody() throws {
     if !readsBody { _ = try readBody() }
   }
 
