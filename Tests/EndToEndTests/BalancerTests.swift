@@ -1,5 +1,5 @@
-// Real HAProxy and nginx in front of the edge, in each way that they can pass a client's address on; and what happens when one of them
-// forgets to.
+// Real HAProxy and nginx in front of the edge, in each way that they can pass a client's address on; and what happens
+// when one of them forgets to.
 
 import Foundation
 import Testing
@@ -8,18 +8,23 @@ extension EndToEnd {
   @Suite struct Balancers {
     /// The edge believes balancers, and only in the way its rule names; the way on is bound.
     private static func site(_ rule: String, tls: Bool = false, more: [String] = []) throws -> Site {
-      try Site(.bound, tls: tls, edge: { $0.listeners[0].trust = ["from: [\(Peer.balancers)], \(rule)", "from: any, evidence: socket"] + more })
+      try Site(
+        .bound, tls: tls,
+        edge: { $0.listeners[0].trust = ["from: [\(Peer.balancers)], \(rule)", "from: any, evidence: socket"] + more })
     }
 
     private static let proxied = Result { try site("evidence: proxy-protocol") }
-    private static let forwarded = Result { try site("evidence: forwarded, header: x-forwarded-for, hops: [\(Peer.hops)]") }
+    private static let forwarded = Result {
+      try site("evidence: forwarded, header: x-forwarded-for, hops: [\(Peer.hops)]")
+    }
     private static let chained = Result { try site("evidence: proxy-protocol, then: forwarded, hops: [\(Peer.hops)]") }
 
     private func mark() -> String { "/balanced/\(UUID().uuidString)" }
 
     /// A request through the balancer arrives with its client's address, known in this way.
     private func arrives(
-      _ site: Site, through address: Address, from source: String = Peer.client(11), as client: String? = nil, via: String,
+      _ site: Site, through address: Address, from source: String = Peer.client(11), as client: String? = nil,
+      via: String,
       scheme: String = "http", fields: [String] = [], sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
       let mark = mark()
@@ -40,7 +45,8 @@ extension EndToEnd {
 
     /// It is refused by this name, the client gets no answer from the backend, and the backend sees nothing.
     private func isRefused(
-      _ site: Site, as refusal: String, sourceLocation: SourceLocation = #_sourceLocation, _ attempt: (String) throws -> Void
+      _ site: Site, as refusal: String, sourceLocation: SourceLocation = #_sourceLocation,
+      _ attempt: (String) throws -> Void
     ) throws {
       let start = site.edge.access.end
       let mark = mark()
@@ -59,7 +65,8 @@ extension EndToEnd {
       let site = try Self.proxied.get()
       let balancer = try HAProxy.tcp(to: site.publicAddress, options: option, in: site.workspace)
       try arrives(site, through: balancer.address, via: via)
-      try arrives(site, through: balancer.address, from: Peer.client(200), via: via, fields: ["X-Forwarded-For: \(Peer.claimed)"])
+      try arrives(
+        site, through: balancer.address, from: Peer.client(200), via: via, fields: ["X-Forwarded-For: \(Peer.claimed)"])
     }
 
     @Test(arguments: [("send-proxy", "proxy-v1"), ("send-proxy-v2", "proxy-v2")])
@@ -74,13 +81,16 @@ extension EndToEnd {
       let site = try Self.proxied.get()
       let certificate = try Certificates.standard.app
       let both = try site.workspace.write(
-        "haproxy.pem", String(contentsOfFile: certificate.certificate, encoding: .utf8) + String(contentsOfFile: certificate.key, encoding: .utf8))
+        "haproxy.pem",
+        String(contentsOfFile: certificate.certificate, encoding: .utf8)
+          + String(contentsOfFile: certificate.key, encoding: .utf8))
       let balancer = try HAProxy(
         """
         listen balancer
           mode tcp
           bind fd@3 ssl crt \(both) alpn http/1.1
-          server edge \(try site.publicAddress) source \(Peer.balancer) send-proxy-v2-ssl-cn proxy-v2-options ssl,authority,unique-id,crc32c
+          server edge \(try site.publicAddress) source \(Peer.balancer) send-proxy-v2-ssl-cn \
+            proxy-v2-options ssl,authority,unique-id,crc32c
           unique-id-format %{+X}o\\ %ci:%cp
         """, in: site.workspace)
       try arrives(site, through: balancer.address, via: "proxy-v2", scheme: "https")
@@ -89,7 +99,8 @@ extension EndToEnd {
     @Test func nginxsHeaderIsBelieved() throws {
       let site = try Self.proxied.get()
       let balancer = try Nginx(
-        .stream, "server { listen LISTEN; proxy_pass \(try site.publicAddress); proxy_protocol on; proxy_bind \(Peer.balancer); }",
+        .stream,
+        "server { listen LISTEN; proxy_pass \(try site.publicAddress); proxy_protocol on; proxy_bind \(Peer.balancer); }",
         in: site.workspace)
       try arrives(site, through: balancer.address, via: "proxy-v1", fields: ["Forwarded: for=\(Peer.claimed)"])
     }
@@ -178,7 +189,8 @@ extension EndToEnd {
       try isRefused(site, as: "request-line") { mark in
         let connection = try Connection(to: site.publicAddress, from: Peer.balancer)
         try connection.send(
-          "PROXY TCP4 \(Peer.client(5)) 127.0.0.1 1025 443\r\nPROXY TCP4 \(Peer.claimed) 127.0.0.1 1025 443\r\n" + Text.request(mark))
+          "PROXY TCP4 \(Peer.client(5)) 127.0.0.1 1025 443\r\nPROXY TCP4 \(Peer.claimed) 127.0.0.1 1025 443\r\n"
+            + Text.request(mark))
         #expect(try connection.readResponse().status == 400)
       }
     }
@@ -194,7 +206,9 @@ extension EndToEnd {
     // MARK: Forwarded
 
     /// nginx in front, with what its manual tells people to write.
-    private func nginx(_ site: Site, xff: String = "$proxy_add_x_forwarded_for", from: String = Peer.balancer, to: Address? = nil) throws -> Nginx {
+    private func nginx(
+      _ site: Site, xff: String = "$proxy_add_x_forwarded_for", from: String = Peer.balancer, to: Address? = nil
+    ) throws -> Nginx {
       try Nginx(
         .http,
         """
@@ -210,8 +224,11 @@ extension EndToEnd {
       let balancer = try nginx(site)
       try arrives(site, through: balancer.address, via: "forwarded")
       try arrives(site, through: balancer.address, via: "forwarded", fields: ["X-Forwarded-For: \(Peer.claimed)"])
-      try arrives(site, through: balancer.address, via: "forwarded", fields: ["X-Forwarded-For: \(Peer.claimed), \(Peer.hop)", "X-Real-IP: \(Peer.claimed)"])
-      try arrives(site, through: balancer.address, via: "forwarded", fields: ["X-Forwarded-For: garbage, \(Peer.claimed)"])
+      try arrives(
+        site, through: balancer.address, via: "forwarded",
+        fields: ["X-Forwarded-For: \(Peer.claimed), \(Peer.hop)", "X-Real-IP: \(Peer.claimed)"])
+      try arrives(
+        site, through: balancer.address, via: "forwarded", fields: ["X-Forwarded-For: garbage, \(Peer.claimed)"])
     }
 
     @Test func twoNginxesInARowAreSteppedOver() throws {
@@ -247,8 +264,13 @@ extension EndToEnd {
     @Test func theLastLineIsTheRightEnd() throws {
       let site = try Self.forwarded.get()
       let connection = try Connection(to: site.publicAddress, from: Peer.balancer)
-      #expect(try connection.get(mark(), fields: ["X-Forwarded-For: \(Peer.claimed)", "X-Forwarded-For: \(Peer.client(8))"]).text == Peer.client(8))
-      #expect(try connection.get(mark(), fields: ["X-Forwarded-For: \(Peer.client(9)), \(Peer.hop)", "X-Forwarded-For: 127.30.4.4"]).text == Peer.client(9))
+      #expect(
+        try connection.get(mark(), fields: ["X-Forwarded-For: \(Peer.claimed)", "X-Forwarded-For: \(Peer.client(8))"])
+          .text == Peer.client(8))
+      #expect(
+        try connection.get(
+          mark(), fields: ["X-Forwarded-For: \(Peer.client(9)), \(Peer.hop)", "X-Forwarded-For: 127.30.4.4"]
+        ).text == Peer.client(9))
       // Each request of a balancer's connection speaks for its own client.
       #expect(try connection.get(mark(), fields: ["X-Forwarded-For: \(Peer.client(10))"]).text == Peer.client(10))
     }
@@ -263,11 +285,14 @@ extension EndToEnd {
         ("for=\"[2001:db8::5]:80\"", "2001:db8::5"),
       ]
       for (value, client) in cases {
-        #expect(try connection.get(mark(), fields: ["Forwarded: \(value)", "X-Forwarded-For: \(Peer.claimed)"]).text == client, "\(value)")
+        #expect(
+          try connection.get(mark(), fields: ["Forwarded: \(value)", "X-Forwarded-For: \(Peer.claimed)"]).text
+            == client, "\(value)")
       }
       for value in ["for=unknown", "for=_hidden", "by=\(Peer.client())", "for=\(Peer.client(1));for=\(Peer.claimed)"] {
         try isRefused(site, as: "forwarded-invalid") { mark in
-          let response = try Connection(to: site.publicAddress, from: Peer.balancer).get(mark, fields: ["Forwarded: \(value)"])
+          let response = try Connection(to: site.publicAddress, from: Peer.balancer).get(
+            mark, fields: ["Forwarded: \(value)"])
           #expect(response.status == 400, "\(value)")
         }
       }
@@ -283,7 +308,11 @@ extension EndToEnd {
 
     /// Where no rule lets a peer in, it gets nothing at all.
     @Test func aRefusedPeerGetsNoAnswer() throws {
-      let site = try Site(.bound, edge: { $0.listeners[0].trust = ["from: [\(Peer.balancers)], evidence: refuse", "from: any, evidence: socket"] })
+      let site = try Site(
+        .bound,
+        edge: {
+          $0.listeners[0].trust = ["from: [\(Peer.balancers)], evidence: refuse", "from: any, evidence: socket"]
+        })
       try isRefused(site, as: "peer-refused") { mark in
         let connection = try Connection(to: site.publicAddress, from: Peer.balancer)
         try? connection.send(Text.request(mark))
@@ -333,8 +362,12 @@ extension EndToEnd {
       let response = try connection.get("/relayed", fields: ["X-Forwarded-For: \(Peer.claimed)"])
       #expect(response.status == 200)
       #expect(response.text == Peer.client(15))
-      #expect(try site.edge.access.wait(from: 0, for: "/relayed") { $0.path == "/relayed" && $0.status == 200 }.via == "attested")
-      #expect(try site.validator.access.wait(from: 0, for: "/relayed") { $0.path == "/relayed" && $0.status == 200 }.via == "attested")
+      #expect(
+        try site.edge.access.wait(from: 0, for: "/relayed") { $0.path == "/relayed" && $0.status == 200 }.via
+          == "attested")
+      #expect(
+        try site.validator.access.wait(from: 0, for: "/relayed") { $0.path == "/relayed" && $0.status == 200 }.via
+          == "attested")
     }
   }
 }

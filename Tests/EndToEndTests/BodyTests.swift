@@ -34,7 +34,9 @@ extension EndToEnd {
         defer { close(file) }
         for number in 0..<byteCount / Self.blockCount {
           try withBlock(number) { bytes in
-            guard Foundation.write(file, bytes.baseAddress, bytes.count) == bytes.count else { throw Trouble("cannot write \(path)") }
+            guard Foundation.write(file, bytes.baseAddress, bytes.count) == bytes.count else {
+              throw Trouble("cannot write \(path)")
+            }
           }
         }
       }
@@ -44,7 +46,9 @@ extension EndToEnd {
       String(try ChildProcess.succeed(["/usr/bin/sha256sum", path]).prefix(64))
     }
 
-    private func grewLittle(_ process: ChildProcess, sourceLocation: SourceLocation = #_sourceLocation, _ work: () throws -> Void) throws {
+    private func grewLittle(
+      _ process: ChildProcess, sourceLocation: SourceLocation = #_sourceLocation, _ work: () throws -> Void
+    ) throws {
       try process.forgetPeak()
       let before = try process.residentBytes
       try work()
@@ -64,7 +68,9 @@ extension EndToEnd {
         case "/down":
           try exchange.send("HTTP/1.1 200 OK\r\nContent-Length: \(Self.gibibyte)\r\n\r\n")
           let pattern = Pattern()
-          for number in 0..<Self.gibibyte / Pattern.blockCount { try pattern.withBlock(number) { try exchange.connection.send($0) } }
+          for number in 0..<Self.gibibyte / Pattern.blockCount {
+            try pattern.withBlock(number) { try exchange.connection.send($0) }
+          }
         default: try exchange.reply("warm")
         }
       }
@@ -76,7 +82,8 @@ extension EndToEnd {
 
       try grewLittle(site.edge.process) {
         try grewLittle(site.validator.process) {
-          let up = try site.curl.fetch(site.url("/up", scheme: "https"), curl + ["--upload-file", file, "--header", "Expect:"], by: .after(120))
+          let up = try site.curl.fetch(
+            site.url("/up", scheme: "https"), curl + ["--upload-file", file, "--header", "Expect:"], by: .after(120))
           #expect(up.status == 200, "\(up.error)")
           #expect(up.body == expected)
 
@@ -101,7 +108,9 @@ extension EndToEnd {
       var left = exchange.head.contentLength ?? 0
       exchange.takesBodyItself()
       while left > 0 {
-        if exchange.connection.heldCount == 0, try !exchange.connection.fill() { throw Trouble("\(left) bytes are missing") }
+        if exchange.connection.heldCount == 0, try !exchange.connection.fill() {
+          throw Trouble("\(left) bytes are missing")
+        }
         let bytes = UnsafeRawBufferPointer(rebasing: exchange.connection.held.prefix(left))
         var written = 0
         while written < bytes.count {
@@ -140,10 +149,14 @@ extension EndToEnd {
       let pattern = Pattern()
       var received = 0
       while received < byteCount {
-        if connection.heldCount == 0, try !connection.fill() { throw Trouble("ended after \(received) of \(byteCount) bytes") }
+        if connection.heldCount == 0, try !connection.fill() {
+          throw Trouble("ended after \(received) of \(byteCount) bytes")
+        }
         let offset = received % Pattern.blockCount
         let count = min(connection.heldCount, Pattern.blockCount - offset, byteCount - received)
-        let isRight = pattern.withBlock(received / Pattern.blockCount) { memcmp($0.baseAddress! + offset, connection.held.baseAddress!, count) == 0 }
+        let isRight = pattern.withBlock(received / Pattern.blockCount) {
+          memcmp($0.baseAddress! + offset, connection.held.baseAddress!, count) == 0
+        }
         guard isRight else { throw Trouble("a wrong byte in the \(count) after \(received)") }
         connection.consume(count)
         received += count
@@ -228,7 +241,9 @@ extension EndToEnd {
         try exchange.send("HTTP/1.1 200 OK\r\nContent-Length: \(size)\r\n\r\n")
         var left = size
         while left > 0 {
-          if exchange.connection.heldCount == 0, try !exchange.connection.fill() { throw Trouble("\(left) bytes are missing") }
+          if exchange.connection.heldCount == 0, try !exchange.connection.fill() {
+            throw Trouble("\(left) bytes are missing")
+          }
           let bytes = exchange.connection.take(min(left, exchange.connection.heldCount))
           try exchange.connection.send(bytes)
           left -= bytes.count

@@ -1,4 +1,5 @@
-// What a client says of itself at the edge, in every spelling and place: none of it reaches the backend, and the true address does.
+// What a client says of itself at the edge, in every spelling and place: none of it reaches the backend, and the true
+// address does.
 
 import Foundation
 import Testing
@@ -36,8 +37,10 @@ extension EndToEnd {
 
     /// Every field by which a client is known somewhere.
     static let identityNames = [
-      "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-By",
-      "X-Forwarded-Anything", "Forwarded", "X-Real-IP", "True-Client-IP", "CF-Connecting-IP", "Client-IP", "X-Client-IP",
+      "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Server",
+      "X-Forwarded-By",
+      "X-Forwarded-Anything", "Forwarded", "X-Real-IP", "True-Client-IP", "CF-Connecting-IP", "Client-IP",
+      "X-Client-IP",
       "X-Cluster-Client-IP", "Fastly-Client-IP", "Client-Cert", "Client-Cert-Chain", "client-attest", "signature-input",
       "signature", "X-Original-Forwarded-For", "X-Envoy-External-Address", "X-ProxyUser-Ip", "WL-Proxy-Client-IP",
       "Proxy-Client-IP", "X-Remote-Addr", "X-Remote-IP", "X-Originating-IP", "X-Azure-ClientIP", "CF-Connecting-IPv6",
@@ -51,7 +54,8 @@ extension EndToEnd {
         mixed += index % 2 == 0 ? character.lowercased() : character.uppercased()
       }
       return [
-        name, name.lowercased(), name.uppercased(), mixed, name.replacing("-", with: "_"), name.uppercased().replacing("-", with: "_"),
+        name, name.lowercased(), name.uppercased(), mixed, name.replacing("-", with: "_"),
+        name.uppercased().replacing("-", with: "_"),
         name.replacing("-", with: "."), name.replacing("-", with: "_", maxReplacements: 1),
       ]
     }
@@ -62,7 +66,11 @@ extension EndToEnd {
       #expect(head["X-Real-IP"] == client, sourceLocation: sourceLocation)
       let ours = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "forwarded"]
       let names = head.foldedNames
-      for name in ours { #expect(names.filter { $0 == name }.count == 1, "\(name) is there more or less than once", sourceLocation: sourceLocation) }
+      for name in ours {
+        #expect(
+          names.filter { $0 == name }.count == 1, "\(name) is there more or less than once",
+          sourceLocation: sourceLocation)
+      }
       let known = Set(Self.identityNames.map { $0.lowercased() }).subtracting(ours)
       #expect(known.isDisjoint(with: names), sourceLocation: sourceLocation)
       #expect(!head.text.contains(Peer.claimed), sourceLocation: sourceLocation)
@@ -86,7 +94,9 @@ extension EndToEnd {
     func manyAtOnceAndManyOfEachAreRemoved(_ place: Place) throws {
       let (backend, edge) = try Self.place(place)
       let mark = mark()
-      let fields = Self.identityNames.flatMap { ["\($0): \(Peer.claimed)", "\($0.uppercased()): \(Peer.claimed), \(Peer.client(99))"] }
+      let fields = Self.identityNames.flatMap {
+        ["\($0): \(Peer.claimed)", "\($0.uppercased()): \(Peer.claimed), \(Peer.client(99))"]
+      }
       let response = try Connection(to: edge["public"]).get(mark, fields: Array(fields.prefix(90)))
       #expect(response.status == 200)
       seesOnlyTheTruth(try backend.waitForRequest(to: mark).head, client: Peer.client())
@@ -100,7 +110,11 @@ extension EndToEnd {
         let mark = mark()
         try connection.send(
           Text.request(mark, method: "POST", fields: ["Transfer-Encoding: chunked", "Trailer: \(name)"])
-            + Text.chunks(["body"], trailers: ["\(name): \(Peer.claimed)", "\(name.replacing("-", with: "_")): \(Peer.claimed)", "X-Honest: \(mark)"]))
+            + Text.chunks(
+              ["body"],
+              trailers: [
+                "\(name): \(Peer.claimed)", "\(name.replacing("-", with: "_")): \(Peer.claimed)", "X-Honest: \(mark)",
+              ]))
         #expect(try connection.readResponse().status == 200)
         seesOnlyTheTruth(try backend.waitForRequest(to: mark).head, client: Peer.client())
         #expect(backend.saw("X-Honest: \(mark)"), "an honest trailer is passed on")
@@ -115,7 +129,8 @@ extension EndToEnd {
       let connection = try Connection(to: edge["public"])
       for name in Self.identityNames + ["X_Forwarded_For", "close-to, x-forwarded-for"] {
         let mark = mark()
-        let response = try connection.get(mark, fields: ["Connection: keep-alive, \(name)", "X-Forwarded-For: \(Peer.claimed)"])
+        let response = try connection.get(
+          mark, fields: ["Connection: keep-alive, \(name)", "X-Forwarded-For: \(Peer.claimed)"])
         #expect(response.status == 200, "\(name)")
         seesOnlyTheTruth(try backend.waitForRequest(to: mark).head, client: Peer.client())
       }
@@ -126,7 +141,9 @@ extension EndToEnd {
       let (backend, edge) = try Self.place(.shared)
       let connection = try Connection(to: edge["public"], from: Peer.client(77))
       let marks = (0..<30).map { _ in mark() }
-      try connection.send(marks.enumerated().map { Text.request($1, fields: $0 % 2 == 0 ? ["X-Forwarded-For: \(Peer.claimed)"] : []) }.joined())
+      try connection.send(
+        marks.enumerated().map { Text.request($1, fields: $0 % 2 == 0 ? ["X-Forwarded-For: \(Peer.claimed)"] : []) }
+          .joined())
       for mark in marks {
         #expect(try connection.readResponse().text == Peer.client(77))
         seesOnlyTheTruth(try backend.waitForRequest(to: mark).head, client: Peer.client(77))
@@ -163,7 +180,9 @@ extension EndToEnd {
     @Test func anUnaskedProxyHeaderIsBadHTTP() throws {
       let (backend, edge) = try Self.place(.bound)
       let before = backend.requests.count
-      let header = SignedProxyHeader(for: SignedRequest("/", by: Forger(httpKey: [], proxyKey: [])), by: Forger(httpKey: [], proxyKey: [])).bytes
+      let header = SignedProxyHeader(
+        for: SignedRequest("/", by: Forger(httpKey: [], proxyKey: [])), by: Forger(httpKey: [], proxyKey: [])
+      ).bytes
       for front in [Array("PROXY TCP4 \(Peer.claimed) 127.0.0.1 1234 443\r\n".utf8), header] {
         let start = edge.access.end
         let connection = try Connection(to: edge["public"])
@@ -179,14 +198,16 @@ extension EndToEnd {
     @Test func aCaughtAttestationSentByAClientIsRemoved() throws {
       let workspace = try Workspace()
       let tap = try RecordingBackend()
-      let edge = try Countersign(Configuration.edge(keys: Keys.standard, to: ["\(tap.address)"], bound: false), in: workspace)
+      let edge = try Countersign(
+        Configuration.edge(keys: Keys.standard, to: ["\(tap.address)"], bound: false), in: workspace)
       #expect(try Connection(to: edge["public"], from: Peer.client(66)).get("/caught").status == 200)
       let caught = try tap.waitForRequest(to: "/caught").head
       let lines = ["client-attest", "signature-input", "signature"].map { "\($0): \(caught[$0] ?? "")" }
       #expect(lines.allSatisfy { $0.count > 40 })
 
       let (backend, front) = try Self.place(.bound)
-      #expect(try Connection(to: front["public"], from: Peer.client(1)).get("/caught", fields: lines).text == Peer.client(1))
+      #expect(
+        try Connection(to: front["public"], from: Peer.client(1)).get("/caught", fields: lines).text == Peer.client(1))
       seesOnlyTheTruth(try backend.waitForRequest(to: "/caught").head, client: Peer.client(1))
     }
   }

@@ -1,4 +1,5 @@
-// The forger against the project's vectors: it must write byte for byte what an edge would, or its forgeries prove nothing.
+// The forger against the project's vectors: it must write byte for byte what an edge would, or its forgeries prove
+// nothing.
 
 import Foundation
 import Testing

@@ -3,7 +3,8 @@
 import Foundation
 import Testing
 
-/// Every end-to-end test, one after the other: they measure processor time and memory, and two of them at once would disturb each other.
+/// Every end-to-end test, one after the other: they measure processor time and memory, and two of them at once would
+/// disturb each other.
 @Suite(.serialized)
 enum EndToEnd {}
 
@@ -54,7 +55,8 @@ extension EndToEnd {
       let server = try Nginx(
         .http,
         """
-        server { listen LISTEN ssl; ssl_certificate \(certificates.app.certificate); ssl_certificate_key \(certificates.app.key);
+        server { listen LISTEN ssl;
+          ssl_certificate \(certificates.app.certificate); ssl_certificate_key \(certificates.app.key);
           ssl_client_certificate \(certificates.ca); ssl_verify_client optional;
           location / { return 200 "$remote_addr $ssl_server_name $ssl_client_s_dn\\n"; } }
         """, in: workspace)
@@ -86,7 +88,8 @@ extension EndToEnd {
         try exchange.reply(body.text + "|" + body.trailers.joined())
       }
       let connection = try Connection(to: backend.address)
-      try connection.send("POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + Text.chunks(["ab", "c"], trailers: ["X-T: 1"]))
+      try connection.send(
+        "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + Text.chunks(["ab", "c"], trailers: ["X-T: 1"]))
       #expect(try connection.readResponse().text == "abc|X-T: 1")
       try connection.send("POST /b HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf")
       _ = try backend.waitForRequest(to: "/b")

@@ -1,4 +1,5 @@
-// One honest request, in every form that HTTP/1.1 allows it, from a real client through edge and validator to the backend.
+// One honest request, in every form that HTTP/1.1 allows it, from a real client through edge and validator to the
+// backend.
 
 import Foundation
 import Testing
@@ -16,7 +17,9 @@ extension EndToEnd {
       switch exchange.target.prefix(while: { $0 != "?" }) {
       case "/echo":
         let body = try exchange.readBody()
-        try exchange.reply(body.text, fields: ["X-Trailers: \(body.trailers.joined(separator: "|"))", "X-Was-Chunked: \(exchange.head.isChunked)"])
+        try exchange.reply(
+          body.text,
+          fields: ["X-Trailers: \(body.trailers.joined(separator: "|"))", "X-Was-Chunked: \(exchange.head.isChunked)"])
       case "/chunked":
         try exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Checksum\r\n\r\n")
         try exchange.send(Text.chunks(["one,", "two,", "three"], trailers: ["X-Checksum: 42"]))
@@ -27,7 +30,8 @@ extension EndToEnd {
         try exchange.send("HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nold")
         exchange.end()
       case "/no-content": try exchange.send("HTTP/1.1 204 No Content\r\n\r\n")
-      case "/not-modified": try exchange.send("HTTP/1.1 304 Not Modified\r\nContent-Length: 1234\r\nETag: \"a\"\r\n\r\n")
+      case "/not-modified":
+        try exchange.send("HTTP/1.1 304 Not Modified\r\nContent-Length: 1234\r\nETag: \"a\"\r\n\r\n")
       case "/head": try exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n")
       case "/early-hints":
         try exchange.send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n")
@@ -39,7 +43,9 @@ extension EndToEnd {
         exchange.takesBodyItself()
         try exchange.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         exchange.end()
-      default: try exchange.reply(exchange.clientAddress, fields: ["X-Secret-Of-The-Hop: 1", "Connection: X-Secret-Of-The-Hop"])
+      default:
+        try exchange.reply(
+          exchange.clientAddress, fields: ["X-Secret-Of-The-Hop: 1", "Connection: X-Secret-Of-The-Hop"])
       }
     }
 
@@ -115,7 +121,8 @@ extension EndToEnd {
     @Test(arguments: Site.Mode.allCases)
     func requestsArriveWholeHoweverTheyAreCut(_ mode: Site.Mode) throws {
       let site = try Self.site(mode)
-      let request = Text.request("/echo", method: "POST", fields: ["Transfer-Encoding: chunked"]) + Text.chunks(["split", "here"])
+      let request =
+        Text.request("/echo", method: "POST", fields: ["Transfer-Encoding: chunked"]) + Text.chunks(["split", "here"])
       let connection = try site.connect()
       for byte in request.utf8 { try connection.send([byte]) }
       #expect(try connection.readResponse().text == "splithere")
@@ -129,7 +136,9 @@ extension EndToEnd {
 
     @Test func theQueryAndPathReachTheBackendAsTheyWereSent() throws {
       let connection = try Self.bound.get().connect()
-      for target in ["/a/./b/../c", "/%2e%2e/x", "//double//slash", "/x?a=b&c=%20&d=?/:@", "/x?", "/~user;p=1", "/a%2Fb?%00"] {
+      for target in [
+        "/a/./b/../c", "/%2e%2e/x", "//double//slash", "/x?a=b&c=%20&d=?/:@", "/x?", "/~user;p=1", "/a%2Fb?%00",
+      ] {
         #expect(try connection.get(target).status == 200)
         #expect(try Self.bound.get().backend.waitForRequest(to: target).target == target)
       }
@@ -166,7 +175,9 @@ extension EndToEnd {
 
     @Test func chunkExtensionsDoNotPass() throws {
       let connection = try Self.bound.get().connect()
-      try connection.send(Text.request("/echo", method: "POST", fields: ["Transfer-Encoding: chunked"]) + "5;x=\"y\"\r\nhello\r\n0;z\r\n\r\n")
+      try connection.send(
+        Text.request("/echo", method: "POST", fields: ["Transfer-Encoding: chunked"])
+          + "5;x=\"y\"\r\nhello\r\n0;z\r\n\r\n")
       #expect(try connection.readResponse().text == "hello")
     }
 
@@ -194,13 +205,15 @@ extension EndToEnd {
     func continueIsRelayedAndNotMadeUp(_ mode: Site.Mode) throws {
       let site = try Self.site(mode)
       let connection = try site.connect()
-      try connection.send("POST /continue HTTP/1.1\r\nHost: \(Site.host)\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+      try connection.send(
+        "POST /continue HTTP/1.1\r\nHost: \(Site.host)\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
       #expect(try connection.readResponse(interim: true).status == 100)
       try connection.send("later")
       #expect(try connection.readResponse().text == "got later")
 
       let refused = try site.connect()
-      try refused.send("POST /refuse-body HTTP/1.1\r\nHost: \(Site.host)\r\nContent-Length: 5000000\r\nExpect: 100-continue\r\n\r\n")
+      try refused.send(
+        "POST /refuse-body HTTP/1.1\r\nHost: \(Site.host)\r\nContent-Length: 5000000\r\nExpect: 100-continue\r\n\r\n")
       #expect(try refused.readResponse(interim: true).status == 413)
     }
 
@@ -252,7 +265,10 @@ extension EndToEnd {
       let connection = try site.connect()
       let response = try connection.get(
         "/hop",
-        fields: ["Connection: keep-alive, X-Private", "X-Private: 1", "Keep-Alive: timeout=5", "Proxy-Connection: keep-alive", "TE: trailers", "X-Public: 2"])
+        fields: [
+          "Connection: keep-alive, X-Private", "X-Private: 1", "Keep-Alive: timeout=5", "Proxy-Connection: keep-alive",
+          "TE: trailers", "X-Public: 2",
+        ])
       #expect(response.status == 200)
       #expect(response["x-secret-of-the-hop"] == nil)
       let names = try site.backend.waitForRequest(to: "/hop").head.foldedNames
@@ -284,7 +300,8 @@ extension EndToEnd {
       let site = try Site(
         .shared,
         edge: {
-          $0.upstreams.append(Configuration.Upstream(name: "second", members: ["identity: none"], servers: ["\(second.address)"]))
+          $0.upstreams.append(
+            Configuration.Upstream(name: "second", members: ["identity: none"], servers: ["\(second.address)"]))
           $0.routes = [
             #"host: "second\\.example\\.com", to: second"#, #"path: "/second/.*", to: second"#, "to: monitor",
           ]
@@ -293,10 +310,16 @@ extension EndToEnd {
       #expect(try connection.get("/x", host: "second.example.com").text == "second")
       #expect(try connection.get("/x", host: "SECOND.example.com").text == "second")
       #expect(try connection.get("/second/x").text == "second")
-      for (target, host) in [("/x/second/x", Site.host), ("/second", Site.host), ("/x", "second.example.com.evil"), ("/x", "secondXexample.com")] {
+      for (target, host) in [
+        ("/x/second/x", Site.host), ("/second", Site.host), ("/x", "second.example.com.evil"),
+        ("/x", "secondXexample.com"),
+      ] {
         #expect(try connection.get(target, host: host).text == Peer.client())
       }
-      #expect(Set(second.requests.flatMap(\.head.foldedNames)).isDisjoint(with: ["x-forwarded-for", "client-attest", "x-real-ip", "forwarded"]))
+      #expect(
+        Set(second.requests.flatMap(\.head.foldedNames)).isDisjoint(with: [
+          "x-forwarded-for", "client-attest", "x-real-ip", "forwarded",
+        ]))
     }
 
     @Test func anIPv6ClientIsKnownByItsAddress() throws {

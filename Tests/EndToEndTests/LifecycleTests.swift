@@ -8,12 +8,16 @@ extension EndToEnd {
     // MARK: Beginning
 
     @Test func theReadyLineSaysWhereItListens() throws {
-      let site = try Site(.bound, edge: {
-        $0.hasAdmin = true
-        $0.workers = "2"
-      })
+      let site = try Site(
+        .bound,
+        edge: {
+          $0.hasAdmin = true
+          $0.workers = "2"
+        })
       let line = try #require(site.edge.process.standardError.lines.first { $0.contains("ready listeners=") })
-      #expect(try Regex(#"ready listeners=public=127\.0\.0\.1:\d+,admin=127\.0\.0\.1:\d+ workers=2 pid=(\d+)"#).firstMatch(in: line) != nil, "\(line)")
+      #expect(
+        try Regex(#"ready listeners=public=127\.0\.0\.1:\d+,admin=127\.0\.0\.1:\d+ workers=2 pid=(\d+)"#).firstMatch(
+          in: line) != nil, "\(line)")
       #expect(line.hasSuffix("pid=\(site.edge.process.pid)"))
       #expect(site.edge.process.standardOutput.count == 0, "nothing but the access log is on standard output")
     }
@@ -27,12 +31,15 @@ extension EndToEnd {
       address.sun_family = sa_family_t(AF_UNIX)
       withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: Array(path.utf8)) }
       let bound = withUnsafePointer(to: &address) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(listening, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+          bind(listening, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+        }
       }
       #expect(bound == 0)
       let backend = try RecordingBackend()
       let file = try workspace.write("edge.yaml", Configuration.plainEdge(to: ["\(backend.address)"]).text)
-      let process = try ChildProcess([try Programs.countersign, "run", "-c", file], environment: ["NOTIFY_SOCKET": path])
+      let process = try ChildProcess(
+        [try Programs.countersign, "run", "-c", file], environment: ["NOTIFY_SOCKET": path])
       func message() throws -> String {
         var entry = pollfd(fd: listening, events: Int16(POLLIN), revents: 0)
         guard poll(&entry, 1, 20_000) == 1 else { throw Trouble("systemd was told nothing\n\(process.tail)") }
@@ -81,7 +88,9 @@ extension EndToEnd {
       var text: @Sendable (Workspace, Configuration) throws -> String
       var testDescription: String { title }
 
-      static func changed(_ title: String, _ words: String..., change: @escaping @Sendable (Workspace, inout Configuration) throws -> Void) -> Fault {
+      static func changed(
+        _ title: String, _ words: String..., change: @escaping @Sendable (Workspace, inout Configuration) throws -> Void
+      ) -> Fault {
         Fault(title: title, words: words) { workspace, configuration in
           var configuration = configuration
           try change(workspace, &configuration)
@@ -90,7 +99,9 @@ extension EndToEnd {
       }
 
       /// A key file in place of the edge's.
-      static func keyFile(_ title: String, _ words: String..., make: @escaping @Sendable (Workspace) throws -> String) -> Fault {
+      static func keyFile(_ title: String, _ words: String..., make: @escaping @Sendable (Workspace) throws -> String)
+        -> Fault
+      {
         Fault(title: title, words: words) { workspace, configuration in
           var configuration = configuration
           configuration.identity[1] = "keys: \"\(try make(workspace))\""
@@ -99,7 +110,9 @@ extension EndToEnd {
       }
 
       static let all: [Fault] = [
-        Fault(title: "an unknown key", words: ["lissteners", "listeners"]) { $1.text.replacing("\nlisteners:", with: "\nlissteners:") },
+        Fault(title: "an unknown key", words: ["lissteners", "listeners"]) {
+          $1.text.replacing("\nlisteners:", with: "\nlissteners:")
+        },
         Fault(title: "a key twice", words: ["workers"]) { $1.text + "workers: 1\n" },
         .changed("a wrong type", "workers") { $1.workers = "many" },
         .changed("a duration without a unit", "idle") { $1.timeouts = ["idle: 30"] },
@@ -107,7 +120,9 @@ extension EndToEnd {
         .changed("an address that is none", "300.0.0.1") { $1.listeners[0].listen = "300.0.0.1:80" },
         .changed("a pattern that is none", "path") { $1.routes = [#"path: "/(", to: monitor"#] },
         .changed("an unknown evidence", "sokcet", "socket") { $1.listeners[0].trust = ["from: any, evidence: sokcet"] },
-        .changed("attest without an audience", "audience") { $1.upstreams[0].members.removeAll { $0.hasPrefix("audience") } },
+        .changed("attest without an audience", "audience") {
+          $1.upstreams[0].members.removeAll { $0.hasPrefix("audience") }
+        },
         .changed("a key that is not in the set", "k7", "k1") { $1.identity[2] = "sign_with: k7" },
         .keyFile("a key file that is not there", "gone.jwks.json") { $0.file("gone.jwks.json") },
         .keyFile("a key file that others may read", "open.jwks.json", "chmod") {
@@ -119,11 +134,13 @@ extension EndToEnd {
           return link
         },
         .keyFile("a secret that is too short", "short.jwks.json", "32") {
-          try $0.write("short.jwks.json", #"{"keys":[{"kty":"oct","kid":"k1","alg":"HS256","k":"c2hvcnQ"}]}"#, mode: 0o600)
+          try $0.write(
+            "short.jwks.json", #"{"keys":[{"kty":"oct","kid":"k1","alg":"HS256","k":"c2hvcnQ"}]}"#, mode: 0o600)
         },
         .keyFile("a secret of one repeated byte", "same.jwks.json") {
           try $0.write(
-            "same.jwks.json", "{\"keys\":[{\"kty\":\"oct\",\"kid\":\"k1\",\"alg\":\"HS256\",\"k\":\"\([UInt8](repeating: 65, count: 32).base64url)\"}]}",
+            "same.jwks.json",
+            "{\"keys\":[{\"kty\":\"oct\",\"kid\":\"k1\",\"alg\":\"HS256\",\"k\":\"\([UInt8](repeating: 65, count: 32).base64url)\"}]}",
             mode: 0o600)
         },
         .keyFile("a key twice in the set", "twice.jwks.json", "k1") { workspace in
@@ -131,26 +148,34 @@ extension EndToEnd {
           try KeySetFile.join([Keys.standard.edge, Keys.standard.edge], into: path)
           return path
         },
-        .keyFile("a key set that is not JSON", "broken.jwks.json") { try $0.write("broken.jwks.json", "{\"keys\":[", mode: 0o600) },
+        .keyFile("a key set that is not JSON", "broken.jwks.json") {
+          try $0.write("broken.jwks.json", "{\"keys\":[", mode: 0o600)
+        },
         .changed("a certificate that is not there", "gone.pem") { workspace, configuration in
           let app = try Certificates.standard.app
           configuration.listeners[0].certificates = [Certificate(certificate: workspace.file("gone.pem"), key: app.key)]
         },
         .changed("a key that does not fit its certificate", "wild.key") { _, configuration in
           let certificates = try Certificates.standard
-          configuration.listeners[0].certificates = [Certificate(certificate: certificates.app.certificate, key: certificates.wild.key)]
+          configuration.listeners[0].certificates = [
+            Certificate(certificate: certificates.app.certificate, key: certificates.wild.key)
+          ]
         },
         .changed("a certificate that is none", "none.pem") { workspace, configuration in
           let app = try Certificates.standard.app
-          configuration.listeners[0].certificates = [Certificate(certificate: try workspace.write("none.pem", "nothing"), key: app.key)]
+          configuration.listeners[0].certificates = [
+            Certificate(certificate: try workspace.write("none.pem", "nothing"), key: app.key)
+          ]
         },
         .changed("an authority that is none", "none.pem") { workspace, configuration in
-          configuration.upstreams[0].tls = "ca: \"\(try workspace.write("none.pem", "nothing"))\", name: monitor-1.internal"
+          configuration.upstreams[0].tls =
+            "ca: \"\(try workspace.write("none.pem", "nothing"))\", name: monitor-1.internal"
         },
       ]
     }
 
-    /// Exit code 1 and a complaint that names file, line, what is wrong and what would be right; by `run` and by `check` alike.
+    /// Exit code 1 and a complaint that names file, line, what is wrong and what would be right; by `run` and by
+    /// `check` alike.
     @Test(arguments: Fault.all)
     func aFaultIsNamedWithItsPlace(_ fault: Fault) throws {
       let workspace = try Workspace()
@@ -179,7 +204,8 @@ extension EndToEnd {
 
     @Test func aGoodConfigurationChecksSilentlyAndResolves() throws {
       let workspace = try Workspace()
-      let file = try workspace.write("good.yaml", Configuration.edge(keys: Keys.standard, to: ["127.0.0.1:9"], bound: true).text)
+      let file = try workspace.write(
+        "good.yaml", Configuration.edge(keys: Keys.standard, to: ["127.0.0.1:9"], bound: true).text)
       let check = try Countersign.command("check", "-c", file)
       #expect(check.exit == .code(0), "\(check.error)")
       let resolved = try Countersign.command("check", "-c", file, "--resolved")
@@ -255,7 +281,9 @@ extension EndToEnd {
       let workspace = try Workspace()
       let backend = try RecordingBackend()
       var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
-      configuration.listeners.append(Configuration.Listener(name: "local", listen: "unix:\(workspace.file("local.sock"))", trust: ["from: any, evidence: refuse"]))
+      configuration.listeners.append(
+        Configuration.Listener(
+          name: "local", listen: "unix:\(workspace.file("local.sock"))", trust: ["from: any, evidence: refuse"]))
       let edge = try Countersign(configuration, in: workspace)
       #expect(workspace.has("local.sock"))
       edge.process.signal(SIGTERM)
@@ -277,7 +305,9 @@ extension EndToEnd {
       let edge = try Countersign(configuration, in: workspace)
       let connection = try Connection(to: edge["public"])
       #expect(try connection.get("/one").status == 200)
-      try eventually("the first line") { try workspace.has("access.log") && workspace.read("access.log").contains("/one") }
+      try eventually("the first line") {
+        try workspace.has("access.log") && workspace.read("access.log").contains("/one")
+      }
       rename(workspace.file("access.log"), workspace.file("access.log.1"))
       #expect(try connection.get("/two").status == 200)
       try eventually("the second line, in the old file") { try workspace.read("access.log.1").contains("/two") }

@@ -39,7 +39,8 @@ extension EndToEnd {
       #expect(try connection.readResponse().status == 413)
       #expect(!site.backend.saw("/large"))
       let chunked = try site.connect()
-      try chunked.send(Text.request("/chunked", method: "POST", fields: ["Transfer-Encoding: chunked"]) + Text.chunks([fits, "a"]))
+      try chunked.send(
+        Text.request("/chunked", method: "POST", fields: ["Transfer-Encoding: chunked"]) + Text.chunks([fits, "a"]))
       #expect(try chunked.readResponse().status == 413)
       #expect(!site.backend.completed.contains("/chunked"))
     }
@@ -95,7 +96,8 @@ extension EndToEnd {
 
     @Test func aSlowUpstreamIsATimeout() throws {
       let site = try Site(
-        .bound, script: { exchange in
+        .bound,
+        script: { exchange in
           if exchange.target == "/never" { _ = try exchange.connection.readToEnd() }
           try exchange.reply("")
         }, validator: { $0.timeouts = ["upstream_response: 300ms"] })
@@ -118,10 +120,12 @@ extension EndToEnd {
     }
 
     @Test func connectionsAreCounted() throws {
-      let site = try Site(.bound, edge: {
-        $0.limits = ["connections: 5"]
-        $0.workers = "1"
-      })
+      let site = try Site(
+        .bound,
+        edge: {
+          $0.limits = ["connections: 5"]
+          $0.workers = "1"
+        })
       var held = try (0..<5).map { try site.connect(from: Peer.client($0)) }
       for connection in held { #expect(try connection.get("/held").status == 200) }
       let start = site.edge.access.end
@@ -138,10 +142,12 @@ extension EndToEnd {
     }
 
     @Test func aClientsConnectionsAreCounted() throws {
-      let site = try Site(.bound, edge: {
-        $0.limits = ["connections_per_client: 3"]
-        $0.workers = "1"
-      })
+      let site = try Site(
+        .bound,
+        edge: {
+          $0.limits = ["connections_per_client: 3"]
+          $0.workers = "1"
+        })
       var held = try (0..<3).map { _ in try site.connect(from: Peer.client(1)) }
       for connection in held { #expect(try connection.get("/held").status == 200) }
       let extra = try site.connect(from: Peer.client(1))

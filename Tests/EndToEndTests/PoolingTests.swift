@@ -1,4 +1,5 @@
-// Connections are shared, addresses are not: many clients over few connections to the backend, and every answer names its own client.
+// Connections are shared, addresses are not: many clients over few connections to the backend, and every answer names
+// its own client.
 
 import Foundation
 import Testing
@@ -17,7 +18,8 @@ extension EndToEnd {
     @Test(arguments: Site.Mode.allCases)
     func everyAddressIsRightOverSharedConnections(_ mode: Site.Mode) throws {
       let site = try Site(
-        mode, keepsBytes: false, script: Self.nameTheClient, validator: { $0.access = "off" }, edge: { $0.access = "off" })
+        mode, keepsBytes: false, script: Self.nameTheClient, validator: { $0.access = "off" },
+        edge: { $0.access = "off" })
       #expect(try site.connect().get("/warm").status == 200)
       let address = try site.publicAddress
       let threadCount = 8
@@ -37,7 +39,9 @@ extension EndToEnd {
           for client in clients {
             for _ in 0..<2 {
               let answer = try Self.answer(client.connection)
-              if !answer.elementsEqual(client.source) { wrong.with { $0.append(String(decoding: answer, as: UTF8.self)) } }
+              if !answer.elementsEqual(client.source) {
+                wrong.with { $0.append(String(decoding: answer, as: UTF8.self)) }
+              }
             }
           }
         }
@@ -89,7 +93,8 @@ extension EndToEnd {
       let peers = try ["/a", "/b"].map { try site.validator.access.wait(path: $0).peer }
       #expect(peers[0] != peers[1], "two clients were on one connection")
       #expect(try first.get("/c").text == Peer.client(1))
-      #expect(try site.validator.access.wait(path: "/c").peer == peers[0], "a client's connection is used again by itself")
+      #expect(
+        try site.validator.access.wait(path: "/c").peer == peers[0], "a client's connection is used again by itself")
       first.close()
       let again = try site.connect(from: Peer.client(1))
       #expect(try again.get("/d").text == Peer.client(1))

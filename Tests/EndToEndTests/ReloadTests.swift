@@ -8,7 +8,10 @@ extension EndToEnd {
     /// A configuration in which `/generation/N` is the one generation that has a route.
     private func generation(_ number: Int, of base: Configuration) -> Configuration {
       var configuration = base
-      configuration.routes = [#"path: "/generation/\#(number)", to: \#(base.upstreams[0].name)"#, #"path: "/(load|ws|steady).*", to: \#(base.upstreams[0].name)"#]
+      configuration.routes = [
+        #"path: "/generation/\#(number)", to: \#(base.upstreams[0].name)"#,
+        #"path: "/(load|ws|steady).*", to: \#(base.upstreams[0].name)"#,
+      ]
       configuration.limits = ["head: \(number % 2 == 0 ? 32 : 48)KiB", "fields: \(100 + number % 3)"]
       configuration.timeouts = ["idle: \(30 + number % 7)s"]
       return configuration
@@ -16,7 +19,8 @@ extension EndToEnd {
 
     @Test(arguments: Site.Mode.allCases)
     func aHundredReloadsUnderLoadDisturbNobody(_ mode: Site.Mode) throws {
-      let site = try Site(mode, keepsBytes: false, script: WebSocket.echo, validator: { $0.access = "off" }, edge: { $0.access = "off" })
+      let site = try Site(
+        mode, keepsBytes: false, script: WebSocket.echo, validator: { $0.access = "off" }, edge: { $0.access = "off" })
       let address = try site.publicAddress
       #expect(try site.connect().get("/load").status == 200)
       let tunnel = try site.connect(from: Peer.client(50))
@@ -51,7 +55,9 @@ extension EndToEnd {
         let process = isEdge ? site.edge : site.validator
         try process.reload(generation(number, of: isEdge ? site.edgeConfiguration : site.validatorConfiguration))
         if isEdge {
-          try eventually("generation \(number) is in force", everyMilliseconds: 1) { try probe.get("/generation/\(number)").status != 404 }
+          try eventually("generation \(number) is in force", everyMilliseconds: 1) {
+            try probe.get("/generation/\(number)").status != 404
+          }
         }
         let frame = WebSocket.frame("\(number)")
         try tunnel.send(frame)
@@ -70,7 +76,9 @@ extension EndToEnd {
       let probe = try site.connect()
       func reload(_ number: Int) throws {
         try site.edge.reload(generation(number, of: site.edgeConfiguration))
-        try eventually("generation \(number)", everyMilliseconds: 1) { try probe.get("/generation/\(number)").status == 200 }
+        try eventually("generation \(number)", everyMilliseconds: 1) {
+          try probe.get("/generation/\(number)").status == 200
+        }
       }
       for number in 1...20 { try reload(number) }
       let files = try site.edge.process.openFileCount
@@ -118,9 +126,13 @@ extension EndToEnd {
         let start = site.edge.process.standardError.count
         try site.edge.reload(text)
         // The complaint may take several lines; the word that matters most is in one with the place.
-        let line = site.edge.process.standardError.wait(from: start) { line in words.allSatisfy { line.contains($0) } ? line : nil }
+        let line = site.edge.process.standardError.wait(from: start) { line in
+          words.allSatisfy { line.contains($0) } ? line : nil
+        }
         #expect(line != nil, "\(what): \(site.edge.process.standardError.lines[start...])")
-        if what != "empty", what != "not YAML", let line { #expect(try Regex(#"edge\.yaml:\d+:\d+"#).firstMatch(in: line) != nil, "\(line)") }
+        if what != "empty", what != "not YAML", let line {
+          #expect(try Regex(#"edge\.yaml:\d+:\d+"#).firstMatch(in: line) != nil, "\(line)")
+        }
         #expect(try connection.get("/during").status == 200)
         #expect(try site.connect().get("/during").status == 200)
       }
@@ -142,7 +154,9 @@ extension EndToEnd {
       close(reserved.descriptor)
       both.listeners.append(Configuration.Listener(name: "second", listen: "\(reserved.address)"))
       try site.edge.reload(both)
-      let second = try eventually("the second listener is there") { try? Connection(to: reserved.address, from: Peer.client(2)) }
+      let second = try eventually("the second listener is there") {
+        try? Connection(to: reserved.address, from: Peer.client(2))
+      }
       #expect(try second.get("/second").text == Peer.client(2))
       #expect(try site.edge.access.wait(path: "/second").listener == "second")
       #expect(try Connection(to: old).get("/first").status == 200, "the first one, unchanged, keeps its port")
@@ -168,7 +182,8 @@ extension EndToEnd {
       try site.edge.reload(next)
       try eventually("the renewed certificate is shown", everyMilliseconds: 30) {
         try ChildProcess.run([
-          try Programs.openssl, "s_client", "-connect", "\(try site.publicAddress)", "-bind", "\(Peer.client()):0", "-servername", Site.host,
+          try Programs.openssl, "s_client", "-connect", "\(try site.publicAddress)", "-bind", "\(Peer.client()):0",
+          "-servername", Site.host,
         ]).output.contains("subject=CN = renewed\n")
       }
       #expect(try kept.get("/kept-on").status == 200)
@@ -188,18 +203,25 @@ extension EndToEnd {
       configuration.listeners[0].certificates = [try put(certificates.app)]
       let edge = try Countersign(configuration, in: workspace)
       func subject() throws -> String {
-        try ChildProcess.run([try Programs.openssl, "s_client", "-connect", "\(try edge["public"])", "-bind", "\(Peer.client()):0", "-servername", Site.host]).output
+        try ChildProcess.run([
+          try Programs.openssl, "s_client", "-connect", "\(try edge["public"])", "-bind", "\(Peer.client()):0",
+          "-servername", Site.host,
+        ]).output
       }
       #expect(try subject().contains("subject=CN = app\n"))
       // First a pair that does not fit together: refused, and the old one stays.
       _ = try workspace.write("live.pem", String(contentsOfFile: certificates.renewed.certificate, encoding: .utf8))
       let start = edge.process.standardError.count
       edge.process.signal(SIGHUP)
-      #expect(edge.process.standardError.wait(from: start) { $0.contains("live.") ? $0 : nil } != nil, "the mismatch is not named")
+      #expect(
+        edge.process.standardError.wait(from: start) { $0.contains("live.") ? $0 : nil } != nil,
+        "the mismatch is not named")
       #expect(try subject().contains("subject=CN = app\n"))
       _ = try put(certificates.renewed)
       edge.process.signal(SIGHUP)
-      try eventually("the renewed certificate is shown", everyMilliseconds: 30) { try subject().contains("subject=CN = renewed\n") }
+      try eventually("the renewed certificate is shown", everyMilliseconds: 30) {
+        try subject().contains("subject=CN = renewed\n")
+      }
     }
 
     /// A key that is taken out is out: what it signs is refused from then on.
@@ -209,29 +231,26 @@ extension EndToEnd {
       let new = try Keys(in: workspace, prefix: "new-", kid: "k-new")
       let set = workspace.file("validator.jwks.json")
       try KeySetFile.join([old.validator], into: set)
-      let bench = try ValidatorBench(.shared, keys: old, change: { $0.identity[0] = "keys: \"\(set)\"" }, waitsUntilStarted: false)
-      let newForger = try Forger(validatorKeys: new.validator)
-      func status(_ forger: Forger, _ kid: String) throws -> Int {
-        var request = SignedRequest("/rolled", by: forger)
-        request.kid = kid
-        return try bench.send(request).status
-      }
-      try eventually("started", everyMilliseconds: 50) { try status(bench.forger, "k-old") == 200 }
-      #expect(try status(newForger, "k-new") == 403)
+      let bench = try ValidatorBench(.shared, keys: old, change: { $0.identity[0] = "keys: \"\(set)\"" }, kid: "k-old")
+      let newForger = try Forger(validatorKeys: new.validator, kid: "k-new")
+      func status(_ forger: Forger) throws -> Int { try bench.send(SignedRequest("/rolled", by: forger)).status }
+      #expect(try status(newForger) == 403)
       try KeySetFile.join([old.validator, new.validator], into: set)
       bench.validator.process.signal(SIGHUP)
-      try eventually("the new key is known") { try status(newForger, "k-new") == 200 }
-      #expect(try status(bench.forger, "k-old") == 200)
+      try eventually("the new key is known") { try status(newForger) == 200 }
+      #expect(try status(bench.forger) == 200)
       try KeySetFile.join([new.validator], into: set)
       bench.validator.process.signal(SIGHUP)
-      try eventually("the old key is gone") { try status(bench.forger, "k-old") == 403 }
-      #expect(try status(newForger, "k-new") == 200)
+      try eventually("the old key is gone") { try status(bench.forger) == 403 }
+      #expect(try status(newForger) == 200)
       // A bad set keeps the old one.
       chmod(set, 0o644)
       let start = bench.validator.process.standardError.count
       bench.validator.process.signal(SIGHUP)
-      #expect(bench.validator.process.standardError.wait(from: start) { $0.contains("validator.jwks.json") ? $0 : nil } != nil)
-      #expect(try status(newForger, "k-new") == 200)
+      #expect(
+        bench.validator.process.standardError.wait(from: start) { $0.contains("validator.jwks.json") ? $0 : nil } != nil
+      )
+      #expect(try status(newForger) == 200)
     }
   }
 }

@@ -17,7 +17,8 @@ extension EndToEnd {
         let start = bench.validator.access.end
         // The copy of a bound request ends with its PROXY header already.
         #expect(try bench.send(bytes).status == (mode == .bound ? 0 : 403))
-        #expect(try bench.validator.access.wait(from: start, for: "a refusal") { $0.refusal != nil }.refusal == "replay")
+        #expect(
+          try bench.validator.access.wait(from: start, for: "a refusal") { $0.refusal != nil }.refusal == "replay")
       }
       #expect(bench.backend.requests(to: mark).count == 1)
     }
@@ -111,8 +112,11 @@ extension EndToEnd {
       let mark = mark()
       let bytes = bench.bytes(SignedRequest(mark, by: bench.forger))
       #expect(try bench.send(bytes).status == 200)
-      try bench.validator.reload(text.replacing("  - { to: backend }", with: "  - { path: \"/(replay|reloaded).*\", to: backend }"))
-      try eventually("the reload is in force") { try bench.send(SignedRequest("/gone", by: bench.forger)).status == 404 }
+      try bench.validator.reload(
+        text.replacing("  - { to: backend }", with: "  - { path: \"/(replay|reloaded).*\", to: backend }"))
+      try eventually("the reload is in force") {
+        try bench.send(SignedRequest("/gone", by: bench.forger)).status == 404
+      }
       #expect(try bench.send(SignedRequest("/reloaded", by: bench.forger)).status == 200)
       let start = bench.validator.access.end
       #expect(try bench.send(bytes).status == 403)
@@ -120,7 +124,8 @@ extension EndToEnd {
       #expect(bench.backend.requests(to: mark).count == 1)
     }
 
-    /// The windows are gone with the process, so what was signed before it started, and might have passed then, does not pass now.
+    /// The windows are gone with the process, so what was signed before it started, and might have passed then, does
+    /// not pass now.
     @Test func afterARestartWhatWasSignedBeforeIsRefused() throws {
       let workspace = try Workspace()
       let backend = try RecordingBackend()

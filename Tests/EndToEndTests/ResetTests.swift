@@ -9,7 +9,9 @@ extension EndToEnd {
     func aClientThatResetsItsUploadLeavesNoWholeRequest(_ mode: Site.Mode) throws {
       let site = try Site(mode)
       let connection = try site.connect()
-      try connection.send("POST /upload HTTP/1.1\r\nHost: \(Site.host)\r\nContent-Length: 1000000\r\n\r\n" + String(repeating: "a", count: 5000))
+      try connection.send(
+        "POST /upload HTTP/1.1\r\nHost: \(Site.host)\r\nContent-Length: 1000000\r\n\r\n"
+          + String(repeating: "a", count: 5000))
       _ = try site.backend.waitForRequest(to: "/upload")
       connection.reset()
       try site.backend.waitForOpenCount(0)
@@ -61,7 +63,9 @@ extension EndToEnd {
 
     @Test func aHalfOfARequestIsNoRequest() throws {
       let site = try Site(.bound)
-      for text in ["GET", "GET /half HTTP/1.1\r\nHost: a\r\n", "POST /half HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab"] {
+      for text in [
+        "GET", "GET /half HTTP/1.1\r\nHost: a\r\n", "POST /half HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab",
+      ] {
         let connection = try site.connect()
         try connection.send(text)
         connection.shutdownWrite()
@@ -99,7 +103,11 @@ extension EndToEnd {
       #expect(try site.connect().get("/next").text == "whole")
     }
 
-    @Test(arguments: ["not HTTP at all\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 999999 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nX : y\r\nContent-Length: 0\r\n\r\n"])
+    @Test(arguments: [
+      "not HTTP at all\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+      "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+      "HTTP/1.1 999999 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nX : y\r\nContent-Length: 0\r\n\r\n",
+    ])
     func aResponseThatIsNoneIsABadGateway(_ text: String) throws {
       let site = try Site(.bound) { exchange in
         try exchange.finishBody()
@@ -111,7 +119,8 @@ extension EndToEnd {
       #expect(try site.validator.access.wait(path: "/bad").refusal == "upstream-response")
     }
 
-    /// A kept connection that the backend closes just as it is used again: what may be repeated is, what may not is not.
+    /// A kept connection that the backend closes just as it is used again: what may be repeated is, what may not is
+    /// not.
     @Test(arguments: Site.Mode.allCases)
     func aKeptConnectionThatEndsUnderARequestIsTriedAgain(_ mode: Site.Mode) throws {
       let seen = Guarded<[Int: Int]>([:])
@@ -178,7 +187,9 @@ extension EndToEnd {
         exchange.end()
       }
       let connection = try site.connect()
-      try connection.send("POST /early HTTP/1.1\r\nHost: \(Site.host)\r\nContent-Length: 100000000\r\n\r\n" + String(repeating: "a", count: 100_000))
+      try connection.send(
+        "POST /early HTTP/1.1\r\nHost: \(Site.host)\r\nContent-Length: 100000000\r\n\r\n"
+          + String(repeating: "a", count: 100_000))
       let response = try connection.readResponse()
       #expect(response.status == 413 && response.text == "much")
     }

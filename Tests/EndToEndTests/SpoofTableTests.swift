@@ -1,4 +1,5 @@
-// The specification's table of refusals at a validator that runs: each by its name and status, and the backend sees nothing of it.
+// The specification's table of refusals at a validator that runs: each by its name and status, and the backend sees
+// nothing of it.
 
 import Foundation
 import Testing
@@ -44,7 +45,9 @@ extension EndToEnd {
         bound-address bound-port bound-cid bound-key early-data
         """.split(whereSeparator: \.isWhitespace).map(String.init)
       let shown =
-        Set(MalformedRequest.all.map(\.refusal)).union(ForgedRequest.all.map(\.refusal)).union(ForgedHeader.all.map(\.refusal))
+        Set(MalformedRequest.all.map(\.refusal)).union(ForgedRequest.all.map(\.refusal)).union(
+          ForgedHeader.all.map(\.refusal)
+        )
         .union(["head-timeout", "key-inactive", "starting", "replay", "window-old", "epochs-full", "bound-key"])
       #expect(Set(table).subtracting(shown) == [])
     }
@@ -71,12 +74,28 @@ extension EndToEnd {
       let joined = workspace.file("joined.jwks.json")
       try KeySetFile.join([first.validator, second.validator], into: joined)
       let bench = try ValidatorBench(.bound, keys: first, change: { $0.identity[0] = "keys: \"\(joined)\"" })
-      let other = try Forger(validatorKeys: second.validator)
+      let other = try Forger(validatorKeys: second.validator, kid: "k2")
       let mark = mark()
       let request = SignedRequest(mark, by: bench.forger)
-      var header = SignedProxyHeader(for: request, by: other)
-      header.kid = "k2"
+      let header = SignedProxyHeader(for: request, by: other)
       try bench.refuses("bound-key", status: 403, mark: mark, header.bytes + Array(request.text.utf8))
+    }
+
+    @Test(arguments: ["exp", "nbf"])
+    func aKeyOutsideItsTimeIsRefused(_ member: String) throws {
+      let workspace = try Workspace()
+      let keys = try Keys(in: workspace, prefix: "timed-")
+      let others = try Keys(in: workspace, prefix: "other-", kid: "k2")
+      let set = workspace.file("timed.jwks.json")
+      let hour = 3600 * (member == "exp" ? -1 : 1)
+      try KeySetFile.join([keys.validator, others.validator], into: set) { key in
+        if key["kid"] as? String == Keys.kid { key[member] = Int(Date().timeIntervalSince1970) + hour }
+      }
+      let timed = try Forger(validatorKeys: keys.validator)
+      let bench = try ValidatorBench(
+        .shared, keys: others, change: { $0.identity[0] = "keys: \"\(set)\"" }, kid: "k2")
+      let mark = mark()
+      try bench.refuses("key-inactive", status: 403, mark: mark, Array(SignedRequest(mark, by: timed).text.utf8))
     }
 
     /// In `observe` nothing is refused for its identity, and nothing unverified is passed on as one.
@@ -85,7 +104,8 @@ extension EndToEnd {
       let path = mark()
       let start = bench.validator.access.end
       let connection = try Connection(to: bench.address)
-      let response = try connection.get(path, fields: ["X-Forwarded-For: \(Peer.claimed)", "client-attest: \(Peer.claimed)"])
+      let response = try connection.get(
+        path, fields: ["X-Forwarded-For: \(Peer.claimed)", "client-attest: \(Peer.claimed)"])
       #expect(response.status == 200)
       let request = try bench.backend.waitForRequest(to: path)
       #expect(Set(request.head.foldedNames).isDisjoint(with: ["client-attest", "signature", "signature-input"]))
@@ -99,11 +119,13 @@ extension EndToEnd {
 
 enum KeySetFile {
   /// One set with the keys of several.
-  static func join(_ files: [String], into target: String) throws {
-    let keys = try files.flatMap { file in
-      let object = try JSONSerialization.jsonObject(with: Data(contentsOf: URL(fileURLWithPath: file))) as? [String: Any]
+  static func join(_ files: [String], into target: String, change: (inout [String: Any]) -> Void = { _ in }) throws {
+    var keys = try files.flatMap { file in
+      let object =
+        try JSONSerialization.jsonObject(with: Data(contentsOf: URL(fileURLWithPath: file))) as? [String: Any]
       return object?["keys"] as? [[String: Any]] ?? []
     }
+    for index in keys.indices { change(&keys[index]) }
     let data = try JSONSerialization.data(withJSONObject: ["keys": keys])
     guard FileManager.default.createFile(atPath: target, contents: data, attributes: [.posixPermissions: 0o600]) else {
       throw Trouble("cannot write \(target)")

@@ -13,14 +13,18 @@ extension EndToEnd {
     /// What `openssl s_client` reports of a handshake.
     private func handshake(_ address: Address, _ options: String...) throws -> ChildProcess.Outcome {
       try ChildProcess.run(
-        [try Programs.openssl, "s_client", "-connect", "\(address)", "-bind", "\(Peer.client()):0", "-CAfile", Certificates.standard.ca] + options)
+        [
+          try Programs.openssl, "s_client", "-connect", "\(address)", "-bind", "\(Peer.client()):0", "-CAfile",
+          Certificates.standard.ca,
+        ] + options)
     }
 
     @Test func theNameChoosesTheCertificate() throws {
       let address = try Self.site.get().publicAddress
       for (name, subject) in [
         ("app.example.com", "CN = app"), ("APP.example.com", "CN = app"), ("a.wild.example.com", "CN = wild"),
-        ("localhost", "CN = app"), ("a.b.wild.example.com", "CN = app"), ("wild.example.com", "CN = app"), ("unknown.example", "CN = app"),
+        ("localhost", "CN = app"), ("a.b.wild.example.com", "CN = app"), ("wild.example.com", "CN = app"),
+        ("unknown.example", "CN = app"),
       ] {
         let outcome = try handshake(address, "-servername", name)
         #expect(outcome.output.contains("subject=\(subject)\n"), "\(name): \(outcome.output.prefix(400))")
@@ -32,7 +36,8 @@ extension EndToEnd {
       let address = try Self.site.get().publicAddress
       for name in ["app.example.com", "x.wild.example.com"] {
         for version in ["-tls1_2", "-tls1_3"] {
-          let outcome = try handshake(address, "-servername", name, "-verify_hostname", name, "-verify_return_error", version)
+          let outcome = try handshake(
+            address, "-servername", name, "-verify_hostname", name, "-verify_return_error", version)
           #expect(outcome.output.contains("Verify return code: 0 (ok)"), "\(name) \(version)")
         }
       }
@@ -41,15 +46,22 @@ extension EndToEnd {
     @Test func theServersPreferenceDecides() throws {
       let address = try Self.site.get().publicAddress
       let outcome = try handshake(
-        address, "-servername", Site.host, "-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256")
+        address, "-servername", Site.host, "-tls1_3", "-ciphersuites",
+        "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256")
       #expect(outcome.output.contains("TLS_AES_128_GCM_SHA256"))
     }
 
     @Test func oldVersionsAndWeakCiphersAreNotSpoken() throws {
       let address = try Self.site.get().publicAddress
-      for options in [["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], ["-tls1", "-cipher", "ALL:@SECLEVEL=0"], ["-tls1_2", "-cipher", "AES128-SHA:@SECLEVEL=0"]] {
+      for options in [
+        ["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], ["-tls1", "-cipher", "ALL:@SECLEVEL=0"],
+        ["-tls1_2", "-cipher", "AES128-SHA:@SECLEVEL=0"],
+      ] {
         let outcome = try ChildProcess.run(
-          [try Programs.openssl, "s_client", "-connect", "\(address)", "-bind", "\(Peer.client()):0", "-servername", Site.host] + options)
+          [
+            try Programs.openssl, "s_client", "-connect", "\(address)", "-bind", "\(Peer.client()):0", "-servername",
+            Site.host,
+          ] + options)
         #expect(!outcome.succeeded, "\(options)")
       }
       _ = try Self.site.get().edge.access.wait(refusal: "tls-handshake")
@@ -57,8 +69,12 @@ extension EndToEnd {
 
     @Test func alpnIsAnsweredWithWhatIsSpoken() throws {
       let address = try Self.site.get().publicAddress
-      #expect(try handshake(address, "-servername", Site.host, "-alpn", "http/1.1").output.contains("ALPN protocol: http/1.1"))
-      #expect(try handshake(address, "-servername", Site.host, "-alpn", "foo,http/1.1").output.contains("ALPN protocol: http/1.1"))
+      #expect(
+        try handshake(address, "-servername", Site.host, "-alpn", "http/1.1").output.contains("ALPN protocol: http/1.1")
+      )
+      #expect(
+        try handshake(address, "-servername", Site.host, "-alpn", "foo,http/1.1").output.contains(
+          "ALPN protocol: http/1.1"))
     }
 
     @Test func aSessionIsResumedWithoutEarlyData() throws {
@@ -107,7 +123,9 @@ extension EndToEnd {
       let certificates = try Certificates.standard
       let site = try Site(
         .bound, tls: true, edge: { $0.listeners[0].clientCertificates = "ca: \"\(certificates.ca)\", require: true" })
-      let with = try site.connectTLS(options: ["-cert", certificates.client.certificate, "-key", certificates.client.key])
+      let with = try site.connectTLS(options: [
+        "-cert", certificates.client.certificate, "-key", certificates.client.key,
+      ])
       #expect(try with.get("/with").status == 200)
       let without = try site.curl.fetch(site.url("/without", scheme: "https"), ["--cacert", certificates.ca])
       #expect(without.status == 0)
@@ -137,7 +155,8 @@ extension EndToEnd {
       let workspace = try Workspace()
       let certificates = try Certificates.standard
       let server = try nginx(in: workspace)
-      let good = try edge(to: server.address, tls: "ca: \"\(certificates.ca)\", name: monitor-1.internal", in: workspace)
+      let good = try edge(
+        to: server.address, tls: "ca: \"\(certificates.ca)\", name: monitor-1.internal", in: workspace)
       #expect(try Connection(to: good["public"]).get("/").text == "monitor-1.internal||\(Peer.client())|TLSv1.3")
 
       for (what, tls) in [
@@ -157,9 +176,11 @@ extension EndToEnd {
       let server = try nginx(in: workspace, more: "ssl_client_certificate \(certificates.ca); ssl_verify_client on;")
       let tls = "ca: \"\(certificates.ca)\", name: monitor-1.internal"
       let with = try edge(
-        to: server.address, tls: tls + ", certificate: \"\(certificates.client.certificate)\", key: \"\(certificates.client.key)\"",
+        to: server.address,
+        tls: tls + ", certificate: \"\(certificates.client.certificate)\", key: \"\(certificates.client.key)\"",
         in: workspace)
-      #expect(try Connection(to: with["public"]).get("/").text == "monitor-1.internal|CN=client|\(Peer.client())|TLSv1.3")
+      #expect(
+        try Connection(to: with["public"]).get("/").text == "monitor-1.internal|CN=client|\(Peer.client())|TLSv1.3")
       let without = try edge(to: server.address, tls: tls, in: workspace)
       #expect(try Connection(to: without["public"]).get("/").status == 400)
     }
@@ -170,11 +191,16 @@ extension EndToEnd {
       let site = try Site(
         mode, tls: true, hopTLS: true,
         validator: { $0.listeners[0].clientCertificates = "ca: \"\(certificates.ca)\", require: true" },
-        edge: { $0.upstreams[0].tls! += ", certificate: \"\(certificates.client.certificate)\", key: \"\(certificates.client.key)\"" })
-      let answer = try site.curl.fetch(site.url("/mutual", scheme: "https"), from: Peer.client(2), ["--cacert", certificates.ca])
+        edge: {
+          $0.upstreams[0].tls! +=
+            ", certificate: \"\(certificates.client.certificate)\", key: \"\(certificates.client.key)\""
+        })
+      let answer = try site.curl.fetch(
+        site.url("/mutual", scheme: "https"), from: Peer.client(2), ["--cacert", certificates.ca])
       #expect(answer.body == Peer.client(2))
       #expect(try site.validator.access.wait(path: "/mutual").tls == "TLSv1.3")
-      let direct = try site.curl.fetch("https://\(Site.host):\(try site.validator["from-edge"].port)/direct", ["--insecure"])
+      let direct = try site.curl.fetch(
+        "https://\(Site.host):\(try site.validator["from-edge"].port)/direct", ["--insecure"])
       #expect(direct.status == 0)
       #expect(!site.backend.saw("/direct"))
     }
@@ -182,7 +208,8 @@ extension EndToEnd {
     @Test func aPlainServerBehindTLSIsABadGateway() throws {
       let workspace = try Workspace()
       let backend = try RecordingBackend()
-      let edge = try edge(to: backend.address, tls: "ca: \"\(Certificates.standard.ca)\", name: monitor-1.internal", in: workspace)
+      let edge = try edge(
+        to: backend.address, tls: "ca: \"\(Certificates.standard.ca)\", name: monitor-1.internal", in: workspace)
       #expect(try Connection(to: edge["public"]).get("/plain").status == 502)
       #expect(try edge.access.wait(path: "/plain").refusal == "upstream-tls")
       #expect(!backend.saw("/plain"))

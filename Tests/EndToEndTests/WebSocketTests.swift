@@ -6,15 +6,19 @@ import Testing
 extension EndToEnd {
   @Suite struct WebSocket {
     static let upgrade = [
-      "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13",
+      "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+      "Sec-WebSocket-Version: 13",
     ]
     static let accepted =
-      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+      + "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
 
     /// Accepts, then sends back whatever comes, until the client has ended.
     @Sendable static func echo(_ exchange: Exchange) throws {
       guard exchange.target.hasPrefix("/ws") else { return try exchange.reply(exchange.clientAddress) }
-      guard exchange.head["upgrade"] == "websocket" else { return try exchange.reply("no upgrade", status: "400 Bad Request") }
+      guard exchange.head["upgrade"] == "websocket" else {
+        return try exchange.reply("no upgrade", status: "400 Bad Request")
+      }
       if exchange.target == "/ws/refused" { return try exchange.reply("not for you", status: "403 Forbidden") }
       try exchange.send(accepted)
       let connection = exchange.connection
@@ -100,7 +104,8 @@ extension EndToEnd {
 
     @Test func otherUpgradesAreNotTunnelled() throws {
       let site = try Site(.bound, script: Self.echo)
-      let response = try site.connect().get("/plain", fields: ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"])
+      let response = try site.connect().get(
+        "/plain", fields: ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"])
       #expect(response.status == 200)
       let names = try site.backend.waitForRequest(to: "/plain").head.foldedNames
       #expect(Set(names).isDisjoint(with: ["upgrade", "http2-settings"]))

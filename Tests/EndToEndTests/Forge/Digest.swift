@@ -1,5 +1,5 @@
-// SHA-256, HMAC, HKDF and CRC-32C for forging, written here so that the attacker in these tests shares no line with the product.
-// `ForgeTests` holds them against the project's vectors.
+// SHA-256, HMAC, HKDF and CRC-32C for forging, written here so that the attacker in these tests shares no line with
+// the product. `ForgeTests` holds them against the project's vectors.
 
 enum Digest {
   static func sha256(_ message: [UInt8]) -> [UInt8] {

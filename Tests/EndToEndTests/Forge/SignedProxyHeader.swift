@@ -48,6 +48,7 @@ struct SignedProxyHeader {
     epoch = forger.epoch
     sequence = forger.nextSequence()
     createdMilliseconds = Forger.milliseconds
+    kid = forger.kid
     key = forger.proxyKey
   }
 

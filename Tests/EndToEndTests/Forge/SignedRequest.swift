@@ -1,5 +1,5 @@
-// A request as an edge would sign it, every part open to change before it is signed or after: what a thief of the wire, of a key
-// or of a format could put together.
+// A request as an edge would sign it, every part open to change before it is signed or after: what a thief of the
+// wire, of a key or of a format could put together.
 
 import Foundation
 
@@ -7,16 +7,18 @@ import Foundation
 final class Forger: @unchecked Sendable {
   let httpKey: [UInt8]
   let proxyKey: [UInt8]
+  let kid: String
   let epoch: [UInt8]
   private let sequence = Guarded<UInt64>(0)
 
   init(httpKey: [UInt8], proxyKey: [UInt8]) {
-    (self.httpKey, self.proxyKey) = (httpKey, proxyKey)
+    (self.httpKey, self.proxyKey, kid) = (httpKey, proxyKey, Keys.kid)
     epoch = Forger.freshEpoch()
   }
 
   /// From the set that was exported for the validator.
-  init(validatorKeys path: String) throws {
+  init(validatorKeys path: String, kid: String = Keys.kid) throws {
+    self.kid = kid
     struct Set: Decodable {
       struct Key: Decodable { var k: String, cs_purpose: String }
       var keys: [Key]
@@ -99,6 +101,7 @@ struct SignedRequest {
     self.target = target
     epoch = forger.epoch
     sequence = forger.nextSequence()
+    kid = forger.kid
     key = forger.httpKey
     created = Int(Date().timeIntervalSince1970)
     expires = created + 30
@@ -107,7 +110,9 @@ struct SignedRequest {
   var attest: String {
     if let attestOverride { return attestOverride }
     let last = certificate.map { ", cert=:\($0.base64):" } ?? ""
-    return "ip=\"\(address)\", port=\(port), proto=\"\(proto)\", via=\"\(via)\", edge=\"\(edge)\", aud=\"\(audience)\", cid=:\(cid.base64):\(last)"
+    return
+      "ip=\"\(address)\", port=\(port), proto=\"\(proto)\", via=\"\(via)\", edge=\"\(edge)\", "
+      + "aud=\"\(audience)\", cid=:\(cid.base64):\(last)"
   }
 
   var parameters: String {

@@ -37,14 +37,17 @@ struct Address: Hashable, Sendable, CustomStringConvertible {
 
   var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
-  fileprivate func withSockAddr<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) throws -> Result) throws -> Result {
+  fileprivate func withSockAddr<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) throws -> Result) throws -> Result
+  {
     if host.contains(":") {
       var address = sockaddr_in6()
       address.sin6_family = sa_family_t(AF_INET6)
       address.sin6_port = port.bigEndian
       guard inet_pton(AF_INET6, host, &address.sin6_addr) == 1 else { throw Trouble("no address: \(host)") }
       return try withUnsafePointer(to: &address) {
-        try $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { try body($0, socklen_t(MemoryLayout<sockaddr_in6>.size)) }
+        try $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+          try body($0, socklen_t(MemoryLayout<sockaddr_in6>.size))
+        }
       }
     }
     var address = sockaddr_in()
@@ -52,7 +55,9 @@ struct Address: Hashable, Sendable, CustomStringConvertible {
     address.sin_port = port.bigEndian
     guard inet_pton(AF_INET, host, &address.sin_addr) == 1 else { throw Trouble("no address: \(host)") }
     return try withUnsafePointer(to: &address) {
-      try $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { try body($0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+      try $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        try body($0, socklen_t(MemoryLayout<sockaddr_in>.size))
+      }
     }
   }
 

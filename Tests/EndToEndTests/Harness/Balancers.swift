@@ -1,5 +1,5 @@
-// Real HAProxy and nginx, in the foreground, on a listening socket that the test opened and hands over: so the port is free for
-// certain, and a client that comes before they are up just waits in the queue.
+// Real HAProxy and nginx, in the foreground, on a listening socket that the test opened and hands over: so the port
+// is free for certain, and a client that comes before they are up just waits in the queue.
 
 import Foundation
 

@@ -1,5 +1,5 @@
-// A small public-key world made with the openssl program, once for the whole run: one authority that everyone trusts, one that
-// nobody does, server certificates of both key kinds with several names, and client certificates.
+// A small public-key world made with the openssl program, once for the whole run: one authority that everyone trusts,
+// one that nobody does, server certificates of both key kinds with several names, and client certificates.
 
 import Foundation
 
@@ -10,7 +10,8 @@ struct Certificate: Sendable {
   /// SHA-256 of the DER form, base64: what the `cert` member of an attestation holds.
   var digest: String {
     get throws {
-      let command = "\(try Programs.openssl) x509 -in \(certificate) -outform DER | \(try Programs.openssl) dgst -sha256 -binary | base64"
+      let command =
+        "openssl x509 -in \(certificate) -outform DER | openssl dgst -sha256 -binary | base64"
       return try ChildProcess.succeed(["/bin/sh", "-c", command]).trimmingCharacters(in: .whitespacesAndNewlines)
     }
   }
@@ -38,12 +39,14 @@ struct Certificates: Sendable {
     func authority(_ name: String) throws -> Certificate {
       let pair = Certificate(certificate: workspace.file("\(name).pem"), key: workspace.file("\(name).key"))
       try ChildProcess.succeed([
-        try Programs.openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+        try Programs.openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+        "-days", "2",
         "-subj", "/CN=\(name)", "-keyout", pair.key, "-out", pair.certificate,
       ])
       return pair
     }
-    func leaf(_ name: String, by authority: Certificate, names: String? = nil, rsa: Bool = false) throws -> Certificate {
+    func leaf(_ name: String, by authority: Certificate, names: String? = nil, rsa: Bool = false) throws -> Certificate
+    {
       let pair = Certificate(certificate: workspace.file("\(name).pem"), key: workspace.file("\(name).key"))
       let kind = rsa ? ["-newkey", "rsa:2048"] : ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
       let extensions =

@@ -22,9 +22,9 @@ final class ChildProcess: Sendable {
     }
   }
 
-  /// Starts a program. `passing` become file descriptors 3, 4, … of the child; `standardInput` and `output`, where given, take the
-  /// place of /dev/null and of the captured output. The caller keeps its own copies. `endSignal` is what ends it in the end: SIGTERM for one
-  /// that has children of its own.
+  /// Starts a program. `passing` become file descriptors 3, 4, … of the child; `standardInput` and `output`, where
+  /// given, take the place of /dev/null and of the captured output. The caller keeps its own copies. `endSignal` is
+  /// what ends it in the end: SIGTERM for one that has children of its own.
   init(
     _ arguments: [String], name: String? = nil, environment: [String: String] = [:],
     passing: [Int32] = [], standardInput: Int32? = nil, output: Int32? = nil, openFilesMax: Int? = nil,
@@ -65,7 +65,8 @@ final class ChildProcess: Sendable {
   var exit: Exit? { end.now }
 
   func signal(_ number: Int32) {
-    // Under the lock that the reaper takes, so a pid that was given to someone else is never hit by this object twice over.
+    // Under the lock that the reaper takes, so a pid that was given to someone else is never hit by this object twice
+    // over.
     end.with { exit in
       if exit == nil { _ = Foundation.kill(pid, number) }
     }
@@ -95,7 +96,7 @@ final class ChildProcess: Sendable {
     var exit: Exit
     var output: String
     var error: String
-    var succeeded: Bool { exit == .code(0) }
+    var succeeded: Bool { exit.isSuccess }
   }
 
   /// Runs a program to its end.
@@ -140,8 +141,8 @@ struct Pipe {
   func closeWriteEnd() { close(writeEnd) }
 }
 
-/// Held while a child is made, and by whoever must mark a descriptor as not inherited in a second step: a descriptor that
-/// leaked into a child would keep a connection open after the test closed it.
+/// Held while a child is made, and by whoever must mark a descriptor as not inherited in a second step: a descriptor
+/// that leaked into a child would keep a connection open after the test closed it.
 enum Inheritance {
   static let lock = NSLock()
 }

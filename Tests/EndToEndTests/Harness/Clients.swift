@@ -23,7 +23,8 @@ struct Curl {
     let (heads, body) = (workspace.file("\(mark).heads"), workspace.file("\(mark).body"))
     let outcome = try ChildProcess.run(
       [
-        try Programs.curl, "--silent", "--show-error", "--noproxy", "*", "--connect-to", "::127.0.0.1:", "--max-time", "60",
+        try Programs.curl, "--silent", "--show-error", "--noproxy", "*", "--connect-to", "::127.0.0.1:", "--max-time",
+        "60",
         "--interface", source, "--dump-header", heads, "--output", body, "--write-out", "%{http_code} %{http_version}",
       ] + options + [url], by: deadline)
     let words = outcome.output.split(whereSeparator: \.isWhitespace).map(String.init)

@@ -101,7 +101,8 @@ struct Configuration: Sendable {
       upstreams: [Upstream(name: "backend", members: ["identity: plain"], servers: servers)])
   }
 
-  /// A single process that settles who the client is and says so in plain fields: what a validator's client side or a lone edge does.
+  /// A single process that settles who the client is and says so in plain fields: what a validator's client side or a
+  /// lone edge does.
   static func plainEdge(to servers: [String]) -> Configuration {
     Configuration(
       identity: [], listeners: [Listener()], routes: ["to: backend"],

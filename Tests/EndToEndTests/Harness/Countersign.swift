@@ -24,7 +24,13 @@ final class Countersign: Sendable {
     let prefix = "ready listeners="
     let ready = process.standardError.wait { $0.contains(prefix) ? $0 : nil }
     guard let ready, let start = ready.range(of: prefix) else {
-      throw Trouble("\(name) did not get ready: \(process.exit.map { "\($0)" } ?? "still running")\n\(process.tail)\n\(configuration.text)")
+      throw Trouble(
+        """
+        \(name) did not get ready: \(process.exit.map { "\($0)" } ?? "still running")
+        \(process.tail)
+        \(configuration.text)
+        """
+      )
     }
     var listeners: [String: Address] = [:]
     for entry in ready[start.upperBound...].prefix(while: { $0 != " " }).split(separator: ",") {
@@ -36,7 +42,9 @@ final class Countersign: Sendable {
 
   subscript(_ listener: String) -> Address {
     get throws {
-      guard let address = listeners[listener] else { throw Trouble("\(process.name) has no listener \(listener): \(listeners)") }
+      guard let address = listeners[listener] else {
+        throw Trouble("\(process.name) has no listener \(listener): \(listeners)")
+      }
       return address
     }
   }

@@ -1,5 +1,5 @@
-// HTTP/1.1 messages as the tests see them: the head byte for byte as it came, and what it says. Written apart from the
-// product's own parser on purpose: it must not share its mistakes.
+// HTTP/1.1 messages as the tests see them: the head byte for byte as it came, and what it says. Written apart from
+// the product's own parser on purpose: it must not share its mistakes.
 
 import Foundation
 
@@ -34,7 +34,8 @@ struct HTTPHead: Sendable {
     return values.count == 1 ? values[0] : nil
   }
 
-  /// The names, lower case, with everything that is neither letter nor digit as a hyphen: what careless readers make of them.
+  /// The names, lower case, with everything that is neither letter nor digit as a hyphen: what careless readers make
+  /// of them.
   var foldedNames: [String] {
     fields.map { String($0.name.lowercased().map { $0.isLetter || $0.isNumber ? $0 : "-" }) }
   }

@@ -1,5 +1,5 @@
-// Key sets, made by the program itself: the edge's with the secret, and each validator's with the derived keys only. Made once for the
-// whole run and only read after that.
+// Key sets, made by the program itself: the edge's with the secret, and each validator's with the derived keys only.
+// Made once for the whole run and only read after that.
 
 import Foundation
 

@@ -43,7 +43,8 @@ final class LineLog: Sendable {
 
   func waitForEnd(by deadline: Deadline) { _ = state.wait(until: deadline) { $0.ended ? true : nil } }
 
-  /// Waits for a line, from the given index on, of which `pick` makes something. Ends early when no line can come any more.
+  /// Waits for a line, from the given index on, of which `pick` makes something. Ends early when no line can come any
+  /// more.
   func wait<Result>(from start: Int = 0, by deadline: Deadline = .usual, _ pick: (String) throws -> Result?) rethrows
     -> Result?
   {

@@ -22,7 +22,9 @@ enum Programs {
 
   private static func built(_ name: String, variable: String) throws -> String {
     if let path = ProcessInfo.processInfo.environment[variable], !path.isEmpty {
-      guard FileManager.default.isExecutableFile(atPath: path) else { throw Trouble("\(variable)=\(path): no program there") }
+      guard FileManager.default.isExecutableFile(atPath: path) else {
+        throw Trouble("\(variable)=\(path): no program there")
+      }
       return path
     }
     let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()

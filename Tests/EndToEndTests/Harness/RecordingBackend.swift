@@ -1,5 +1,6 @@
-// The application behind everything, inside the test: it keeps every byte it was ever sent, so "the backend saw nothing" is a
-// fact and not a hope, and it answers as the test's script says. One thread takes connections, each has one of its own.
+// The application behind everything, inside the test: it keeps every byte it was ever sent, so "the backend saw
+// nothing" is a fact and not a hope, and it answers as the test's script says. One thread takes connections, each has
+// one of its own.
 
 import Foundation
 

@@ -1,5 +1,5 @@
-// A directory of a test's own, gone when the test lets go of it, or when the test run ends for those that are shared. Unix
-// sockets live here too, so its path is short.
+// A directory of a test's own, gone when the test lets go of it, or when the test run ends for those that are shared.
+// Unix sockets live here too, so its path is short.
 
 import Foundation
 

@@ -1,5 +1,6 @@
-// PROXY headers for a validator that requires them, one fault each. What the header alone can be wrong in ends the connection without
-// a byte; where header and request are each right but do not belong together, the request is answered.
+// PROXY headers for a validator that requires them, one fault each. What the header alone can be wrong in ends the
+// connection without a byte; where header and request are each right but do not belong together, the request is
+// answered.
 
 import Foundation
 import Testing
@@ -14,7 +15,9 @@ struct ForgedHeader: Sendable, CustomTestStringConvertible {
   var testDescription: String { "\(refusal): \(title)" }
 
   /// Bent before it is signed; an honest request follows.
-  private static func signed(_ refusal: String, _ title: String, _ bend: @escaping @Sendable (inout SignedProxyHeader) -> Void) -> ForgedHeader {
+  private static func signed(
+    _ refusal: String, _ title: String, _ bend: @escaping @Sendable (inout SignedProxyHeader) -> Void
+  ) -> ForgedHeader {
     ForgedHeader(refusal: refusal, title: title) { path, forger in
       let request = SignedRequest(path, by: forger)
       var header = SignedProxyHeader(for: request, by: forger)
@@ -25,12 +28,15 @@ struct ForgedHeader: Sendable, CustomTestStringConvertible {
 
   /// Other bytes in front of an honest request.
   private static func raw(_ refusal: String, _ title: String, _ front: [UInt8]) -> ForgedHeader {
-    ForgedHeader(refusal: refusal, title: title) { path, forger in front + Array(SignedRequest(path, by: forger).text.utf8) }
+    ForgedHeader(refusal: refusal, title: title) { path, forger in
+      front + Array(SignedRequest(path, by: forger).text.utf8)
+    }
   }
 
   /// Header and request are each honest; the request is not the one that the header was made for.
   private static func mixed(
-    _ refusal: String, _ title: String, status: Int = 403, _ bend: @escaping @Sendable (inout SignedRequest, inout SignedProxyHeader) -> Void
+    _ refusal: String, _ title: String, status: Int = 403,
+    _ bend: @escaping @Sendable (inout SignedRequest, inout SignedProxyHeader) -> Void
   ) -> ForgedHeader {
     ForgedHeader(refusal: refusal, title: title, status: status) { path, forger in
       var request = SignedRequest(path, by: forger)
@@ -42,7 +48,9 @@ struct ForgedHeader: Sendable, CustomTestStringConvertible {
 
   static let form: [ForgedHeader] = [
     raw("proxy-missing", "no header at all", []),
-    raw("proxy-missing", "a header whose mark is broken", [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0b]),
+    raw(
+      "proxy-missing", "a header whose mark is broken",
+      [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0b]),
     raw("proxy-version", "version 1", Array("PROXY TCP4 \(Peer.claimed) 127.0.0.1 51324 443\r\n".utf8)),
     raw("proxy-version", "version 1, UNKNOWN", Array("PROXY UNKNOWN\r\n".utf8)),
     signed("proxy-version", "version 3") { $0.versionAndCommand = 0x31 },
@@ -68,7 +76,9 @@ struct ForgedHeader: Sendable, CustomTestStringConvertible {
     },
     signed("proxy-attestation", "no attestation") { $0.hasAttestation = false },
     signed("proxy-attestation", "something after it") { $0.tail = [(0x04, [0])] },
-    signed("proxy-attestation", "two of them") { header in header.tail = [(SignedProxyHeader.attestationType, [UInt8](repeating: 0, count: 75))] },
+    signed("proxy-attestation", "two of them") { header in
+      header.tail = [(SignedProxyHeader.attestationType, [UInt8](repeating: 0, count: 75))]
+    },
     signed("proxy-attestation", "an unknown algorithm") { $0.algorithm = 3 },
     signed("proxy-attestation", "a flag that means nothing") { $0.flags |= 0x80 },
     signed("proxy-address", "unspecified") { $0.source = [0, 0, 0, 0] },

@@ -1,6 +1,6 @@
-// Requests to the validator whose HTTP is faultless and whose identity is not: the rest of the specification's refusal table, one
-// fault each. Wherever the format lets it be, the request is signed with the true key after it was bent, so that only the fault
-// named here can be what stops it.
+// Requests to the validator whose HTTP is faultless and whose identity is not: the rest of the specification's
+// refusal table, one fault each. Wherever the format lets it be, the request is signed with the true key after it was
+// bent, so that only the fault named here can be what stops it.
 
 import Foundation
 import Testing
@@ -19,7 +19,8 @@ struct ForgedRequest: Sendable, CustomTestStringConvertible {
 
   /// Bent before it is signed.
   private static func signed(
-    _ refusal: String, _ title: String, status: Int = 400, stays: Bool = false, _ bend: @escaping @Sendable (inout SignedRequest) -> Void
+    _ refusal: String, _ title: String, status: Int = 400, stays: Bool = false,
+    _ bend: @escaping @Sendable (inout SignedRequest) -> Void
   ) -> ForgedRequest {
     ForgedRequest(refusal: refusal, title: title, status: status, stays: stays) { path, forger in
       var request = SignedRequest(path, by: forger)
@@ -50,12 +51,16 @@ struct ForgedRequest: Sendable, CustomTestStringConvertible {
 
   static let names: [ForgedRequest] =
     [
-      "X_Forwarded_For", "x_forwarded_for", "X.Forwarded.For", "X-Forwarded_For", "x-forwarded.proto", "X_Real_IP", "Client_Attest",
-      "client.attest", "CLIENT_ATTEST", "Signature_Input", "Signature.Input", "True_Client_IP", "CF_Connecting_IP", "Client_IP",
-      "X_Client_IP", "X_Cluster_Client_IP", "Fastly_Client_IP", "Client_Cert", "Client.Cert.Chain", "X_Forwarded_Anything",
+      "X_Forwarded_For", "x_forwarded_for", "X.Forwarded.For", "X-Forwarded_For", "x-forwarded.proto", "X_Real_IP",
+      "Client_Attest",
+      "client.attest", "CLIENT_ATTEST", "Signature_Input", "Signature.Input", "True_Client_IP", "CF_Connecting_IP",
+      "Client_IP",
+      "X_Client_IP", "X_Cluster_Client_IP", "Fastly_Client_IP", "Client_Cert", "Client.Cert.Chain",
+      "X_Forwarded_Anything",
     ].map { adding("name-alias", "\($0): \(Peer.claimed)") }
     + [
-      "X-Forwarded-For", "client-attest", "Signature", "Signature-Input", "close, X-Real-IP", "Forwarded", "keep-alive,x-forwarded-proto",
+      "X-Forwarded-For", "client-attest", "Signature", "Signature-Input", "close, X-Real-IP", "Forwarded",
+      "keep-alive,x-forwarded-proto",
       "Host", "True-Client-IP", "X_Forwarded_For",
     ].map { adding("hop-nominated", "Connection: \($0)") }
     + [
@@ -66,9 +71,13 @@ struct ForgedRequest: Sendable, CustomTestStringConvertible {
       adding("trailer-identity", "Trailer: X-Forwarded-For"),
       adding("trailer-identity", "Trailer: X-Checksum, client-attest"),
     ]
-    + ["X-Forwarded-For: \(Peer.claimed)", "client-attest: ip=\"\(Peer.claimed)\"", "X_Real_IP: \(Peer.claimed)", "Forwarded: for=\(Peer.claimed)"].map {
+    + [
+      "X-Forwarded-For: \(Peer.claimed)", "client-attest: ip=\"\(Peer.claimed)\"", "X_Real_IP: \(Peer.claimed)",
+      "Forwarded: for=\(Peer.claimed)",
+    ].map {
       trailer in
-      ForgedRequest(refusal: "trailer-identity", title: "in the trailers, \(trailer)", status: 400, isInBody: true) { path, forger in
+      ForgedRequest(refusal: "trailer-identity", title: "in the trailers, \(trailer)", status: 400, isInBody: true) {
+        path, forger in
         var request = SignedRequest(path, by: forger)
         request.method = "POST"
         request.fields = ["Transfer-Encoding: chunked"]
@@ -76,8 +85,10 @@ struct ForgedRequest: Sendable, CustomTestStringConvertible {
       }
     }
     + [
-      "X-Forwarded-For", "x-forwarded-for", "X-FORWARDED-FOR", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port",
-      "X-Forwarded-Server", "X-Forwarded-Anything", "Forwarded", "X-Real-IP", "True-Client-IP", "CF-Connecting-IP", "Client-IP",
+      "X-Forwarded-For", "x-forwarded-for", "X-FORWARDED-FOR", "X-Forwarded-Proto", "X-Forwarded-Host",
+      "X-Forwarded-Port",
+      "X-Forwarded-Server", "X-Forwarded-Anything", "Forwarded", "X-Real-IP", "True-Client-IP", "CF-Connecting-IP",
+      "Client-IP",
       "X-Client-IP", "X-Cluster-Client-IP", "Fastly-Client-IP", "Client-Cert", "Client-Cert-Chain",
     ].map { adding("identity-foreign", "\($0): \(Peer.claimed)") }
 
@@ -126,7 +137,8 @@ struct ForgedRequest: Sendable, CustomTestStringConvertible {
       form("a member too many", ", cid=", ", x=1, cid="),
       form("a parameter", ", port", ";a=1, port"),
       signed("identity-form", "members in another order") {
-        $0.attestOverride = $0.attest.replacing("proto=\"https\", via=\"socket\"", with: "via=\"socket\", proto=\"https\"")
+        $0.attestOverride = $0.attest.replacing(
+          "proto=\"https\", via=\"socket\"", with: "via=\"socket\", proto=\"https\"")
       },
       signed("identity-form", "no cid") { request in
         request.attestOverride = String(request.attest.prefix(upTo: request.attest.range(of: ", cid=")!.lowerBound))
@@ -137,10 +149,13 @@ struct ForgedRequest: Sendable, CustomTestStringConvertible {
         request.attestOverride = request.attest.replacing("AAAA==:", with: "AAAB==:")
       },
       signed("identity-form", "a certificate of 31 bytes") { $0.certificate = [UInt8](repeating: 7, count: 31) },
-      signed("identity-form", "a blank at a member's end") { $0.attestOverride = $0.attest.replacing("\", port", with: "\" , port") },
+      signed("identity-form", "a blank at a member's end") {
+        $0.attestOverride = $0.attest.replacing("\", port", with: "\" , port")
+      },
     ]
     + [
-      "0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1", "::ffff:203.0.113.66", "fe80::1%eth0", "[2001:db8::1]",
+      "0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1", "::ffff:203.0.113.66", "fe80::1%eth0",
+      "[2001:db8::1]",
       "2001:DB8::1", "2001:db8:0:0:0:0:0:1", "127.1", "0177.0.0.1", "203.0.113.066", "localhost", "", "203.0.113.66:80",
     ].map(address)
 
@@ -149,13 +164,21 @@ struct ForgedRequest: Sendable, CustomTestStringConvertible {
   static let signature: [ForgedRequest] = [
     altered("signature-form", "not base64") { lines, _ in lines[2] = "signature: cs=:!!!!:" },
     altered("signature-form", "another label") { lines, _ in lines[2] = lines[2].replacing("cs=", with: "sig1=") },
-    altered("signature-form", "no colons") { lines, _ in lines[2] = lines[2].replacing(":", with: "", maxReplacements: 3) },
-    altered("signature-form", "another label for the input") { lines, _ in lines[1] = lines[1].replacing("cs=", with: "sig1=") },
+    altered("signature-form", "no colons") { lines, _ in
+      lines[2] = lines[2].replacing(":", with: "", maxReplacements: 3)
+    },
+    altered("signature-form", "another label for the input") { lines, _ in
+      lines[1] = lines[1].replacing("cs=", with: "sig1=")
+    },
     altered("signature-form", "a second signature in the line") { lines, _ in lines[2] += ", sig2=:AAAA:" },
     signed("signature-tag", "another tag") { $0.tag = "other" },
     signed("signature-tag", "no tag") { $0.tag = nil },
-    signed("signature-components", "the query left out") { $0.components = #"("@method" "@authority" "@path" "client-attest")"# },
-    signed("signature-components", "the identity left out") { $0.components = #"("@method" "@authority" "@path" "@query")"# },
+    signed("signature-components", "the query left out") {
+      $0.components = #"("@method" "@authority" "@path" "client-attest")"#
+    },
+    signed("signature-components", "the identity left out") {
+      $0.components = #"("@method" "@authority" "@path" "@query")"#
+    },
     signed("signature-components", "in another order") {
       $0.components = #"("@authority" "@method" "@path" "@query" "client-attest")"#
     },
@@ -169,14 +192,16 @@ struct ForgedRequest: Sendable, CustomTestStringConvertible {
     },
     signed("signature-params", "in another order") { request in
       request.parametersOverride = request.parameters.replacing(
-        ";created=\(request.created);expires=\(request.expires)", with: ";expires=\(request.expires);created=\(request.created)")
+        ";created=\(request.created);expires=\(request.expires)",
+        with: ";expires=\(request.expires);created=\(request.created)")
     },
     signed("signature-params", "an algorithm of its choosing") { request in
       request.parametersOverride = request.parameters.replacing(";keyid=", with: ";alg=\"none\";keyid=")
     },
     signed("signature-params", "a sequence number of 0") { $0.sequence = 0 },
     signed("signature-params", "a sequence number with a leading zero") { request in
-      request.parametersOverride = request.parameters.replacing(".\(request.sequence)\"", with: ".0\(request.sequence)\"")
+      request.parametersOverride = request.parameters.replacing(
+        ".\(request.sequence)\"", with: ".0\(request.sequence)\"")
     },
     signed("signature-length", "a truncated signature") { request in
       let whole = Digest.hmac(request.key, Array(request.base.utf8))
@@ -201,7 +226,9 @@ struct ForgedRequest: Sendable, CustomTestStringConvertible {
       lines[0] = lines[0].replacing("\"https\"", with: "\"http\"")
     },
     altered("signature-invalid", "a later expiry of the whole", status: 403) { lines, request in
-      lines[1] = lines[1].replacing("created=\(request.created);expires=\(request.expires)", with: "created=\(request.created - 1);expires=\(request.expires - 1)")
+      lines[1] = lines[1].replacing(
+        "created=\(request.created);expires=\(request.expires)",
+        with: "created=\(request.created - 1);expires=\(request.expires - 1)")
     },
     altered("signature-invalid", "another sequence number", status: 403) { lines, request in
       lines[1] = lines[1].replacing(".\(request.sequence)\"", with: ".\(request.sequence + 1_000)\"")

@@ -1,5 +1,5 @@
-// Requests that no HTTP server should take, one fault each: the rows of the specification's refusal table on framing, names, host,
-// target, method and size. They hold at the validator and at the edge alike.
+// Requests that no HTTP server should take, one fault each: the rows of the specification's refusal table on framing,
+// names, host, target, method and size. They hold at the validator and at the edge alike.
 
 import Testing
 
@@ -10,7 +10,8 @@ struct MalformedRequest: Sendable, CustomTestStringConvertible {
   var status = 400
   /// Where the connection can go on.
   var stays = false
-  /// The fault is in the body, which comes after the head was good: the backend may see the head, never a whole request.
+  /// The fault is in the body, which comes after the head was good: the backend may see the head, never a whole
+  /// request.
   var isInBody = false
   /// Full text; `identity` are whole lines, or nothing.
   var text: @Sendable (_ path: String, _ identity: String) -> String
@@ -18,7 +19,9 @@ struct MalformedRequest: Sendable, CustomTestStringConvertible {
   var testDescription: String { "\(refusal): \(title)" }
 
   /// A request with these lines after the identity.
-  private static func with(_ refusal: String, _ title: String, _ lines: String..., body: String = "", method: String = "GET")
+  private static func with(
+    _ refusal: String, _ title: String, _ lines: String..., body: String = "", method: String = "GET"
+  )
     -> MalformedRequest
   {
     let block = lines.map { $0 + "\r\n" }.joined()
@@ -28,7 +31,9 @@ struct MalformedRequest: Sendable, CustomTestStringConvertible {
   }
 
   /// A request whose start line and Host line are these; PATH stands for the path.
-  private static func starting(_ refusal: String, _ title: String, _ start: String, status: Int = 400, stays: Bool = false)
+  private static func starting(
+    _ refusal: String, _ title: String, _ start: String, status: Int = 400, stays: Bool = false
+  )
     -> MalformedRequest
   {
     MalformedRequest(refusal: refusal, title: title, status: status, stays: stays) { path, identity in
@@ -51,7 +56,9 @@ struct MalformedRequest: Sendable, CustomTestStringConvertible {
     with("framing-te", "identity", "Transfer-Encoding: identity"),
     with("framing-te", "two codings", "Transfer-Encoding: gzip, chunked", body: "0\r\n\r\n"),
     with("framing-te", "chunked twice in a line", "Transfer-Encoding: chunked, chunked", body: "0\r\n\r\n"),
-    with("framing-te", "chunked in two lines", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked", body: "0\r\n\r\n"),
+    with(
+      "framing-te", "chunked in two lines", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked",
+      body: "0\r\n\r\n"),
     with("framing-te", "chunked in quotes", #"Transfer-Encoding: "chunked""#, body: "0\r\n\r\n"),
     starting("framing-te", "chunked in HTTP/1.0", "GET PATH HTTP/1.0\r\n\(host)Transfer-Encoding: chunked\r\n"),
     with("framing-length", "a sign", "Content-Length: +5", body: "12345"),
@@ -114,7 +121,8 @@ struct MalformedRequest: Sendable, CustomTestStringConvertible {
 
   static let sizes: [MalformedRequest] = [
     MalformedRequest(refusal: "head-too-large", title: "a field of 40 KiB", status: 431) { path, identity in
-      "GET \(path) HTTP/1.1\r\nHost: \(Site.host)\r\n\(identity)X-A: \(String(repeating: "a", count: 40 * 1024))\r\n\r\n"
+      let fill = String(repeating: "a", count: 40 * 1024)
+      return "GET \(path) HTTP/1.1\r\nHost: \(Site.host)\r\n\(identity)X-A: \(fill)\r\n\r\n"
     },
     MalformedRequest(refusal: "head-too-large", title: "a path of 40 KiB", status: 431) { path, identity in
       "GET \(path)/\(String(repeating: "a", count: 40 * 1024)) HTTP/1.1\r\nHost: \(Site.host)\r\n\(identity)\r\n"

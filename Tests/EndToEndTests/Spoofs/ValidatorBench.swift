@@ -1,5 +1,5 @@
-// A validator and the backend that it guards, with a forger who holds its keys. One for all cases of a table: after each it must still
-// serve an honest request, and the backend must not have seen a byte of the forged one.
+// A validator and the backend that it guards, with a forger who holds its keys. One for all cases of a table: after
+// each it must still serve an honest request, and the backend must not have seen a byte of the forged one.
 
 import Foundation
 import Testing
@@ -17,7 +17,7 @@ final class ValidatorBench: Sendable {
 
   init(
     _ mode: Site.Mode, keys: Keys? = nil, change: (inout Configuration) throws -> Void = { _ in },
-    waitsUntilStarted: Bool = true
+    kid: String = Keys.kid
   ) throws {
     self.mode = mode
     workspace = try Workspace()
@@ -27,8 +27,8 @@ final class ValidatorBench: Sendable {
     try change(&configuration)
     validator = try Countersign(configuration, name: "validator", in: workspace)
     address = try validator["from-edge"]
-    forger = try Forger(validatorKeys: keys.validator)
-    if waitsUntilStarted { try start() }
+    forger = try Forger(validatorKeys: keys.validator, kid: kid)
+    try start()
   }
 
   /// Until the time has passed in which everything is `starting`.
@@ -75,7 +75,8 @@ final class ValidatorBench: Sendable {
     _ = try backend.waitForRequest(to: path)
   }
 
-  /// The bytes are refused by this name and with this status, nothing of them reaches the backend, and honest clients go on.
+  /// The bytes are refused by this name and with this status, nothing of them reaches the backend, and honest clients
+  /// go on.
   func refuses(
     _ refusal: String, status: Int, stays: Bool = false, isInBody: Bool = false, mark: String, _ bytes: [UInt8],
     sourceLocation: SourceLocation = #_sourceLocation
@@ -89,7 +90,9 @@ final class ValidatorBench: Sendable {
     let entry = try validator.access.wait(from: start, for: refusal) { $0.refusal != nil }
     #expect(entry.refusal == refusal, sourceLocation: sourceLocation)
     #expect(entry.status == status, sourceLocation: sourceLocation)
-    #expect(!response.head.text.contains(refusal) && !response.text.contains(refusal), "the client is told too much", sourceLocation: sourceLocation)
+    #expect(
+      !response.head.text.contains(refusal) && !response.text.contains(refusal), "the client is told too much",
+      sourceLocation: sourceLocation)
     if stays {
       #expect(response["connection"]?.lowercased() != "close", sourceLocation: sourceLocation)
     } else {
