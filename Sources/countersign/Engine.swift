@@ -6,14 +6,11 @@ import Proxy
 enum Engine {
   /// Serves until a signal ends it; returns the exit code.
   static func run(configPath: String) -> Int32 {
-    // Supervisor.run(configPath: configPath)
-    Console.complain("countersign: this build has no engine")
-    return 1
+    Supervisor.run(configPath: configPath)
   }
 
   /// Loads what the configuration names (certificates, keys, patterns) and says what is wrong with it.
   static func check(_ config: Config) -> [Diagnostic] {
-    // Snapshot.check(config)
-    []
+    Snapshot.check(config)
   }
 }
