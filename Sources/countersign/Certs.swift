@@ -11,8 +11,8 @@ struct Certs: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "A throw-away authority, a server certificate and a client certificate.",
       discussion: """
-        For trying things out on one machine, never for production. ECDSA P-256, valid for 30 days; keys have mode 0600, \
-        a directory that is made has 0700.
+        For trying things out on one machine, never for production. ECDSA P-256, valid for 30 days; keys have mode \
+        0600, a directory that is made has 0700.
 
           countersign certs dev --out certs/dev --name app.example.com --name monitor-1.internal
           curl --cacert certs/dev/ca.pem https://localhost:8443/

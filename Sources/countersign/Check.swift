@@ -11,8 +11,8 @@ struct Check: ParsableCommand {
 
         conf/edge.yaml:14:7: unknown key `lisen` in `listeners[0]`: did you mean `listen`?
 
-      Also loads the certificates, keys and patterns that the configuration names, as `run` would. Warnings are reported \
-      and do not count as errors.
+      Also loads the certificates, keys and patterns that the configuration names, as `run` would. Warnings are \
+      reported and do not count as errors.
 
       Exit codes: 0 it would run, 1 it would not, 2 the command was not understood.
       """)

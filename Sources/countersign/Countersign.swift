@@ -10,8 +10,8 @@ struct Countersign: ParsableCommand {
     commandName: "countersign",
     abstract: "A reverse proxy that passes a request on with the client's right address, or not at all.",
     discussion: """
-      An edge settles who the client is and signs the answer; a validator in front of the backend takes nothing that is \
-      not signed for it. To try it out, from the root of the repository:
+      An edge settles who the client is and signs the answer; a validator in front of the backend takes nothing that \
+      is not signed for it. To try it out, from the root of the repository:
 
         countersign certs dev --out certs/dev
         countersign keys new --kid k1 --out certs/dev/edge.jwks.json
@@ -20,7 +20,8 @@ struct Countersign: ParsableCommand {
         countersign check -c conf/edge.yaml
         countersign run -c conf/edge.yaml
 
-      docs/CONFIG.md explains the configuration. Exit codes: 0 all is well, 1 it is not, 2 the command was not understood.
+      docs/CONFIG.md explains the configuration. \
+      Exit codes: 0 all is well, 1 it is not, 2 the command was not understood.
       """,
     version: "0.1.0",
     subcommands: [Run.self, Check.self, Explain.self, Keys.self, Certs.self])

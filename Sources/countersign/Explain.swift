@@ -8,14 +8,14 @@ struct Explain: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Say who the client of a request would be, and which rule decided.",
     discussion: """
-      Nothing is sent; the trust rules of one listener are asked about a request that you describe. A client that claims \
-      an address for itself, seen through a load balancer:
+      Nothing is sent; the trust rules of one listener are asked about a request that you describe. A client that \
+      claims an address for itself, seen through a load balancer:
 
         countersign explain -c conf/edge.yaml --listener public --peer 10.0.0.5 \\
           --proxy-source 203.0.113.9:40000 -H 'X-Forwarded-For: 1.2.3.4'
 
         peer     10.0.0.5
-        rule     line 32: 10.0.0.0/24 proxy-protocol
+        rule     line 34: 10.0.0.0/24 proxy-protocol
         client   203.0.113.9 port 40000, by proxy-v2
 
       Exit codes: 0 the client is settled, 1 the request would be refused (its name and the mend are printed), 2 the \

@@ -67,9 +67,9 @@ extension Keys {
     static let configuration = CommandConfiguration(
       abstract: "Write the set that one validator needs.",
       discussion: """
-        HMAC keys are derived for the audience, one for requests (http) and one for PROXY headers (pp2), so that a stolen \
-        validator cannot sign for another; of Ed25519 keys only the public half is written. An earlier export for the \
-        same audience is replaced; any other file is left as it is.
+        HMAC keys are derived for the audience, one for requests (http) and one for PROXY headers (pp2), so that a \
+        stolen validator cannot sign for another; of Ed25519 keys only the public half is written. An earlier export for \
+        the same audience is replaced; any other file is left as it is.
 
           countersign keys export --audience monitor-1 --in edge.jwks.json --out monitor-1.jwks.json
         """)

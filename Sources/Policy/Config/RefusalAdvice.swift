@@ -17,7 +17,8 @@ extension Refusal {
         "the address belongs to our own machinery (`identity.infrastructure`, a `from` range whose word is taken, or a "
           + "listener's address), so it cannot be a client's: something in front does not pass the client's address on",
         "make the proxy in front send it (PROXY protocol, or the field that the rule reads) and give that proxy such a "
-          + "rule; or take the address out of `identity.infrastructure`"
+          + "rule; or take the address out of `identity.infrastructure`. On one machine, connect from another loopback "
+          + "address (`curl --interface 127.0.0.9`), or listen on 127.0.0.2"
       )
     case .clientUnknown:
       (
@@ -36,8 +37,8 @@ extension Refusal {
     case .forwardedMissing:
       (
         "the rule reads a field that the request does not have",
-        "make the proxy in front send it (try `-H 'X-Forwarded-For: 203.0.113.7'` here), or name the field that it does "
-          + "send in `header`"
+        "make the proxy in front send it (try `-H 'X-Forwarded-For: 203.0.113.7'` here), or name the field that it "
+          + "does send in `header`"
       )
     case .forwardedInvalid:
       (
