@@ -185,7 +185,10 @@ private struct Gateway: HTTPHandler {
       time: .now, client: client.address?.description, clientFrom: client.source.rawValue,
       peer: request.remoteAddress?.text, method: request.method.rawValue, target: request.target.rawValue,
       status: status, durationMs: (took / .microseconds(1)).rounded() / 1000)
-    if let data = try? JSONCoding.encode(line) { FileHandle.standardOutput.write(data + Data("\n".utf8)) }
+    // A reader that has gone away costs its lines, not the program.
+    if let data = try? JSONCoding.encode(line) {
+      try? FileHandle.standardOutput.write(contentsOf: data + Data("\n".utf8))
+    }
   }
 }
 
@@ -201,7 +204,7 @@ extension HTTPResponse {
 }
 
 /// Writes to standard error, unbuffered.
-package func writeError(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+package func writeError(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data(text.utf8)) }
 
 /// The time now as RFC 9110, 5.6.7 wants it.
 private func httpDate() -> String {

@@ -3,7 +3,7 @@ import Monitor
 import Testing
 
 /// The event stream, over a WebSocket written out by hand.
-@Suite struct EventTests {
+@Suite(.timeLimit(.minutes(1))) struct EventTests {
   private struct Socket {
     let connection: RawConnection
 
@@ -162,9 +162,22 @@ import Testing
           "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
         ])
       #expect(second.status == 429)
+      #expect(second.problem == "too-many-streams")
       try await socket.send(8, Data([0x03, 0xe8]))
       _ = try await socket.connection.readToEnd()
       // The hub hears of the end a moment after the socket does.
+      while await monitor.monitor.streamCount(ofPrinter: id) > 0 { await Task.yield() }
+      _ = try await Socket.open(monitor, printer: id, token: owner).event()
+    }
+  }
+
+  @Test func aBadHandshakeHoldsNoStream() async throws {
+    try await Fixture.run({ $0.streamsPerPrinterMax = 1 }) { monitor in
+      let (owner, id, _) = try await monitor.linked()
+      let response = try await monitor.request(
+        "GET", "/api/v1/printers/\(id)/events", token: owner,
+        fields: ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: short"])
+      #expect(response.status == 400)
       while await monitor.monitor.streamCount(ofPrinter: id) > 0 { await Task.yield() }
       _ = try await Socket.open(monitor, printer: id, token: owner).event()
     }
