@@ -322,14 +322,38 @@ extension EndToEnd {
         ]))
     }
 
-    @Test func anIPv6ClientIsKnownByItsAddress() throws {
+    /// An IPv4 client of a listener for both families is an IPv4 client.
+    @Test func aMappedAddressIsWrittenAsWhatItIs() throws {
       let site = try Site(.bound, edge: { $0.listeners[0].listen = "[::]:0" })
-      let six = try Connection(to: Address(host: "::1", port: site.publicAddress.port), from: nil)
-      #expect(try six.get("/six").text == "::1")
-      // An IPv4 client of a dual-stack listener is an IPv4 client.
       let four = try Connection(to: Address(host: "127.0.0.1", port: site.publicAddress.port), from: Peer.client(4))
       #expect(try four.get("/four").text == Peer.client(4))
-      #expect(try site.backend.waitForRequest(to: "/six").head["forwarded"]?.contains("\"[::1]") == true)
+      #expect(try site.edge.access.wait(path: "/four").client == Peer.client(4))
+    }
+
+    @Test(arguments: Site.Mode.allCases)
+    func anIPv6ClientIsKnownByItsAddress(_ mode: Site.Mode) throws {
+      let site = try Site(
+        mode,
+        edge: {
+          $0.listeners[0].trust = [
+            "from: [\(Peer.balancers)], evidence: proxy-protocol", "from: any, evidence: socket",
+          ]
+        })
+      let connection = try Connection(to: site.publicAddress, from: Peer.balancer)
+      try connection.send("PROXY TCP6 2001:db8:0:0:0:0:0:5 2001:db8::1 1025 443\r\n")
+      #expect(try connection.get("/six").text == "2001:db8::5")
+      let head = try site.backend.waitForRequest(to: "/six").head
+      #expect(head["x-real-ip"] == "2001:db8::5")
+      #expect(head["forwarded"]?.contains("for=\"[2001:db8::5]\"") == true, "\(head["forwarded"] ?? "")")
+    }
+
+    /// A proxy on this machine that forgot to pass its client on looks just like a client on this machine: neither is served.
+    @Test func whoComesFromTheListenersOwnAddressIsNobody() throws {
+      let site = try Site(.bound)
+      let response = try site.connect(from: "127.0.0.1").get("/own")
+      #expect(response.status == 403)
+      #expect(try site.edge.access.wait(path: "/own").refusal == "client-infrastructure")
+      #expect(!site.backend.saw("/own"))
     }
 
     @Test func listenersAndServersMayBeUnixSockets() throws {
