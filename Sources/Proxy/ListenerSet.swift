@@ -21,13 +21,17 @@ struct ListenerSet {
 
   private var open: [Open] = []
 
-  /// - Parameter keeping: sockets of the same name and address are taken over from it.
+  /// - Parameter keeping: sockets of the same address are taken over from it.
   init(opening listeners: [Config.Listener], workers: Int, keeping old: ListenerSet?) throws(ListenError) {
     var made: [Open] = []
     for listener in listeners {
       let address = ListenerSet.socketAddress(listener.address)
-      if let kept = old?.open.first(where: { $0.name == listener.name && $0.address == address }) {
-        open.append(kept)
+      // An open socket stays open whatever it is called now; a port that the system chose belongs to its name.
+      let isChosenBySystem = address.ip != nil && address.port == 0
+      if let kept = old?.open.first(where: {
+        $0.address == address && (!isChosenBySystem || $0.name == listener.name)
+      }) {
+        open.append(Open(name: listener.name, address: address, bound: kept.bound, descriptors: kept.descriptors))
         continue
       }
       do {

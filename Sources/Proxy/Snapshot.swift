@@ -97,6 +97,13 @@ package final class Snapshot: Sendable {
           fail(place, "upstream \(upstream.name): \(error)")
         }
       }
+      if upstream.health != nil {
+        let place = config.place(of: "upstreams.\(upstream.name).health")
+        findings.append(
+          Diagnostic(
+            .warning, at: place,
+            "`health` is read but no checks are made yet; a server that cannot be reached is avoided for a second"))
+      }
       var servers: [Server] = []
       for endpoint in upstream.servers {
         do {

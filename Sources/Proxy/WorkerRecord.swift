@@ -33,7 +33,7 @@ extension Worker {
             ",\"upstream_ms\":", microseconds: x.responseStartedMicroseconds - x.upstreamStartedMicroseconds)
         }
         if let group = x.group { line.member(",\"upstream\":", text: group.name) }
-        if let server = x.upstream?.pool { line.member(",\"server\":", text: server.text) }
+        if let server = x.server { line.member(",\"server\":", text: server.text) }
       }
       if d.tlsVersion.utf8CodeUnitCount > 0 { line.member(",\"tls\":", d.tlsVersion) }
     }

@@ -118,6 +118,7 @@ extension Worker {
   private func take(_ u: Upstream, for x: Exchange, _ server: ServerPool, index: Int) {
     u.exchange = x
     x.upstream = u
+    x.server = server
     server.active += 1
     if index < 64 { x.triedServers |= 1 << UInt64(index) }
     x.upstreamStartedMicroseconds = nowMicroseconds
@@ -136,6 +137,8 @@ extension Worker {
     } catch {
       if index < 64 { x.triedServers |= 1 << UInt64(index) }
       x.machine.attempt(reused: false)
+      x.server = server
+      x.upstreamStartedMicroseconds = nowMicroseconds
       markUnreachable(server, error.code)
       fault(x, .connect)
       return nil
