@@ -70,6 +70,12 @@ extension Reading {
 
   /// A listener that takes attestations needs to know for whom they must be, and the keys.
   private mutating func checkVerifying() {
+    // An edge behind an edge goes by the name it signs with, unless it is given another.
+    if verifies != nil, config.identity.audience == nil, let edge = config.identity.edge,
+      AttestName.isAudience(edge.utf8.span), config.places["identity.audience"] == nil
+    {
+      config.identity.audience = edge
+    }
     let identity = config.identity
     if let place = verifies {
       needs("evidence: attested", place, "keys", identity.keys, "the path of the key set")

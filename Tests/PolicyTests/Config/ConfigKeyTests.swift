@@ -308,6 +308,22 @@ import Testing
       ])
   }
 
+  @Test func anEdgeBehindAnEdgeVerifiesUnderItsOwnNameUnlessItIsGivenAnother() {
+    func audience(_ identity: String) -> String? {
+      ConfigReader.read(
+        text: """
+          identity: { \(identity) }
+          listeners: [{ name: a, listen: "127.0.0.1:80", trust: [{ from: any, evidence: attested }] }]
+          routes: [{ to: app }]
+          upstreams: { app: { servers: ["127.0.0.1:3000"] } }
+          """, path: "/etc/c.yaml"
+      ).config?.identity.audience
+    }
+    #expect(audience("edge: edge-a, keys: k.json") == "edge-a")
+    #expect(audience("edge: edge-a, audience: other, keys: k.json") == "other")
+    #expect(audience("edge: Edge_A, keys: k.json") == nil)
+  }
+
   @Test func keysThatHaveNoUseWhereTheyStand() {
     let yaml = """
       listeners:
