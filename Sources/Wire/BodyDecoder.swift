@@ -4,7 +4,7 @@
 // Callers: the exchange, for both directions.
 
 /// How the end of a message's content is known.
-package enum BodyFraming: Equatable, Sendable {
+public enum BodyFraming: Equatable, Sendable {
   /// No content: nothing said so in a request; a response that cannot have any.
   case none
   case length(UInt64)
@@ -14,7 +14,7 @@ package enum BodyFraming: Equatable, Sendable {
 }
 
 /// What stands at the front of the bytes at hand.
-package enum BodyStep: Equatable, Sendable {
+public enum BodyStep: Equatable, Sendable {
   /// Drop `skip` bytes of framing; then `count` bytes of payload (at least 1) are at the front.
   case data(skip: Int, count: Int)
   /// Drop `skip` bytes; then a trailer section of `count` bytes is at the front: field lines and the empty line.
@@ -31,11 +31,11 @@ package enum BodyStep: Equatable, Sendable {
 ///  size ──"5;x" CRLF──▶ payload ──data──▶ payloadEnd ──CRLF──▶ size
 ///    └──"0" CRLF──▶ trailers ──CRLF──▶ ended
 /// ```
-package struct BodyDecoder: Sendable {
+public struct BodyDecoder: Sendable {
   private enum State: Equatable { case length, size, payload, payloadEnd, trailers, untilClose, ended }
 
   /// Bytes of extensions a chunk may carry, its `;` included. They are dropped (RFC 9112 section 7.1.1).
-  package static let extensionBytesMax = 256
+  public static let extensionBytesMax = 256
   private static let sizeDigitsMax = 16
 
   private var state: State
@@ -43,7 +43,7 @@ package struct BodyDecoder: Sendable {
   private var rest: UInt64 = 0
   private let trailerBytesMax: Int
 
-  package init(_ framing: BodyFraming, trailerBytesMax: Int = 8192) {
+  public init(_ framing: BodyFraming, trailerBytesMax: Int = 8192) {
     self.trailerBytesMax = trailerBytesMax
     switch framing {
     case .none: state = .ended
@@ -56,12 +56,12 @@ package struct BodyDecoder: Sendable {
   }
 
   /// The whole message was taken: `step` says `.end(skip: 0)` from here on. Never for `.untilClose`.
-  package var isEnded: Bool { state == .ended }
+  public var isEnded: Bool { state == .ended }
 
   /// What the front of `bytes` is. The framing it passes over is behind it at once: the caller drops `skip` bytes, and
   /// then reports with `consumed` what it took of the payload or the trailers. Calling again without taking anything gives the
   /// same answer with a `skip` of 0.
-  package mutating func step(_ bytes: Span<UInt8>) -> BodyStep {
+  public mutating func step(_ bytes: Span<UInt8>) -> BodyStep {
     var at = 0
     while true {
       switch state {
@@ -97,7 +97,7 @@ package struct BodyDecoder: Sendable {
   }
 
   /// `count` bytes of what `step` offered were taken from the front, after its `skip`.
-  package mutating func consumed(_ count: Int) {
+  public mutating func consumed(_ count: Int) {
     switch state {
     case .length, .payload:
       precondition(count >= 0 && UInt64(count) <= rest, "more taken than was payload")

@@ -5,13 +5,13 @@
 // no value holds a control byte. Callers: RequestHead, ResponseHead, TrailerSection.
 
 /// One field line.
-package struct FieldLine: Sendable {
-  package var name: ByteRange
-  package var value: ByteRange
-  package var kind: FieldKind
-  package var isNominated: Bool
+public struct FieldLine: Sendable {
+  public var name: ByteRange
+  public var value: ByteRange
+  public var kind: FieldKind
+  public var isNominated: Bool
 
-  package init(name: ByteRange, value: ByteRange, kind: FieldKind, isNominated: Bool) {
+  public init(name: ByteRange, value: ByteRange, kind: FieldKind, isNominated: Bool) {
     self.name = name
     self.value = value
     self.kind = kind

@@ -8,7 +8,7 @@ extension RequestHead {
   ///
   /// With `.methodRefused` the head was read whole: `length`, `framing` and `keepAlive` hold, so the connection can go
   /// on with what follows. After any other refusal only the request line's parts may be there, for the log.
-  package func parse(_ bytes: Span<UInt8>, limits: HeadLimits, seen: Int = 0) -> HeadOutcome {
+  public func parse(_ bytes: Span<UInt8>, limits: HeadLimits, seen: Int = 0) -> HeadOutcome {
     let end = min(bytes.count, limits.headBytes)
     line = RequestLine()
     facts = RequestFacts()
