@@ -338,6 +338,7 @@ extension Worker {
     if u.owner != nil {
       // It lives as long as its client's connection, and no longer.
       wheel.set(u.timer, deadlineMilliseconds: 0)
+      if u.transport.mayRead { checkIdle(u) }
       return
     }
     guard server.idle.count < server.idleMax else {
@@ -350,6 +351,8 @@ extension Worker {
     // A little less than the other side's usual patience, so that it is we who close.
     wheel.set(
       u.timer, deadlineMilliseconds: nowMilliseconds + UInt64(plan.config.timeouts.idleMilliseconds) * 3 / 4)
+    // Its end, or bytes too many, may have come together with the response: no other event will tell.
+    if u.transport.mayRead { checkIdle(u) }
   }
 
   func close(_ u: Upstream, reset: Bool = false) {
