@@ -281,7 +281,7 @@ final class Worker {
     if wanted.chunkBytes != pool.chunkBytes { pool = wanted }
     for group in old.groups {
       for server in group.servers where server.isRetired {
-        while let u = server.idle.popLast() { close(u) }
+        while let u = server.idle.last { close(u) }
       }
     }
     open(new)
