@@ -36,6 +36,8 @@ package enum Handshake: Equatable, Sendable {
     var stuffed = false
     /// recv returned 0: OpenSSL asks for this to tell an end from an error.
     var ended = false
+    /// The kernel told of the peer's end, which no further event will: reads go on until they meet it.
+    var hangup = false
     var session: OpaquePointer?
   }
 
@@ -69,6 +71,14 @@ package enum Handshake: Equatable, Sendable {
 
   package func noteReadable() { unsafe state.pointee.drained = false }
   package func noteWritable() { unsafe state.pointee.stuffed = false }
+  /// The peer sends no more. Its last bytes may still wait, and its end arrived with the same event as they did: a short
+  /// read does not mean that nothing is left.
+  package func noteHangup() {
+    unsafe state.pointee.hangup = true
+    unsafe state.pointee.drained = false
+  }
+  /// The peer's end was told of, if not yet read.
+  package var hasHungUp: Bool { unsafe state.pointee.hangup }
   /// A write would be refused by the kernel as far as we know.
   package var isStuffed: Bool { unsafe state.pointee.stuffed }
 
@@ -227,7 +237,7 @@ package enum Handshake: Equatable, Sendable {
       return received
     }
     if received > 0 {
-      if received < free { unsafe state.pointee.drained = true }
+      if received < free, unsafe !state.pointee.hangup { unsafe state.pointee.drained = true }
       return .bytes(received)
     }
     if free == 0 { return .blocked }
@@ -382,7 +392,7 @@ private enum SocketBIO {
     }
     let n = unsafe cs_recv(state.pointee.descriptor, into, Int(length))
     if n > 0 {
-      if n < Int(length) { unsafe state.pointee.drained = true }
+      if n < Int(length), unsafe !state.pointee.hangup { unsafe state.pointee.drained = true }
     } else if n == 0 {
       unsafe state.pointee.ended = true
     } else if cs_errno() == EAGAIN || cs_errno() == EINTR {

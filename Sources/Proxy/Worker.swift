@@ -150,10 +150,11 @@ final class Worker {
   // MARK: Events
 
   private func handle(_ d: Downstream, _ readiness: Readiness) {
-    if readiness.contains(.read) || readiness.contains(.ended) { d.transport.noteReadable() }
+    if readiness.contains(.read) { d.transport.noteReadable() }
+    if readiness.contains(.ended) { d.transport.noteHangup() }
     if readiness.contains(.write) { d.transport.noteWritable() }
     if readiness.contains(.failed) {
-      d.transport.noteReadable()
+      d.transport.noteHangup()
       d.transport.noteWritable()
       // Nobody reads what we would still write: an exchange under way ends here and not at its deadline.
       if d.phase == .exchange {
@@ -165,9 +166,8 @@ final class Worker {
   }
 
   private func handle(_ u: Upstream, _ readiness: Readiness) {
-    if readiness.contains(.read) || readiness.contains(.ended) || readiness.contains(.failed) {
-      u.transport.noteReadable()
-    }
+    if readiness.contains(.read) { u.transport.noteReadable() }
+    if readiness.contains(.ended) || readiness.contains(.failed) { u.transport.noteHangup() }
     if readiness.contains(.write) || readiness.contains(.failed) { u.transport.noteWritable() }
     progress(u)
   }
@@ -281,7 +281,7 @@ final class Worker {
     if wanted.chunkBytes != pool.chunkBytes { pool = wanted }
     for group in old.groups {
       for server in group.servers where server.isRetired {
-        while let u = server.idle.popLast() { close(u) }
+        while let u = server.idle.last { close(u) }
       }
     }
     open(new)

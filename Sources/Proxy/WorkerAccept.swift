@@ -149,7 +149,7 @@ extension Worker {
     switch outcome {
     case .incomplete:
       // The peek shows the same bytes again: once the peer has ended, no more will come.
-      let stuck = d.inputEnded
+      let stuck = d.transport.hasHungUp
       d.input.reset()
       if stuck { refuseConnection(d, .proxyMalformed) }
       return false
