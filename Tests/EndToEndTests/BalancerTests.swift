@@ -326,17 +326,19 @@ extension EndToEnd {
         edge: {
           $0.listeners[0].trust = [
             "from: [127.20.0.0/16], evidence: refuse", "from: [127.20.5.0/24], evidence: proxy-protocol",
-            "from: [127.20.5.5], evidence: socket", "from: any, evidence: socket",
+            "from: [127.20.7.0/24], evidence: socket", "from: [127.20.7.7], evidence: refuse", "from: any, evidence: socket",
           ]
         })
-      #expect(try Connection(to: site.publicAddress, from: "127.20.5.5").get("/five").text == "127.20.5.5")
+      #expect(try Connection(to: site.publicAddress, from: "127.20.7.5").get("/five").text == "127.20.7.5")
       let announced = try Connection(to: site.publicAddress, from: "127.20.5.6")
       try announced.send("PROXY TCP4 \(Peer.client(5)) 127.0.0.1 1025 443\r\n")
       #expect(try announced.get("/six").text == Peer.client(5))
-      let refused = try Connection(to: site.publicAddress, from: "127.20.6.6")
-      try? refused.send(Text.request("/seven"))
-      #expect(try refused.readToEnd() == [])
-      #expect(!site.backend.saw("/seven"))
+      for source in ["127.20.6.6", "127.20.7.7"] {
+        let refused = try Connection(to: site.publicAddress, from: source)
+        try? refused.send(Text.request("/refused"))
+        #expect(try refused.readToEnd() == [])
+      }
+      #expect(!site.backend.saw("/refused"))
     }
 
     // MARK: An edge in front of an edge

@@ -158,7 +158,7 @@ extension EndToEnd {
     /// A client of the edge never notices that a validator has only just come up.
     @Test(arguments: Site.Mode.allCases)
     func theEdgeSignsAnewForAValidatorThatIsStarting(_ mode: Site.Mode) throws {
-      let site = try Site(mode, validator: { $0.identity[$0.identity.count - 1] = "clock_skew: 1s" })
+      let site = try Site(mode, isStarting: true, validator: { $0.identity[$0.identity.count - 1] = "clock_skew: 1s" })
       let response = try site.connect().get("/first")
       #expect(response.status == 200)
       #expect(response.text == Peer.client())

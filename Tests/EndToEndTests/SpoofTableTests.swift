@@ -31,7 +31,8 @@ extension EndToEnd {
     func theValidatorRefusesForgedHeaders(_ item: ForgedHeader) throws {
       let bench = try ValidatorBench.bound.get()
       let mark = mark()
-      try bench.refuses(item.refusal, status: item.status, mark: mark, item.bytes(mark, bench.forger))
+      try bench.refuses(
+        item.refusal, status: item.status, stays: item.stays, mark: mark, item.bytes(mark, bench.forger))
     }
 
     /// What the names of the table are, and that each stands in one of the cases above or in a test of its own.

@@ -146,7 +146,8 @@ extension EndToEnd {
       return try Nginx(
         .http,
         """
-        server { listen LISTEN ssl; ssl_certificate \(monitor.certificate); ssl_certificate_key \(monitor.key); \(more)
+        server { listen LISTEN ssl; ssl_protocols TLSv1.2 TLSv1.3; \(more)
+          ssl_certificate \(monitor.certificate); ssl_certificate_key \(monitor.key);
           location / { return 200 "$ssl_server_name|$ssl_client_s_dn|$http_x_forwarded_for|$ssl_protocol"; } }
         """, in: workspace)
     }

@@ -72,6 +72,9 @@ struct Configuration: Sendable {
     return lines.map { $0 + "\n" }.joined()
   }
 
+  /// The validators' of the tests: little, because what was signed before its start and this is `starting`.
+  static let clockSkewSeconds = 0.1
+
   /// An edge that signs for `monitor-1`.
   static func edge(keys: Keys, to servers: [String], bound: Bool) -> Configuration {
     Configuration(

@@ -23,9 +23,10 @@ final class Site: Sendable {
   let validatorConfiguration: Configuration
   let curl: Curl
 
-  /// `tls` puts TLS on the edge's listener; `hopTLS` between edge and validator.
+  /// `tls` puts TLS on the edge's listener; `hopTLS` between edge and validator. Unless `isStarting`, it is given back when
+  /// the time is over in which the validator calls everything `starting`.
   init(
-    _ mode: Mode = .bound, tls: Bool = false, hopTLS: Bool = false, keepsBytes: Bool = true,
+    _ mode: Mode = .bound, tls: Bool = false, hopTLS: Bool = false, keepsBytes: Bool = true, isStarting: Bool = false,
     script: @escaping RecordingBackend.Script = { try $0.reply($0.clientAddress) },
     validator changeValidator: (inout Configuration) throws -> Void = { _ in },
     edge changeEdge: (inout Configuration) throws -> Void = { _ in }
@@ -39,12 +40,21 @@ final class Site: Sendable {
     try changeValidator(&behind)
     validatorConfiguration = behind
     validator = try Countersign(behind, name: "validator", in: workspace)
+    let ready = Date()
     var front = Configuration.edge(keys: keys, to: ["\(try validator["from-edge"])"], bound: mode == .bound)
     if tls { front.listeners[0].certificates = [try Certificates.standard.app] }
     if hopTLS { front.upstreams[0].tls = "ca: \"\(try Certificates.standard.ca)\", name: monitor-1.internal" }
     try changeEdge(&front)
     edgeConfiguration = front
     edge = try Countersign(front, in: workspace)
+    if !isStarting { try Self.waitUntilStarted(after: ready) }
+  }
+
+  /// What is signed now, in whole seconds, is later than the validator's start and its clock skew.
+  private static func waitUntilStarted(after ready: Date) throws {
+    try eventually("the validator has started") {
+      Date().timeIntervalSince1970.rounded(.down) > ready.timeIntervalSince1970 + Configuration.clockSkewSeconds
+    }
   }
 
   var publicAddress: Address { get throws { try edge["public"] } }

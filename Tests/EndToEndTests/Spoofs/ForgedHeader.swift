@@ -10,6 +10,8 @@ struct ForgedHeader: Sendable, CustomTestStringConvertible {
   var title: String
   /// 0: the connection ends without an answer.
   var status = 0
+  /// Where the connection can go on.
+  var stays = false
   var bytes: @Sendable (_ path: String, Forger) -> [UInt8]
 
   var testDescription: String { "\(refusal): \(title)" }
@@ -35,10 +37,10 @@ struct ForgedHeader: Sendable, CustomTestStringConvertible {
 
   /// Header and request are each honest; the request is not the one that the header was made for.
   private static func mixed(
-    _ refusal: String, _ title: String, status: Int = 403,
+    _ refusal: String, _ title: String, status: Int = 403, stays: Bool = false,
     _ bend: @escaping @Sendable (inout SignedRequest, inout SignedProxyHeader) -> Void
   ) -> ForgedHeader {
-    ForgedHeader(refusal: refusal, title: title, status: status) { path, forger in
+    ForgedHeader(refusal: refusal, title: title, status: status, stays: stays) { path, forger in
       var request = SignedRequest(path, by: forger)
       var header = SignedProxyHeader(for: request, by: forger)
       bend(&request, &header)
@@ -108,7 +110,7 @@ struct ForgedHeader: Sendable, CustomTestStringConvertible {
       let index = header.tlvs.firstIndex { $0.type == SignedProxyHeader.uniqueIDType }!
       header.tlvs[index].value = [UInt8](repeating: 9, count: 16)
     },
-    mixed("early-data", "the request came as early data", status: 425) { _, header in header.flags |= 4 },
+    mixed("early-data", "the request came as early data", status: 425, stays: true) { _, header in header.flags |= 4 },
     ForgedHeader(refusal: "request-line", title: "a second header is just bad HTTP", status: 400) { path, forger in
       let request = SignedRequest(path, by: forger)
       return SignedProxyHeader(for: request, by: forger).bytes + SignedProxyHeader(for: request, by: forger).bytes
