@@ -31,7 +31,9 @@ extension Signer {
         draft.addTLS(
           version: tlsVersion, cipher: tlsCipher, client: hasCertificate ? 5 : 1, verify: hasCertificate ? 0 : 1)
       }
-      if attest(&draft, connection: identity.connection, flags: flags, nowMilliseconds: nowMilliseconds) { return draft }
+      if attest(&draft, connection: identity.connection, flags: flags, nowMilliseconds: nowMilliseconds) {
+        return draft
+      }
     }
     return nil
   }
