@@ -20,8 +20,8 @@ public struct Attest: Sendable {
     case refused(Refusal)
   }
 
-  /// Longest text there can be: 45 for the address, 64 for each name and the fixed parts come to 310.
-  public static let countMax = 320
+  /// The longest text there can be: an address of 39, two names of 64, a certificate.
+  public static let countMax = 318
 
   /// Reads the field value at `range`. An address that is no client's, or none at all, is `identityAddress`; anything
   /// else that is not as it must be is `identityForm`.

@@ -18,8 +18,8 @@ public struct SignatureInput: Sendable {
     case refused(Refusal)
   }
 
-  /// Longest text there can be: the fixed parts, two integers of 15 digits, the nonce and a `kid` come to 209.
-  public static let countMax = 256
+  /// The longest text there can be: two integers of 15 digits, a sequence number of 19, a `kid` of 32.
+  public static let countMax = 207
   /// A signed message may be used for this long.
   public static let lifetimeSeconds: UInt64 = 30
   /// Sequence numbers end here.

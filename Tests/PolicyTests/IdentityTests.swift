@@ -94,6 +94,27 @@ import Wire
     }
   }
 
+  @Test func theLongestOfEverythingIsVerified() throws {
+    let (keyID, edge, audience) = (
+      String(repeating: "K", count: 32), String(repeating: "e", count: 64), String(repeating: "a", count: 64)
+    )
+    for algorithm in KeyAlgorithm.allCases {
+      let keys = try KeySet([KeySet.newKey(id: keyID, algorithm: algorithm)], source: "test")
+      let signer = try makeSigner(
+        keys: keys, keyID: keyID, audience: audience, edge: edge, last: UInt64(Int64.max) - 1)
+      var identity = someone
+      identity.address = IPAddress("2001:1111:1111:1111:1111:1111:1111:1111")!
+      identity.port = 65535
+      identity.via = .forwarded
+      identity.certificate = CertificateDigest([UInt8](repeating: 0xab, count: 32).span)
+      let request = try signer.request(identity)
+      #expect(request["attest"].utf8.count == Attest.countMax)
+      let windows = ReplayWindows(startMilliseconds: 0, windowBits: 1 << 18, epochsMax: 16)
+      let verifier = try makeVerifier(keys: keys, audience: audience, edges: [edge], windows: windows)
+      #expect(request.verify(with: verifier, atMilliseconds: noonMilliseconds).name == "verified")
+    }
+  }
+
   // MARK: Where and by whom
 
   @Test func aMessageIsForOneAudienceOnly() throws {
@@ -117,10 +138,11 @@ import Wire
     let stolen = try KeySet([KeySet.newKey(id: "k1", algorithm: .hmac)], source: "test").exported(for: "monitor-1")
     #expect(throws: KeySetError.self) { try makeSigner(keys: stolen, audience: "billing.eu-1") }
     #expect(throws: KeySetError.self) { try makeVerifier(keys: stolen, audience: "billing.eu-1") }
-    #expect(stolen.keys.allSatisfy { key in
-      if case .secret = key.material { return false }
-      return true
-    })
+    #expect(
+      stolen.keys.allSatisfy { key in
+        if case .secret = key.material { return false }
+        return true
+      })
   }
 
   // MARK: When
@@ -134,10 +156,12 @@ import Wire
     #expect(request.verify(with: try makeVerifier(), atMilliseconds: now).name == outcome)
   }
 
-  @Test(arguments: [
-    (-30_001, nil), (-30_000, "time-expired"), (-2_001, "verified"), (-2_000, "verified"), (-1_999, "starting"),
-    (0, "starting"), (1, "starting"),
-  ] as [(Int, String?)]) func whatWasSignedBeforeTheStartIsNotTaken(_ start: Int, outcome: String?) throws {
+  @Test(
+    arguments: [
+      (-30_001, nil), (-30_000, "time-expired"), (-2_001, "verified"), (-2_000, "verified"), (-1_999, "starting"),
+      (0, "starting"), (1, "starting"),
+    ] as [(Int, String?)]) func whatWasSignedBeforeTheStartIsNotTaken(_ start: Int, outcome: String?) throws
+  {
     // At noon plus nothing; the process began at noon plus start.
     let windows = ReplayWindows(
       startMilliseconds: UInt64(Int(noonMilliseconds) + start), windowBits: 1 << 10, epochsMax: 16)
@@ -150,7 +174,8 @@ import Wire
   @Test func aKeyIsUsedInItsTimeOnly() throws {
     let seconds = noonMilliseconds / 1000
     for (notBefore, expires, isActive) in [
-      (nil, nil, true), (seconds, nil, true), (seconds + 1, nil, false), (nil, seconds + 1, true), (nil, seconds, false),
+      (nil, nil, true), (seconds, nil, true), (seconds + 1, nil, false), (nil, seconds + 1, true),
+      (nil, seconds, false),
     ] as [(UInt64?, UInt64?, Bool)] {
       var key = try KeySet.newKey(id: "k1", algorithm: .hmac)
       let always = try KeySet([key], source: "test")
@@ -170,7 +195,8 @@ import Wire
   @Test func aReloadKeepsTheWindows() throws {
     let windows = ReplayWindows(startMilliseconds: 0, windowBits: 1 << 10, epochsMax: 16)
     let request = try makeSigner().request()
-    #expect(request.verify(with: try makeVerifier(windows: windows), atMilliseconds: noonMilliseconds).name == "verified")
+    #expect(
+      request.verify(with: try makeVerifier(windows: windows), atMilliseconds: noonMilliseconds).name == "verified")
     #expect(request.verify(with: try makeVerifier(windows: windows), atMilliseconds: noonMilliseconds).name == "replay")
   }
 

@@ -190,7 +190,8 @@ import Wire
     let seed = bytes(hex: hex)
     let point = try Ed25519Key(seed: SecretBytes(seed.span)).point
     let problem = problem(
-      #"{"keys":[{"kid":"k","kty":"OKP","crv":"Ed25519","d":"\#(Base64.text(seed, .url))","x":"\#(Base64.text(point, .url))"}]}"#)
+      #"{"keys":[{"kid":"k","kty":"OKP","crv":"Ed25519","d":"\#(Base64.text(seed, .url))","x":"\#(Base64.text(point, .url))"}]}"#
+    )
     #expect(problem.contains("RFC 8032"))
   }
 
@@ -247,7 +248,9 @@ import Wire
   func anOpenFileIsRefused(_ mode: mode_t) throws {
     try inDirectory { directory in
       let file = try write(Self.document, to: "keys.jwks.json", in: directory, mode: mode)
-      #expect(problem(file: file) == "\(file): has mode 0\(String(mode, radix: 8)), so others than its owner can use it; chmod 600 \(file)")
+      #expect(
+        problem(file: file)
+          == "\(file): has mode 0\(String(mode, radix: 8)), so others than its owner can use it; chmod 600 \(file)")
     }
   }
 

@@ -147,7 +147,9 @@ import Wire
           if fixesChecksum {
             if parsed.crcValue.range.contains(at) { continue }
             let checksum = CRC32C.checksum(changed.span, zeroing: parsed.crcValue.range)
-            for i in 0..<4 { changed[parsed.crcValue.lower + i] = UInt8(truncatingIfNeeded: checksum >> UInt32(24 - 8 * i)) }
+            for i in 0..<4 {
+              changed[parsed.crcValue.lower + i] = UInt8(truncatingIfNeeded: checksum >> UInt32(24 - 8 * i))
+            }
           }
           let outcome = verifyProxy(changed, with: verifier, atMilliseconds: vector.created_ms)
           #expect(outcome?.name != "verified", "byte \(at) bit \(bit)")

@@ -106,12 +106,18 @@ import Wire
     let withoutCertificate = Self.attest.utf8.count - ", cert=:wWaxMmndY/w1x5f/CKbNkAlQZqdFrdttiDHCsPh4IRQ=:".utf8.count
     for (text, parse) in [
       (Self.attest, { bytes, range in if case .attest = Attest.parse(bytes, at: range) { true } else { false } }),
-      (Self.input, { bytes, range in
-        if case .input = SignatureInput.parse(bytes, at: range) { true } else { false }
-      }),
-      (Self.signature, { bytes, range in
-        if case .value = SignatureValue.parse(bytes, at: range) { true } else { false }
-      }),
+      (
+        Self.input,
+        { bytes, range in
+          if case .input = SignatureInput.parse(bytes, at: range) { true } else { false }
+        }
+      ),
+      (
+        Self.signature,
+        { bytes, range in
+          if case .value = SignatureValue.parse(bytes, at: range) { true } else { false }
+        }
+      ),
     ] as [(String, (Span<UInt8>, ByteRange) -> Bool)] {
       let head = Array("xyz".utf8) + Array(text.utf8) + Array("\r\n".utf8)
       for count in 0...text.utf8.count {

@@ -110,7 +110,9 @@ private struct Entry: Decodable {
 
   func checked(allowsPublishedKeys: Bool, _ complain: Complain) throws(KeySetError) -> KeySet.Key {
     guard let kid, let id = KeyID(kid) else { throw complain("has no usable kid", KeySet.keyIDRule) }
-    guard use == nil || use == "sig" else { throw complain("is not for signatures (use)", "remove use or set it to sig") }
+    guard use == nil || use == "sig" else {
+      throw complain("is not for signatures (use)", "remove use or set it to sig")
+    }
     if let nbf, let exp, exp <= nbf { throw complain("ends before it begins (nbf, exp)", nil) }
     let material: KeySet.Material
     switch kty {
@@ -124,7 +126,9 @@ private struct Entry: Decodable {
   private func secret(allowsPublishedKeys: Bool, _ complain: Complain) throws(KeySetError) -> KeySet.Material {
     // The key fixes the algorithm, so it has to say it (RFC 8725 section 3.1).
     guard alg == "HS256" else { throw complain("has kty oct, but its alg is not HS256", "set alg to HS256") }
-    guard crv == nil, x == nil, d == nil else { throw complain("has kty oct with members of an OKP key (crv, x, d)", nil) }
+    guard crv == nil, x == nil, d == nil else {
+      throw complain("has kty oct with members of an OKP key (crv, x, d)", nil)
+    }
     guard let k, var bytes = Base64.bytes(k, .url) else {
       throw complain("has no k, or one that is not base64url without padding", nil)
     }
@@ -147,7 +151,9 @@ private struct Entry: Decodable {
     guard let audience = cs_aud, AttestName.isAudience(audience.utf8.span) else {
       throw complain("is derived, but has no usable cs_aud", KeySet.audienceRule)
     }
-    guard count == 32 else { throw complain("is derived, but has \(count) bytes instead of 32", "export the set again") }
+    guard count == 32 else {
+      throw complain("is derived, but has \(count) bytes instead of 32", "export the set again")
+    }
     return .derived(secret, purpose, audience: audience)
   }
 

@@ -28,7 +28,9 @@ extension Signer {
         // 1: the client used TLS; 4: it showed a certificate in this session, if not on this very connection.
         draft.addTLS(version: tlsVersion, cipher: tlsCipher, client: identity.certificate == nil ? 1 : 5)
       }
-      if attest(&draft, connection: identity.connection, flags: flags, nowMilliseconds: nowMilliseconds) { return draft }
+      if attest(&draft, connection: identity.connection, flags: flags, nowMilliseconds: nowMilliseconds) {
+        return draft
+      }
     }
     return nil
   }

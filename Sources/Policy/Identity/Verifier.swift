@@ -38,6 +38,10 @@ package final class Verifier {
   private let startMilliseconds: UInt64
   /// The base of the message at hand.
   private let base: Buffer
+  /// The parameters before the sequence number as they are written, for the values beside it: those of most messages
+  /// of a second from one sender.
+  private let prefix: Buffer
+  private var prefixValues = (created: UInt64.max, expires: UInt64.max, epoch: UInt64.max)
 
   /// - Parameters:
   ///   - audience: this validator's name.
@@ -65,6 +69,7 @@ package final class Verifier {
     self.skewMilliseconds = skewMilliseconds
     startMilliseconds = windows.startMilliseconds
     base = Buffer(capacity: headBytesMax + SignatureBase.overheadBytesMax)
+    prefix = Buffer(capacity: 256)
   }
 
   // MARK: The fields of a request
@@ -152,7 +157,12 @@ package final class Verifier {
     let attestEnd = base.count
     base.append("\n\"@signature-params\": ")
     let parametersStart = base.count
-    SignatureInput.writePrefix(created: input.created, expires: input.expires, epoch: input.epoch, to: base)
+    if (input.created, input.expires, input.epoch) != prefixValues {
+      prefix.removeAll()
+      SignatureInput.writePrefix(created: input.created, expires: input.expires, epoch: input.epoch, to: prefix)
+      prefixValues = (input.created, input.expires, input.epoch)
+    }
+    prefix.withReadable { base.append($0) }
     base.append(decimal: input.sequence)
     SignatureInput.writeSuffix(keyID: head.extracting(input.keyID.range), to: base)
     guard !base.overflowed else { return .headTooLarge }
