@@ -79,9 +79,13 @@ final class AdminServer: Sendable {
         wakeup.clear()
         continue
       }
-      if case .connection(let connection, _) = Sockets.accept(fd) {
+      switch Sockets.accept(fd) {
+      case .connection(let connection, _):
         serve(connection)
         Sockets.closeDescriptor(connection)
+      // Still readable, and accepting again at once would spin.
+      case .exhausted: _ = wakeup.wait(timeoutMilliseconds: 100)
+      case .none, .again: break
       }
     }
   }

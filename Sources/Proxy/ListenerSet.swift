@@ -77,6 +77,21 @@ struct ListenerSet {
     }
   }
 
+  /// Closes what `old` does not have, after the reload for which it was opened was refused.
+  func discard(keeping old: ListenerSet) {
+    for entry in open where !old.open.contains(where: { $0.descriptors == entry.descriptors }) {
+      for fd in entry.descriptors { Sockets.closeDescriptor(fd) }
+      if case .unix(let path) = entry.address { Sockets.removeFile(path) }
+    }
+  }
+
+  /// Removes the files of unix sockets that `new` no longer has.
+  func removeSocketFiles(unlessIn new: ListenerSet) {
+    for entry in open where !new.open.contains(where: { $0.address == entry.address }) {
+      if case .unix(let path) = entry.address { Sockets.removeFile(path) }
+    }
+  }
+
   /// Names and where they are really bound.
   var bound: [(name: String, text: String)] { open.map { ($0.name, ListenerSet.describe($0.bound)) } }
 

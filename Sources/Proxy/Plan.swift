@@ -11,6 +11,8 @@ final class ListenerPlan {
   let nameBytes: [UInt8]
   let generation: UInt64
   let tls: TLSServerContext?
+  /// What is asked of clients; connections that began under another demand end.
+  let clientCertificates: Config.ClientCertificates?
   let trust: TrustPolicy
   let verifier: Verifier?
 
@@ -19,6 +21,7 @@ final class ListenerPlan {
     nameBytes = Array(name.utf8)
     self.generation = generation
     tls = listener.tls
+    clientCertificates = listener.config.clientCertificates
     trust = listener.trust
     self.verifier = verifier
   }

@@ -167,8 +167,14 @@ package final class Supervisor {
     let opened: ListenerSet
     do {
       opened = try ListenerSet(opening: config.listeners, workers: threads.count, keeping: listeners)
+    } catch {
+      logger.error("reload refused; the configuration in use stays: \(error.message)")
+      return
+    }
+    do {
       try admin.listen(config.admin)
     } catch {
+      opened.discard(keeping: listeners)
       logger.error("reload refused; the configuration in use stays: \(error.message)")
       return
     }
@@ -181,6 +187,7 @@ package final class Supervisor {
       mailbox.post(.reload(next, opened.sources(worker: index)))
     }
     // Workers close what is no longer theirs; the set here only remembers what is open.
+    listeners.removeSocketFiles(unlessIn: opened)
     listeners = opened
     snapshot = next
     logger.info("reloaded generation=\(generation) listeners=\(readyListeners())")

@@ -24,6 +24,8 @@ final class Upstream {
   var owner: Downstream?
   /// What the PROXY header on this connection says of the client.
   var boundClient: ClientIdentity?
+  /// Who signed that header: requests must be signed by the same key.
+  var boundSigner: Signer?
   /// Bytes at the front of `output` that go out before TLS begins.
   var preambleBytes = 0
   var isIdle = false
@@ -50,6 +52,7 @@ final class Upstream {
     exchange = nil
     owner = nil
     boundClient = nil
+    boundSigner = nil
     preambleBytes = 0
     isIdle = false
     served = 0

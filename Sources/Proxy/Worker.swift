@@ -80,6 +80,8 @@ final class Worker {
     open(sources)
   }
 
+  /// How long a connection that brought no request yet is waited for when draining.
+  static let drainFirstRequestMilliseconds = 1_000
   /// A response may carry more fields than we let clients send.
   static let responseFieldsMax = 256
   /// What a head may grow by when identity is written to it.
@@ -109,7 +111,7 @@ final class Worker {
           if let d = downstreams.find(token.slot, token.generation) { handle(d, readiness) }
         case .upstream:
           if let u = upstreams.find(token.slot, token.generation) { handle(u, readiness) }
-        case .listener: accept(token.slot)
+        case .listener: _ = accept(token.slot)
         case .wakeup: takeMessages()
         }
       }
@@ -300,9 +302,13 @@ final class Worker {
     isDraining = true
     drainEndMilliseconds = untilMilliseconds
     // What waits in the queues is still taken: closing a listener would reset it.
-    for i in sources.indices { accept(i) }
+    for i in sources.indices { while accept(i) {} }
     closeSources()
-    for d in downstreams.all where d.phase == .head && d.input.isEmpty { close(d) }
+    // A request may have come that its event has not told of yet; `rest` closes those that have none.
+    for d in downstreams.all where d.phase == .head && d.input.isEmpty {
+      d.transport.noteReadable()
+      pump(d)
+    }
   }
 
   private func endDrainIfDone() {

@@ -20,7 +20,7 @@ extension Worker {
   /// Takes over a set of listening sockets; those that are no longer in it are closed.
   func open(_ new: [ListenerSource]) {
     for (i, source) in sources.enumerated() where !new.contains(where: { $0.descriptor == source.descriptor }) {
-      accept(i)
+      while accept(i) {}
       poller.remove(source.descriptor)
       Sockets.closeDescriptor(source.descriptor)
     }
@@ -42,21 +42,22 @@ extension Worker {
     sources = []
   }
 
-  /// Takes what waits on a listener, within bounds.
-  func accept(_ index: Int) {
-    guard index < sources.count, !pausedSources else { return }
+  /// Takes what waits on a listener, within bounds. True when more may wait.
+  func accept(_ index: Int) -> Bool {
+    guard index < sources.count, !pausedSources else { return false }
     let source = sources[index]
-    guard let listener = plan.listener(named: source.name) else { return }
+    guard let listener = plan.listener(named: source.name) else { return false }
     for _ in 0..<Worker.acceptsPerTurn {
       switch Sockets.accept(source.descriptor) {
-      case .none: return
+      case .none: return false
       case .again: continue
       case .exhausted(let error):
         pauseAccepting(error)
-        return
+        return false
       case .connection(let fd, let peer): begin(fd, peer, listener)
       }
     }
+    return true
   }
 
   /// Level-triggered listeners would wake the loop without end: they are taken out until the pause is over.
@@ -157,7 +158,9 @@ extension Worker {
       refuseConnection(d, refusal)
       return false
     case .complete(let header):
-      if let refusal = accept(header, d, rule, listener) {
+      // A validator that has just started cannot tell a replay, and says so to each request of the connection, for the
+      // edge to try anew (`identify` refuses them; the header has not been believed).
+      if let refusal = accept(header, d, rule, listener), refusal != .starting {
         refuseConnection(d, refusal)
         return false
       }

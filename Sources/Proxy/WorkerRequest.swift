@@ -52,8 +52,12 @@ extension Worker {
   /// A connection without a request: it holds no memory and has the idle deadline.
   private func rest(_ d: Downstream) {
     if isDraining {
-      close(d)
-      return
+      // One that has just come may have its first request on the way.
+      guard d.requestCount == 0 else {
+        close(d)
+        return
+      }
+      setDeadline(d, afterMilliseconds: Worker.drainFirstRequestMilliseconds)
     }
     d.input.releaseIfEmpty()
     d.output.releaseIfEmpty()
@@ -139,7 +143,8 @@ extension Worker {
     let now = present.trust[rule]
     let before = listener.trust[d.rule]
     guard now.evidence != .refuse, before.proxyProtocolRequired == now.proxyProtocolRequired,
-      (now.evidence == .attested) == (before.evidence == .attested), (present.tls == nil) == (listener.tls == nil)
+      (now.evidence == .attested) == (before.evidence == .attested), (present.tls == nil) == (listener.tls == nil),
+      present.clientCertificates == listener.clientCertificates
     else { return false }
     let wasSecure = d.isSecure
     d.listener = present
@@ -163,7 +168,10 @@ extension Worker {
     case .socket:
       x.identity = d.client
       return d.client == nil ? .clientUnknown : nil
-    case .attested: return verify(d, x, listener)
+    case .attested:
+      // Without a verified header only while starting (`announce`).
+      if rule.proxyProtocolRequired, d.bound == nil { return .starting }
+      return verify(d, x, listener)
     case .proxyProtocol:
       guard let announced = d.announced else { return .proxyMissing }
       guard !rule.thenForwarded else {

@@ -51,7 +51,9 @@ extension Worker {
         }
         return true
       case .attest:
-        guard let identity = x.identity, let signer = group.signer else { return false }
+        guard var identity = x.identity, let signer = group.signer else { return false }
+        // How we know it is that another edge signed it; a client without a port can only be said to be `forwarded`.
+        if x.isVerified, identity.port != 0 { identity.via = .attested }
         return signer.writeFields(
           identity, head: bytes, method: head.methodRange, authority: head.authority, path: head.path,
           query: head.query, nowMilliseconds: wallMilliseconds, into: out)
@@ -85,8 +87,8 @@ extension Worker {
     _ d: Downstream, _ x: Exchange, _ group: UpstreamPlan, _ identity: ClientIdentity
   ) -> Upstream? {
     if let u = d.boundUpstream {
-      if u.phase == .ready, u.exchange == nil, u.boundClient == identity, let server = u.pool,
-        group.servers.contains(where: { $0 === server })
+      if u.phase == .ready, u.exchange == nil, u.boundClient == identity, u.boundSigner.map({ $0.speaksAs(group.signer) })
+        ?? false, let server = u.pool, group.servers.contains(where: { $0 === server })
       {
         take(u, for: x, server, index: 0)
         counters.add(.upstreamReused)
@@ -104,6 +106,7 @@ extension Worker {
     if let u {
       u.owner = d
       u.boundClient = identity
+      u.boundSigner = signer
       d.boundUpstream = u
     }
     return u

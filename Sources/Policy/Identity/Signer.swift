@@ -81,6 +81,9 @@ package final class Signer {
     SignatureInput.writeSuffix(keyID: keyID.utf8.span, to: suffix)
   }
 
+  /// Whether what `other` signs may follow, on one connection, what this one signed.
+  package func speaksAs(_ other: Signer?) -> Bool { other?.keyID == keyID && other?.audience == audience }
+
   /// Whether the key may be used now.
   func isActive(seconds: UInt64) -> Bool {
     if let notBefore, seconds < notBefore { return false }
