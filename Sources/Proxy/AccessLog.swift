@@ -27,8 +27,13 @@ package final class LogQueue: Sendable {
 
   private let state = Mutex(State())
   let mailbox: Wakeup
+  /// Signalled when the log thread has ended.
+  let ended: Wakeup
 
-  package init() throws(SystemError) { mailbox = try Wakeup() }
+  package init() throws(SystemError) {
+    mailbox = try Wakeup()
+    ended = try Wakeup()
+  }
 
   /// False when too much waits already: the lines are lost.
   func post(lines: [UInt8]) -> Bool {
@@ -178,6 +183,7 @@ extension Buffer {
 package enum LogThread {
   /// Runs until told to stop; then everything handed over before has been written.
   static func run(queue: LogQueue, destination: Config.Log.Destination, report: @Sendable (String) -> Void) {
+    defer { queue.ended.signal() }
     var file = open(destination, report)
     var failures = 0
     while true {

@@ -203,6 +203,9 @@ package final class Supervisor {
 
   // MARK: Ending
 
+  /// How long the last lines of the access log may take to be written.
+  private static let logEndMilliseconds: Int32 = 2_000
+
   private func drain() {
     ServiceNotifier.notify("STOPPING=1")
     let until = Clock.monotonicMilliseconds() + UInt64(snapshot.config.timeouts.drainMilliseconds)
@@ -221,7 +224,12 @@ package final class Supervisor {
     for thread in threads { thread.join() }
     admin.stop()
     shared.logQueue.post(.stop)
-    logThread?.join()
+    // Whoever should read standard output may have stopped: the process ends without its last lines then.
+    if shared.logQueue.ended.wait(timeoutMilliseconds: Supervisor.logEndMilliseconds) {
+      logThread?.join()
+    } else {
+      logger.warning("the access log is not being taken; its last lines are lost")
+    }
     listeners.removeSocketFiles()
   }
 
