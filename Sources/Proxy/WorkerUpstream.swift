@@ -75,6 +75,7 @@ extension Worker {
         close(u)
         continue
       }
+      guard isQuiet(u) else { continue }
       take(u, for: x, server, index: index)
       counters.add(.upstreamReused)
       return u
@@ -88,14 +89,14 @@ extension Worker {
   ) -> Upstream? {
     if let u = d.boundUpstream {
       if u.phase == .ready, u.exchange == nil, u.boundClient == identity, u.boundSigner.map({ $0.speaksAs(group.signer) })
-        ?? false, let server = u.pool, group.servers.contains(where: { $0 === server })
+        ?? false, let server = u.pool, group.servers.contains(where: { $0 === server }), isQuiet(u)
       {
         take(u, for: x, server, index: 0)
         counters.add(.upstreamReused)
         return u
       }
       // Another client behind the same balancer connection, another upstream, or a connection that ended.
-      close(u)
+      if d.boundUpstream === u { close(u) }
     }
     guard let (server, index) = chooseServer(x, group) else { return nil }
     guard let signer = group.signer, let draft = makePreamble(d, signer, identity) else {
@@ -321,6 +322,15 @@ extension Worker {
       }
       return false
     }
+  }
+
+  /// Whether a kept connection may have a request now. One system call for each reuse, because the event may not have
+  /// been handed out yet: bytes that wait here would be taken for the answer to another client's request, and a request
+  /// that is sent to a server that has hung up may not be tried again.
+  private func isQuiet(_ u: Upstream) -> Bool {
+    u.transport.noteReadable()
+    checkIdle(u)
+    return u.phase == .ready
   }
 
   /// A connection without a request has nothing to say: an end, or bytes that nobody asked for, take it away.
