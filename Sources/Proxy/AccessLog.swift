@@ -12,7 +12,7 @@ package final class LogQueue: Sendable {
   /// Bytes that may wait for the disk.
   package static let waitingBytesMax = 32 << 20
 
-  enum Command: Sendable {
+  package enum Command: Sendable {
     case lines([UInt8])
     /// A new destination, or the old one opened anew.
     case destination(Config.Log.Destination)
@@ -26,7 +26,7 @@ package final class LogQueue: Sendable {
   }
 
   private let state = Mutex(State())
-  let mailbox: Wakeup
+  package let mailbox: Wakeup
   /// Signalled when the log thread has ended.
   let ended: Wakeup
 
@@ -36,7 +36,7 @@ package final class LogQueue: Sendable {
   }
 
   /// False when too much waits already: the lines are lost.
-  func post(lines: [UInt8]) -> Bool {
+  package func post(lines: [UInt8]) -> Bool {
     let taken = state.withLock { state in
       guard state.waitingBytes + lines.count <= LogQueue.waitingBytesMax else { return false }
       state.waitingBytes += lines.count
@@ -47,12 +47,12 @@ package final class LogQueue: Sendable {
     return taken
   }
 
-  func post(_ command: Command) {
+  package func post(_ command: Command) {
     state.withLock { $0.commands.append(command) }
     mailbox.signal()
   }
 
-  func takeAll() -> [Command] {
+  package func takeAll() -> [Command] {
     mailbox.clear()
     return state.withLock { state in
       let taken = state.commands
@@ -64,7 +64,7 @@ package final class LogQueue: Sendable {
 }
 
 /// A worker's end of the log.
-final class AccessLog {
+package final class AccessLog {
   private let buffer = Buffer(capacity: AccessLog.capacity)
   private let queue: LogQueue
   private let counters: Counters
@@ -73,21 +73,21 @@ final class AccessLog {
 
   private static let capacity = 128 * 1024
   /// A line is never longer: what comes from a peer is cut.
-  private static let lineBytesMax = 16 * 1024
-  static let pathBytesMax = 2_048
-  static let hostBytesMax = 255
+  package static let lineBytesMax = 16 * 1024
+  package static let pathBytesMax = 2_048
+  package static let hostBytesMax = 255
   /// Lines wait this long at most before they are handed over.
-  static let delayMilliseconds: UInt64 = 5
+  package static let delayMilliseconds: UInt64 = 5
 
-  init(queue: LogQueue, counters: Counters) {
+  package init(queue: LogQueue, counters: Counters) {
     self.queue = queue
     self.counters = counters
   }
 
-  var hasWaiting: Bool { !buffer.isEmpty }
+  package var hasWaiting: Bool { !buffer.isEmpty }
 
   /// Hands over what waits, if it is much or has waited long enough.
-  func handOver(nowMilliseconds: UInt64, force: Bool = false) {
+  package func handOver(nowMilliseconds: UInt64, force: Bool = false) {
     guard !buffer.isEmpty else { return }
     guard force || buffer.count > AccessLog.capacity / 2
       || nowMilliseconds >= firstWaitingMilliseconds + AccessLog.delayMilliseconds
@@ -101,7 +101,7 @@ final class AccessLog {
   }
 
   /// Writes one line: `body` appends members, each with a comma before it.
-  func line(time: Span<UInt8>, nowMilliseconds: UInt64, _ body: (Buffer) -> Void) {
+  package func line(time: Span<UInt8>, nowMilliseconds: UInt64, _ body: (Buffer) -> Void) {
     if buffer.room < AccessLog.lineBytesMax { handOver(nowMilliseconds: nowMilliseconds, force: true) }
     if buffer.isEmpty { firstWaitingMilliseconds = nowMilliseconds }
     buffer.append("{\"time\":\"")
@@ -114,26 +114,26 @@ final class AccessLog {
 
 /// Members of a line.
 extension Buffer {
-  func member(_ key: StaticString, text: [UInt8]) {
+  package func member(_ key: StaticString, text: [UInt8]) {
     append(key)
     append(0x22)
     append(text.span)
     append(0x22)
   }
 
-  func member(_ key: StaticString, _ text: StaticString) {
+  package func member(_ key: StaticString, _ text: StaticString) {
     append(key)
     append(0x22)
     append(text)
     append(0x22)
   }
 
-  func member(_ key: StaticString, _ value: UInt64) {
+  package func member(_ key: StaticString, _ value: UInt64) {
     append(key)
     append(decimal: value)
   }
 
-  func member(_ key: StaticString, address: IPAddress) {
+  package func member(_ key: StaticString, address: IPAddress) {
     append(key)
     append(0x22)
     address.write(to: self)
@@ -141,7 +141,7 @@ extension Buffer {
   }
 
   /// Milliseconds with three places, from microseconds.
-  func member(_ key: StaticString, microseconds: UInt64) {
+  package func member(_ key: StaticString, microseconds: UInt64) {
     append(key)
     append(decimal: microseconds / 1_000)
     append(0x2e)
@@ -153,7 +153,7 @@ extension Buffer {
 
   /// Bytes of a peer as JSON text (RFC 8259 section 7): quotes, backslashes, controls and whatever is not ASCII are
   /// escaped, so that a line stays a line and says exactly which bytes came.
-  func appendEscaped(_ bytes: Span<UInt8>, most: Int) {
+  package func appendEscaped(_ bytes: Span<UInt8>, most: Int) {
     let count = min(bytes.count, most)
     var start = 0
     for i in 0..<count {
@@ -168,7 +168,7 @@ extension Buffer {
     if count > start { append(bytes.extracting(start..<count)) }
   }
 
-  func appendHex16(_ value: UInt64) {
+  package func appendHex16(_ value: UInt64) {
     var shift: UInt64 = 60
     while true {
       let digit = UInt8(truncatingIfNeeded: (value >> shift) & 15)
@@ -182,7 +182,7 @@ extension Buffer {
 /// The log thread: writes what workers hand over.
 package enum LogThread {
   /// Runs until told to stop; then everything handed over before has been written.
-  static func run(queue: LogQueue, destination: Config.Log.Destination, report: @Sendable (String) -> Void) {
+  package static func run(queue: LogQueue, destination: Config.Log.Destination, report: @Sendable (String) -> Void) {
     defer { queue.ended.signal() }
     var file = open(destination, report)
     var failures = 0

@@ -1,14 +1,14 @@
 // The Date field's value and the log's time, made once a second and once a millisecond.
 
 /// A calendar date from days since 1970-01-01 (proleptic Gregorian), by Howard Hinnant's civil_from_days.
-struct CivilDate {
-  let year: Int
-  let month: Int
-  let day: Int
+package struct CivilDate {
+  package let year: Int
+  package let month: Int
+  package let day: Int
   /// 0 is Sunday.
-  let weekday: Int
+  package let weekday: Int
 
-  init(daysSinceEpoch days: Int) {
+  package init(daysSinceEpoch days: Int) {
     let z = days + 719_468
     let era = z / 146_097
     let dayOfEra = z - era * 146_097
@@ -22,11 +22,13 @@ struct CivilDate {
   }
 }
 
-struct DateField {
-  private(set) var imf = InlineArray<29, UInt8>(repeating: 0x20)
-  private(set) var rfc3339 = InlineArray<24, UInt8>(repeating: 0x20)
+package struct DateField {
+  package private(set) var imf = InlineArray<29, UInt8>(repeating: 0x20)
+  package private(set) var rfc3339 = InlineArray<24, UInt8>(repeating: 0x20)
   private var second: UInt64 = .max
   private var millisecond: UInt64 = .max
+
+  package init() {}
 
   private static let weekdays: InlineArray<7, InlineArray<3, UInt8>> = [
     [0x53, 0x75, 0x6e], [0x4d, 0x6f, 0x6e], [0x54, 0x75, 0x65], [0x57, 0x65, 0x64], [0x54, 0x68, 0x75],
@@ -39,7 +41,7 @@ struct DateField {
   ]
 
   /// Brings both texts to `wallMilliseconds` since 1970.
-  mutating func update(wallMilliseconds: UInt64) {
+  package mutating func update(wallMilliseconds: UInt64) {
     guard wallMilliseconds != millisecond else { return }
     millisecond = wallMilliseconds
     let now = wallMilliseconds / 1_000

@@ -7,7 +7,7 @@ import Platform
 import Policy
 import Wire
 
-enum HeadWriter {
+package enum HeadWriter {
   /// Kinds that never pass from a request to the next hop as they came.
   private static let requestDropped: UInt64 =
     FieldKind.identityBits | FieldKind.claim.bit | FieldKind.host.bit | FieldKind.contentLength.bit
@@ -21,7 +21,7 @@ enum HeadWriter {
     | FieldKind.proxyAuthenticate.bit
 
   /// The request line, Host, the client's own fields and framing; identity and the empty line are the caller's.
-  static func writeRequest(
+  package static func writeRequest(
     _ bytes: Span<UInt8>, head: RequestHead, framing: BodyFraming, webSocket: Bool, expectsContinue: Bool,
     into out: Buffer
   ) {
@@ -59,7 +59,7 @@ enum HeadWriter {
   }
 
   /// Who the client is, in plain words, for a backend that trusts us: each field once.
-  static func writePlainIdentity(_ identity: ClientIdentity, host: Span<UInt8>, into out: Buffer) {
+  package static func writePlainIdentity(_ identity: ClientIdentity, host: Span<UInt8>, into out: Buffer) {
     let proto: StaticString = identity.secure ? "https" : "http"
     out.append("x-forwarded-for: ")
     identity.address.write(to: out)
@@ -87,10 +87,10 @@ enum HeadWriter {
 
   /// How a response's end is told to the client. `unsent`: there is no content, and a length that is stated is that of
   /// the content which a GET would have had (RFC 9110 section 8.6), so it passes as it came.
-  enum ResponseFraming { case none, unsent, length(UInt64), chunked, close }
+  package enum ResponseFraming { case none, unsent, length(UInt64), chunked, close }
 
   /// A whole response head for the client, with the empty line.
-  static func writeResponse(
+  package static func writeResponse(
     _ bytes: Span<UInt8>, head: ResponseHead, length: Int, framing: ResponseFraming, keepAlive: Bool,
     clientMinorVersion: Int, isTunnel: Bool, date: Span<UInt8>, into out: Buffer
   ) {
@@ -141,14 +141,14 @@ enum HeadWriter {
   }
 
   /// The mark that a validator puts on a refusal it wants asked again; it is between us and never passes on.
-  static let refusalMark: StaticString = "countersign-refusal"
+  package static let refusalMark: StaticString = "countersign-refusal"
 
   private static func isRefusalMark(_ bytes: Span<UInt8>, _ head: ResponseHead, _ i: Int, _ kind: FieldKind) -> Bool {
     kind == .claim && bytes.extracting(head.name(i).range).equalsIgnoringCase(refusalMark)
   }
 
   /// Whether a response is a validator's «starting» refusal.
-  static func isStartingRefusal(_ bytes: Span<UInt8>, _ head: ResponseHead) -> Bool {
+  package static func isStartingRefusal(_ bytes: Span<UInt8>, _ head: ResponseHead) -> Bool {
     guard head.status == 503 else { return false }
     for i in 0..<head.fieldCount where isRefusalMark(bytes, head, i, head.kind(i)) {
       return bytes.extracting(head.value(i).range).equalsIgnoringCase("starting")
@@ -157,7 +157,7 @@ enum HeadWriter {
   }
 
   /// An answer of our own: small, without internals.
-  static func writeAnswer(
+  package static func writeAnswer(
     status: Int, reason: StaticString, keepAlive: Bool, isHead: Bool, marksStarting: Bool, date: Span<UInt8>,
     into out: Buffer
   ) {
@@ -182,7 +182,7 @@ enum HeadWriter {
   }
 
   /// RFC 9110's words for the statuses that we send.
-  static func reason(_ status: Int) -> StaticString {
+  package static func reason(_ status: Int) -> StaticString {
     switch status {
     case 400: "Bad Request"
     case 403: "Forbidden"

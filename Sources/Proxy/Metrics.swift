@@ -3,16 +3,16 @@
 import Platform
 import Wire
 
-enum Counter: Int, CaseIterable {
+package enum Counter: Int, CaseIterable {
   case connections, requests, responses1xx, responses2xx, responses3xx, responses4xx, responses5xx
   case bytesIn, bytesOut, upstreamConnections, upstreamReused, retries, startingRetries, tunnels, observed
   case logLinesDropped, acceptPauses, reloads
   // Gauges: set, not added to.
   case openDownstreams, openUpstreams, idleUpstreams, openTunnels, lentBuffers
 
-  var isGauge: Bool { rawValue >= Counter.openDownstreams.rawValue }
+  package var isGauge: Bool { rawValue >= Counter.openDownstreams.rawValue }
 
-  var metric: (name: String, help: String) {
+  package var metric: (name: String, help: String) {
     switch self {
     case .connections: ("countersign_connections_total", "Connections accepted.")
     case .requests: ("countersign_requests_total", "Request heads taken whole.")
@@ -42,21 +42,23 @@ enum Counter: Int, CaseIterable {
 }
 
 /// One worker's counters. Written by the worker alone, read by anyone.
-final class Counters: Sendable {
+package final class Counters: Sendable {
   private static let refusalBase = Counter.allCases.count
   private let words = CounterWords(count: Counter.allCases.count + Refusal.allCases.count)
 
-  @inline(__always) func add(_ counter: Counter, _ n: UInt64 = 1) { words.add(counter.rawValue, n) }
-  func set(_ counter: Counter, _ value: Int) { words.store(counter.rawValue, UInt64(max(0, value))) }
-  func add(_ refusal: Refusal) { words.add(Counters.refusalBase + Int(refusal.rawValue), 1) }
+  package init() {}
 
-  func value(_ counter: Counter) -> UInt64 { words.load(counter.rawValue) }
-  func value(_ refusal: Refusal) -> UInt64 { words.load(Counters.refusalBase + Int(refusal.rawValue)) }
+  @inline(__always) package func add(_ counter: Counter, _ n: UInt64 = 1) { words.add(counter.rawValue, n) }
+  package func set(_ counter: Counter, _ value: Int) { words.store(counter.rawValue, UInt64(max(0, value))) }
+  package func add(_ refusal: Refusal) { words.add(Counters.refusalBase + Int(refusal.rawValue), 1) }
+
+  package func value(_ counter: Counter) -> UInt64 { words.load(counter.rawValue) }
+  package func value(_ refusal: Refusal) -> UInt64 { words.load(Counters.refusalBase + Int(refusal.rawValue)) }
 }
 
-enum MetricsPage {
+package enum MetricsPage {
   /// Prometheus text (version 0.0.4) over all workers.
-  static func text(_ workers: [Counters]) -> String {
+  package static func text(_ workers: [Counters]) -> String {
     var page = ""
     var told: Set<Substring> = []
     for counter in Counter.allCases {

@@ -5,7 +5,7 @@ import Platform
 import Policy
 import Wire
 
-final class ServerPool {
+package final class ServerPool {
   let address: SocketAddress
   /// As the log shows it.
   let text: [UInt8]
@@ -14,13 +14,13 @@ final class ServerPool {
   /// Newest last: the warmest connection is used first, the coldest ages out.
   var idle: ContiguousArray<Upstream> = []
   /// Requests under way.
-  var active = 0
+  package var active = 0
   /// No new request goes here before this time (monotonic ms), unless no other server is left.
-  var avoidUntilMilliseconds: UInt64 = 0
+  package var avoidUntilMilliseconds: UInt64 = 0
   /// Its plan was replaced: connections are closed instead of kept.
   var isRetired = false
 
-  init(address: SocketAddress, text: String, tls: TLSClientContext?, idleMax: Int) {
+  package init(address: SocketAddress, text: String, tls: TLSClientContext?, idleMax: Int) {
     self.address = address
     self.text = Array(text.utf8)
     self.tls = tls
@@ -33,7 +33,7 @@ final class ServerPool {
 }
 
 /// An upstream of the config with what one worker needs to use it.
-final class UpstreamPlan {
+package final class UpstreamPlan {
   let name: [UInt8]
   let config: Config.Upstream
   let signer: Signer?
@@ -41,7 +41,7 @@ final class UpstreamPlan {
   let servers: ContiguousArray<ServerPool>
   private var turn = 0
 
-  init(config: Config.Upstream, signer: Signer?, tls: TLSClientContext?, servers: ContiguousArray<ServerPool>) {
+  package init(config: Config.Upstream, signer: Signer?, tls: TLSClientContext?, servers: ContiguousArray<ServerPool>) {
     name = Array(config.name.utf8)
     self.config = config
     self.signer = signer
@@ -56,7 +56,7 @@ final class UpstreamPlan {
   /// - Parameters:
   ///   - client: for `client-hash`.
   ///   - tried: bit i for server i.
-  func choose(client: IPAddress?, tried: UInt64, nowMilliseconds: UInt64) -> (pool: ServerPool, index: Int)? {
+  package func choose(client: IPAddress?, tried: UInt64, nowMilliseconds: UInt64) -> (pool: ServerPool, index: Int)? {
     let count = servers.count
     guard count > 1 else { return count == 1 ? (servers[0], 0) : nil }
     let start: Int

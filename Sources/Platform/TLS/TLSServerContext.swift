@@ -190,12 +190,14 @@ package struct CertificateFiles: Sendable, Equatable {
 }
 
 /// Which certificate answers to which name: exact names, and wildcards for one label (RFC 6125 section 6.4.3).
-struct NameTable: Sendable {
+package struct NameTable: Sendable {
   private var exact: [String: Int] = [:]
   private var wildcard: [String: Int] = [:]
 
+  package init() {}
+
   /// The first certificate that carries a name keeps it.
-  mutating func add(_ name: String, _ index: Int) {
+  package mutating func add(_ name: String, _ index: Int) {
     if name.hasPrefix("*.") {
       let rest = String(name.dropFirst(2))
       if wildcard[rest] == nil { wildcard[rest] = index }
@@ -204,7 +206,7 @@ struct NameTable: Sendable {
     }
   }
 
-  func find(_ name: String) -> Int? {
+  package func find(_ name: String) -> Int? {
     if let index = exact[name] { return index }
     guard let dot = name.firstIndex(of: "."), dot != name.startIndex else { return nil }
     return wildcard[String(name[name.index(after: dot)...])]
