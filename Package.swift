@@ -41,7 +41,10 @@ let package = Package(
       ], swiftSettings: strict),
     .target(
       name: "Monitor",
-      dependencies: ["FlyingFox", .product(name: "GRDB", package: "GRDB.swift")], swiftSettings: ordinary),
+      dependencies: [
+        "COpenSSL", "FlyingFox", .product(name: "FlyingSocks", package: "FlyingFox"),
+        .product(name: "GRDB", package: "GRDB.swift"),
+      ], swiftSettings: ordinary),
     .executableTarget(
       name: "printer-monitor",
       dependencies: ["Monitor", .product(name: "ArgumentParser", package: "swift-argument-parser")],

@@ -7,7 +7,7 @@ import CLinux
 import Glibc
 import Wire
 
-@safe package final class Buffer: ByteSink {
+@safe public final class Buffer: ByteSink {
   @usableFromInline
   @safe struct State {
     @usableFromInline var base: UnsafeMutablePointer<UInt8>?
@@ -21,10 +21,10 @@ import Wire
   @usableFromInline let state: UnsafeMutablePointer<State>
   @usableFromInline let pool: BufferPool
   /// Bytes that the buffer can hold.
-  package let capacity: Int
+  public let capacity: Int
 
   /// An empty buffer whose memory will come from `pool`.
-  package init(pool: BufferPool) {
+  public init(pool: BufferPool) {
     self.pool = pool
     capacity = pool.chunkBytes
     unsafe state = UnsafeMutablePointer<State>.allocate(capacity: 1)
@@ -32,7 +32,7 @@ import Wire
   }
 
   /// An empty buffer of its own, outside any pool.
-  package convenience init(capacity: Int) {
+  public convenience init(capacity: Int) {
     self.init(pool: BufferPool(chunkBytes: capacity, keptMax: 0))
   }
 
@@ -44,18 +44,18 @@ import Wire
   }
 
   /// Bytes waiting to be consumed.
-  @inlinable package var count: Int { unsafe state.pointee.end &- state.pointee.begin }
-  @inlinable package var isEmpty: Bool { unsafe state.pointee.end == state.pointee.begin }
+  @inlinable public var count: Int { unsafe state.pointee.end &- state.pointee.begin }
+  @inlinable public var isEmpty: Bool { unsafe state.pointee.end == state.pointee.begin }
   /// Bytes that can still be appended (after moving what is held to the front).
-  @inlinable package var room: Int { capacity &- count }
+  @inlinable public var room: Int { capacity &- count }
   /// An append did not fit since the last `removeAll`; what was appended then is missing.
-  @inlinable package var overflowed: Bool { unsafe state.pointee.overflowed }
+  @inlinable public var overflowed: Bool { unsafe state.pointee.overflowed }
   /// Whether memory is held.
-  @inlinable package var holdsMemory: Bool { unsafe state.pointee.base != nil }
+  @inlinable public var holdsMemory: Bool { unsafe state.pointee.base != nil }
 
   /// Lends the waiting bytes.
   @inlinable @inline(__always)
-  package func withReadable<R, E: Error>(_ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
+  public func withReadable<R, E: Error>(_ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
     guard let base = unsafe state.pointee.base else { return try body(Span<UInt8>()) }
     // SAFETY: base..<base+end is initialised memory that nothing moves while body runs on this thread: body gets no
     // access to this buffer other than the span.
@@ -65,7 +65,7 @@ import Wire
   }
 
   /// Drops the first `n` waiting bytes.
-  @inlinable package func consume(_ n: Int) {
+  @inlinable public func consume(_ n: Int) {
     precondition(n >= 0 && n <= count)
     unsafe state.pointee.begin &+= n
     if unsafe state.pointee.begin == state.pointee.end {
@@ -75,21 +75,21 @@ import Wire
   }
 
   /// Keeps the first `n` waiting bytes and drops the rest: undoes appends.
-  @inlinable package func truncate(to n: Int) {
+  @inlinable public func truncate(to n: Int) {
     precondition(n >= 0 && n <= count)
     unsafe state.pointee.end = state.pointee.begin &+ n
     unsafe state.pointee.overflowed = false
   }
 
   /// Empties the buffer and forgets an overflow; memory is kept.
-  @inlinable package func removeAll() {
+  @inlinable public func removeAll() {
     unsafe state.pointee.begin = 0
     unsafe state.pointee.end = 0
     unsafe state.pointee.overflowed = false
   }
 
   /// Gives the memory back to the pool if nothing waits in it.
-  @inlinable package func releaseIfEmpty() {
+  @inlinable public func releaseIfEmpty() {
     guard isEmpty, let base = unsafe state.pointee.base else { return }
     unsafe pool.give(base)
     unsafe state.pointee.base = nil
@@ -98,13 +98,13 @@ import Wire
   }
 
   /// Empties the buffer and gives its memory back.
-  package func reset() {
+  public func reset() {
     removeAll()
     releaseIfEmpty()
   }
 
   /// Makes sure that `n` bytes can be written at the end; false (and overflowed) when they cannot.
-  @inlinable package func reserve(_ n: Int) -> Bool {
+  @inlinable public func reserve(_ n: Int) -> Bool {
     if unsafe state.pointee.base != nil, unsafe n <= capacity &- state.pointee.end { return true }
     return reserveSlowly(n)
   }
@@ -120,7 +120,7 @@ import Wire
   }
 
   /// Moves the waiting bytes to the front.
-  package func compact() {
+  public func compact() {
     guard let base = unsafe state.pointee.base, unsafe state.pointee.begin > 0 else { return }
     let held = count
     // SAFETY: both ranges lie inside the chunk; memmove allows overlap.
@@ -129,14 +129,14 @@ import Wire
     unsafe state.pointee.end = held
   }
 
-  @inlinable package func append(_ byte: UInt8) {
+  @inlinable public func append(_ byte: UInt8) {
     guard reserve(1), let base = unsafe state.pointee.base else { return }
     // SAFETY: reserve made sure of one byte at end.
     unsafe base[state.pointee.end] = byte
     unsafe state.pointee.end &+= 1
   }
 
-  @inlinable package func append(_ bytes: Span<UInt8>) {
+  @inlinable public func append(_ bytes: Span<UInt8>) {
     let n = bytes.count
     guard n > 0, reserve(n), let base = unsafe state.pointee.base else { return }
     // SAFETY: reserve made sure of n bytes at end; a span of this same buffer is never passed (withReadable's body
@@ -147,7 +147,7 @@ import Wire
     unsafe state.pointee.end &+= n
   }
 
-  @inlinable package func append(_ literal: StaticString) {
+  @inlinable public func append(_ literal: StaticString) {
     let n = literal.utf8CodeUnitCount
     guard n > 0, reserve(n), let base = unsafe state.pointee.base else { return }
     // SAFETY: reserve made sure of n bytes at end; a literal's bytes live forever.
@@ -156,7 +156,7 @@ import Wire
   }
 
   /// Appends a string's UTF-8; not for the hot path.
-  package func append(text: String) {
+  public func append(text: String) {
     var copy = text
     copy.withUTF8 { bytes in
       guard !bytes.isEmpty, reserve(bytes.count), let base = unsafe state.pointee.base else { return }
@@ -167,13 +167,13 @@ import Wire
   }
 
   /// Appends the first `n` waiting bytes of `other`, which keeps them.
-  @inlinable package func append(first n: Int, of other: Buffer) {
+  @inlinable public func append(first n: Int, of other: Buffer) {
     precondition(n <= other.count && other !== self)
     other.withReadable { append($0.extracting(first: n)) }
   }
 
   /// Overwrites waiting bytes from `offset` on; all of them must exist.
-  package func overwrite(at offset: Int, with bytes: Span<UInt8>) {
+  public func overwrite(at offset: Int, with bytes: Span<UInt8>) {
     precondition(offset >= 0 && offset + bytes.count <= count)
     guard bytes.count > 0, let base = unsafe state.pointee.base else { return }
     // SAFETY: the range was just checked.
@@ -198,7 +198,7 @@ import Wire
   }
 
   /// The waiting bytes as an array; for tests and slow paths.
-  package func copyBytes() -> [UInt8] {
+  public func copyBytes() -> [UInt8] {
     withReadable { span in
       var all: [UInt8] = []
       all.reserveCapacity(span.count)
@@ -209,19 +209,19 @@ import Wire
 }
 
 /// Chunks of one size, handed out newest first so that the warm ones are used again. One per worker, never shared.
-@safe package final class BufferPool {
+@safe public final class BufferPool {
   /// Bytes of each chunk.
-  package let chunkBytes: Int
+  public let chunkBytes: Int
   private let keptMax: Int
   // SAFETY: every pointer in `free` came from `take`'s allocation of chunkBytes and is owned here until taken again.
   private var free: [UnsafeMutablePointer<UInt8>] = unsafe []
   /// Chunks in use, for the status page and for tests.
-  package private(set) var lent = 0
+  public private(set) var lent = 0
 
   /// - Parameters:
   ///   - chunkBytes: size of each chunk.
   ///   - keptMax: how many free chunks are kept for reuse; more go back to the system.
-  package init(chunkBytes: Int, keptMax: Int) {
+  public init(chunkBytes: Int, keptMax: Int) {
     precondition(chunkBytes > 0)
     self.chunkBytes = chunkBytes
     self.keptMax = keptMax

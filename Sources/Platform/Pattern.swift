@@ -29,14 +29,15 @@ import Wire
   private let data: OpaquePointer
   private let context: OpaquePointer
 
-  package init(_ text: String) throws(SyntaxError) {
+  package init(_ text: String, ignoresCase: Bool = false) throws(SyntaxError) {
     guard text.utf8.count <= Pattern.patternBytesMax else {
       throw SyntaxError(offset: Pattern.patternBytesMax, reason: "the pattern is over \(Pattern.patternBytesMax) bytes")
     }
     var error: Int32 = 0
     var offset = 0
     let bytes = Array(text.utf8)
-    let options = UInt32(PCRE2_ANCHORED) | UInt32(PCRE2_ENDANCHORED) | UInt32(PCRE2_NEVER_UTF) | UInt32(PCRE2_NEVER_BACKSLASH_C)
+    var options = UInt32(PCRE2_ANCHORED) | UInt32(PCRE2_ENDANCHORED) | UInt32(PCRE2_NEVER_UTF) | UInt32(PCRE2_NEVER_BACKSLASH_C)
+    if ignoresCase { options |= UInt32(PCRE2_CASELESS) }
     guard let compiled = unsafe pcre2_compile_8(bytes, bytes.count, options, &error, &offset, nil) else {
       var message = [UInt8](repeating: 0, count: 256)
       // SAFETY: an array of the length given.

@@ -5,45 +5,45 @@ import CLinux
 import Glibc
 
 /// What a registration is for; travels through the kernel as 64 bits.
-package struct Token: Equatable, Sendable {
-  package enum Kind: UInt8, Sendable { case wakeup = 0, listener, downstream, upstream }
+public struct Token: Equatable, Sendable {
+  public enum Kind: UInt8, Sendable { case wakeup = 0, listener, downstream, upstream }
 
-  package let bits: UInt64
+  public let bits: UInt64
 
   /// - Parameters:
   ///   - slot: index in the worker's table, below 2^24.
   ///   - generation: counts the uses of that slot.
-  @inlinable package init(_ kind: Kind, slot: Int, generation: UInt32) {
+  @inlinable public init(_ kind: Kind, slot: Int, generation: UInt32) {
     bits = UInt64(kind.rawValue) << 56 | UInt64(slot & 0xff_ffff) << 32 | UInt64(generation)
   }
 
   @inlinable init(bits: UInt64) { self.bits = bits }
 
-  @inlinable package var kind: Kind { Kind(rawValue: UInt8(truncatingIfNeeded: bits >> 56)) ?? .wakeup }
-  @inlinable package var slot: Int { Int((bits >> 32) & 0xff_ffff) }
-  @inlinable package var generation: UInt32 { UInt32(truncatingIfNeeded: bits) }
+  @inlinable public var kind: Kind { Kind(rawValue: UInt8(truncatingIfNeeded: bits >> 56)) ?? .wakeup }
+  @inlinable public var slot: Int { Int((bits >> 32) & 0xff_ffff) }
+  @inlinable public var generation: UInt32 { UInt32(truncatingIfNeeded: bits) }
 }
 
 /// What a descriptor is ready for.
-package struct Readiness: OptionSet, Sendable {
-  package let rawValue: UInt8
-  @inlinable package init(rawValue: UInt8) { self.rawValue = rawValue }
-  package static let read = Readiness(rawValue: 1)
-  package static let write = Readiness(rawValue: 2)
+public struct Readiness: OptionSet, Sendable {
+  public let rawValue: UInt8
+  @inlinable public init(rawValue: UInt8) { self.rawValue = rawValue }
+  public static let read = Readiness(rawValue: 1)
+  public static let write = Readiness(rawValue: 2)
   /// The peer ended its sending side, or the connection failed: reading will tell.
-  package static let ended = Readiness(rawValue: 4)
+  public static let ended = Readiness(rawValue: 4)
   /// The connection failed or is closed both ways.
-  package static let failed = Readiness(rawValue: 8)
+  public static let failed = Readiness(rawValue: 8)
 }
 
-@safe package final class Poller {
+@safe public final class Poller {
   private let descriptor: Int32
   // SAFETY: allocated in init, freed in deinit; epoll_wait writes at most `eventsMax` entries.
   private let events: UnsafeMutablePointer<epoll_event>
   private static let eventsMax = 256
   private var ready = 0
 
-  package init() throws(SystemError) {
+  public init() throws(SystemError) {
     descriptor = cs_epoll_create()
     guard descriptor >= 0 else { throw SystemError("epoll_create1") }
     unsafe events = .allocate(capacity: Poller.eventsMax)
@@ -55,20 +55,20 @@ package struct Readiness: OptionSet, Sendable {
   }
 
   /// Registers a connection for good: both directions, edge-triggered.
-  package func add(connection fd: Int32, _ token: Token) -> Bool {
+  public func add(connection fd: Int32, _ token: Token) -> Bool {
     cs_epoll_add(descriptor, fd, cs_EPOLLIN | cs_EPOLLOUT | cs_EPOLLRDHUP | cs_EPOLLET, token.bits) == 0
   }
 
   /// Registers a listener or a wake-up descriptor: readable, level-triggered; `exclusive` where several workers wait
   /// on the same descriptor.
-  package func add(source fd: Int32, _ token: Token, exclusive: Bool = false) -> Bool {
+  public func add(source fd: Int32, _ token: Token, exclusive: Bool = false) -> Bool {
     cs_epoll_add(descriptor, fd, cs_EPOLLIN | (exclusive ? cs_EPOLLEXCLUSIVE : 0), token.bits) == 0
   }
 
-  package func remove(_ fd: Int32) { _ = cs_epoll_remove(descriptor, fd) }
+  public func remove(_ fd: Int32) { _ = cs_epoll_remove(descriptor, fd) }
 
   /// Waits for events, at most `timeoutMilliseconds` (negative: for ever). Returns how many there are.
-  package func wait(timeoutMilliseconds: Int32) -> Int {
+  public func wait(timeoutMilliseconds: Int32) -> Int {
     // SAFETY: events has room for eventsMax entries.
     let n = unsafe epoll_wait(descriptor, events, Int32(Poller.eventsMax), timeoutMilliseconds)
     // EINTR is no event; anything else here is a bug.
@@ -78,7 +78,7 @@ package struct Readiness: OptionSet, Sendable {
   }
 
   /// Event `i` of the last wait.
-  package func event(_ i: Int) -> (token: Token, readiness: Readiness) {
+  public func event(_ i: Int) -> (token: Token, readiness: Readiness) {
     precondition(i >= 0 && i < ready)
     // SAFETY: the kernel filled entries 0..<ready. The struct is packed: it is read through a shim.
     let bits = unsafe cs_epoll_events(events + i)
@@ -93,30 +93,30 @@ package struct Readiness: OptionSet, Sendable {
 }
 
 /// Wakes a worker's poller from another thread.
-package final class Wakeup: Sendable {
-  package let descriptor: Int32
+public final class Wakeup: Sendable {
+  public let descriptor: Int32
 
-  package init() throws(SystemError) {
+  public init() throws(SystemError) {
     descriptor = cs_eventfd()
     guard descriptor >= 0 else { throw SystemError("eventfd") }
   }
 
   deinit { close(descriptor) }
 
-  package func signal() {
+  public func signal() {
     var one: UInt64 = 1
     // SAFETY: eight bytes of a local.
     _ = unsafe write(descriptor, &one, 8)
   }
 
   /// Waits until it is signalled; false after `timeoutMilliseconds`.
-  package func wait(timeoutMilliseconds: Int32) -> Bool {
+  public func wait(timeoutMilliseconds: Int32) -> Bool {
     var wanted = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
     // SAFETY: one local entry.
     return unsafe poll(&wanted, 1, timeoutMilliseconds) > 0
   }
 
-  package func clear() {
+  public func clear() {
     var count: UInt64 = 0
     // SAFETY: eight bytes of a local.
     _ = unsafe read(descriptor, &count, 8)

@@ -128,6 +128,27 @@ package enum Sockets {
   /// How a connection attempt ended: 0, or an errno.
   package static func connectResult(_ fd: Int32) -> Int32 { cs_get_error(fd) }
 
+  package static func removeFile(_ path: String) {
+    // SAFETY: a C call with a string.
+    _ = unsafe unlink(path)
+  }
+
+  /// Waits until `fd` is readable: true; false when `other` is, or when the time is over. Either may be -1.
+  package static func waitReadable(_ fd: Int32, or other: Int32, timeoutMilliseconds: Int32) -> Bool {
+    var wanted: [pollfd] = [
+      pollfd(fd: fd, events: Int16(POLLIN), revents: 0), pollfd(fd: other, events: Int16(POLLIN), revents: 0),
+    ]
+    // SAFETY: two entries.
+    guard unsafe poll(&wanted, 2, timeoutMilliseconds) > 0 else { return false }
+    return wanted[0].revents != 0
+  }
+
+  package static func waitWritable(_ fd: Int32, timeoutMilliseconds: Int32) -> Bool {
+    var wanted = pollfd(fd: fd, events: Int16(POLLOUT), revents: 0)
+    // SAFETY: one entry.
+    return unsafe poll(&wanted, 1, timeoutMilliseconds) > 0
+  }
+
   package static func setNoDelay(_ fd: Int32) { _ = cs_set_int(fd, Int32(IPPROTO_TCP), TCP_NODELAY, 1) }
   package static func setKeepAlive(_ fd: Int32) { _ = cs_set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1) }
 }

@@ -4,19 +4,19 @@ import CLinux
 import Glibc
 
 /// errno with the call that set it.
-package struct SystemError: Error, CustomStringConvertible, Sendable {
-  package let code: Int32
-  package let call: String
+public struct SystemError: Error, CustomStringConvertible, Sendable {
+  public let code: Int32
+  public let call: String
 
-  package init(_ call: String, code: Int32 = cs_errno()) {
+  public init(_ call: String, code: Int32 = cs_errno()) {
     self.code = code
     self.call = call
   }
 
-  package var description: String { "\(call): \(SystemError.text(code))" }
+  public var description: String { "\(call): \(SystemError.text(code))" }
 
   /// The system's words for an errno.
-  package static func text(_ code: Int32) -> String {
+  public static func text(_ code: Int32) -> String {
     // SAFETY: strerror returns a NUL-terminated string; it is copied at once.
     unsafe String(cString: strerror(code))
   }

@@ -36,6 +36,8 @@ package enum Handshake: Equatable, Sendable {
     var stuffed = false
     /// recv returned 0: OpenSSL asks for this to tell an end from an error.
     var ended = false
+    /// The kernel told of the peer's end, which no further event will: reads go on until they meet it.
+    var hangup = false
     var session: OpaquePointer?
   }
 
@@ -69,6 +71,14 @@ package enum Handshake: Equatable, Sendable {
 
   package func noteReadable() { unsafe state.pointee.drained = false }
   package func noteWritable() { unsafe state.pointee.stuffed = false }
+  /// The peer sends no more. Its last bytes may still wait, and its end arrived with the same event as they did: a short
+  /// read does not mean that nothing is left.
+  package func noteHangup() {
+    unsafe state.pointee.hangup = true
+    unsafe state.pointee.drained = false
+  }
+  /// The peer's end was told of, if not yet read.
+  package var hasHungUp: Bool { unsafe state.pointee.hangup }
   /// A write would be refused by the kernel as far as we know.
   package var isStuffed: Bool { unsafe state.pointee.stuffed }
 
@@ -136,6 +146,14 @@ package enum Handshake: Equatable, Sendable {
     }
   }
 
+  /// The protocol version's name, as `tlsVersion`; empty without TLS.
+  package func withVersionName<R>(_ body: (Span<UInt8>) -> R) -> R {
+    guard let session = unsafe state.pointee.session, let name = unsafe SSL_get_version(session) else {
+      return body(Span<UInt8>())
+    }
+    return unsafe lend(name, body)
+  }
+
   /// The cipher suite's name (as in the PROXY header's SSL TLV); empty without TLS.
   package func withCipherName<R>(_ body: (Span<UInt8>) -> R) -> R {
     guard let session = unsafe state.pointee.session, let cipher = unsafe SSL_get_current_cipher(session),
@@ -171,9 +189,9 @@ package enum Handshake: Equatable, Sendable {
     }
   }
 
-  /// SHA-256 of the client's certificate (DER) as four big-endian words; nil where none was shown. A certificate that
+  /// SHA-256 of the client's certificate (DER), 32 bytes; nil where none was shown. A certificate that
   /// was shown has been verified, or the handshake would have failed.
-  package var peerCertificateDigest: (UInt64, UInt64, UInt64, UInt64)? {
+  package var peerCertificateDigest: [UInt8]? {
     guard let session = unsafe state.pointee.session, let certificate = unsafe cs_peer_certificate(session) else {
       return nil
     }
@@ -181,8 +199,7 @@ package enum Handshake: Equatable, Sendable {
     var length: UInt32 = 32
     // SAFETY: 32 bytes for a SHA-256.
     guard unsafe X509_digest(certificate, EVP_sha256(), &digest, &length) == 1, length == 32 else { return nil }
-    func word(_ at: Int) -> UInt64 { digest[at..<at + 8].reduce(0) { $0 << 8 | UInt64($1) } }
-    return (word(0), word(8), word(16), word(24))
+    return digest
   }
 
   // MARK: Bytes
@@ -220,7 +237,7 @@ package enum Handshake: Equatable, Sendable {
       return received
     }
     if received > 0 {
-      if received < free { unsafe state.pointee.drained = true }
+      if received < free, unsafe !state.pointee.hangup { unsafe state.pointee.drained = true }
       return .bytes(received)
     }
     if free == 0 { return .blocked }
@@ -375,7 +392,7 @@ private enum SocketBIO {
     }
     let n = unsafe cs_recv(state.pointee.descriptor, into, Int(length))
     if n > 0 {
-      if n < Int(length) { unsafe state.pointee.drained = true }
+      if n < Int(length), unsafe !state.pointee.hangup { unsafe state.pointee.drained = true }
     } else if n == 0 {
       unsafe state.pointee.ended = true
     } else if cs_errno() == EAGAIN || cs_errno() == EINTR {

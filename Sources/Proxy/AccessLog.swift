@@ -109,10 +109,10 @@ final class AccessLog {
 
 /// Members of a line.
 extension Buffer {
-  func member(_ key: StaticString, text: Span<UInt8>) {
+  func member(_ key: StaticString, text: [UInt8]) {
     append(key)
     append(0x22)
-    append(text)
+    append(text.span)
     append(0x22)
   }
 

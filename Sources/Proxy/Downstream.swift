@@ -32,7 +32,7 @@ final class Downstream {
   var rule = 0
   var connection = ConnectionID(high: 0, low: 0)
   /// What the PROXY header said, if one was demanded; kept so that a reload can judge it by the new rules.
-  var announced: Announced?
+  var announced: ProxyHeader?
   /// The verified PROXY header of an edge; every request must agree with it.
   var bound: BoundIdentity?
   /// The client as far as the connection tells; nil where each request tells.
@@ -59,14 +59,6 @@ final class Downstream {
   /// Bytes read and thrown away while lingering.
   var lingerBytes = 0
 
-  /// What a PROXY header from a balancer said.
-  struct Announced {
-    var source: IPAddress
-    var sourcePort: UInt16
-    var version: UInt8
-    var isSecure: Bool
-  }
-
   init(slot: Int, pool: BufferPool) {
     self.slot = slot
     input = Buffer(pool: pool)
@@ -76,7 +68,7 @@ final class Downstream {
 
   var token: Token { Token(.downstream, slot: slot, generation: generation) }
   /// Its index in the worker's timer wheel.
-  var timer: Int { slot * 2 }
+  var timer: Int { Worker.firstSlotTimer + slot * 2 }
 
   /// Forgets everything about the connection that ended.
   func clear() {

@@ -36,6 +36,8 @@ final class Exchange {
   var upstreamEnded = false
   /// Who sent it, once settled; nil in observe mode where nothing was verified.
   var identity: ClientIdentity?
+  /// The server of the last try; for the record.
+  var server: ServerPool?
   /// Which tries have used which server: bit i for the group's server i.
   var triedServers: UInt64 = 0
 
@@ -70,6 +72,7 @@ final class Exchange {
 
   func clear() {
     upstream = nil
+    server = nil
     listener = nil
     group = nil
     isActive = false

@@ -85,8 +85,9 @@ enum HeadWriter {
     out.append("\r\n")
   }
 
-  /// How a response's end is told to the client.
-  enum ResponseFraming { case none, length(UInt64), chunked, close }
+  /// How a response's end is told to the client. `unsent`: there is no content, and a length that is stated is that of
+  /// the content which a GET would have had (RFC 9110 section 8.6), so it passes as it came.
+  enum ResponseFraming { case none, unsent, length(UInt64), chunked, close }
 
   /// A whole response head for the client, with the empty line.
   static func writeResponse(
@@ -100,9 +101,11 @@ enum HeadWriter {
     out.append("\r\n")
     let count = head.fieldCount
     var runStart = -1
+    var droppedKinds = responseDropped
+    if case .unsent = framing { droppedKinds &= ~FieldKind.contentLength.bit }
     for i in 0..<count {
       let kind = head.kind(i)
-      let dropped = kind.bit & responseDropped != 0 || head.isNominated(i) || isRefusalMark(bytes, head, i, kind)
+      let dropped = kind.bit & droppedKinds != 0 || head.isNominated(i) || isRefusalMark(bytes, head, i, kind)
       if dropped {
         if runStart >= 0 { out.append(bytes.extracting(runStart..<head.name(i).lower)) }
         runStart = -1
@@ -118,7 +121,7 @@ enum HeadWriter {
       out.append("\r\n")
     }
     switch framing {
-    case .none, .close: break
+    case .none, .unsent, .close: break
     case .length(let length):
       out.append("content-length: ")
       out.append(decimal: length)

@@ -1,7 +1,7 @@
 // The worker's table of connections: objects made once and used again, found by index, checked by generation.
 
 protocol Slot: AnyObject {
-  var generation: UInt32 { get }
+  var generation: UInt32 { get set }
 }
 
 extension Downstream: Slot {}
@@ -22,6 +22,8 @@ struct Slots<Element: Slot> {
       let element = all[Int(index)]
       guard replaces(element) else { return element }
       let new = make(Int(index))
+      // Events that were meant for the old one still find nobody.
+      new.generation = element.generation
       all[Int(index)] = new
       return new
     }

@@ -39,7 +39,7 @@ final class Upstream {
   }
 
   var token: Token { Token(.upstream, slot: slot, generation: generation) }
-  var timer: Int { slot * 2 + 1 }
+  var timer: Int { Worker.firstSlotTimer + slot * 2 + 1 }
 
   func clear() {
     generation &+= 1

@@ -44,6 +44,12 @@ final class Worker {
   var openTunnels = 0
   var idleUpstreams = 0
 
+  /// Accepting rests while descriptors have run out.
+  var pausedSources = false
+  /// Indices in the timer wheel: accepting's own, then two for each slot.
+  static let acceptTimer = 0
+  static let firstSlotTimer = 2
+
   /// Events and requests that one connection may have in one turn before the others come.
   static let requestsPerTurn = 32
 
@@ -115,6 +121,7 @@ final class Worker {
     }
     log.handOver(nowMilliseconds: nowMilliseconds, force: true)
     closeEverything()
+    shared.noteStopped()
   }
 
   func readClock() {
@@ -143,10 +150,11 @@ final class Worker {
   // MARK: Events
 
   private func handle(_ d: Downstream, _ readiness: Readiness) {
-    if readiness.contains(.read) || readiness.contains(.ended) { d.transport.noteReadable() }
+    if readiness.contains(.read) { d.transport.noteReadable() }
+    if readiness.contains(.ended) { d.transport.noteHangup() }
     if readiness.contains(.write) { d.transport.noteWritable() }
     if readiness.contains(.failed) {
-      d.transport.noteReadable()
+      d.transport.noteHangup()
       d.transport.noteWritable()
       // Nobody reads what we would still write: an exchange under way ends here and not at its deadline.
       if d.phase == .exchange {
@@ -158,9 +166,8 @@ final class Worker {
   }
 
   private func handle(_ u: Upstream, _ readiness: Readiness) {
-    if readiness.contains(.read) || readiness.contains(.ended) || readiness.contains(.failed) {
-      u.transport.noteReadable()
-    }
+    if readiness.contains(.read) { u.transport.noteReadable() }
+    if readiness.contains(.ended) || readiness.contains(.failed) { u.transport.noteHangup() }
     if readiness.contains(.write) || readiness.contains(.failed) { u.transport.noteWritable() }
     progress(u)
   }
@@ -194,8 +201,12 @@ final class Worker {
   // MARK: Deadlines
 
   private func expire(_ timer: Int) {
-    let slot = timer / 2
-    if timer % 2 == 0 {
+    if timer == Worker.acceptTimer {
+      resumeAccepting()
+      return
+    }
+    let slot = (timer - Worker.firstSlotTimer) / 2
+    if (timer - Worker.firstSlotTimer) % 2 == 0 {
       guard slot < downstreams.all.count else { return }
       expire(downstreams.all[slot])
     } else {
@@ -270,7 +281,7 @@ final class Worker {
     if wanted.chunkBytes != pool.chunkBytes { pool = wanted }
     for group in old.groups {
       for server in group.servers where server.isRetired {
-        while let u = server.idle.popLast() { close(u) }
+        while let u = server.idle.last { close(u) }
       }
     }
     open(new)

@@ -87,7 +87,7 @@ extension Worker {
     }
     let capacity = pool.chunkBytes
     let made = downstreams.take(replaces: { $0.input.capacity != capacity }, make: { Downstream(slot: $0, pool: pool) })
-    guard let d = made, let connection = ConnectionID.random() else {
+    guard let d = made, let connection = Worker.newConnectionID() else {
       if let made { downstreams.give(made.slot) }
       shared.giveConnection()
       Sockets.closeDescriptor(fd)
@@ -95,6 +95,7 @@ extension Worker {
       return
     }
     d.transport.open(fd)
+    d.phase = .announce
     d.listener = listener
     d.connection = connection
     d.peer = peer.ip
@@ -114,13 +115,18 @@ extension Worker {
       refuseConnection(d, .peerRefused)
       return
     }
-    if rule.evidence == .proxyProtocol || rule.proxyProtocolRequired {
-      d.phase = .announce
+    if rule.proxyProtocolRequired {
       setDeadline(d, afterMilliseconds: plan.config.timeouts.handshakeMilliseconds)
     } else {
       settleConnection(d)
       beginTLS(d)
     }
+  }
+
+  /// Nil when the system has no random bytes to give: then no connection is served.
+  private static func newConnectionID() -> ConnectionID? {
+    guard let high = try? SecureRandom.word(), let low = try? SecureRandom.word() else { return nil }
+    return ConnectionID(high: high, low: low)
   }
 
   // MARK: The PROXY header
@@ -143,7 +149,7 @@ extension Worker {
     switch outcome {
     case .incomplete:
       // The peek shows the same bytes again: once the peer has ended, no more will come.
-      let stuck = d.inputEnded
+      let stuck = d.transport.hasHungUp
       d.input.reset()
       if stuck { refuseConnection(d, .proxyMalformed) }
       return false
@@ -185,8 +191,7 @@ extension Worker {
         return nil
       }
     }
-    d.announced = Downstream.Announced(
-      source: header.source, sourcePort: header.sourcePort, version: UInt8(header.version), isSecure: header.sslClient)
+    d.announced = header
     return nil
   }
 
@@ -207,7 +212,7 @@ extension Worker {
         d.clientRefusal = .proxyMissing
         return
       }
-      d.isSecure = announced.isSecure
+      d.isSecure = d.isSecure || announced.sslClient
       if rule.thenForwarded { return }
       settlement = listener.trust.settleAnnounced(
         rule: d.rule, source: announced.source, port: announced.sourcePort, version: Int(announced.version),
@@ -218,7 +223,7 @@ extension Worker {
     case .refused(let refusal): d.clientRefusal = refusal
     case .settled(let address, let port, let via):
       d.client = ClientIdentity(
-        address: address, port: port, secure: d.isSecure || listener.tls != nil, via: via, connection: d.connection,
+        address: address, port: port, secure: d.isSecure, via: via, connection: d.connection,
         certificate: d.certificate)
       guard shared.takeClient(address, most: plan.config.limits.connectionsPerClient, counted: &d.countedClient) else {
         d.clientRefusal = .clientLimit
@@ -257,8 +262,8 @@ extension Worker {
     case .done:
       d.isSecure = true
       d.tlsVersion = d.transport.tlsVersion
-      if let words = d.transport.peerCertificateDigest {
-        d.certificate = CertificateDigest(words.0, words.1, words.2, words.3)
+      if let digest = d.transport.peerCertificateDigest {
+        d.certificate = CertificateDigest(digest.span)
         d.client?.certificate = d.certificate
       }
       d.client?.secure = true

@@ -55,6 +55,7 @@ extension Worker {
     x.heldBytes = x.headBytes
     x.requestDecoder = BodyDecoder(x.requestFraming, trailerBytesMax: trailerBytesMax)
     x.requestBodyBytes = 0
+    x.bytesIn = UInt64(x.headBytes)
     x.trailersSent = false
     x.upstreamDeaf = false
     clearDeadline(d)
@@ -133,7 +134,8 @@ extension Worker {
   func finish(_ x: Exchange, _ ending: ExchangeMachine.Ending) {
     guard let d = x.downstream else { return }
     record(x)
-    release(x, keep: ending.keepUpstream)
+    // What could not be sent is gone from its buffer: that connection is out of step.
+    release(x, keep: ending.keepUpstream && !x.upstreamDeaf)
     if x.heldBytes > 0 { d.input.consume(min(x.heldBytes, d.input.count)) }
     x.clear()
     if ending.keepDownstream, !isDraining {
@@ -205,15 +207,7 @@ extension Worker {
 
   /// Frees the connection and everything that lives and dies with it.
   func close(_ d: Downstream, reset: Bool = false) {
-    guard d.phase != .free else {
-      // Refused before it had a phase.
-      if d.transport.isOpen { free(d, reset: reset) }
-      return
-    }
-    free(d, reset: reset)
-  }
-
-  private func free(_ d: Downstream, reset: Bool) {
+    guard d.phase != .free else { return }
     if let u = d.boundUpstream { close(u) }
     if let client = d.countedClient { shared.giveClient(client) }
     clearDeadline(d)

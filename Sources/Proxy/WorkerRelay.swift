@@ -11,6 +11,8 @@ extension Worker {
   private static let directBytesMin = 8 * 1024
   /// What a chunk costs besides its payload: sixteen digits at most and two line ends.
   private static let chunkOverheadBytes = 20
+  /// What a response head may grow by: date, framing, connection.
+  private static let responseGrowthBytes = 256
   /// Gathered bytes are sent once there are this many: one TLS record.
   private static let gatherBytes = 16 * 1024
 
@@ -88,8 +90,7 @@ extension Worker {
     switch d.transport.read(into: d.input) {
     case .bytes(let n):
       x.downstreamProgressMilliseconds = nowMilliseconds
-      x.bytesIn += UInt64(n)
-      return true
+      return n > 0
     case .blocked:
       flush(u)
       return false
@@ -143,7 +144,8 @@ extension Worker {
 
   /// Passes a trailer section on, without what speaks of identity; a validator refuses one that does.
   private func sendTrailers(_ x: Exchange, _ d: Downstream, _ u: Upstream, _ count: Int) -> Bool {
-    guard hasRoom(u, count + 8) else { return false }
+    // A colon without a space behind it gets one.
+    guard hasRoom(u, count * 2 + 8) else { return false }
     let held = x.heldBytes
     let outcome = d.input.withReadable {
       trailers.parse($0.extracting(held..<held + count), limits: limits)
@@ -153,8 +155,14 @@ extension Worker {
       return true
     }
     if trailers.hasIdentity, x.isVerified {
-      fault(x, .request(.trailerIdentity))
-      return true
+      guard plan.config.identity.mode == .observe else {
+        fault(x, .request(.trailerIdentity))
+        return true
+      }
+      if x.refusal == nil {
+        x.refusal = .trailerIdentity
+        counters.add(.trailerIdentity)
+      }
     }
     d.input.withReadable { TrailerWriter.write($0.extracting(held..<held + count), trailers, into: u.output) }
     x.trailersSent = true
@@ -173,6 +181,7 @@ extension Worker {
   /// Marks bytes at the front of the request's unread part as used: held as long as another try may want them.
   private func use(_ x: Exchange, _ n: Int) {
     guard n > 0, let d = x.downstream else { return }
+    x.bytesIn += UInt64(n)
     if x.heldBytes > 0 { x.heldBytes += n } else { d.input.consume(n) }
   }
 
@@ -215,6 +224,18 @@ extension Worker {
       }
       switch outcome {
       case .complete(let length):
+        // It goes out whole or not at all: a head that lost its last fields would still look like one.
+        if d.output.room < length + Worker.responseGrowthBytes {
+          guard flush(d) else {
+            fault(x, .clientGone)
+            return true
+          }
+          guard d.output.room >= length + Worker.responseGrowthBytes else {
+            guard d.output.isEmpty else { return false }
+            fault(x, .badResponse)
+            return true
+          }
+        }
         u.headSeen = 0
         takeResponse(x, d, u, length)
         return true
@@ -247,6 +268,7 @@ extension Worker {
       return
     }
     if head.status < 200 {
+      if head.status == 100 { x.expectsContinue = false }
       // RFC 9110 section 15.2: not to a client of HTTP/1.0.
       if x.minorVersion > 0 { write(head, x, d, u, length, .none, isTunnel: false) }
       u.input.consume(length)
@@ -262,7 +284,7 @@ extension Worker {
     var keepUpstream = head.keepAlive
     let outgoing: HeadWriter.ResponseFraming
     switch framing {
-    case .none: outgoing = .none
+    case .none: outgoing = x.method == .head || head.status == 304 ? .unsent : .none
     case .length(let n): outgoing = .length(n)
     case .chunked: outgoing = x.minorVersion > 0 ? .chunked : .close
     case .untilClose:
@@ -380,7 +402,7 @@ extension Worker {
   }
 
   private func sendResponseTrailers(_ x: Exchange, _ d: Downstream, _ u: Upstream, _ count: Int) -> Bool {
-    guard hasRoom(d, count + 8) else { return false }
+    guard hasRoom(d, count * 2 + 8) else { return false }
     let outcome = u.input.withReadable { trailers.parse($0.extracting(first: count), limits: limits) }
     guard case .complete = outcome else {
       fault(x, .badResponse)
@@ -406,22 +428,39 @@ extension Worker {
 
   // MARK: Deadlines
 
-  /// The client owes us bytes of its body, or room for ours.
+  /// The client owes us bytes of its body, or room for ours. Its time begins when it comes to owe them: what the other
+  /// side took before does not count.
   func setDownstreamDeadline(_ x: Exchange) {
     guard let d = x.downstream, d.phase == .exchange else { return }
-    let waits = x.machine.request == .body || !d.output.isEmpty || (x.machine.response == .body && d.transport.isStuffed)
+    let owesRoom = !d.output.isEmpty || (x.machine.response == .body && d.transport.isStuffed)
+    guard owesRoom || owesBody(x) else {
+      clearDeadline(d)
+      return
+    }
+    if wheel.deadline(of: d.timer) == 0 { x.downstreamProgressMilliseconds = nowMilliseconds }
     let idle = UInt64(plan.config.timeouts.idleMilliseconds)
-    wheel.set(d.timer, deadlineMilliseconds: waits ? x.downstreamProgressMilliseconds + idle : 0)
+    wheel.set(d.timer, deadlineMilliseconds: x.downstreamProgressMilliseconds + idle)
+  }
+
+  /// The body is not all there, and the upstream would take more of it.
+  private func owesBody(_ x: Exchange) -> Bool {
+    guard x.machine.request == .body, let u = x.upstream, u.phase == .ready else { return false }
+    // A client that asked to be told before it sends its body waits for the upstream's word.
+    if x.expectsContinue, x.requestBodyBytes == 0, x.machine.response == .awaiting { return false }
+    return u.output.isEmpty && !u.transport.isStuffed
   }
 
   /// The upstream owes us a response, or room for the request.
   func setUpstreamDeadline(_ x: Exchange) {
     guard let u = x.upstream, u.phase == .ready, let d = x.downstream else { return }
     let blockedByClient = x.machine.response == .body && (!d.output.isEmpty || d.transport.isStuffed)
-    let waitsForBody = x.machine.request == .body && u.output.isEmpty && !u.transport.isStuffed
-    let waits = !blockedByClient && !waitsForBody
+    guard !blockedByClient, !owesBody(x) else {
+      wheel.set(u.timer, deadlineMilliseconds: 0)
+      return
+    }
+    if wheel.deadline(of: u.timer) == 0 { x.upstreamProgressMilliseconds = nowMilliseconds }
     let most = UInt64(plan.config.timeouts.upstreamResponseMilliseconds)
-    wheel.set(u.timer, deadlineMilliseconds: waits ? x.upstreamProgressMilliseconds + most : 0)
+    wheel.set(u.timer, deadlineMilliseconds: x.upstreamProgressMilliseconds + most)
   }
 }
 

@@ -138,9 +138,7 @@ extension Worker {
     let rule = present.trust.rule(for: d.peer)
     let now = present.trust[rule]
     let before = listener.trust[d.rule]
-    let announcedBefore = before.evidence == .proxyProtocol || before.proxyProtocolRequired
-    let announcedNow = now.evidence == .proxyProtocol || now.proxyProtocolRequired
-    guard now.evidence != .refuse, announcedBefore == announcedNow,
+    guard now.evidence != .refuse, before.proxyProtocolRequired == now.proxyProtocolRequired,
       (now.evidence == .attested) == (before.evidence == .attested), (present.tls == nil) == (listener.tls == nil)
     else { return false }
     let wasSecure = d.isSecure
@@ -166,25 +164,24 @@ extension Worker {
       x.identity = d.client
       return d.client == nil ? .clientUnknown : nil
     case .attested: return verify(d, x, listener)
-    case .proxyProtocol where !rule.thenForwarded:
-      x.identity = d.client
-      return d.client == nil ? .clientUnknown : nil
     case .proxyProtocol:
       guard let announced = d.announced else { return .proxyMissing }
-      return settleForwarded(
-        d, x, listener, from: announced.source, fromPort: announced.sourcePort, version: Int(announced.version))
-    case .forwarded:
-      guard let peer = d.peer else { return .clientUnknown }
-      return settleForwarded(d, x, listener, from: peer, fromPort: d.peerPort, version: 0)
+      guard !rule.thenForwarded else {
+        return settleForwarded(
+          d, x, listener, from: announced.source, port: announced.sourcePort, version: Int(announced.version))
+      }
+      x.identity = d.client
+      return d.client == nil ? .clientUnknown : nil
+    case .forwarded: return settleForwarded(d, x, listener, from: d.peer, port: d.peerPort, version: 0)
     }
   }
 
   private func settleForwarded(
-    _ d: Downstream, _ x: Exchange, _ listener: ListenerPlan, from: IPAddress, fromPort: UInt16, version: Int
+    _ d: Downstream, _ x: Exchange, _ listener: ListenerPlan, from sender: IPAddress?, port: UInt16, version: Int
   ) -> Refusal? {
     let settlement = d.input.withReadable {
       listener.trust.settleForwarded(
-        rule: d.rule, from: from, fromPort: fromPort, version: version, bytes: $0, head: requestHead, local: d.local)
+        rule: d.rule, from: sender, fromPort: port, version: version, bytes: $0, head: requestHead, local: d.local)
     }
     switch settlement {
     case .refused(let refusal): return refusal
@@ -208,8 +205,8 @@ extension Worker {
           nowMilliseconds: wallMilliseconds, bound: d.bound)
       }
       switch outcome {
-      case .verified(let identity, _):
-        x.identity = identity
+      case .verified(let verified):
+        x.identity = verified.client
         return nil
       case .refused(let why): refusal = why
       }

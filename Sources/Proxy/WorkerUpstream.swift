@@ -68,6 +68,11 @@ extension Worker {
     while let u = server.idle.popLast() {
       idleUpstreams -= 1
       u.isIdle = false
+      // From before a reload that changed the limits of heads.
+      guard u.output.capacity == pool.chunkBytes else {
+        close(u)
+        continue
+      }
       take(u, for: x, server, index: index)
       counters.add(.upstreamReused)
       return u
@@ -118,6 +123,7 @@ extension Worker {
   private func take(_ u: Upstream, for x: Exchange, _ server: ServerPool, index: Int) {
     u.exchange = x
     x.upstream = u
+    x.server = server
     server.active += 1
     if index < 64 { x.triedServers |= 1 << UInt64(index) }
     x.upstreamStartedMicroseconds = nowMicroseconds
@@ -136,6 +142,8 @@ extension Worker {
     } catch {
       if index < 64 { x.triedServers |= 1 << UInt64(index) }
       x.machine.attempt(reused: false)
+      x.server = server
+      x.upstreamStartedMicroseconds = nowMicroseconds
       markUnreachable(server, error.code)
       fault(x, .connect)
       return nil
@@ -149,6 +157,7 @@ extension Worker {
       answer(x, .upstreamNone)
       return nil
     }
+    let generation = u.generation
     u.transport.open(opened.fd)
     u.pool = server
     u.phase = .connecting
@@ -165,7 +174,8 @@ extension Worker {
     wheel.set(
       u.timer, deadlineMilliseconds: nowMilliseconds + UInt64(plan.config.timeouts.upstreamConnectMilliseconds))
     if opened.connected { connected(u) }
-    return u.phase == .free ? nil : u
+    // A connection that failed at once may have made way for the next try's, which has its own head already.
+    return u.generation == generation ? u : nil
   }
 
   private func makePreamble(_ d: Downstream, _ signer: Signer, _ identity: ClientIdentity) -> ProxyHeaderDraft? {
@@ -176,11 +186,12 @@ extension Worker {
     let destination = known ? d.local ?? unspecified : unspecified
     return d.transport.withServerName { name in
       d.transport.withApplicationProtocol { alpn in
-        d.transport.withCipherName { cipher in
-          signer.makeProxyHeader(
-            identity, destination: destination, destinationPort: known ? d.localPort : 0, alpn: alpn, authority: name,
-            tls: d.transport.isTLS ? ProxyTLSFacts(version: d.tlsVersion, cipher: cipher) : nil,
-            nowMilliseconds: wallMilliseconds)
+        d.transport.withVersionName { version in
+          d.transport.withCipherName { cipher in
+            signer.makeProxyHeader(
+              identity, destination: destination, destinationPort: known ? d.localPort : 0, alpn: alpn,
+              authority: name, tlsVersion: version, tlsCipher: cipher, nowMilliseconds: wallMilliseconds)
+          }
         }
       }
     }
@@ -285,6 +296,7 @@ extension Worker {
   @discardableResult
   func flush(_ u: Upstream) -> Bool {
     guard !u.output.isEmpty else { return true }
+    let waiting = u.output.count
     switch u.transport.flush(u.output) {
     case .bytes(let n):
       if n > 0, let x = u.exchange {
@@ -296,6 +308,7 @@ extension Worker {
     case .blocked: return true
     case .ended, .failed:
       // What the server said before it went is still to be read: a refusal with its reason, perhaps.
+      if u.output.count < waiting { u.exchange?.machine.noteSent() }
       u.output.removeAll()
       u.output.releaseIfEmpty()
       u.transport.noteReadable()
@@ -334,6 +347,7 @@ extension Worker {
     if u.owner != nil {
       // It lives as long as its client's connection, and no longer.
       wheel.set(u.timer, deadlineMilliseconds: 0)
+      if u.transport.mayRead { checkIdle(u) }
       return
     }
     guard server.idle.count < server.idleMax else {
@@ -346,6 +360,8 @@ extension Worker {
     // A little less than the other side's usual patience, so that it is we who close.
     wheel.set(
       u.timer, deadlineMilliseconds: nowMilliseconds + UInt64(plan.config.timeouts.idleMilliseconds) * 3 / 4)
+    // Its end, or bytes too many, may have come together with the response: no other event will tell.
+    if u.transport.mayRead { checkIdle(u) }
   }
 
   func close(_ u: Upstream, reset: Bool = false) {

@@ -4,28 +4,28 @@
 // Called by Signer (write) and Verifier (parse, write).
 
 /// What a `client-attest` field says. The names are ranges of the text that was parsed.
-package struct Attest: Sendable {
-  package var address: IPAddress
-  package var port: UInt16
+public struct Attest: Sendable {
+  public var address: IPAddress
+  public var port: UInt16
   /// The client itself used TLS.
-  package var secure: Bool
-  package var via: Via
-  package var edge: ByteRange
-  package var audience: ByteRange
-  package var connection: ConnectionID
-  package var certificate: CertificateDigest?
+  public var secure: Bool
+  public var via: Via
+  public var edge: ByteRange
+  public var audience: ByteRange
+  public var connection: ConnectionID
+  public var certificate: CertificateDigest?
 
-  package enum Outcome: Sendable {
+  public enum Outcome: Sendable {
     case attest(Attest)
     case refused(Refusal)
   }
 
   /// The longest text there can be: an address of 39, two names of 64, a certificate.
-  package static let countMax = 318
+  public static let countMax = 318
 
   /// Reads the field value at `range`. An address that is no client's, or none at all, is `identityAddress`; anything
   /// else that is not as it must be is `identityForm`.
-  package static func parse(_ bytes: Span<UInt8>, at range: ByteRange) -> Outcome {
+  public static func parse(_ bytes: Span<UInt8>, at range: ByteRange) -> Outcome {
     guard range.upper <= bytes.count, range.count <= countMax else { return .refused(.identityForm) }
     var at = range.lower
     let end = range.upper
@@ -76,7 +76,7 @@ package struct Attest: Sendable {
   // The field is written in three parts, so that a signer can keep the middle one ready.
 
   /// Appends the members about the client: `ip="…", port=…, proto="…", via="…"`.
-  @inlinable package static func writeClient(
+  @inlinable public static func writeClient(
     address: IPAddress, port: UInt16, secure: Bool, via: Via, to sink: some ByteSink
   ) {
     sink.append("ip=\"")
@@ -89,7 +89,7 @@ package struct Attest: Sendable {
   }
 
   /// Appends the names: `, edge="…", aud="…", cid=:`.
-  @inlinable package static func writeNames(edge: Span<UInt8>, audience: Span<UInt8>, to sink: some ByteSink) {
+  @inlinable public static func writeNames(edge: Span<UInt8>, audience: Span<UInt8>, to sink: some ByteSink) {
     sink.append(", edge=\"")
     sink.append(edge)
     sink.append("\", aud=\"")
@@ -98,7 +98,7 @@ package struct Attest: Sendable {
   }
 
   /// Appends what follows `cid=:`.
-  @inlinable package static func writeConnection(
+  @inlinable public static func writeConnection(
     _ connection: ConnectionID, certificate: CertificateDigest?, to sink: some ByteSink
   ) {
     connection.write(base64: sink)

@@ -4,34 +4,34 @@
 /// The fields of an attestation; ranges count from the first byte of the header.
 ///
 ///     "CSG1" | algorithm | flags | kid length | kid | epoch[8] | sequence[8] | created ms[8] | audience length | audience | tag
-package struct AttestationTLV: Equatable, Sendable {
+public struct AttestationTLV: Equatable, Sendable {
   /// 1: HMAC-SHA-256, 2: Ed25519.
-  package let algorithm: UInt8
-  package let flags: UInt8
-  package let kid: ByteRange
-  package let epoch: UInt64
+  public let algorithm: UInt8
+  public let flags: UInt8
+  public let kid: ByteRange
+  public let epoch: UInt64
   /// At least 1.
-  package let sequence: UInt64
-  package let createdMilliseconds: UInt64
-  package let audience: ByteRange
+  public let sequence: UInt64
+  public let createdMilliseconds: UInt64
+  public let audience: ByteRange
   /// 32 or 64 bytes, by the algorithm; the last bytes of the header.
-  package let tag: ByteRange
+  public let tag: ByteRange
 
-  package static let type: UInt8 = 0xec
-  package static let algorithmHMAC: UInt8 = 1
-  package static let algorithmEd25519: UInt8 = 2
-  package static let flagTLS: UInt8 = 1
-  package static let flagHealthCheck: UInt8 = 2
-  package static let flagEarlyData: UInt8 = 4
-  package static let kidBytesMax = 32
-  package static let audienceBytesMax = 64
+  public static let type: UInt8 = 0xec
+  public static let algorithmHMAC: UInt8 = 1
+  public static let algorithmEd25519: UInt8 = 2
+  public static let flagTLS: UInt8 = 1
+  public static let flagHealthCheck: UInt8 = 2
+  public static let flagEarlyData: UInt8 = 4
+  public static let kidBytesMax = 32
+  public static let audienceBytesMax = 64
 
-  package var usedTLS: Bool { flags & Self.flagTLS != 0 }
-  package var isHealthCheck: Bool { flags & Self.flagHealthCheck != 0 }
-  package var usedEarlyData: Bool { flags & Self.flagEarlyData != 0 }
+  public var usedTLS: Bool { flags & Self.flagTLS != 0 }
+  public var isHealthCheck: Bool { flags & Self.flagHealthCheck != 0 }
+  public var usedEarlyData: Bool { flags & Self.flagEarlyData != 0 }
 
   /// The length of the tag that an algorithm makes; nil for an algorithm that is not known.
-  package static func tagBytes(algorithm: UInt8) -> Int? {
+  public static func tagBytes(algorithm: UInt8) -> Int? {
     switch algorithm {
     case algorithmHMAC: 32
     case algorithmEd25519: 64
@@ -41,7 +41,7 @@ package struct AttestationTLV: Equatable, Sendable {
 
   /// Reads the TLV whose value lies at `range` of `header`; nil unless every field is in its bounds and the value
   /// ends with the tag exactly.
-  package static func parse(_ header: Span<UInt8>, at range: ByteRange) -> AttestationTLV? {
+  public static func parse(_ header: Span<UInt8>, at range: ByteRange) -> AttestationTLV? {
     guard range.upper <= header.count else { return nil }
     var reader = BigEndianReader(at: range.lower, end: range.upper)
     guard reader.read(header, bytes: 4) == 0x4353_4731,  // "CSG1"
@@ -61,7 +61,7 @@ package struct AttestationTLV: Equatable, Sendable {
   }
 
   /// `A-Z a-z 0-9 . _ -`
-  package static func isKidCharacter(_ byte: UInt8) -> Bool {
+  public static func isKidCharacter(_ byte: UInt8) -> Bool {
     switch byte {
     case 0x41...0x5a, 0x61...0x7a, 0x30...0x39, 0x2e, 0x5f, 0x2d: true
     default: false
@@ -69,7 +69,7 @@ package struct AttestationTLV: Equatable, Sendable {
   }
 
   /// `a-z 0-9 . -`
-  package static func isAudienceCharacter(_ byte: UInt8) -> Bool {
+  public static func isAudienceCharacter(_ byte: UInt8) -> Bool {
     switch byte {
     case 0x61...0x7a, 0x30...0x39, 0x2e, 0x2d: true
     default: false

@@ -1,8 +1,8 @@
 // RFC 4648 in both alphabets, over spans. Decoding is strict: one text for one value, so a signature or an identifier
 // has no second spelling. Standard is padded (RFC 9651 byte sequences); url is not (RFC 7515 section 2, nonces).
 
-package enum Base64 {
-  package enum Alphabet: Sendable {
+public enum Base64 {
+  public enum Alphabet: Sendable {
     /// `A-Z a-z 0-9 + /`, with padding.
     case standard
     /// `A-Z a-z 0-9 - _`, without padding.
@@ -10,7 +10,7 @@ package enum Base64 {
   }
 
   /// Characters that `count` bytes take.
-  @inlinable package static func encodedCount(_ count: Int, _ alphabet: Alphabet) -> Int {
+  @inlinable public static func encodedCount(_ count: Int, _ alphabet: Alphabet) -> Int {
     switch alphabet {
     case .standard: (count + 2) / 3 * 4
     case .url: (count * 8 + 5) / 6
@@ -18,7 +18,7 @@ package enum Base64 {
   }
 
   /// Appends the text of `bytes`.
-  @inlinable package static func encode(_ bytes: Span<UInt8>, _ alphabet: Alphabet, to sink: some ByteSink) {
+  @inlinable public static func encode(_ bytes: Span<UInt8>, _ alphabet: Alphabet, to sink: some ByteSink) {
     var at = 0
     while at < bytes.count {
       let n = min(48, bytes.count &- at)
@@ -69,7 +69,7 @@ package enum Base64 {
   /// Writes the bytes that `text` stands for and says how many; nil when it is not the one canonical text of any bytes
   /// (a character outside the alphabet, wrong or missing padding, bits set past the last byte: RFC 4648 section 3.5)
   /// or when `bytes` is too small.
-  package static func decode(
+  public static func decode(
     _ text: Span<UInt8>, _ alphabet: Alphabet, into bytes: inout MutableSpan<UInt8>
   ) -> Int? {
     var digitCount = text.count
@@ -118,7 +118,7 @@ package enum Base64 {
   }
 
   /// The text of `bytes` as a string; not for the hot path.
-  package static func text(_ bytes: [UInt8], _ alphabet: Alphabet) -> String {
+  public static func text(_ bytes: [UInt8], _ alphabet: Alphabet) -> String {
     var all: [UInt8] = []
     all.reserveCapacity(encodedCount(bytes.count, alphabet))
     var at = 0
@@ -134,7 +134,7 @@ package enum Base64 {
   }
 
   /// The bytes of a canonical text; not for the hot path.
-  package static func bytes(_ text: String, _ alphabet: Alphabet) -> [UInt8]? {
+  public static func bytes(_ text: String, _ alphabet: Alphabet) -> [UInt8]? {
     let characters = Array(text.utf8)
     var all = [UInt8](repeating: 0, count: characters.count)
     var room = all.mutableSpan

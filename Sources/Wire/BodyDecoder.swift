@@ -4,7 +4,7 @@
 // Callers: the exchange, for both directions.
 
 /// How the end of a message's content is known.
-package enum BodyFraming: Equatable, Sendable {
+public enum BodyFraming: Equatable, Sendable {
   /// No content: nothing said so in a request; a response that cannot have any.
   case none
   case length(UInt64)
@@ -14,7 +14,7 @@ package enum BodyFraming: Equatable, Sendable {
 }
 
 /// What stands at the front of the bytes at hand.
-package enum BodyStep: Equatable, Sendable {
+public enum BodyStep: Equatable, Sendable {
   /// Drop `skip` bytes of framing; then `count` bytes of payload (at least 1) are at the front.
   case data(skip: Int, count: Int)
   /// Drop `skip` bytes; then a trailer section of `count` bytes is at the front: field lines and the empty line.
@@ -31,19 +31,19 @@ package enum BodyStep: Equatable, Sendable {
 ///  size ──"5;x" CRLF──▶ payload ──data──▶ payloadEnd ──CRLF──▶ size
 ///    └──"0" CRLF──▶ trailers ──CRLF──▶ ended
 /// ```
-package struct BodyDecoder: Sendable {
+public struct BodyDecoder: Sendable {
   private enum State: Equatable { case length, size, payload, payloadEnd, trailers, untilClose, ended }
 
   /// Bytes of extensions a chunk may carry, its `;` included. They are dropped (RFC 9112 section 7.1.1).
-  package static let extensionBytesMax = 256
+  public static let extensionBytesMax = 256
   private static let sizeDigitsMax = 16
 
   private var state: State
-  /// Payload bytes still to come: of the body, or of this chunk.
+  /// Bytes still to be taken: of the body, of this chunk, or of the trailer section that was offered.
   private var rest: UInt64 = 0
   private let trailerBytesMax: Int
 
-  package init(_ framing: BodyFraming, trailerBytesMax: Int = 8192) {
+  public init(_ framing: BodyFraming, trailerBytesMax: Int = 8192) {
     self.trailerBytesMax = trailerBytesMax
     switch framing {
     case .none: state = .ended
@@ -56,12 +56,12 @@ package struct BodyDecoder: Sendable {
   }
 
   /// The whole message was taken: `step` says `.end(skip: 0)` from here on. Never for `.untilClose`.
-  package var isEnded: Bool { state == .ended }
+  public var isEnded: Bool { state == .ended }
 
   /// What the front of `bytes` is. The framing it passes over is behind it at once: the caller drops `skip` bytes, and
   /// then reports with `consumed` what it took of the payload or the trailers. Calling again without taking anything gives the
   /// same answer with a `skip` of 0.
-  package mutating func step(_ bytes: Span<UInt8>) -> BodyStep {
+  public mutating func step(_ bytes: Span<UInt8>) -> BodyStep {
     var at = 0
     while true {
       switch state {
@@ -97,13 +97,15 @@ package struct BodyDecoder: Sendable {
   }
 
   /// `count` bytes of what `step` offered were taken from the front, after its `skip`.
-  package mutating func consumed(_ count: Int) {
+  public mutating func consumed(_ count: Int) {
     switch state {
     case .length, .payload:
       precondition(count >= 0 && UInt64(count) <= rest, "more taken than was payload")
       rest &-= UInt64(count)
       if rest == 0 { state = state == .length ? .ended : .payloadEnd }
-    case .trailers: if count > 0 { state = .ended }
+    case .trailers:
+      precondition(UInt64(count) == rest, "a trailer section is taken whole")
+      if count > 0 { state = .ended }
     case .untilClose: break
     case .size, .payloadEnd, .ended: precondition(count == 0, "nothing was offered")
     }
@@ -150,15 +152,24 @@ package struct BodyDecoder: Sendable {
   }
 
   /// Offers the trailer section once the empty line that ends it is there. Its lines are judged by `TrailerSection`.
-  private func trailers(_ bytes: Span<UInt8>, _ start: Int) -> BodyStep {
+  private mutating func trailers(_ bytes: Span<UInt8>, _ start: Int) -> BodyStep {
     let end = min(bytes.count, start &+ trailerBytesMax)
+    var lineStart = start
     var at = start
-    while at &+ 3 < end {
-      // Looking at every fourth byte finds every CRLFCRLF; only CR and LF call for a closer look.
-      if bytes[at &+ 3] == Ascii.lf, bytes[at &+ 2] == Ascii.cr, bytes[at &+ 1] == Ascii.lf, bytes[at] == Ascii.cr {
-        return .trailers(skip: start, count: at &+ 4 &- start)
+    while at < end {
+      if bytes[at] == Ascii.lf { return .refused(.lineEnding) }
+      guard bytes[at] == Ascii.cr else {
+        at &+= 1
+        continue
       }
-      at &+= 1
+      guard at &+ 1 < end else { break }
+      guard bytes[at &+ 1] == Ascii.lf else { return .refused(.lineEnding) }
+      at &+= 2
+      if at == lineStart &+ 2 {
+        rest = UInt64(at &- start)
+        return .trailers(skip: start, count: at &- start)
+      }
+      lineStart = at
     }
     return bytes.count &- start >= trailerBytesMax ? .refused(.headTooLarge) : .incomplete(skip: start)
   }

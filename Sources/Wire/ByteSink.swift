@@ -3,7 +3,7 @@
 
 /// A bounded place to append bytes to. A sink that runs out of room remembers that it overflowed and takes
 /// nothing more; the writer's caller asks once, at the end.
-package protocol ByteSink: AnyObject {
+public protocol ByteSink: AnyObject {
   func append(_ byte: UInt8)
   func append(_ bytes: Span<UInt8>)
   func append(_ literal: StaticString)
@@ -11,7 +11,7 @@ package protocol ByteSink: AnyObject {
 
 extension ByteSink {
   /// Appends `value` in decimal, without leading zeros: at most 20 bytes.
-  @inlinable package func append(decimal value: UInt64) {
+  @inlinable public func append(decimal value: UInt64) {
     if value < 10 {
       append(UInt8(truncatingIfNeeded: value) &+ 0x30)
       return
@@ -29,7 +29,7 @@ extension ByteSink {
   }
 
   /// Appends `value` in lower-case hexadecimal, without leading zeros: at most 16 bytes.
-  @inlinable package func append(hex value: UInt64) {
+  @inlinable public func append(hex value: UInt64) {
     var digits = InlineArray<16, UInt8>(repeating: 0x30)
     var at = 16
     var rest = value

@@ -2,15 +2,15 @@
 // eight bytes a step from tables made once. It guards against broken senders, not against attackers.
 
 /// A running CRC-32C.
-package struct CRC32C: Sendable {
+public struct CRC32C: Sendable {
   private var remainder: UInt32 = .max
 
-  package init() {}
+  public init() {}
 
   /// The checksum of everything added so far.
-  package var value: UInt32 { ~remainder }
+  public var value: UInt32 { ~remainder }
 
-  package mutating func update(_ bytes: Span<UInt8>) {
+  public mutating func update(_ bytes: Span<UInt8>) {
     let tables = Self.tables
     var rest = remainder
     var at = 0
@@ -31,13 +31,13 @@ package struct CRC32C: Sendable {
   }
 
   /// Adds `count` zero bytes: the place of the checksum itself.
-  package mutating func update(zeros count: Int) {
+  public mutating func update(zeros count: Int) {
     let tables = Self.tables
     for _ in 0..<count { remainder = tables[Int(remainder & 0xff)] ^ remainder >> 8 }
   }
 
   /// The checksum of `bytes` with the bytes of `range` taken as zeros.
-  package static func checksum(_ bytes: Span<UInt8>, zeroing range: Range<Int> = 0..<0) -> UInt32 {
+  public static func checksum(_ bytes: Span<UInt8>, zeroing range: Range<Int> = 0..<0) -> UInt32 {
     var sum = CRC32C()
     sum.update(bytes.extracting(0..<range.lowerBound))
     sum.update(zeros: range.count)

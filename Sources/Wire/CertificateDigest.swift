@@ -1,14 +1,14 @@
 // The SHA-256 of a client certificate (DER), as attestations and logs carry it.
 
-package struct CertificateDigest: Hashable, Sendable {
+public struct CertificateDigest: Hashable, Sendable {
   /// The 32 bytes in network order.
-  package let first: UInt64
-  package let second: UInt64
-  package let third: UInt64
-  package let fourth: UInt64
+  public let first: UInt64
+  public let second: UInt64
+  public let third: UInt64
+  public let fourth: UInt64
 
   /// From exactly 32 bytes.
-  package init?(_ bytes: Span<UInt8>) {
+  public init?(_ bytes: Span<UInt8>) {
     guard bytes.count == 32 else { return nil }
     first = ConnectionID.word(bytes, 0)
     second = ConnectionID.word(bytes, 8)
@@ -17,7 +17,7 @@ package struct CertificateDigest: Hashable, Sendable {
   }
 
   /// From the 44 characters of its canonical base64.
-  package init?(base64 text: Span<UInt8>) {
+  public init?(base64 text: Span<UInt8>) {
     guard text.count == 44 else { return nil }
     var bytes = InlineArray<32, UInt8>(repeating: 0)
     var room = bytes.mutableSpan
@@ -26,7 +26,7 @@ package struct CertificateDigest: Hashable, Sendable {
   }
 
   /// The 32 bytes.
-  package var bytes: InlineArray<32, UInt8> {
+  public var bytes: InlineArray<32, UInt8> {
     var bytes = InlineArray<32, UInt8>(repeating: 0)
     for i in 0..<8 {
       let shift = UInt64(56 &- 8 &* i)
@@ -39,7 +39,7 @@ package struct CertificateDigest: Hashable, Sendable {
   }
 
   /// Appends the 44 characters of its base64.
-  @inlinable package func write(base64 sink: some ByteSink) {
+  @inlinable public func write(base64 sink: some ByteSink) {
     let bytes = bytes
     Base64.encode(bytes.span, .standard, to: sink)
   }

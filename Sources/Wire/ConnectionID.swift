@@ -1,24 +1,24 @@
 // The 16 random bytes that name one downstream connection, from the edge through every log to the backend.
 
 /// A connection's identifier (`cid`), as two words in network order.
-package struct ConnectionID: Hashable, Sendable {
-  package let high: UInt64
-  package let low: UInt64
+public struct ConnectionID: Hashable, Sendable {
+  public let high: UInt64
+  public let low: UInt64
 
-  @inlinable package init(high: UInt64, low: UInt64) {
+  @inlinable public init(high: UInt64, low: UInt64) {
     self.high = high
     self.low = low
   }
 
   /// From exactly 16 bytes.
-  package init?(_ bytes: Span<UInt8>) {
+  public init?(_ bytes: Span<UInt8>) {
     guard bytes.count == 16 else { return nil }
     high = Self.word(bytes, 0)
     low = Self.word(bytes, 8)
   }
 
   /// From the 24 characters of its canonical base64.
-  package init?(base64 text: Span<UInt8>) {
+  public init?(base64 text: Span<UInt8>) {
     guard text.count == 24 else { return nil }
     var bytes = InlineArray<16, UInt8>(repeating: 0)
     var room = bytes.mutableSpan
@@ -27,7 +27,7 @@ package struct ConnectionID: Hashable, Sendable {
   }
 
   /// The 16 bytes.
-  package var bytes: InlineArray<16, UInt8> {
+  public var bytes: InlineArray<16, UInt8> {
     var bytes = InlineArray<16, UInt8>(repeating: 0)
     for i in 0..<8 {
       bytes[i] = UInt8(truncatingIfNeeded: high >> UInt64(56 &- 8 &* i))
@@ -37,13 +37,13 @@ package struct ConnectionID: Hashable, Sendable {
   }
 
   /// Appends the 24 characters of its base64.
-  @inlinable package func write(base64 sink: some ByteSink) {
+  @inlinable public func write(base64 sink: some ByteSink) {
     let bytes = bytes
     Base64.encode(bytes.span, .standard, to: sink)
   }
 
   /// Appends 32 lower-case hexadecimal digits, as the logs have it.
-  @inlinable package func write(hex sink: some ByteSink) {
+  @inlinable public func write(hex sink: some ByteSink) {
     let bytes = bytes
     var digits = InlineArray<32, UInt8>(repeating: 0)
     for i in 0..<16 {
@@ -62,7 +62,7 @@ package struct ConnectionID: Hashable, Sendable {
 }
 
 extension ConnectionID: CustomStringConvertible {
-  package var description: String {
+  public var description: String {
     [high, low].map { word in
       let digits = String(word, radix: 16)
       return String(repeating: "0", count: 16 - digits.count) + digits

@@ -4,7 +4,7 @@
 // Callers: FieldTable classifies; the identity policy and the writers act on the kind.
 
 /// What a field name is to us.
-package enum FieldKind: UInt8, CaseIterable, Sendable {
+public enum FieldKind: UInt8, CaseIterable, Sendable {
   /// An ordinary field, forwarded untouched.
   case other
   // The message and the hop (RFC 9110, RFC 9112)
@@ -23,18 +23,18 @@ package enum FieldKind: UInt8, CaseIterable, Sendable {
   case alias
 
   /// One bit for a set of kinds.
-  @inlinable package var bit: UInt64 { 1 &<< UInt64(rawValue) }
+  @inlinable public var bit: UInt64 { 1 &<< UInt64(rawValue) }
 
   /// A name that speaks for the client's identity, in any spelling.
-  @inlinable package var isIdentity: Bool { bit & Self.identityBits != 0 }
+  @inlinable public var isIdentity: Bool { bit & Self.identityBits != 0 }
   /// Identity that an edge never sends and a validator refuses (identity-foreign).
-  @inlinable package var isForeign: Bool { bit & Self.foreignBits != 0 }
+  @inlinable public var isForeign: Bool { bit & Self.foreignBits != 0 }
 
-  @inlinable package static var foreignBits: UInt64 {
+  @inlinable public static var foreignBits: UInt64 {
     xForwardedFor.bit | xForwardedProto.bit | xForwardedHost.bit | xRealIP.bit | forwarded.bit | foreign.bit
   }
-  @inlinable package static var signedBits: UInt64 { clientAttest.bit | signatureInput.bit | signature.bit }
-  @inlinable package static var identityBits: UInt64 { foreignBits | signedBits | alias.bit }
+  @inlinable public static var signedBits: UInt64 { clientAttest.bit | signatureInput.bit | signature.bit }
+  @inlinable public static var identityBits: UInt64 { foreignBits | signedBits | alias.bit }
 }
 
 /// The known names, by a small hash table over their packed form. Built once; a lookup is a multiplication and, for

@@ -5,13 +5,13 @@
 // no value holds a control byte. Callers: RequestHead, ResponseHead, TrailerSection.
 
 /// One field line.
-package struct FieldLine: Sendable {
-  package var name: ByteRange
-  package var value: ByteRange
-  package var kind: FieldKind
-  package var isNominated: Bool
+public struct FieldLine: Sendable {
+  public var name: ByteRange
+  public var value: ByteRange
+  public var kind: FieldKind
+  public var isNominated: Bool
 
-  package init(name: ByteRange, value: ByteRange, kind: FieldKind, isNominated: Bool) {
+  public init(name: ByteRange, value: ByteRange, kind: FieldKind, isNominated: Bool) {
     self.name = name
     self.value = value
     self.kind = kind
@@ -29,8 +29,6 @@ final class FieldTable {
   private(set) var repeated: UInt64 = 0
   /// The first line of each kind in `seen`.
   private var first = InlineArray<32, UInt16>(repeating: 0)
-  /// Names listed in Connection that are not one of the hop's own.
-  private var nominations: [ByteRange] = []
   private let names = FieldNames.shared
   private let fieldsMax: Int
 
@@ -40,7 +38,6 @@ final class FieldTable {
     self.fieldsMax = fieldsMax
     let unused = FieldLine(name: .empty, value: .empty, kind: .other, isNominated: false)
     lines = [FieldLine](repeating: unused, count: fieldsMax)
-    nominations.reserveCapacity(fieldsMax)
   }
 
   func removeAll() {
@@ -191,67 +188,74 @@ final class FieldTable {
 
   private static let closeOption = PackedName("close")
 
+  /// The fields that Connection lists: by kind where a kind has one name, else by name. There are few in honest
+  /// messages; the bound keeps the comparison with every field cheap in others.
+  private struct Nominations {
+    static let namesMax = 16
+
+    var kinds: UInt64 = 0
+    var names = InlineArray<16, ByteRange>(repeating: .empty)
+    var count = 0
+  }
+
   /// Reads every Connection line and marks the nominated fields. Refused: what is not a list of tokens, a field that
-  /// the message cannot do without, and more names than there may be fields.
-  func readConnection(_ bytes: Span<UInt8>, limits: HeadLimits, into options: inout ConnectionOptions)
-    -> Refusal?
-  {
+  /// the message cannot do without, and more than 16 names that are not the hop's own.
+  func readConnection(_ bytes: Span<UInt8>, into options: inout ConnectionOptions) -> Refusal? {
     guard has(.connection) else { return nil }
-    let countMax = min(limits.fields, fieldsMax)
-    nominations.removeAll(keepingCapacity: true)
-    /// Kinds with one name each are marked by kind, the others by name.
-    var nominatedKinds: UInt64 = 0
-    let one = repeated & FieldKind.connection.bit == 0
-    var index = firstIndex(.connection)
-    while index < count {
-      if lines[index].kind == .connection {
-        var cursor = TokenCursor(lines[index].value)
-        reading: while true {
-          switch cursor.next(bytes) {
-          case .end: break reading
-          case .malformed: return .valueInvalid
-          case .token(let token):
-            if bytes.holds(Self.closeOption, at: token) {
-              options.close = true
-              continue
-            }
-            let kind = names.kind(bytes, token)
-            switch kind {
-            case .host, .contentLength, .transferEncoding: return .hopNominated
-            case .keepAlive: options.keepAlive = true
-            case .upgrade: options.upgrade = true
-            default: if kind.isIdentity { options.nominatesProtected = true }
-            }
-            switch kind {
-            case .other, .foreign, .claim, .alias:
-              guard nominations.count < countMax else { return .tooManyFields }
-              nominations.append(token)
-            default: nominatedKinds |= kind.bit
-            }
-          }
-        }
-      }
-      if one { break }
-      index &+= 1
+    var nominations = Nominations()
+    let last = repeated & FieldKind.connection.bit == 0 ? firstIndex(.connection) : count &- 1
+    for index in firstIndex(.connection)...last where lines[index].kind == .connection {
+      if let refusal = readOptions(bytes, lines[index].value, into: &options, &nominations) { return refusal }
     }
-    markNominated(bytes, nominatedKinds)
+    markNominated(bytes, nominations)
     return nil
   }
 
-  private func markNominated(_ bytes: Span<UInt8>, _ kinds: UInt64) {
-    guard kinds & seen != 0 || !nominations.isEmpty else { return }
+  private func readOptions(
+    _ bytes: Span<UInt8>, _ value: ByteRange, into options: inout ConnectionOptions, _ nominations: inout Nominations
+  ) -> Refusal? {
+    var cursor = TokenCursor(value)
+    while true {
+      let token: ByteRange
+      switch cursor.next(bytes) {
+      case .end: return nil
+      case .malformed: return .valueInvalid
+      case .token(let range): token = range
+      }
+      let kind = names.kind(bytes, token)
+      switch kind {
+      case .host, .contentLength, .transferEncoding: return .hopNominated
+      case .keepAlive: options.keepAlive = true
+      case .upgrade: options.upgrade = true
+      case .other where bytes.holds(Self.closeOption, at: token):
+        options.close = true
+        continue
+      default: if kind.isIdentity { options.nominatesProtected = true }
+      }
+      switch kind {
+      case .other, .foreign, .claim, .alias:
+        guard nominations.count < Nominations.namesMax else { return .tooManyFields }
+        nominations.names[nominations.count] = token
+        nominations.count &+= 1
+      default: nominations.kinds |= kind.bit
+      }
+    }
+  }
+
+  private func markNominated(_ bytes: Span<UInt8>, _ nominations: Nominations) {
+    guard nominations.kinds & seen != 0 || nominations.count > 0 else { return }
     var lines: [FieldLine] = []
     swap(&lines, &self.lines)
     for index in 0..<count {
-      lines[index].isNominated =
-        lines[index].kind.bit & kinds != 0 || isNominated(bytes, lines[index].name)
+      var isNominated = lines[index].kind.bit & nominations.kinds != 0
+      var at = 0
+      while at < nominations.count, !isNominated {
+        isNominated = bytes.equalsIgnoringCase(lines[index].name, nominations.names[at])
+        at &+= 1
+      }
+      lines[index].isNominated = isNominated
     }
     swap(&lines, &self.lines)
-  }
-
-  private func isNominated(_ bytes: Span<UInt8>, _ name: ByteRange) -> Bool {
-    for nomination in nominations where bytes.equalsIgnoringCase(name, nomination) { return true }
-    return false
   }
 
   /// Whether a Trailer line announces a protected name; nil when one is not a list of tokens.

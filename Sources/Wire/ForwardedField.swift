@@ -6,17 +6,17 @@
 // quotes to the left of an element cannot change where it begins. Called by TrustPolicy.
 
 /// An element's address.
-package struct ForwardedNode: Equatable, Sendable {
+public struct ForwardedNode: Equatable, Sendable {
   /// Unmapped.
-  package let address: IPAddress
+  public let address: IPAddress
   /// 0 where none is written.
-  package let port: UInt16
+  public let port: UInt16
 }
 
 /// Walks the elements of one field line from the last to the first.
-package struct ForwardedElements {
-  package enum Syntax: Sendable { case xForwardedFor, forwarded }
-  package enum Element: Equatable, Sendable {
+public struct ForwardedElements {
+  public enum Syntax: Sendable { case xForwardedFor, forwarded }
+  public enum Element: Equatable, Sendable {
     case node(ForwardedNode)
     /// Empty, obfuscated, unknown, or in no form that is taken.
     case malformed
@@ -30,14 +30,14 @@ package struct ForwardedElements {
   private let syntax: Syntax
 
   /// The elements of the field value at `value`. An empty value is one empty element.
-  package init(_ value: ByteRange, syntax: Syntax) {
+  public init(_ value: ByteRange, syntax: Syntax) {
     start = value.lower
     end = value.upper
     self.syntax = syntax
   }
 
   /// The element to the left of the one before. After a malformed one the walk is over.
-  package mutating func previous(_ bytes: Span<UInt8>) -> Element {
+  public mutating func previous(_ bytes: Span<UInt8>) -> Element {
     guard let end else { return .end }
     let begin: Int?
     switch syntax {

@@ -2,20 +2,20 @@
 // Callers: RequestHead, ResponseHead, TrailerSection, BodyDecoder.
 
 /// Bounds on a head or a trailer section.
-package struct HeadLimits: Sendable {
+public struct HeadLimits: Sendable {
   /// From the first byte to the empty line, both included.
-  package var headBytes: Int
+  public var headBytes: Int
   /// Field lines.
-  package var fields: Int
+  public var fields: Int
 
-  package init(headBytes: Int, fields: Int) {
+  public init(headBytes: Int, fields: Int) {
     self.headBytes = headBytes
     self.fields = fields
   }
 }
 
 /// What became of the bytes at hand. `incomplete` is not an error: call again with more.
-package enum HeadOutcome: Equatable, Sendable {
+public enum HeadOutcome: Equatable, Sendable {
   case complete(length: Int)
   case incomplete
   case refused(Refusal)

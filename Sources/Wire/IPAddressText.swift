@@ -6,7 +6,7 @@ extension IPAddress {
   /// Reads a whole dotted quad, or a whole IPv6 address as RFC 4291 section 2.2 writes it: no zone, brackets, port,
   /// prefix length nor white space. The quad has four decimal numbers without leading zeros, because `010` is ten to
   /// some readers and eight to others (RFC 6943 section 3.1.1).
-  package static func parse(_ text: Span<UInt8>) -> IPAddress? {
+  public static func parse(_ text: Span<UInt8>) -> IPAddress? {
     // The longest form is six full groups and a quad: 45 bytes.
     guard text.count >= 2, text.count <= 45 else { return nil }
     for index in text.indices {
@@ -136,14 +136,14 @@ enum DecimalText {
 
 extension IPAddress: CustomStringConvertible, LosslessStringConvertible {
   /// An address as it is written: at most 39 bytes, held in place.
-  package struct Text: Sendable {
+  public struct Text: Sendable {
     @usableFromInline var storage = InlineArray<39, UInt8>(repeating: 0)
     @usableFromInline var length = 0
 
-    @inlinable package var count: Int { length }
+    @inlinable public var count: Int { length }
 
     /// The bytes of the text.
-    @inlinable package func withBytes<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
+    @inlinable public func withBytes<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
       body(storage.span.extracting(0..<length))
     }
 
@@ -179,7 +179,7 @@ extension IPAddress: CustomStringConvertible, LosslessStringConvertible {
 
   /// The dotted quad, or IPv6 as RFC 5952 section 4 has it: lower case, no leading zeros, the longest run of two or more
   /// zero groups (the first of equals) as `::`; a mapped address in mixed notation (section 5).
-  package var text: Text {
+  public var text: Text {
     var text = Text()
     guard family == .v6 else {
       text.append(quad: UInt32(truncatingIfNeeded: low))
@@ -210,11 +210,11 @@ extension IPAddress: CustomStringConvertible, LosslessStringConvertible {
   }
 
   /// Writes `text`.
-  @inlinable package func write(to sink: some ByteSink) {
+  @inlinable public func write(to sink: some ByteSink) {
     text.withBytes { sink.append($0) }
   }
 
-  package var description: String {
+  public var description: String {
     text.withBytes { bytes in
       var characters: [UInt8] = []
       characters.reserveCapacity(bytes.count)
@@ -224,7 +224,7 @@ extension IPAddress: CustomStringConvertible, LosslessStringConvertible {
   }
 
   /// As `parse`.
-  package init?(_ text: String) {
+  public init?(_ text: String) {
     guard let address = IPAddress.parse(text.utf8.span) else { return nil }
     self = address
   }

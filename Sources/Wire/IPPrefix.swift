@@ -2,13 +2,13 @@
 // Invariant: bits past the length are zero, so that a range has one value and equality means the same range.
 
 /// A range of addresses that share their first `length` bits; bits past the length are zero.
-package struct IPPrefix: Hashable, Sendable {
-  package let address: IPAddress
+public struct IPPrefix: Hashable, Sendable {
+  public let address: IPAddress
   /// 0–32 for IPv4, 0–128 for IPv6.
-  package let length: UInt8
+  public let length: UInt8
 
   /// Nil when the length is over the family's or a bit past it is set.
-  package init?(_ address: IPAddress, length: Int) {
+  public init?(_ address: IPAddress, length: Int) {
     let width = address.width
     guard length >= 0, length <= width else { return nil }
     let ones = width - length
@@ -22,13 +22,13 @@ package struct IPPrefix: Hashable, Sendable {
 
 extension IPPrefix {
   /// The range that holds `address` alone.
-  @inlinable package init(host address: IPAddress) {
+  @inlinable public init(host address: IPAddress) {
     self.address = address
     self.length = address.family == .v4 ? 32 : 128
   }
 
   /// Whether `other` is in the range. A mapped address is an IPv6 one here; ask for its `unmapped` before.
-  @inlinable package func contains(_ other: IPAddress) -> Bool {
+  @inlinable public func contains(_ other: IPAddress) -> Bool {
     guard other.family == address.family else { return false }
     switch address.family {
     case .v4:
@@ -42,7 +42,7 @@ extension IPPrefix {
 
   /// A range inside `::ffff:0:0/96` as the IPv4 range that it means; anything else as it is. Addresses are
   /// unmapped before they are looked up, so a mapped range would match nothing if it were left alone.
-  package var unmapped: IPPrefix {
+  public var unmapped: IPPrefix {
     guard address.isMapped, length >= 96 else { return self }
     return IPPrefix(address.unmapped, length: Int(length) - 96) ?? self
   }
@@ -53,10 +53,10 @@ extension IPPrefix {
 extension IPPrefix: CustomStringConvertible, LosslessStringConvertible {
   /// `10.0.0.0/8`, `2001:db8::/32`, or a bare address for that address alone. The length has no leading zero, and no
   /// bit past it may be set: `10.0.0.1/8` is nil, because it is not known which of the two was meant.
-  package init?(_ text: String) { self.init(parsing: text.utf8.span) }
+  public init?(_ text: String) { self.init(parsing: text.utf8.span) }
 
   /// As `init?(_: String)`.
-  package init?(parsing text: Span<UInt8>) {
+  public init?(parsing text: Span<UInt8>) {
     var slash = text.count
     for index in text.indices where text[index] == 0x2f {
       slash = index
@@ -72,5 +72,5 @@ extension IPPrefix: CustomStringConvertible, LosslessStringConvertible {
   }
 
   /// The address and the length, always both.
-  package var description: String { "\(address)/\(length)" }
+  public var description: String { "\(address)/\(length)" }
 }

@@ -7,14 +7,14 @@
 // Called per connection and per forwarded hop: a lookup neither allocates nor copies.
 
 /// A map from address ranges to values, read by longest match.
-package struct PrefixTable: Sendable {
+public struct PrefixTable: Sendable {
   private let v4: Intervals<UInt32>
   private let v6: Intervals<UInt128>
   /// How many entries it was made of.
-  package let count: Int
+  public let count: Int
 
   /// Of two entries with the same prefix the first counts. Ranges inside `::ffff:0:0/96` are the IPv4 ones they mean.
-  package init(_ entries: [(IPPrefix, UInt32)]) {
+  public init(_ entries: [(IPPrefix, UInt32)]) {
     count = entries.count
     var v4: [Intervals<UInt32>.Range] = []
     var v6: [Intervals<UInt128>.Range] = []
@@ -37,10 +37,10 @@ package struct PrefixTable: Sendable {
   }
 
   /// A table of ranges alone.
-  package init(_ prefixes: [IPPrefix]) { self.init(prefixes.map { ($0, 0) }) }
+  public init(_ prefixes: [IPPrefix]) { self.init(prefixes.map { ($0, 0) }) }
 
   /// The value of the longest prefix that holds `address`; a mapped address is looked up as IPv4.
-  package func longestMatch(_ address: IPAddress) -> UInt32? {
+  public func longestMatch(_ address: IPAddress) -> UInt32? {
     let address = address.unmapped
     let value =
       switch address.family {
@@ -50,7 +50,7 @@ package struct PrefixTable: Sendable {
     return value == Self.none ? nil : value
   }
 
-  package func contains(_ address: IPAddress) -> Bool { longestMatch(address) != nil }
+  public func contains(_ address: IPAddress) -> Bool { longestMatch(address) != nil }
 
   fileprivate static let none = UInt32.max
 }

@@ -8,8 +8,8 @@
 // Called by Policy's signer; without an attestation by tests and by whoever sends plain PROXY v2.
 
 /// A PROXY v2 header being written.
-package struct ProxyHeaderDraft: Sendable {
-  package static let bytesMax = 536
+public struct ProxyHeaderDraft: Sendable {
+  public static let bytesMax = 536
 
   private var bytes = InlineArray<536, UInt8>(repeating: 0)
   private var count = 0
@@ -24,7 +24,7 @@ package struct ProxyHeaderDraft: Sendable {
 
   /// A header of the PROXY command for a client at `source`. Mapped addresses are unmapped. The source decides the
   /// family; a destination of the other family, which the format cannot hold beside it, is written as unspecified.
-  package init(source: IPAddress, sourcePort: UInt16, destination: IPAddress, destinationPort: UInt16) {
+  public init(source: IPAddress, sourcePort: UInt16, destination: IPAddress, destinationPort: UInt16) {
     let source = source.unmapped
     let destination = destination.unmapped
     append(fixed: 0x21, family: source.family == .v4 ? 0x11 : 0x21)
@@ -36,7 +36,7 @@ package struct ProxyHeaderDraft: Sendable {
   }
 
   /// A header of the LOCAL command: an edge's own health check.
-  package static func local() -> ProxyHeaderDraft { ProxyHeaderDraft() }
+  public static func local() -> ProxyHeaderDraft { ProxyHeaderDraft() }
 
   private init() {
     append(fixed: 0x20, family: 0x00)
@@ -46,36 +46,35 @@ package struct ProxyHeaderDraft: Sendable {
   // MARK: TLVs, in this order
 
   /// The protocol that the client and the edge agreed on, such as `h2`.
-  package mutating func addALPN(_ name: Span<UInt8>) {
+  public mutating func addALPN(_ name: Span<UInt8>) {
     begin(.alpn)
     append(type: TLVType.alpn, value: name)
     finish()
   }
 
   /// The host name that the client asked for (SNI).
-  package mutating func addAuthority(_ name: Span<UInt8>) {
+  public mutating func addAuthority(_ name: Span<UInt8>) {
     begin(.authority)
     append(type: TLVType.authority, value: name)
     finish()
   }
 
-  /// That the client used TLS. `client` is the bit field of section 2.2.6 (1: TLS; 2, 4: a certificate on this connection,
-  /// in this session), `verify` its certificate's verification result. An empty name is left out.
-  package mutating func addTLS(
-    version: Span<UInt8>, cipher: Span<UInt8>, client: UInt8 = 1, verify: UInt32 = 0
-  ) {
+  /// That the client used TLS. `client` is the bit field of section 2.2.6 (1: TLS; 2 and 4: a certificate on this connection,
+  /// in this session); `verify` is zero only for a certificate that was verified, and TLS takes no other. An empty name is
+  /// left out.
+  public mutating func addTLS(version: Span<UInt8>, cipher: Span<UInt8>, client: UInt8 = 1) {
     begin(.ssl)
     let inner = 5 + (version.isEmpty ? 0 : 3 + version.count) + (cipher.isEmpty ? 0 : 3 + cipher.count)
     append(type: TLVType.ssl, valueBytes: inner)
     append(UInt64(client), bytes: 1)
-    append(UInt64(verify), bytes: 4)
+    append(client & 6 == 0 ? 1 : 0, bytes: 4)
     if !version.isEmpty { append(type: TLVType.sslVersion, value: version) }
     if !cipher.isEmpty { append(type: TLVType.sslCipher, value: cipher) }
     finish()
   }
 
   /// Keeps the place of the CRC32C, zero until `seal`.
-  package mutating func addChecksum() {
+  public mutating func addChecksum() {
     begin(.checksum)
     append(type: TLVType.crc32c, valueBytes: 4)
     checksum = count
@@ -84,7 +83,7 @@ package struct ProxyHeaderDraft: Sendable {
   }
 
   /// The connection id, as two halves in network order.
-  package mutating func addUniqueID(high: UInt64, low: UInt64) {
+  public mutating func addUniqueID(high: UInt64, low: UInt64) {
     begin(.uniqueID)
     append(type: TLVType.uniqueID, valueBytes: 16)
     append(high, bytes: 8)
@@ -93,7 +92,7 @@ package struct ProxyHeaderDraft: Sendable {
   }
 
   /// The attestation, with its tag still zero. The next is to sign `withTagInput` and to give the tag to `setTag`.
-  package mutating func addAttestation(
+  public mutating func addAttestation(
     algorithm: UInt8, flags: UInt8, kid: Span<UInt8>, epoch: UInt64, sequence: UInt64, createdMilliseconds: UInt64,
     audience: Span<UInt8>
   ) {
@@ -126,13 +125,13 @@ package struct ProxyHeaderDraft: Sendable {
 
   /// The header up to the tag, which is what the tag covers after the ASCII prefix: checksum zero, length final. Nil
   /// when there is no attestation or something did not fit: then there is nothing to sign.
-  package func withTagInput<Result>(_ body: (Span<UInt8>) -> Result) -> Result? {
+  public func withTagInput<Result>(_ body: (Span<UInt8>) -> Result) -> Result? {
     guard step == .attestation, !failed else { return nil }
     return body(bytes.span.extracting(0..<tagRange.lowerBound))
   }
 
   /// Puts the tag in its place; one of another length than the algorithm's makes the draft fail.
-  package mutating func setTag(_ tag: Span<UInt8>) {
+  public mutating func setTag(_ tag: Span<UInt8>) {
     guard step == .attestation, !failed, tag.count == tagRange.count else {
       failed = true
       return
@@ -143,7 +142,7 @@ package struct ProxyHeaderDraft: Sendable {
 
   /// Computes the checksum over the whole header, its own value taken as zero. False when the draft failed or its
   /// attestation has no tag: it must not be sent.
-  package mutating func seal() -> Bool {
+  public mutating func seal() -> Bool {
     guard !failed, tagIsSet || tagRange.isEmpty else { return false }
     if let checksum {
       let value = CRC32C.checksum(bytes.span.extracting(0..<count), zeroing: checksum..<(checksum + 4))
@@ -154,7 +153,7 @@ package struct ProxyHeaderDraft: Sendable {
   }
 
   /// The bytes to send; none unless `seal` returned true.
-  package func withBytes<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
+  public func withBytes<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
     body(bytes.span.extracting(0..<(step == .sealed ? count : 0)))
   }
 

@@ -147,7 +147,7 @@ private struct LineReader {
 }
 
 /// Writes a version 1 header. Addresses of two families have no such line: the sender then says that it does not know.
-package func writeProxyV1(
+public func writeProxyV1(
   source: IPAddress, sourcePort: UInt16, destination: IPAddress, destinationPort: UInt16, to sink: some ByteSink
 ) {
   let source = source.unmapped

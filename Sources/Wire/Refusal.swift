@@ -2,7 +2,7 @@
 // Names are what the access log, the metrics and the specification use; they never go to a client.
 
 /// Why a request or a connection was refused. The order is not part of any format.
-package enum Refusal: UInt8, CaseIterable, Sendable {
+public enum Refusal: UInt8, CaseIterable, Sendable {
   // Framing and names (RFC 9112)
   case framingTeCl, framingTe, framingLength, framingChunk, lineEnding, obsFold, nameSpace, nameToken, nameAlias
   case valueInvalid, requestLine, version, hopNominated
@@ -28,11 +28,11 @@ package enum Refusal: UInt8, CaseIterable, Sendable {
 
 extension Refusal {
   /// The name in logs and metrics: lower case with hyphens.
-  package var name: StaticString { entry.name }
+  public var name: StaticString { entry.name }
   /// The HTTP status, or 0 where nothing is answered: the connection just ends.
-  package var status: UInt16 { entry.status }
+  public var status: UInt16 { entry.status }
   /// Whether the connection is closed after the answer.
-  package var closes: Bool { entry.closes }
+  public var closes: Bool { entry.closes }
 
   private var entry: (name: StaticString, status: UInt16, closes: Bool) {
     switch self {

@@ -3,64 +3,66 @@
 // Invariant: after `.complete(length)` every range lies in the first `length` bytes, and the values hold until the next `parse`.
 // Caller: the downstream connection; one object for each worker, reused.
 
-package final class RequestHead {
+public final class RequestHead {
   let table: FieldTable
   var line = RequestLine()
   var facts = RequestFacts()
 
-  package init(fieldsMax: Int) { table = FieldTable(fieldsMax: fieldsMax) }
+  public init(fieldsMax: Int) { table = FieldTable(fieldsMax: fieldsMax) }
 
   // MARK: The request line
 
-  package var method: Method { line.method }
-  package var methodRange: ByteRange { line.methodRange }
+  public var method: Method { line.method }
+  public var methodRange: ByteRange { line.methodRange }
   /// The request target as received.
-  package var target: ByteRange { line.target }
+  public var target: ByteRange { line.target }
   /// Never empty after `.complete`: `*` for OPTIONS, and a `/` where an absolute form has no path.
-  package var path: ByteRange { line.path }
+  public var path: ByteRange { line.path }
   /// With its `?`; empty when there is none.
-  package var query: ByteRange { line.query }
-  package var isAbsoluteForm: Bool { line.isAbsoluteForm }
+  public var query: ByteRange { line.query }
+  public var isAbsoluteForm: Bool { line.isAbsoluteForm }
   /// The last digit of the version: 0 or 1.
-  package var minorVersion: Int { line.minorVersion }
+  public var minorVersion: Int { line.minorVersion }
 
   // MARK: What the fields say
 
   /// The value of Host; an absolute form names the same.
-  package var authority: ByteRange { facts.authority }
-  package var framing: BodyFraming { facts.framing }
-  package var keepAlive: Bool { facts.keepAlive }
-  package var expectsContinue: Bool { facts.expectsContinue }
+  public var authority: ByteRange { facts.authority }
+  public var framing: BodyFraming { facts.framing }
+  public var keepAlive: Bool { facts.keepAlive }
+  public var expectsContinue: Bool { facts.expectsContinue }
   /// GET of HTTP/1.1 without content, `Connection: upgrade` and `Upgrade: websocket` alone (RFC 6455 section 4.1).
-  package var wantsWebSocket: Bool { facts.wantsWebSocket }
+  public var wantsWebSocket: Bool { facts.wantsWebSocket }
   /// The head's length; 0 until it was read whole. Also set with a refusal that does not close the connection.
-  package var length: Int { facts.length }
+  public var length: Int { facts.length }
 
   // MARK: Fields
 
-  package var fieldCount: Int { table.count }
-  package func kind(_ index: Int) -> FieldKind { table.line(index).kind }
-  package func name(_ index: Int) -> ByteRange { table.line(index).name }
+  public var fieldCount: Int { table.count }
+  /// All about one field at once: for loops over every field.
+  public func field(_ index: Int) -> FieldLine { table.line(index) }
+  public func kind(_ index: Int) -> FieldKind { table.line(index).kind }
+  public func name(_ index: Int) -> ByteRange { table.line(index).name }
   /// Without the whitespace around it.
-  package func value(_ index: Int) -> ByteRange { table.line(index).value }
+  public func value(_ index: Int) -> ByteRange { table.line(index).value }
   /// Listed in Connection, so meant for this hop only.
-  package func isNominated(_ index: Int) -> Bool { table.line(index).isNominated }
+  public func isNominated(_ index: Int) -> Bool { table.line(index).isNominated }
   /// The first line of a kind, or nil.
-  package func firstIndex(_ kind: FieldKind) -> Int? { table.has(kind) ? table.firstIndex(kind) : nil }
-  package func has(_ kind: FieldKind) -> Bool { table.has(kind) }
+  public func firstIndex(_ kind: FieldKind) -> Int? { table.has(kind) ? table.firstIndex(kind) : nil }
+  public func has(_ kind: FieldKind) -> Bool { table.has(kind) }
 
   // MARK: Identity
 
   /// Connection lists a protected identity name.
-  package var nominatesProtected: Bool { facts.nominatesProtected }
+  public var nominatesProtected: Bool { facts.nominatesProtected }
   /// The values of the three signed fields; empty when absent.
-  package var attest: ByteRange { table.firstValue(.clientAttest) }
-  package var signatureInput: ByteRange { table.firstValue(.signatureInput) }
-  package var signature: ByteRange { table.firstValue(.signature) }
+  public var attest: ByteRange { table.firstValue(.clientAttest) }
+  public var signatureInput: ByteRange { table.firstValue(.signatureInput) }
+  public var signature: ByteRange { table.firstValue(.signature) }
 
   /// What a validator refuses about names, by the first row of the specification's table that applies. The parser does
   /// not act on it: an edge removes those fields instead.
-  package var identityRefusal: Refusal? {
+  public var identityRefusal: Refusal? {
     let seen = table.seen
     if seen & FieldKind.alias.bit != 0 { return .nameAlias }
     if facts.nominatesProtected { return .hopNominated }

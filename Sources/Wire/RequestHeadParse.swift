@@ -8,7 +8,7 @@ extension RequestHead {
   ///
   /// With `.methodRefused` the head was read whole: `length`, `framing` and `keepAlive` hold, so the connection can go
   /// on with what follows. After any other refusal only the request line's parts may be there, for the log.
-  package func parse(_ bytes: Span<UInt8>, limits: HeadLimits, seen: Int = 0) -> HeadOutcome {
+  public func parse(_ bytes: Span<UInt8>, limits: HeadLimits, seen: Int = 0) -> HeadOutcome {
     let end = min(bytes.count, limits.headBytes)
     line = RequestLine()
     facts = RequestFacts()
@@ -26,14 +26,14 @@ extension RequestHead {
     case .incomplete: return bytes.count >= limits.headBytes ? .refused(.headTooLarge) : .incomplete
     case .refused(let refusal): return .refused(refusal)
     case .next(let length):
-      if let refusal = conclude(bytes, length: length, limits: limits) { return .refused(refusal) }
+      if let refusal = conclude(bytes, length: length) { return .refused(refusal) }
       return .complete(length: length)
     }
   }
 
   private static let hundredContinue = PackedName("100-continue")
 
-  private func conclude(_ bytes: Span<UInt8>, length: Int, limits: HeadLimits) -> Refusal? {
+  private func conclude(_ bytes: Span<UInt8>, length: Int) -> Refusal? {
     // RFC 9112 section 6.3.
     switch table.framing(bytes, minorVersion: line.minorVersion) {
     case .stated(let framing): facts.framing = framing
@@ -41,7 +41,7 @@ extension RequestHead {
     }
 
     var options = FieldTable.ConnectionOptions()
-    if let refusal = table.readConnection(bytes, limits: limits, into: &options) { return refusal }
+    if let refusal = table.readConnection(bytes, into: &options) { return refusal }
     facts.nominatesProtected = options.nominatesProtected
     // RFC 9112 section 9.3.
     facts.keepAlive = !options.close && (line.minorVersion == 1 || options.keepAlive)

@@ -2,36 +2,38 @@
 // requests: a backend that answers with an ambiguous message gets its connection closed and the client a 502.
 // Every refusal is `.upstreamResponse`. Caller: the upstream connection; one object for each worker, reused.
 
-package final class ResponseHead {
+public final class ResponseHead {
   let table: FieldTable
   var facts = ResponseFacts()
 
-  package init(fieldsMax: Int) { table = FieldTable(fieldsMax: fieldsMax) }
+  public init(fieldsMax: Int) { table = FieldTable(fieldsMax: fieldsMax) }
 
   /// 100–599.
-  package var status: Int { facts.status }
+  public var status: Int { facts.status }
   /// May be empty.
-  package var reason: ByteRange { facts.reason }
-  package var minorVersion: Int { facts.minorVersion }
-  package var framing: BodyFraming { facts.framing }
+  public var reason: ByteRange { facts.reason }
+  public var minorVersion: Int { facts.minorVersion }
+  public var framing: BodyFraming { facts.framing }
   /// False where content ends with the connection.
-  package var keepAlive: Bool { facts.keepAlive }
+  public var keepAlive: Bool { facts.keepAlive }
   /// 101 with `Connection: upgrade` and `Upgrade: websocket` alone.
-  package var wantsWebSocket: Bool { facts.wantsWebSocket }
+  public var wantsWebSocket: Bool { facts.wantsWebSocket }
 
-  package var fieldCount: Int { table.count }
-  package func kind(_ index: Int) -> FieldKind { table.line(index).kind }
-  package func name(_ index: Int) -> ByteRange { table.line(index).name }
+  public var fieldCount: Int { table.count }
+  /// All about one field at once: for loops over every field.
+  public func field(_ index: Int) -> FieldLine { table.line(index) }
+  public func kind(_ index: Int) -> FieldKind { table.line(index).kind }
+  public func name(_ index: Int) -> ByteRange { table.line(index).name }
   /// Without the whitespace around it.
-  package func value(_ index: Int) -> ByteRange { table.line(index).value }
+  public func value(_ index: Int) -> ByteRange { table.line(index).value }
   /// Listed in Connection, so meant for this hop only.
-  package func isNominated(_ index: Int) -> Bool { table.line(index).isNominated }
-  package func firstIndex(_ kind: FieldKind) -> Int? { table.has(kind) ? table.firstIndex(kind) : nil }
-  package func has(_ kind: FieldKind) -> Bool { table.has(kind) }
+  public func isNominated(_ index: Int) -> Bool { table.line(index).isNominated }
+  public func firstIndex(_ kind: FieldKind) -> Int? { table.has(kind) ? table.firstIndex(kind) : nil }
+  public func has(_ kind: FieldKind) -> Bool { table.has(kind) }
 
   /// Parses the head at the front of `bytes`. `seen`: how many of these bytes an earlier call for the same head found
   /// incomplete. `requestWasHead`: the request's method was HEAD, so no content follows whatever the fields say.
-  package func parse(_ bytes: Span<UInt8>, limits: HeadLimits, requestWasHead: Bool, seen: Int = 0) -> HeadOutcome {
+  public func parse(_ bytes: Span<UInt8>, limits: HeadLimits, requestWasHead: Bool, seen: Int = 0) -> HeadOutcome {
     let end = min(bytes.count, limits.headBytes)
     facts = ResponseFacts()
     table.removeAll()
@@ -46,15 +48,15 @@ package final class ResponseHead {
     case .incomplete: return bytes.count >= limits.headBytes ? .refused(.upstreamResponse) : .incomplete
     case .refused: return .refused(.upstreamResponse)
     case .next(let length):
-      guard conclude(bytes, limits: limits, requestWasHead: requestWasHead) else { return .refused(.upstreamResponse) }
+      guard conclude(bytes, requestWasHead: requestWasHead) else { return .refused(.upstreamResponse) }
       return .complete(length: length)
     }
   }
 
-  private func conclude(_ bytes: Span<UInt8>, limits: HeadLimits, requestWasHead: Bool) -> Bool {
+  private func conclude(_ bytes: Span<UInt8>, requestWasHead: Bool) -> Bool {
     guard case .stated(let stated) = table.framing(bytes, minorVersion: facts.minorVersion) else { return false }
     var options = FieldTable.ConnectionOptions()
-    guard table.readConnection(bytes, limits: limits, into: &options) == nil else { return false }
+    guard table.readConnection(bytes, into: &options) == nil else { return false }
 
     // RFC 9112 section 6.3, rules 1 and 4 to 8.
     if facts.status < 200 || facts.status == 204 {

@@ -2,31 +2,31 @@
 // fixed parameters in a fixed order. The algorithm is not among them: the key decides it.
 // Invariant: write(parse(text)) == text. Called by Signer (write) and Verifier (parse, write).
 
-package struct SignatureInput: Sendable {
+public struct SignatureInput: Sendable {
   /// Seconds since 1970.
-  package var created: UInt64
-  package var expires: UInt64
-  package var epoch: UInt64
-  package var sequence: UInt64
+  public var created: UInt64
+  public var expires: UInt64
+  public var epoch: UInt64
+  public var sequence: UInt64
   /// Within the text that was parsed.
-  package var keyID: ByteRange
+  public var keyID: ByteRange
   /// From the `(` to the end: what the base has as `@signature-params`.
-  package var parameters: ByteRange
+  public var parameters: ByteRange
 
-  package enum Outcome: Sendable {
+  public enum Outcome: Sendable {
     case input(SignatureInput)
     case refused(Refusal)
   }
 
   /// The longest text there can be: two integers of 15 digits, a sequence number of 19, a `kid` of 32.
-  package static let countMax = 207
+  public static let countMax = 207
   /// A signed message may be used for this long.
-  package static let lifetimeSeconds: UInt64 = 30
+  public static let lifetimeSeconds: UInt64 = 30
   /// Sequence numbers end here.
-  package static let sequenceMax = UInt64(Int64.max)
+  public static let sequenceMax = UInt64(Int64.max)
 
   /// Reads the field value at `range`.
-  package static func parse(_ bytes: Span<UInt8>, at range: ByteRange) -> Outcome {
+  public static func parse(_ bytes: Span<UInt8>, at range: ByteRange) -> Outcome {
     guard range.upper <= bytes.count, range.count <= countMax else { return .refused(.signatureForm) }
     var at = range.lower
     let end = range.upper
@@ -79,7 +79,7 @@ package struct SignatureInput: Sendable {
   // The parameters are written in three parts: what changes once a second, the sequence number, what never changes.
 
   /// Appends everything before the sequence number, from the `(` on.
-  @inlinable package static func writePrefix(created: UInt64, expires: UInt64, epoch: UInt64, to sink: some ByteSink) {
+  @inlinable public static func writePrefix(created: UInt64, expires: UInt64, epoch: UInt64, to sink: some ByteSink) {
     sink.append("(\"@method\" \"@authority\" \"@path\" \"@query\" \"client-attest\");created=")
     sink.append(decimal: created)
     sink.append(";expires=")
@@ -92,7 +92,7 @@ package struct SignatureInput: Sendable {
   }
 
   /// Appends everything after the sequence number.
-  @inlinable package static func writeSuffix(keyID: Span<UInt8>, to sink: some ByteSink) {
+  @inlinable public static func writeSuffix(keyID: Span<UInt8>, to sink: some ByteSink) {
     sink.append("\";keyid=\"")
     sink.append(keyID)
     sink.append("\";tag=\"countersign\"")

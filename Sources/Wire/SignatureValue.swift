@@ -1,18 +1,18 @@
 // The `signature` field (RFC 9421 section 4.2) in the one form that is ours: one member `cs` with a byte sequence.
 
-package struct SignatureValue: Sendable {
+public struct SignatureValue: Sendable {
   /// The first `count` bytes are the signature.
-  package var bytes: InlineArray<64, UInt8>
+  public var bytes: InlineArray<64, UInt8>
   /// 32 (HMAC-SHA-256) or 64 (Ed25519).
-  package var count: Int
+  public var count: Int
 
-  package enum Outcome: Sendable {
+  public enum Outcome: Sendable {
     case value(SignatureValue)
     case refused(Refusal)
   }
 
   /// Reads the field value at `range`.
-  package static func parse(_ bytes: Span<UInt8>, at range: ByteRange) -> Outcome {
+  public static func parse(_ bytes: Span<UInt8>, at range: ByteRange) -> Outcome {
     guard range.upper <= bytes.count, range.count >= 5 else { return .refused(.signatureForm) }
     var at = range.lower
     let end = range.upper
@@ -32,7 +32,7 @@ package struct SignatureValue: Sendable {
   }
 
   /// Appends the value for a signature.
-  @inlinable package static func write(_ signature: Span<UInt8>, to sink: some ByteSink) {
+  @inlinable public static func write(_ signature: Span<UInt8>, to sink: some ByteSink) {
     sink.append("cs=:")
     Base64.encode(signature, .standard, to: sink)
     sink.append(UInt8(ascii: ":"))

@@ -2,9 +2,9 @@
 // structured-field parser here on purpose: what is not canonical is refused, so nothing more general is needed.
 // Called by Attest, SignatureInput and SignatureValue. A reader moves `at` only past what it took.
 
-package enum StructuredField {
+public enum StructuredField {
   /// The largest integer of RFC 9651 section 3.3.1: 15 digits.
-  package static let integerMax: UInt64 = 999_999_999_999_999
+  public static let integerMax: UInt64 = 999_999_999_999_999
 
   /// Whether `literal` (ASCII) stands in `bytes` at `at`.
   @inline(__always)
@@ -64,27 +64,27 @@ package enum StructuredField {
 }
 
 /// The syntax of the names that keys, edges and audiences carry.
-package enum AttestName {
-  package static let keyIDCountMax = 32
-  package static let audienceCountMax = 64
-  package static let edgeCountMax = 64
+public enum AttestName {
+  public static let keyIDCountMax = 32
+  public static let audienceCountMax = 64
+  public static let edgeCountMax = 64
 
   /// `kid`: 1–32 of `A-Z a-z 0-9 . _ -`.
-  package static func isKeyID(_ name: Span<UInt8>) -> Bool {
+  public static func isKeyID(_ name: Span<UInt8>) -> Bool {
     guard !name.isEmpty, name.count <= keyIDCountMax else { return false }
     for i in name.indices where !isNameByte(name[i], upperAndUnderscore: true) { return false }
     return true
   }
 
   /// `aud`: 1–64 of `a-z 0-9 . -`.
-  package static func isAudience(_ name: Span<UInt8>) -> Bool {
+  public static func isAudience(_ name: Span<UInt8>) -> Bool {
     guard !name.isEmpty, name.count <= audienceCountMax else { return false }
     for i in name.indices where !isNameByte(name[i], upperAndUnderscore: false) { return false }
     return true
   }
 
   /// `edge`: 1–64 of `A-Z a-z 0-9 . _ -`.
-  package static func isEdge(_ name: Span<UInt8>) -> Bool {
+  public static func isEdge(_ name: Span<UInt8>) -> Bool {
     guard !name.isEmpty, name.count <= edgeCountMax else { return false }
     for i in name.indices where !isNameByte(name[i], upperAndUnderscore: true) { return false }
     return true

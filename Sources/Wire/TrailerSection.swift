@@ -2,13 +2,13 @@
 // A field that frames or routes a message is refused there (RFC 9110 section 6.5.1 forbids to send one): it can only be meant
 // for a reader that merges trailers into the head. Caller: the exchange, when BodyDecoder offers trailers.
 
-package final class TrailerSection {
+public final class TrailerSection {
   let table: FieldTable
 
-  package init(fieldsMax: Int) { table = FieldTable(fieldsMax: fieldsMax) }
+  public init(fieldsMax: Int) { table = FieldTable(fieldsMax: fieldsMax) }
 
   /// `bytes` begin with the first field line (or the empty line, when there is none).
-  package func parse(_ bytes: Span<UInt8>, limits: HeadLimits) -> HeadOutcome {
+  public func parse(_ bytes: Span<UInt8>, limits: HeadLimits) -> HeadOutcome {
     let end = min(bytes.count, limits.headBytes)
     switch table.scan(bytes, from: 0, end: end, limits: limits) {
     case .incomplete: return bytes.count >= limits.headBytes ? .refused(.headTooLarge) : .incomplete
@@ -23,10 +23,12 @@ package final class TrailerSection {
   }
 
   /// A protected name, in any spelling, is among the fields.
-  package var hasIdentity: Bool { table.seen & FieldKind.identityBits != 0 }
+  public var hasIdentity: Bool { table.seen & FieldKind.identityBits != 0 }
 
-  package var fieldCount: Int { table.count }
-  package func kind(_ index: Int) -> FieldKind { table.line(index).kind }
-  package func name(_ index: Int) -> ByteRange { table.line(index).name }
-  package func value(_ index: Int) -> ByteRange { table.line(index).value }
+  public var fieldCount: Int { table.count }
+  /// All about one field at once: for loops over every field.
+  public func field(_ index: Int) -> FieldLine { table.line(index) }
+  public func kind(_ index: Int) -> FieldKind { table.line(index).kind }
+  public func name(_ index: Int) -> ByteRange { table.line(index).name }
+  public func value(_ index: Int) -> ByteRange { table.line(index).value }
 }

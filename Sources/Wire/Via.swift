@@ -1,7 +1,7 @@
 // How an edge came to know the client's address: the `via` member of an attestation.
 
 /// The evidence that settled who the client is.
-package enum Via: UInt8, CaseIterable, Sendable {
+public enum Via: UInt8, CaseIterable, Sendable {
   /// The peer of the socket itself.
   case socket
   /// A PROXY protocol header from a trusted load balancer.
@@ -12,7 +12,7 @@ package enum Via: UInt8, CaseIterable, Sendable {
   case attested
 
   /// The word on the wire and in the log.
-  @inlinable package var text: StaticString {
+  @inlinable public var text: StaticString {
     switch self {
     case .socket: "socket"
     case .proxyV1: "proxy-v1"
@@ -23,7 +23,7 @@ package enum Via: UInt8, CaseIterable, Sendable {
   }
 
   /// The word's meaning, or nil: no other spelling is taken.
-  package init?(_ word: Span<UInt8>) {
+  public init?(_ word: Span<UInt8>) {
     // A first look at the length and one byte picks the only candidate; then every byte is compared.
     let candidate: Via
     switch word.count {

@@ -70,6 +70,12 @@ extension Reading {
 
   /// A listener that takes attestations needs to know for whom they must be, and the keys.
   private mutating func checkVerifying() {
+    // An edge behind an edge goes by the name it signs with, unless it is given another.
+    if verifies != nil, config.identity.audience == nil, let edge = config.identity.edge,
+      AttestName.isAudience(edge.utf8.span), config.places["identity.audience"] == nil
+    {
+      config.identity.audience = edge
+    }
     let identity = config.identity
     if let place = verifies {
       needs("evidence: attested", place, "keys", identity.keys, "the path of the key set")
@@ -119,8 +125,8 @@ extension Reading {
       if upstream.identity == .attest, upstream.servers.count > 1 {
         warn(
           config.place(of: "\(path).audience"),
-          "\(upstream.servers.count) servers share this audience: what one has seen could be replayed at another, unless "
-            + "one validator stands behind all of them")
+          "\(upstream.servers.count) servers share this audience: what one has seen could be replayed at another, "
+            + "unless one validator stands behind all of them")
       }
       guard upstream.identity == .plain, upstream.tls == nil else { continue }
       for (index, server) in upstream.servers.enumerated() where !Self.isLocal(server) {

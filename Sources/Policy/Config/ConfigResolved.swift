@@ -13,10 +13,8 @@ extension Config {
     out.line(0, "routes:")
     for route in routes {
       let parts = [("host", route.host), ("path", route.path), ("to", route.to)]
-      out.line(
-        1,
-        "- { \(parts.compactMap { key, value in value.map { "\(key): \(Resolved.quote($0))" } }.joined(separator: ", ")) }"
-      )
+      let pairs = parts.compactMap { key, value in value.map { "\(key): \(Resolved.quote($0))" } }
+      out.line(1, "- { \(pairs.joined(separator: ", ")) }")
     }
     out.line(0, "upstreams:")
     for upstream in upstreams { out.upstream(upstream) }
@@ -133,10 +131,8 @@ private struct Resolved {
     if let health = upstream.health {
       let interval = Unit.duration(health.intervalMilliseconds)
       let timeout = Unit.duration(health.timeoutMilliseconds)
-      pair(
-        2, "health",
-        "{ path: \(Self.quote(health.path)), interval: \(interval), timeout: \(timeout), rise: \(health.rise), fall: \(health.fall) }"
-      )
+      let pace = "interval: \(interval), timeout: \(timeout), rise: \(health.rise), fall: \(health.fall)"
+      pair(2, "health", "{ path: \(Self.quote(health.path)), \(pace) }")
     }
     pair(2, "retries", "{ count: \(upstream.retries) }")
     pair(2, "idle_connections", "\(upstream.idleConnections)")

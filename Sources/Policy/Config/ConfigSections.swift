@@ -177,7 +177,7 @@ extension Reading {
   private mutating func limits(_ node: YAMLNode) {
     let keys = ["connections", "connections_per_client", "head", "fields", "body"]
     guard let fields = fields(node, "limits", keys: keys) else { return }
-    set(\.limits.connections, fields, "connections") { $0.count($1, $2, 1...1_000_000) }
+    set(\.limits.connections, fields, "connections") { $0.count($1, $2, 0...1_000_000) }
     set(\.limits.connectionsPerClient, fields, "connections_per_client") { $0.count($1, $2, 0...1_000_000) }
     set(\.limits.headBytes, fields, "head") { $0.size($1, $2, 1 << 10...1 << 20) }
     set(\.limits.fields, fields, "fields") { $0.count($1, $2, 1...1000) }

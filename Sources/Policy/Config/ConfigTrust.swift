@@ -126,7 +126,8 @@ extension Reading {
     case .forwarded:
       error(
         place,
-        "`evidence: forwarded` from everywhere lets anybody claim any address: name the proxies' own addresses in `from`"
+        "`evidence: forwarded` from everywhere lets anybody claim any address: name the proxies' own addresses in "
+          + "`from`"
       )
     case .proxyProtocol:
       warn(

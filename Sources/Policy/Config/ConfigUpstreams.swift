@@ -112,9 +112,9 @@ extension Reading {
   }
 
   private mutating func hostName(_ node: YAMLNode, _ path: String) -> String? {
-    let expected = "a host name, as the certificate has it"
+    let expected = "a host name or an address, as the certificate has it"
     guard let text = text(node, path, expected: expected) else { return nil }
-    return Self.isHostName(text) ? text : wrong(node, path, expected: expected)
+    return Self.isHostName(text) || IPAddress(text) != nil ? text : wrong(node, path, expected: expected)
   }
 
   private mutating func health(_ node: YAMLNode, _ path: String) -> Config.Health? {

@@ -25,11 +25,8 @@ extension Signer {
       if !alpn.isEmpty { draft.addALPN(alpn) }
       if hasAuthority { draft.addAuthority(authority) }
       if identity.secure {
-        // 1: the client used TLS; 4: it showed a certificate in this session, if not on this very connection. A
-        // verification result of zero means a certificate that was shown and is good.
-        let hasCertificate = identity.certificate != nil
-        draft.addTLS(
-          version: tlsVersion, cipher: tlsCipher, client: hasCertificate ? 5 : 1, verify: hasCertificate ? 0 : 1)
+        // 1: the client used TLS; 4: it showed a certificate in this session, if not on this very connection.
+        draft.addTLS(version: tlsVersion, cipher: tlsCipher, client: identity.certificate == nil ? 1 : 5)
       }
       if attest(&draft, connection: identity.connection, flags: flags, nowMilliseconds: nowMilliseconds) {
         return draft

@@ -57,4 +57,28 @@ extension TrustPolicy {
     return settled(
       settle(rule: rule, peer: peer, peerPort: peerPort, local: local, proxy: proxy, bytes: bytes.span, head: head))
   }
+
+  /// Every step for one request, under any rule but `attested`.
+  package func settle(
+    rule: Int, peer: IPAddress?, peerPort: UInt16, local: IPAddress?, proxy: ProxyHeader?, bytes: Span<UInt8>,
+    head: RequestHead
+  ) -> Settlement {
+    switch self[rule].evidence {
+    case .refuse: return .refused(.peerRefused)
+    case .attested: return .refused(.identityMissing)
+    case .socket: return settleSocket(peer: peer, peerPort: peerPort, local: local)
+    case .forwarded:
+      return settleForwarded(
+        rule: rule, from: peer, fromPort: peerPort, version: 0, bytes: bytes, head: head, local: local)
+    case .proxyProtocol:
+      guard let proxy else { return .refused(.proxyMissing) }
+      guard self[rule].thenForwarded else {
+        return settleAnnounced(
+          rule: rule, source: proxy.source, port: proxy.sourcePort, version: Int(proxy.version), local: local)
+      }
+      return settleForwarded(
+        rule: rule, from: proxy.source, fromPort: proxy.sourcePort, version: Int(proxy.version), bytes: bytes,
+        head: head, local: local)
+    }
+  }
 }

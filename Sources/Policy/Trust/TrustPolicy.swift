@@ -16,7 +16,8 @@
 // a claim about itself that is not read.
 //
 // Invariant: a settled client can be one (`isPossibleClient`) and is not infrastructure. Lookups and walks do not
-// allocate. Called by the downstream connection (Proxy): the rule once, and settled once or for each request.
+// allocate. Called by the downstream connection (Proxy): the rule once, and settled once or for each request; and by
+// `explain`.
 
 import Wire
 
@@ -60,47 +61,45 @@ package final class TrustPolicy: Sendable {
 
   // MARK: By the connection
 
-  /// The peer itself is the client.
-  ///
-  /// A loopback peer may have a listener's own address: a process on this machine that connects to 127.0.0.1 gets 127.0.0.1 as
-  /// its own, and nothing but a process on this machine can. Where a proxy on this machine stands in front, its address
-  /// belongs into `infrastructure` or under `from`.
+  /// The peer itself is the client. A listener's own address never is, not even on loopback: a proxy on this machine
+  /// that forgot to pass the client on looks just like a local client (README, «Trying it out»).
   package func settleSocket(peer: IPAddress?, peerPort: UInt16, local: IPAddress?) -> Settlement {
     guard let client = peer?.unmapped, client.isPossibleClient else { return .refused(.clientUnknown) }
-    if infrastructure.isDeclared(client) { return .refused(.clientInfrastructure) }
-    if !client.isLoopback, infrastructure.isOwn(client) || client == local?.unmapped {
-      return .refused(.clientInfrastructure)
-    }
-    return .settled(client, port: peerPort, .socket)
+    return admit(client, port: peerPort, .socket, local: local)
   }
 
-  /// The source of the peer's PROXY header is the client. Not to be asked where `readsForwarded`.
-  package func settleProxy(rule: Int, header: ProxyHeader, local: IPAddress? = nil) -> Settlement {
+  /// The source of the peer's PROXY header is the client. Not to be asked under a rule with `thenForwarded`, where each
+  /// request says more.
+  package func settleAnnounced(
+    rule: Int, source: IPAddress, port: UInt16, version: Int, local: IPAddress?
+  ) -> Settlement {
     guard rules[rule].evidence == .proxyProtocol else { return .refused(.clientUnknown) }
-    guard !header.isLocal else { return .refused(.proxyLocal) }
     // A TCP client has a port; only its absence from a forwarded field can be told on the wire (`via="forwarded"`).
-    guard header.sourcePort > 0 else { return .refused(.proxyAddress) }
-    let via = header.version == 1 ? Via.proxyV1 : Via.proxyV2
-    return admit(header.source, port: header.sourcePort, via, local: local)
+    guard source.isPossibleClient, port > 0 else { return .refused(.proxyAddress) }
+    return admit(source, port: port, version == 1 ? .proxyV1 : .proxyV2, local: local)
   }
 
   // MARK: By the request
 
-  /// The client that the forwarded field names. `sender` is who sent the field: the peer, or the source of its PROXY
-  /// header, who must then be a listed hop.
+  /// The client that the forwarded field names. `sender` is who sent the field: the peer (nil: over a unix socket), or
+  /// under `proxy-protocol, then: forwarded` the source that a PROXY header of `version` announced, with its port.
   package func settleForwarded(
-    rule: Int, from sender: IPAddress?, local: IPAddress? = nil, bytes: Span<UInt8>, head: RequestHead
+    rule: Int, from sender: IPAddress?, fromPort: UInt16, version: Int, bytes: Span<UInt8>, head: RequestHead,
+    local: IPAddress?
   ) -> Settlement {
-    let rule = rules[rule]
-    switch rule.evidence {
+    let compiled = rules[rule]
+    switch compiled.evidence {
     case .forwarded: break
-    case .proxyProtocol where rule.thenForwarded:
-      guard let sender, rule.hops.contains(sender) else { return .refused(.clientUnknown) }
+    case .proxyProtocol where compiled.thenForwarded:
+      guard let sender else { return .refused(.proxyMissing) }
+      guard compiled.hops.contains(sender) else {
+        return settleAnnounced(rule: rule, source: sender, port: fromPort, version: version, local: local)
+      }
     default: return .refused(.clientUnknown)
     }
-    let kind: FieldKind = rule.header == .forwarded ? .forwarded : .xForwardedFor
+    let kind: FieldKind = compiled.header == .forwarded ? .forwarded : .xForwardedFor
     guard head.has(kind) else { return .refused(.forwardedMissing) }
-    let syntax: ForwardedElements.Syntax = rule.header == .forwarded ? .forwarded : .xForwardedFor
+    let syntax: ForwardedElements.Syntax = compiled.header == .forwarded ? .forwarded : .xForwardedFor
     // Several lines are one list in their order (RFC 9110 section 5.3): the last element of the last line comes first.
     var index = head.fieldCount
     while index > 0 {
@@ -112,30 +111,13 @@ package final class TrustPolicy: Sendable {
         case .end: break walk
         case .malformed: return .refused(.forwardedInvalid)
         case .node(let node):
-          if rule.hops.contains(node.address) { continue walk }
+          if compiled.hops.contains(node.address) { continue walk }
           guard node.address.isPossibleClient else { return .refused(.forwardedInvalid) }
           return admit(node.address, port: node.port, .forwarded, local: local)
         }
       }
     }
     return .refused(.forwardedExhausted)
-  }
-
-  /// The client of a request, whatever the rule's evidence: every step in one. `attested` is not settled here.
-  package func settle(
-    rule: Int, peer: IPAddress?, peerPort: UInt16, local: IPAddress?, proxy: ProxyHeader?, bytes: Span<UInt8>,
-    head: RequestHead
-  ) -> Settlement {
-    switch rules[rule].evidence {
-    case .refuse: return .refused(.peerRefused)
-    case .attested: return .refused(.identityMissing)
-    case .socket: return settleSocket(peer: peer, peerPort: peerPort, local: local)
-    case .forwarded: return settleForwarded(rule: rule, from: peer, local: local, bytes: bytes, head: head)
-    case .proxyProtocol:
-      guard let proxy else { return .refused(.proxyMissing) }
-      guard rules[rule].readsForwarded(proxy: proxy) else { return settleProxy(rule: rule, header: proxy, local: local) }
-      return settleForwarded(rule: rule, from: proxy.source, local: local, bytes: bytes, head: head)
-    }
   }
 
   /// The last check of an address that somebody else named.

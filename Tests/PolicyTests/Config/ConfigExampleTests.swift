@@ -121,6 +121,40 @@ import Wire
     #expect(second.withoutPlaces == first.withoutPlaces)
   }
 
+  // MARK: The manual
+
+  static func manual() throws -> String {
+    try String(contentsOf: repository.appendingPathComponent("docs/CONFIG.md"), encoding: .utf8)
+  }
+
+  @Test(arguments: ConfigKeyTests.whole.map(\.key))
+  func theManualHasEveryKey(key: String) throws {
+    let name = key.split(separator: ".").last ?? ""
+    let whole = ["log", "admin"].contains(key.prefix { $0 != "." }) ? key : String(name)
+    #expect(try Self.manual().contains("`\(whole)`"))
+  }
+
+  /// Each example, put into a configuration that holds the sections it lacks.
+  @Test func theManualsExamplesReadWithoutAnError() throws {
+    let examples = try Self.manual().split(separator: "```yaml\n").dropFirst().compactMap { part in
+      part.range(of: "```").map { String(part[..<$0.lowerBound]) }
+    }
+    #expect(examples.count == 5)
+    for example in examples {
+      var yaml = example
+      if yaml.hasPrefix("trust:") {
+        yaml =
+          "listeners:\n  - name: web\n    listen: 127.0.0.1:1\n"
+          + yaml.split(separator: "\n").map { "    \($0)\n" }.joined()
+      }
+      if !yaml.contains("identity:\n") { yaml += "identity: { edge: e, keys: k, sign_with: k1, audience: me }\n" }
+      if !yaml.contains("listeners:") { yaml += "listeners: [{ name: web, listen: \"127.0.0.1:1\" }]\n" }
+      if !yaml.contains("upstreams:") { yaml += "upstreams: { monitor: { servers: [\"127.0.0.1:3000\"] } }\n" }
+      if !yaml.contains("routes:") { yaml += "routes: [{ to: monitor }]\n" }
+      #expect(findings(yaml).filter { !$0.contains(" warning: ") } == [], "\(yaml)")
+    }
+  }
+
   @Test func defaultsAreWrittenOut() throws {
     let resolved = try config(minimal()).resolved()
     for line in [

@@ -110,7 +110,7 @@ import Testing
     ),
     ("timeouts.tunnel", "5s", "721h", "expected a duration from 1ms to 720h for `timeouts.tunnel`, found `721h`"),
     ("timeouts.drain", "5s", "25h", "expected a duration from 0 to 24h for `timeouts.drain`, found `25h`"),
-    ("limits.connections", "10", "0", "expected a whole number from 1 to 1000000 for `limits.connections`, found `0`"),
+    ("limits.connections", "0", "-1", "expected a whole number from 0 to 1000000 for `limits.connections`, found `-1`"),
     (
       "limits.connections_per_client", "0", "off",
       "expected a whole number from 0 to 1000000 for `limits.connections_per_client`, found `off`"
@@ -306,6 +306,22 @@ import Testing
         "2:83: `evidence: attested` needs `identity.keys`: the path of the key set",
         "2:83: `evidence: attested` needs `identity.audience`: the name that attestations must be made for",
       ])
+  }
+
+  @Test func anEdgeBehindAnEdgeVerifiesUnderItsOwnNameUnlessItIsGivenAnother() {
+    func audience(_ identity: String) -> String? {
+      ConfigReader.read(
+        text: """
+          identity: { \(identity) }
+          listeners: [{ name: a, listen: "127.0.0.1:80", trust: [{ from: any, evidence: attested }] }]
+          routes: [{ to: app }]
+          upstreams: { app: { servers: ["127.0.0.1:3000"] } }
+          """, path: "/etc/c.yaml"
+      ).config?.identity.audience
+    }
+    #expect(audience("edge: edge-a, keys: k.json") == "edge-a")
+    #expect(audience("edge: edge-a, audience: other, keys: k.json") == "other")
+    #expect(audience("edge: Edge_A, keys: k.json") == nil)
   }
 
   @Test func keysThatHaveNoUseWhereTheyStand() {

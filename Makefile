@@ -1,0 +1,50 @@
+# What one does with Countersign. `make` alone lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help build demo test bench fmt lint clean deps-build deps-test
+MAKEFLAGS += --no-print-directory
+
+SWIFT ?= swift
+# Everything is built in one configuration, so that nothing is compiled twice.
+SWIFT_BUILD = $(SWIFT) build -c release
+SOURCES = Package.swift Sources Tests
+
+help: ## list the targets
+	@echo "make <target>:"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s%s\n", $$1, $$2 }' Makefile
+
+build: deps-build ## build the proxy: .build/release/countersign
+	$(SWIFT_BUILD) --product countersign
+
+demo: build ## show it work, then serve until interrupted; ONCE=1 ends after the show
+	$(SWIFT_BUILD) --product printer-monitor
+	@conf/demo/run $(if $(ONCE),--once)
+
+test: deps-test ## run every test, as CI does
+	$(SWIFT_BUILD) --product countersign
+	$(SWIFT_BUILD) --product printer-monitor
+	$(SWIFT_BUILD) --product countersignPackageTests
+	@$(SWIFT) test -c release --skip-build --disable-xctest
+
+bench: build ## measure it; see bench/
+	@bench/run
+
+fmt: ## format the sources
+	$(SWIFT) format -i -r $(SOURCES)
+
+lint: ## check the format and the fences between the rooms
+	$(SWIFT) format lint -r --strict $(SOURCES)
+	@.ci/fences
+
+clean: ## remove what was built, but not what was downloaded
+	$(SWIFT) package clean
+	rm -rf .build/demo
+
+# What has to be installed; nothing happens where it is.
+deps-build:
+	@.ci/deps build
+
+deps-test:
+	@.ci/deps build test

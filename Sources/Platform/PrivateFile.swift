@@ -1,0 +1,116 @@
+// Writing files of secrets: whole or not at all, never through a link, never wider than 0600 at any moment.
+// A file is made under another name in the same directory and moved to its place once it is on the disk, so a reader
+// sees the old one or the new one. Called by the `keys` and `certs` commands.
+
+import CLinux
+import Glibc
+
+package enum PrivateFile {
+  package enum Existing: Sendable {
+    /// Fails with EEXIST.
+    case refuse
+    /// One that its group could read (0640) stays readable for it.
+    case replace
+  }
+
+  /// Writes `bytes` to `path`, readable by its owner alone.
+  package static func write(_ bytes: [UInt8], to path: String, existing: Existing) throws(SystemError) {
+    let directory = self.directory(of: path)
+    let temporary = "\(directory)/.\(String(UInt64.random(in: .min ... .max), radix: 36)).new"
+    // SAFETY: the path is passed as a NUL-terminated string for the call, here and below.
+    let file = unsafe Glibc.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+    guard file >= 0 else { throw SystemError("cannot create a file in \(directory)") }
+    do throws(SystemError) {
+      defer { close(file) }
+      // The umask only takes bits away; the owner's must be there.
+      guard fchmod(file, 0o600) == 0 else { throw SystemError("fchmod") }
+      if existing == .replace, let old = status(path), old.st_mode & (S_IFMT | 0o040) == S_IFREG | 0o040 {
+        guard fchown(file, uid_t.max, old.st_gid) == 0, fchmod(file, 0o640) == 0 else { throw SystemError("fchown") }
+      }
+      var written = 0
+      while written < bytes.count {
+        // SAFETY: count - written bytes follow the pointer.
+        let count = unsafe bytes.withUnsafeBytes {
+          unsafe Glibc.write(file, $0.baseAddress! + written, $0.count - written)
+        }
+        if count < 0 {
+          if cs_errno() == EINTR { continue }
+          throw SystemError("cannot write")
+        }
+        written += count
+      }
+      guard fsync(file) == 0 else { throw SystemError("fsync") }
+      switch existing {
+      case .replace:
+        guard unsafe rename(temporary, path) == 0 else { throw SystemError("cannot move the new file into place") }
+      case .refuse:
+        // link, unlike rename, does not replace.
+        guard unsafe link(temporary, path) == 0 else { throw SystemError("cannot create") }
+        unsafe unlink(temporary)
+      }
+    } catch {
+      unsafe unlink(temporary)
+      throw error
+    }
+    sync(directory: directory)
+  }
+
+  /// Runs `body` while no other process holds the lock of the directory of `path`: for reading, changing and writing
+  /// a file without losing what another wrote in between.
+  package static func locked<Result>(
+    _ path: String, _ body: () throws -> Result
+  ) throws -> Result {
+    let directory = self.directory(of: path)
+    let file = unsafe Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard file >= 0 else { throw SystemError("cannot open the directory \(directory)") }
+    defer { close(file) }
+    while flock(file, LOCK_EX) != 0 {
+      guard cs_errno() == EINTR else { throw SystemError("cannot lock the directory \(directory)") }
+    }
+    return try body()
+  }
+
+  /// Makes the directory and those above it; what is made has mode 0700. One that exists stays as it is.
+  package static func makeDirectory(_ path: String) throws(SystemError) {
+    if unsafe mkdir(path, 0o700) == 0 { return }
+    switch cs_errno() {
+    case EEXIST:
+      guard isDirectory(path) else { throw SystemError("\(path)", code: ENOTDIR) }
+    case ENOENT:
+      let parent = directory(of: path)
+      guard parent != path else { throw SystemError("cannot create \(path)", code: ENOENT) }
+      try makeDirectory(parent)
+      guard unsafe mkdir(path, 0o700) == 0 || cs_errno() == EEXIST else { throw SystemError("cannot create \(path)") }
+    case let code: throw SystemError("cannot create \(path)", code: code)
+    }
+  }
+
+  /// Whether anything is at `path`, a dangling link included.
+  package static func exists(_ path: String) -> Bool { status(path) != nil }
+
+  private static func status(_ path: String) -> stat? {
+    var status = stat()
+    // SAFETY: status is a whole struct stat for the call to fill.
+    return unsafe lstat(path, &status) == 0 ? status : nil
+  }
+
+  private static func isDirectory(_ path: String) -> Bool {
+    var status = Glibc.stat()
+    // SAFETY: as above.
+    return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+  }
+
+  private static func directory(of path: String) -> String {
+    let trimmed = path.count > 1 && path.hasSuffix("/") ? path.dropLast() : path[...]
+    guard let slash = trimmed.lastIndex(of: "/") else { return "." }
+    return slash == trimmed.startIndex ? "/" : String(trimmed[..<slash])
+  }
+
+  /// So that the name is on the disk too. A file system that cannot do it has done what it can.
+  private static func sync(directory: String) {
+    let file = unsafe Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard file >= 0 else { return }
+    fsync(file)
+    close(file)
+  }
+}

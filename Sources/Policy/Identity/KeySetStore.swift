@@ -1,0 +1,105 @@
+// Key files as the `keys` commands change them: a key added, a set exported for one validator, a set described without
+// its secrets. Invariant: a file is replaced whole or stays as it was, and no file of secrets is overwritten by another
+// kind. Reading and the format are KeySetFile's.
+
+import Platform
+import Wire
+
+package enum KeySetStore {
+  /// Makes a key and adds it to the set at `path`, or begins one there. Returns the set.
+  package static func add(
+    id: String, algorithm: KeyAlgorithm, to path: String, group: String? = nil
+  ) throws -> KeySet {
+    let key = try KeySet.newKey(id: id, algorithm: algorithm)
+    return try PrivateFile.locked(path) {
+      guard PrivateFile.exists(path) else {
+        let set = try KeySet([key], source: path)
+        try write(set, to: path, existing: .refuse)
+        return set
+      }
+      let set = try KeySet.load(path: path, group: group)
+      if let derived = set.keys.first(where: { $0.audience != nil }) {
+        throw KeySetError(
+          source: path, key: "key \"\(derived.id)\"", problem: "is derived: this set was exported for a validator",
+          mend: "add the key to the edge's set, and export it again")
+      }
+      let longer = try set.adding(key)
+      try write(longer, to: path, existing: .replace)
+      return longer
+    }
+  }
+
+  /// Writes what the validator `audience` needs of the set at `source`, and no more, to `path`. An earlier export for the
+  /// same audience is replaced; anything else that is there is not. Returns what was written.
+  package static func export(
+    audience: String, from source: String, to path: String, group: String? = nil
+  ) throws -> KeySet {
+    let exported = try KeySet.load(path: source, group: group).exported(for: audience)
+    return try PrivateFile.locked(path) {
+      guard PrivateFile.exists(path) else {
+        try write(exported, to: path, existing: .refuse)
+        return exported
+      }
+      let old = try KeySet.load(path: path, group: group)
+      guard old.keys.allSatisfy({ $0.isExported && ($0.audience ?? audience) == audience }) else {
+        throw KeySetError(
+          source: path, problem: "exists and is not an earlier export for \"\(audience)\"; it is left as it is",
+          mend: "write to another file, or remove it")
+      }
+      try write(exported, to: path, existing: .replace)
+      return exported
+    }
+  }
+
+  private static func write(_ set: KeySet, to path: String, existing: PrivateFile.Existing) throws {
+    let text = set.serialized()
+    guard text.utf8.count <= KeyFile.bytesMax else {
+      throw KeySetError(
+        source: path, problem: "would be larger than \(KeyFile.bytesMax >> 10) KiB", mend: "remove keys")
+    }
+    try PrivateFile.write(Array(text.utf8), to: path, existing: existing)
+  }
+}
+
+extension KeySet.Key {
+  /// The audience of a derived key.
+  package var audience: String? {
+    if case .derived(_, _, let audience) = material { audience } else { nil }
+  }
+
+  /// Whether an export could have made it: derived, or without its private half.
+  var isExported: Bool {
+    switch material {
+    case .secret: false
+    case .derived: true
+    case .ed25519(_, let seed): seed == nil
+    }
+  }
+
+  /// What it is for, in words.
+  package var use: String {
+    switch material {
+    case .secret: "signs for any audience"
+    case .derived(_, let purpose, let audience): "\(purpose.rawValue) at \(audience)"
+    case .ed25519(_, let seed): seed == nil ? "verifies" : "signs for any audience"
+    }
+  }
+
+  /// The first eight bytes of the key's SHA-256 thumbprint (RFC 7638), in hexadecimal. It says nothing about the
+  /// secret, and is the same for both halves of an Ed25519 key.
+  package func fingerprint() throws(CryptoError) -> String {
+    let members: String
+    switch material {
+    case .secret(let secret), .derived(let secret, _, _):
+      let text = secret.withBytes { bytes in Base64.text(bytes.indices.map { bytes[$0] }, .url) }
+      members = "{\"k\":\"\(text)\",\"kty\":\"oct\"}"
+    case .ed25519(let key, _):
+      members = "{\"crv\":\"Ed25519\",\"kty\":\"OKP\",\"x\":\"\(Base64.text(key.point, .url))\"}"
+    }
+    let digest = try SHA256.digest(members.utf8.span)
+    return (0..<8).map { i in
+      let hex = String(digest[i], radix: 16)
+      return hex.count == 2 ? hex : "0\(hex)"
+    }.joined()
+  }
+}

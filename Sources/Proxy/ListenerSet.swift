@@ -1,0 +1,102 @@
+// The listening sockets of the process: which are open, by which name, and each worker's share of them. A reload opens
+// what is new before anything changes, keeps what stays, and leaves closing to the workers, who first take what waits.
+
+import Platform
+import Policy
+import Wire
+
+/// Why a listener, or the admin listener, could not be opened.
+package struct ListenError: Error {
+  let message: String
+}
+
+struct ListenerSet {
+  private struct Open {
+    let name: String
+    let address: SocketAddress
+    let bound: SocketAddress
+    /// One for each worker; a unix socket's are copies of one.
+    let descriptors: [Int32]
+  }
+
+  private var open: [Open] = []
+
+  /// - Parameter keeping: sockets of the same address are taken over from it.
+  init(opening listeners: [Config.Listener], workers: Int, keeping old: ListenerSet?) throws(ListenError) {
+    var made: [Open] = []
+    for listener in listeners {
+      let address = ListenerSet.socketAddress(listener.address)
+      // An open socket stays open whatever it is called now; a port that the system chose belongs to its name.
+      let isChosenBySystem = address.ip != nil && address.port == 0
+      if let kept = old?.open.first(where: {
+        $0.address == address && (!isChosenBySystem || $0.name == listener.name)
+      }) {
+        open.append(Open(name: listener.name, address: address, bound: kept.bound, descriptors: kept.descriptors))
+        continue
+      }
+      do {
+        let new = try ListenerSet.listen(listener.name, address, workers: workers)
+        made.append(new)
+        open.append(new)
+      } catch {
+        for open in made { for fd in open.descriptors { Sockets.closeDescriptor(fd) } }
+        throw error
+      }
+    }
+  }
+
+  private static func listen(_ name: String, _ address: SocketAddress, workers: Int) throws(ListenError) -> Open {
+    let text = describe(address)
+    guard !Sockets.isTaken(address) else {
+      throw ListenError(message: "listener \(name): \(text) is already in use by another process; choose another address or end that process")
+    }
+    var descriptors: [Int32] = []
+    var bound = address
+    do {
+      for index in 0..<workers {
+        if case .unix = address, index > 0 {
+          descriptors.append(try Sockets.duplicate(descriptors[0]))
+          continue
+        }
+        // A port that the system chose for the first worker is everybody's.
+        descriptors.append(try Sockets.listen(on: index == 0 ? address : bound))
+        if index == 0, address.ip != nil { bound = Sockets.local(descriptors[0]) }
+      }
+    } catch {
+      for fd in descriptors { Sockets.closeDescriptor(fd) }
+      throw ListenError(message: "listener \(name): cannot listen on \(text): \(error)")
+    }
+    return Open(name: name, address: address, bound: bound, descriptors: descriptors)
+  }
+
+  func sources(worker: Int) -> [ListenerSource] {
+    open.map { entry in
+      var isShared = false
+      if case .unix = entry.address { isShared = true }
+      return ListenerSource(name: entry.name, descriptor: entry.descriptors[worker], isShared: isShared)
+    }
+  }
+
+  /// Names and where they are really bound.
+  var bound: [(name: String, text: String)] { open.map { ($0.name, ListenerSet.describe($0.bound)) } }
+
+  func removeSocketFiles() {
+    for entry in open { if case .unix(let path) = entry.address { Sockets.removeFile(path) } }
+  }
+
+  static func socketAddress(_ endpoint: Config.Endpoint) -> SocketAddress {
+    switch endpoint {
+    case .address(let ip, let port): .ip(ip, port: port)
+    case .unix(let path): .unix(path: path)
+    case .host: .unnamed
+    }
+  }
+
+  static func describe(_ address: SocketAddress) -> String {
+    switch address {
+    case .ip(let ip, let port): Snapshot.endpointText(ip, port)
+    case .unix(let path): "unix:\(path)"
+    case .unnamed: "an unnamed socket"
+    }
+  }
+}

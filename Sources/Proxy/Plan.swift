@@ -1,0 +1,142 @@
+// A snapshot as one worker uses it: with MAC contexts, pattern matchers and connection pools of its own, so that
+// nothing on a request's path is shared.
+
+import Platform
+import Policy
+import Wire
+
+/// A listener of the config with what one worker needs to serve it.
+final class ListenerPlan {
+  let name: String
+  let nameBytes: [UInt8]
+  let generation: UInt64
+  let tls: TLSServerContext?
+  let trust: TrustPolicy
+  let verifier: Verifier?
+
+  init(_ listener: Snapshot.Listener, generation: UInt64, verifier: Verifier?) {
+    name = listener.config.name
+    nameBytes = Array(name.utf8)
+    self.generation = generation
+    tls = listener.tls
+    trust = listener.trust
+    self.verifier = verifier
+  }
+}
+
+final class Plan {
+  let config: Config
+  let generation: UInt64
+  let listeners: [ListenerPlan]
+  let groups: [UpstreamPlan]
+  private let routes: [RoutePlan]
+
+  private struct RoutePlan {
+    let host: Pattern?
+    let path: Pattern?
+    let group: UpstreamPlan
+  }
+
+  enum Found {
+    case group(UpstreamPlan)
+    case none
+    /// A pattern gave up at its limit: no later route may be taken for it.
+    case undecided
+  }
+
+  /// - Parameter previous: its pools live on where the upstream did not change; the others are marked retired.
+  init(snapshot: Snapshot, shared: ProcessShared, worker: Int, previous: Plan?) {
+    config = snapshot.config
+    generation = snapshot.generation
+    // Everything that can fail here was tried when the snapshot was built.
+    var verifier: Verifier?
+    if let keys = snapshot.keys, let audience = config.identity.audience, config.listeners.contains(where: { $0.verifies }) {
+      verifier = try? Verifier(
+        keys: keys, audience: audience, edges: config.identity.edges,
+        skewMilliseconds: UInt64(config.identity.clockSkewMilliseconds), windows: shared.windows,
+        headBytesMax: config.limits.headBytes)
+    }
+    listeners = snapshot.listeners.map { ListenerPlan($0, generation: snapshot.generation, verifier: verifier) }
+    var groups: [UpstreamPlan] = []
+    for upstream in snapshot.upstreams {
+      let signer = snapshot.keys.flatMap {
+        upstream.config.identity == .attest
+          ? try? Plan.makeSigner(upstream.config, snapshot.config, $0, shared.lanes(worker: worker)) : nil
+      }
+      let old = previous?.groups.first { $0.config.name == upstream.config.name }
+      let servers = upstream.servers.map { server -> ServerPool in
+        // A kept connection may serve the new plan if it was made to the same place in the same way.
+        if upstream.tls == nil, let old, old.config.proxyProtocol == upstream.config.proxyProtocol,
+          old.config.idleConnections == upstream.config.idleConnections,
+          let kept = old.servers.first(where: { $0.address == server.address && $0.tls == nil })
+        {
+          return kept
+        }
+        return ServerPool(
+          address: server.address, text: server.text, tls: upstream.tls, idleMax: upstream.config.idleConnections)
+      }
+      groups.append(
+        UpstreamPlan(config: upstream.config, signer: signer, tls: upstream.tls, servers: ContiguousArray(servers)))
+    }
+    self.groups = groups
+    routes = config.routes.compactMap { route in
+      guard let group = groups.first(where: { $0.config.name == route.to }) else { return nil }
+      return RoutePlan(
+        host: route.host.flatMap { try? Pattern($0, ignoresCase: true) },
+        path: route.path.flatMap { try? Pattern($0, ignoresCase: false) }, group: group)
+    }
+    for group in previous?.groups ?? [] {
+      for server in group.servers where !groups.contains(where: { $0.servers.contains { $0 === server } }) {
+        server.isRetired = true
+      }
+    }
+  }
+
+  static func makeSigner(
+    _ upstream: Config.Upstream, _ config: Config, _ keys: KeySet, _ lanes: SenderLanes
+  ) throws(KeySetError) -> Signer {
+    guard let edge = config.identity.edge, let kid = config.identity.signWith, let audience = upstream.audience else {
+      throw KeySetError(source: config.file, problem: "identity.edge, identity.sign_with and audience are needed to sign")
+    }
+    return try Signer(
+      keys: keys, keyID: kid, audience: audience, edge: edge, lanes: lanes, headBytesMax: config.limits.headBytes)
+  }
+
+  func listener(named name: String) -> ListenerPlan? {
+    for listener in listeners where listener.name == name { return listener }
+    return nil
+  }
+
+  /// The first route that matches a request's host (without its port, whatever its case) and path.
+  func route(_ input: Buffer, _ head: RequestHead) -> Found {
+    for route in routes {
+      if let pattern = route.host {
+        let outcome = input.withReadable { bytes in
+          let authority = bytes.extracting(head.authority.range)
+          return pattern.match(authority.extracting(first: Plan.hostNameBytes(authority)))
+        }
+        if outcome == .undecided { return .undecided }
+        if outcome == .noMatch { continue }
+      }
+      if let pattern = route.path {
+        let outcome = input.withReadable { pattern.match($0.extracting(head.path.range)) }
+        if outcome == .undecided { return .undecided }
+        if outcome == .noMatch { continue }
+      }
+      return .group(route.group)
+    }
+    return .none
+  }
+
+  /// Bytes of an authority before its port. An IPv6 literal keeps its brackets.
+  private static func hostNameBytes(_ authority: Span<UInt8>) -> Int {
+    var i = authority.count
+    while i > 0 {
+      i -= 1
+      let byte = authority[i]
+      if byte == 0x3a { return i }
+      if byte < 0x30 || byte > 0x39 { break }
+    }
+    return authority.count
+  }
+}

@@ -1,0 +1,101 @@
+// What the threads of the process have in common. Nothing here is touched on a request's path but the replay windows;
+// the rest is for accepting, for reloading and for telling operators.
+
+import Logging
+import Platform
+import Policy
+import Synchronization
+import Wire
+
+final class ProcessShared: Sendable {
+  let windows: ReplayWindows
+  let mailboxes: [Mailbox<Worker.Message>]
+  let counters: [Counters]
+  let logQueue: LogQueue
+  let logger: Logger
+  let startMilliseconds: UInt64
+  private let senderLanes: SendableLanes
+  private let openConnections = Atomic<Int>(0)
+  private let stopped = Atomic<Int>(0)
+  private let clients = Mutex<[IPAddress: Int]>([:])
+  private let reloaded = Mutex<[Int: UInt64]>([:])
+  private let told = Mutex<[String: UInt64]>([:])
+
+  /// Lanes are confined to their worker's thread once it runs; before that the supervisor tries signers on none of them.
+  private struct SendableLanes: @unchecked Sendable { let all: [SenderLanes] }
+
+  init(workers: Int, replayWindowBits: Int, logger: Logger) throws {
+    startMilliseconds = Clock.wallMilliseconds()
+    windows = ReplayWindows(startMilliseconds: startMilliseconds, windowBits: replayWindowBits)
+    mailboxes = try (0..<workers).map { _ in try Mailbox() }
+    counters = (0..<workers).map { _ in Counters() }
+    logQueue = try LogQueue()
+    senderLanes = SendableLanes(all: try SenderLanes.make(workers: workers, nowMilliseconds: startMilliseconds))
+    self.logger = logger
+  }
+
+  func lanes(worker: Int) -> SenderLanes { senderLanes.all[worker] }
+
+  // MARK: Limits over all workers
+
+  /// Counts one more connection, unless there are `most` (0: no limit).
+  func takeConnection(most: Int) -> Bool {
+    let now = openConnections.add(1, ordering: .relaxed).newValue
+    if most > 0, now > most {
+      openConnections.subtract(1, ordering: .relaxed)
+      return false
+    }
+    return true
+  }
+
+  func giveConnection() { openConnections.subtract(1, ordering: .relaxed) }
+
+  var connectionCount: Int { openConnections.load(ordering: .relaxed) }
+
+  /// Counts a client's connection where there is a limit on them; `counted` is what must be given back.
+  func takeClient(_ address: IPAddress, most: Int, counted: inout IPAddress?) -> Bool {
+    guard most > 0, counted == nil else { return true }
+    let taken = clients.withLock { clients in
+      let now = clients[address, default: 0]
+      guard now < most else { return false }
+      clients[address] = now + 1
+      return true
+    }
+    if taken { counted = address }
+    return taken
+  }
+
+  func giveClient(_ address: IPAddress) {
+    clients.withLock { clients in
+      guard let now = clients[address] else { return }
+      clients[address] = now > 1 ? now - 1 : nil
+    }
+  }
+
+  // MARK: Reloading
+
+  func noteReloaded(worker: Int, generation: UInt64) { reloaded.withLock { $0[worker] = generation } }
+
+  /// Workers that have taken over a snapshot.
+  func reloadedCount(generation: UInt64) -> Int { reloaded.withLock { $0.values.count { $0 >= generation } } }
+
+  // MARK: Ending
+
+  func noteStopped() { stopped.add(1, ordering: .relaxed) }
+  var stoppedWorkers: Int { stopped.load(ordering: .relaxed) }
+
+  // MARK: Telling
+
+  /// Says something to the operator; the same kind at most once in five seconds, so that a fault is no flood.
+  func report(_ text: @autoclosure () -> String, once kind: String) {
+    let now = Clock.monotonicMilliseconds()
+    let due = told.withLock { told in
+      if let last = told[kind], now < last + 5_000 { return false }
+      told[kind] = now
+      return true
+    }
+    guard due else { return }
+    let line = text()
+    logger.warning("\(line)")
+  }
+}

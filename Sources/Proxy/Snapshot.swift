@@ -1,0 +1,197 @@
+// A configuration made real: certificates and keys loaded, names resolved, trust compiled. Built and checked whole before
+// anything uses it; immutable; shared by the workers, each of which makes its own Plan from it.
+
+import Platform
+import Policy
+import Wire
+
+package final class Snapshot: Sendable {
+  package let config: Config
+  /// Counts the snapshots of this process.
+  let generation: UInt64
+  let keys: KeySet?
+  let listeners: [Listener]
+  /// In the order of the config's upstreams.
+  let upstreams: [Upstream]
+
+  struct Listener: Sendable {
+    let config: Config.Listener
+    let tls: TLSServerContext?
+    let trust: TrustPolicy
+  }
+
+  struct Upstream: Sendable {
+    let config: Config.Upstream
+    let tls: TLSClientContext?
+    let servers: [Server]
+  }
+
+  struct Server: Sendable {
+    let address: SocketAddress
+    /// As the log shows it.
+    let text: String
+  }
+
+  private init(
+    config: Config, generation: UInt64, keys: KeySet?, listeners: [Listener], upstreams: [Upstream]
+  ) {
+    self.config = config
+    self.generation = generation
+    self.keys = keys
+    self.listeners = listeners
+    self.upstreams = upstreams
+  }
+
+  /// Loads everything that a config names. The snapshot is nil exactly when a diagnostic is an error.
+  /// - Parameter ownAddresses: addresses of listeners whose port or address the system chose; none at load.
+  package static func build(
+    _ config: Config, generation: UInt64, tickets: TicketKeys
+  ) -> (snapshot: Snapshot?, diagnostics: [Diagnostic]) {
+    var findings: [Diagnostic] = []
+    func fail(_ place: Place, _ message: String) { findings.append(Diagnostic(.error, at: place, message)) }
+
+    var keys: KeySet?
+    if let path = config.identity.keys {
+      do {
+        keys = try KeySet.load(path: path, group: config.identity.keysGroup)
+      } catch {
+        fail(config.place(of: "identity.keys"), "\(error)")
+      }
+    }
+    if let keys { checkKeys(keys, config, fail) }
+
+    let infrastructure = Infrastructure(config)
+    var listeners: [Listener] = []
+    for (index, listener) in config.listeners.enumerated() {
+      let place = config.place(of: "listeners[\(index)].tls")
+      var tls: TLSServerContext?
+      if !listener.certificates.isEmpty {
+        do {
+          tls = try TLSServerContext(
+            certificates: listener.certificates.map { CertificateFiles(certificate: $0.certificate, key: $0.key) },
+            clientAuthorities: listener.clientCertificates?.ca,
+            requireClientCertificate: listener.clientCertificates?.require ?? false,
+            minimumTLS13: listener.tlsMinimum == .tls13,
+            sessionContext: sessionContext(listener), tickets: tickets)
+          for warning in tls?.warnings ?? [] {
+            findings.append(Diagnostic(.warning, at: place, warning))
+          }
+        } catch {
+          fail(place, "listener \(listener.name): \(error)")
+        }
+      }
+      listeners.append(
+        Listener(config: listener, tls: tls, trust: TrustPolicy(listener, infrastructure: infrastructure)))
+    }
+
+    var upstreams: [Upstream] = []
+    for upstream in config.upstreams {
+      let place = config.place(of: "upstreams.\(upstream.name)")
+      var tls: TLSClientContext?
+      if let wanted = upstream.tls {
+        do {
+          tls = try TLSClientContext(
+            authorities: wanted.ca, name: wanted.name,
+            certificate: wanted.certificate.map { CertificateFiles(certificate: $0.certificate, key: $0.key) })
+        } catch {
+          fail(place, "upstream \(upstream.name): \(error)")
+        }
+      }
+      if upstream.health != nil {
+        let place = config.place(of: "upstreams.\(upstream.name).health")
+        findings.append(
+          Diagnostic(
+            .warning, at: place,
+            "`health` is read but no checks are made yet; a server that cannot be reached is avoided for a second"))
+      }
+      var servers: [Server] = []
+      for endpoint in upstream.servers {
+        do {
+          servers += try resolve(endpoint)
+        } catch {
+          fail(
+            place, "upstream \(upstream.name): server \(error.host) cannot be resolved: \(error.reason)")
+        }
+      }
+      upstreams.append(Upstream(config: upstream, tls: tls, servers: servers))
+    }
+
+    for (index, route) in config.routes.enumerated() {
+      for (kind, text) in [("host", route.host), ("path", route.path)] {
+        guard let text else { continue }
+        do {
+          _ = try Pattern(text, ignoresCase: kind == "host")
+        } catch {
+          fail(
+            config.place(of: "routes[\(index)].\(kind)"),
+            "route \(kind): the pattern is not valid at byte \(error.offset): \(error.reason)")
+        }
+      }
+    }
+    guard !findings.contains(where: { $0.severity == .error }) else { return (nil, findings) }
+    return (
+      Snapshot(config: config, generation: generation, keys: keys, listeners: listeners, upstreams: upstreams), findings
+    )
+  }
+
+  /// What `countersign check` asks beyond reading the file: nothing is listened on and nothing is kept.
+  package static func check(_ config: Config) -> [Diagnostic] {
+    do {
+      return build(config, generation: 0, tickets: try TicketKeys()).diagnostics
+    } catch {
+      return [Diagnostic(.error, at: Place(line: 1, column: 1), "\(error)")]
+    }
+  }
+
+  /// Signers and verifiers are made once here, so that a key that cannot do what the config asks of it is found at load.
+  private static func checkKeys(
+    _ keys: KeySet, _ config: Config, _ fail: (Place, String) -> Void
+  ) {
+    do {
+      let lanes = try SenderLanes.make(workers: 1, nowMilliseconds: Clock.wallMilliseconds())[0]
+      for upstream in config.upstreams where upstream.identity == .attest {
+        _ = try Plan.makeSigner(upstream, config, keys, lanes)
+      }
+    } catch {
+      fail(config.place(of: "identity.keys"), "\(error)")
+    }
+    guard let audience = config.identity.audience, config.listeners.contains(where: { $0.verifies }) else { return }
+    do {
+      _ = try Verifier(
+        keys: keys, audience: audience, edges: config.identity.edges,
+        skewMilliseconds: UInt64(config.identity.clockSkewMilliseconds),
+        windows: ReplayWindows(startMilliseconds: 0, windowBits: 1 << 10), headBytesMax: config.limits.headBytes)
+    } catch {
+      fail(config.place(of: "identity.keys"), "\(error)")
+    }
+  }
+
+  /// Sessions of one listener are not taken up at another.
+  private static func sessionContext(_ listener: Config.Listener) -> [UInt8] {
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    let text = "\(listener.name)\u{0}\(listener.clientCertificates?.ca ?? "")\u{0}\(listener.clientCertificates?.require ?? false)"
+    for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+    return (0..<8).map { UInt8(truncatingIfNeeded: hash >> UInt64($0 * 8)) }
+  }
+
+  static func resolve(_ endpoint: Config.Endpoint) throws(SocketAddress.ResolveError) -> [Server] {
+    switch endpoint {
+    case .address(let address, let port):
+      return [Server(address: .ip(address, port: port), text: endpointText(address, port))]
+    case .unix(let path): return [Server(address: .unix(path: path), text: "unix:\(path)")]
+    case .host(let name, let port):
+      return try SocketAddress.resolve(name, port: port).map { found in
+        Server(address: found, text: found.ip.map { endpointText($0, port) } ?? name)
+      }
+    }
+  }
+
+  static func endpointText(_ address: IPAddress, _ port: UInt16) -> String {
+    address.family == .v6 ? "[\(address)]:\(port)" : "\(address):\(port)"
+  }
+}
+
+extension Config.Listener {
+  /// Some rule takes signed identity.
+  var verifies: Bool { trust.contains { $0.evidence == .attested } }
+}

@@ -1,0 +1,123 @@
+// The access record: written once for each exchange when it is over, and once for a connection that never had one.
+// docs/CONFIG.md names the members.
+
+import Platform
+import Policy
+import Wire
+
+extension Worker {
+  /// Records a finished exchange, in the log and in the counters.
+  func record(_ x: Exchange) {
+    counters.add(.bytesIn, x.bytesIn)
+    counters.add(.bytesOut, x.bytesOut)
+    switch x.status {
+    case 100..<200: counters.add(.responses1xx)
+    case 200..<300: counters.add(.responses2xx)
+    case 300..<400: counters.add(.responses3xx)
+    case 400..<500: counters.add(.responses4xx)
+    case 500..<600: counters.add(.responses5xx)
+    default: break
+    }
+    guard log.isOn, let d = x.downstream else { return }
+    log.line(time: date.rfc3339.span, nowMilliseconds: nowMilliseconds) { line in
+      writeConnection(d, x.listener ?? d.listener, x.identity ?? d.client, into: line)
+      if x.savedRecord.isEmpty { writeRequest(x, d, into: line) } else { line.append(x.savedRecord.span) }
+      line.member(",\"status\":", UInt64(x.status))
+      if let refusal = x.refusal { line.member(",\"refusal\":", refusal.name) }
+      line.member(",\"bytes_in\":", x.bytesIn)
+      line.member(",\"bytes_out\":", x.bytesOut)
+      line.member(",\"duration_ms\":", microseconds: nowMicroseconds - x.startedMicroseconds)
+      if x.upstreamStartedMicroseconds > 0 {
+        if x.responseStartedMicroseconds >= x.upstreamStartedMicroseconds {
+          line.member(
+            ",\"upstream_ms\":", microseconds: x.responseStartedMicroseconds - x.upstreamStartedMicroseconds)
+        }
+        if let group = x.group { line.member(",\"upstream\":", text: group.name) }
+        if let server = x.server { line.member(",\"server\":", text: server.text) }
+      }
+      if d.tlsVersion.utf8CodeUnitCount > 0 { line.member(",\"tls\":", d.tlsVersion) }
+    }
+  }
+
+  /// Keeps the part of the record that stands in bytes which have to go now.
+  func saveRecord(_ x: Exchange) {
+    guard log.isOn, x.savedRecord.isEmpty, let d = x.downstream else { return }
+    let part = Buffer(capacity: 8 * (AccessLog.pathBytesMax + AccessLog.hostBytesMax) + 256)
+    writeRequest(x, d, into: part)
+    x.savedRecord = part.copyBytes()
+  }
+
+  /// Records a connection that was refused before any request.
+  func recordRefused(_ d: Downstream, _ refusal: Refusal) {
+    guard log.isOn else { return }
+    log.line(time: date.rfc3339.span, nowMilliseconds: nowMilliseconds) { line in
+      writeConnection(d, d.listener, d.client, into: line)
+      line.append(",\"status\":0")
+      line.member(",\"refusal\":", refusal.name)
+      line.append(",\"bytes_in\":0,\"bytes_out\":0")
+      line.member(",\"duration_ms\":", microseconds: (nowMilliseconds - d.acceptedMilliseconds) * 1_000)
+      if refusal == .tlsHandshake, let why = d.transport.failure {
+        line.append(",\"detail\":\"")
+        line.appendEscaped(why.utf8.span, most: 200)
+        line.append(0x22)
+      }
+    }
+  }
+
+  /// Records a connection that was turned away at the door.
+  func recordUnserved(_ refusal: Refusal, listener: ListenerPlan, peer: SocketAddress) {
+    counters.add(refusal)
+    guard log.isOn else { return }
+    log.line(time: date.rfc3339.span, nowMilliseconds: nowMilliseconds) { line in
+      line.member(",\"listener\":", text: listener.nameBytes)
+      writePeer(peer.ip, peer.port, into: line)
+      line.append(",\"status\":0")
+      line.member(",\"refusal\":", refusal.name)
+    }
+  }
+
+  private func writeConnection(
+    _ d: Downstream, _ listener: ListenerPlan?, _ client: ClientIdentity?, into line: Buffer
+  ) {
+    if let listener { line.member(",\"listener\":", text: listener.nameBytes) }
+    if let client {
+      line.member(",\"client\":", address: client.address)
+      line.member(",\"client_port\":", UInt64(client.port))
+      line.member(",\"via\":", client.via.text)
+    }
+    if let listener { line.member(",\"rule\":", text: listener.trust[d.rule].nameBytes) }
+    writePeer(d.peer, d.peerPort, into: line)
+    line.append(",\"connection\":\"")
+    d.connection.write(hex: line)
+    line.append(0x22)
+  }
+
+  private func writePeer(_ peer: IPAddress?, _ port: UInt16, into line: Buffer) {
+    guard let peer else {
+      line.append(",\"peer\":\"unix\"")
+      return
+    }
+    line.append(",\"peer\":\"")
+    if peer.family == .v6 { line.append(0x5b) }
+    peer.write(to: line)
+    if peer.family == .v6 { line.append(0x5d) }
+    line.append(0x3a)
+    line.append(decimal: UInt64(port))
+    line.append(0x22)
+  }
+
+  /// Method, host and path, while their bytes are still at the front of the client's input.
+  private func writeRequest(_ x: Exchange, _ d: Downstream, into line: Buffer) {
+    guard x.heldBytes >= x.headBytes, x.headBytes > 0, !x.methodRange.isEmpty else { return }
+    d.input.withReadable { bytes in
+      guard bytes.count >= x.headBytes else { return }
+      line.append(",\"method\":\"")
+      line.appendEscaped(bytes.extracting(x.methodRange.range), most: 32)
+      line.append("\",\"host\":\"")
+      line.appendEscaped(bytes.extracting(x.authorityRange.range), most: AccessLog.hostBytesMax)
+      line.append("\",\"path\":\"")
+      line.appendEscaped(bytes.extracting(x.targetRange.range), most: AccessLog.pathBytesMax)
+      line.append(0x22)
+    }
+  }
+}

@@ -1,0 +1,16 @@
+// The seam to the engine: the two calls that the command line makes into Proxy.
+
+import Policy
+import Proxy
+
+enum Engine {
+  /// Serves until a signal ends it; returns the exit code.
+  static func run(configPath: String) -> Int32 {
+    Supervisor.run(configPath: configPath)
+  }
+
+  /// Loads what the configuration names (certificates, keys, patterns) and says what is wrong with it.
+  static func check(_ config: Config) -> [Diagnostic] {
+    Snapshot.check(config)
+  }
+}

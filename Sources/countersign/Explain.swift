@@ -1,0 +1,131 @@
+// `countersign explain`: who would the client be? Asks the same policy that the proxy asks.
+
+import ArgumentParser
+import Policy
+import Wire
+
+struct Explain: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Say who the client of a request would be, and which rule decided.",
+    discussion: """
+      Nothing is sent; the trust rules of one listener are asked about a request that you describe. A client that \
+      claims an address for itself, seen through a load balancer:
+
+        countersign explain -c conf/edge.yaml --listener public --peer 10.0.0.5 \\
+          --proxy-source 203.0.113.9:40000 -H 'X-Forwarded-For: 1.2.3.4'
+
+        peer     10.0.0.5
+        rule     line 34: 10.0.0.0/24 proxy-protocol
+        client   203.0.113.9 port 40000, by proxy-v2
+
+      Exit codes: 0 the client is settled, 1 the request would be refused (its name and the mend are printed), 2 the \
+      command was not understood or the configuration is faulty.
+      """)
+
+  @OptionGroup var config: ConfigOptions
+
+  @Option(help: ArgumentHelp("The listener, by its name.", valueName: "name"))
+  var listener: String
+
+  @Option(help: ArgumentHelp("Who connects: an address, or `unix` for a unix socket.", valueName: "ip"))
+  var peer: String
+
+  @Option(help: ArgumentHelp("The source in the PROXY header that the peer sends first.", valueName: "ip:port"))
+  var proxySource: String?
+
+  @Option(
+    name: [.customShort("H"), .customLong("header")],
+    help: ArgumentHelp("A field of the request; may be repeated.", valueName: "'Name: value'"))
+  var fields: [String] = []
+
+  func run() throws {
+    let read = try Check.read(config.path, code: 2)
+    guard let listener = read.listeners.first(where: { $0.name == self.listener }) else {
+      throw usage(
+        "there is no listener \"\(self.listener)\"; there is \(read.listeners.map(\.name).joined(separator: ", "))")
+    }
+    let peer = try peerAddress(listener)
+    let policy = TrustPolicy(listener, infrastructure: Infrastructure(read))
+    let explanation = policy.explain(
+      peer: peer, local: listener.address.ownAddress, proxySource: try source(), fields: try fields.map(field))
+    print("peer     \(peer.map(\.description) ?? "unix socket")")
+    print("rule     \(explanation.rule)")
+    let evidence = policy[policy.rule(for: peer)].evidence
+    if proxySource != nil, evidence != .proxyProtocol {
+      print("note     no PROXY header is read by this rule: a peer that sends one is refused")
+    }
+    try tell(explanation.verdict, read)
+  }
+
+  private func tell(_ verdict: TrustExplanation.Verdict, _ config: Config) throws {
+    switch verdict {
+    case .settlement(.settled(let client, let port, let via)):
+      // The port of a peer that was only described is nobody's.
+      let place = via == .socket ? "" : port == 0 ? " port unknown" : " port \(port)"
+      print("client   \(client)\(place), by \(via.text)")
+    case .settlement(.refused(let refusal)):
+      print(
+        "refused  \(refusal.name) (\(refusal.status == 0 ? "closed without an answer" : "status \(refusal.status)"))")
+      if let advice = refusal.advice {
+        print("why      \(advice.why)")
+        print("mend     \(advice.mend)")
+      }
+      throw ExitCode(1)
+    case .signature:
+      let audience = config.identity.audience ?? ""
+      let edges = config.identity.edges
+      let signers = edges.isEmpty ? "any edge whose key is in the set" : edges.joined(separator: ", ")
+      print("client   whom a valid signature for \(audience) names, by \(signers); without one, refused")
+    }
+  }
+
+  private func peerAddress(_ listener: Config.Listener) throws -> IPAddress? {
+    if peer == "unix" {
+      guard listener.address.isUnix else { throw usage("the listener \"\(listener.name)\" is no unix socket") }
+      return nil
+    }
+    guard !listener.address.isUnix else {
+      throw usage("the listener \"\(listener.name)\" is a unix socket, whose peers have no address: say `--peer unix`")
+    }
+    guard let address = IPAddress(peer) else { throw usage("--peer takes an address, found \"\(peer)\"") }
+    return address.unmapped
+  }
+
+  private func source() throws -> (address: IPAddress, port: UInt16)? {
+    guard let text = proxySource else { return nil }
+    let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+    guard parts.count > 1, let port = parts.last.flatMap({ UInt16($0) }) else {
+      throw usage("--proxy-source takes IP:PORT or [IPV6]:PORT, found \"\(text)\"")
+    }
+    var host = text.dropLast(parts[parts.count - 1].count + 1)
+    if host.hasPrefix("["), host.hasSuffix("]") {
+      host = host.dropFirst().dropLast()
+    } else if host.contains(":") {
+      host = ""
+    }
+    guard let address = IPAddress(String(host)) else {
+      throw usage("--proxy-source takes IP:PORT or [IPV6]:PORT, found \"\(text)\"")
+    }
+    return (address, port)
+  }
+
+  private func field(_ text: String) throws -> (name: String, value: String) {
+    guard let colon = text.firstIndex(of: ":"), colon != text.startIndex else {
+      throw usage("-H takes 'Name: value', found \"\(text)\"")
+    }
+    let value = text[text.index(after: colon)...].trimmingPrefix(while: { $0 == " " || $0 == "\t" })
+    return (String(text[..<colon]), String(value))
+  }
+
+  private func usage(_ message: String) -> ExitCode {
+    Console.complain("countersign explain: \(message)")
+    return ExitCode(2)
+  }
+}
+
+extension Config.Endpoint {
+  /// The one address that a connection to this listener has on our side, where there is only one.
+  fileprivate var ownAddress: IPAddress? {
+    if case .address(let address, _) = self, !address.isUnspecified { address } else { nil }
+  }
+}

@@ -1,0 +1,70 @@
+// One running `countersign run`: started from a configuration's text, ready when it says so, reloaded by its signal.
+
+import Foundation
+
+final class Countersign: Sendable {
+  let process: ChildProcess
+  let configurationFile: String
+  let access: AccessLog
+  /// The addresses by listener name, from the ready line.
+  let listeners: [String: Address]
+  private let workspace: Workspace
+  private let fileName: String
+
+  init(
+    _ configuration: Configuration, name: String = "edge", in workspace: Workspace, openFilesMax: Int? = nil
+  ) throws {
+    fileName = "\(name).yaml"
+    self.workspace = workspace
+    configurationFile = try workspace.write(fileName, configuration.text)
+    let process = try ChildProcess(
+      [try Programs.countersign, "run", "-c", configurationFile], name: name, openFilesMax: openFilesMax)
+    self.process = process
+    access = AccessLog(process.standardOutput)
+    let prefix = "ready listeners="
+    let ready = process.standardError.wait { $0.contains(prefix) ? $0 : nil }
+    guard let ready, let start = ready.range(of: prefix) else {
+      throw Trouble(
+        """
+        \(name) did not get ready: \(process.exit.map { "\($0)" } ?? "still running")
+        \(process.tail)
+        \(configuration.text)
+        """
+      )
+    }
+    var listeners: [String: Address] = [:]
+    for entry in ready[start.upperBound...].prefix(while: { $0 != " " }).split(separator: ",") {
+      guard let equals = entry.firstIndex(of: "=") else { throw Trouble("not a listener: \(ready)") }
+      if let address = Address(entry[entry.index(after: equals)...]) { listeners[String(entry[..<equals])] = address }
+    }
+    self.listeners = listeners
+  }
+
+  subscript(_ listener: String) -> Address {
+    get throws {
+      guard let address = listeners[listener] else {
+        throw Trouble("\(process.name) has no listener \(listener): \(listeners)")
+      }
+      return address
+    }
+  }
+
+  /// Writes another configuration and signals; whether and when it is taken is for the caller to see.
+  func reload(_ text: String) throws {
+    try workspace.write(fileName, text)
+    process.signal(SIGHUP)
+  }
+
+  func reload(_ configuration: Configuration) throws { try reload(configuration.text) }
+
+  /// Runs the program to its end.
+  static func command(_ arguments: String..., by deadline: Deadline = .usual) throws -> ChildProcess.Outcome {
+    try ChildProcess.run([try Programs.countersign] + arguments, by: deadline)
+  }
+
+  /// What `run` with this configuration says when it must not start.
+  static func refusedStart(_ text: String, in workspace: Workspace) throws -> ChildProcess.Outcome {
+    let file = try workspace.write("refused.yaml", text)
+    return try command("run", "-c", file)
+  }
+}

@@ -1,0 +1,45 @@
+// What the kernel knows about a process: its memory and its processor time.
+
+import Foundation
+
+extension ChildProcess {
+  /// Resident bytes now.
+  var residentBytes: Int { get throws { try figure("VmRSS") } }
+
+  /// The most resident bytes since the last call of `forgetPeak`.
+  var peakResidentBytes: Int { get throws { try figure("VmHWM") } }
+
+  /// Lets the peak begin anew at what is resident now.
+  func forgetPeak() throws {
+    guard let file = fopen("/proc/\(pid)/clear_refs", "w") else { throw Trouble("no clear_refs for \(name)") }
+    fputs("5", file)
+    fclose(file)
+  }
+
+  private func figure(_ key: String) throws -> Int {
+    let text = try String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)
+    guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix(key + ":") }),
+      let kibibytes = line.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap({ Int($0) })
+    else { throw Trouble("no \(key) for \(name)") }
+    return kibibytes * 1024
+  }
+
+  /// Processor seconds used so far, by all its threads.
+  var processorSeconds: Double {
+    get throws {
+      let text = try String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)
+      // The second field, the name, is in parentheses and may hold anything.
+      guard let end = text.lastIndex(of: ")") else { throw Trouble("no stat for \(name)") }
+      let fields = text[text.index(after: end)...].split(separator: " ")
+      guard fields.count > 12, let user = Double(fields[11]), let system = Double(fields[12]) else {
+        throw Trouble("no times for \(name)")
+      }
+      return (user + system) / Double(sysconf(Int32(_SC_CLK_TCK)))
+    }
+  }
+
+  /// How many file descriptors are open.
+  var openFileCount: Int {
+    get throws { try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd").count }
+  }
+}

@@ -1,0 +1,46 @@
+// The programs under test and the real ones around them. A missing one is a failure with its mend, never a skip.
+
+import Foundation
+
+enum Programs {
+  static var countersign: String { get throws { try built("countersign", variable: "COUNTERSIGN_BIN") } }
+  static var printerMonitor: String { get throws { try built("printer-monitor", variable: "PRINTER_MONITOR_BIN") } }
+  static var curl: String { get throws { try installed("curl", package: "curl") } }
+  static var openssl: String { get throws { try installed("openssl", package: "openssl") } }
+  static var haproxy: String { get throws { try installed("haproxy", package: "haproxy") } }
+  static var nginx: String { get throws { try installed("nginx", package: "nginx-light") } }
+
+  static var nginxStreamModule: String {
+    get throws {
+      let path = "/usr/lib/nginx/modules/ngx_stream_module.so"
+      guard FileManager.default.fileExists(atPath: path) else {
+        throw Trouble("nginx has no stream module: apt-get install libnginx-mod-stream")
+      }
+      return path
+    }
+  }
+
+  private static func built(_ name: String, variable: String) throws -> String {
+    if let path = ProcessInfo.processInfo.environment[variable], !path.isEmpty {
+      guard FileManager.default.isExecutableFile(atPath: path) else {
+        throw Trouble("\(variable)=\(path): no program there")
+      }
+      return path
+    }
+    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().deletingLastPathComponent()
+    let path = root.appendingPathComponent(".build/release/\(name)").path
+    guard FileManager.default.isExecutableFile(atPath: path) else {
+      throw Trouble("no program at \(path): run `make build`, or set \(variable)")
+    }
+    return path
+  }
+
+  private static func installed(_ name: String, package: String) throws -> String {
+    for directory in ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"] {
+      let path = "\(directory)/\(name)"
+      if FileManager.default.isExecutableFile(atPath: path) { return path }
+    }
+    throw Trouble("\(name) is not installed: apt-get install \(package)")
+  }
+}

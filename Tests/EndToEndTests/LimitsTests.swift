@@ -1,0 +1,203 @@
+// What a client may not take: more room, more time, more connections than it is given.
+
+import Foundation
+import Testing
+
+extension EndToEnd {
+  @Suite struct Limits {
+    @Test func aHeadMayBeAsLargeAsTheLimitAndNoLarger() throws {
+      let site = try Site(.bound, validator: { $0.limits = ["head: 16KiB"] }, edge: { $0.limits = ["head: 8KiB"] })
+      func request(_ size: Int) -> String {
+        let frame = Text.request("/sized", fields: ["X-Fill: "]).utf8.count
+        return Text.request("/sized", fields: ["X-Fill: " + String(repeating: "a", count: size - frame)])
+      }
+      let connection = try site.connect()
+      try connection.send(request(8 * 1024))
+      #expect(try connection.readResponse().status == 200)
+      try connection.send(request(8 * 1024 + 1))
+      #expect(try connection.readResponse().status == 431)
+      #expect(try connection.readToEnd() == [])
+      #expect(site.backend.requests.count == 1)
+    }
+
+    @Test func fieldsAreCounted() throws {
+      let site = try Site(.bound, validator: { $0.limits = ["fields: 40"] }, edge: { $0.limits = ["fields: 20"] })
+      let connection = try site.connect()
+      // Host is one of them.
+      #expect(try connection.get("/fields", fields: (0..<19).map { "X-\($0): a" }).status == 200)
+      #expect(try connection.get("/fields", fields: (0..<20).map { "X-\($0): a" }).status == 431)
+      _ = try site.edge.access.wait(refusal: "too-many-fields")
+    }
+
+    @Test func aBodyMayBeAsLargeAsTheLimitAndNoLarger() throws {
+      let site = try Site(.bound, edge: { $0.limits = ["body: 10KiB"] })
+      let fits = String(repeating: "a", count: 10 * 1024)
+      let connection = try site.connect()
+      try connection.send(Text.request("/fits", method: "POST", body: fits))
+      #expect(try connection.readResponse().status == 200)
+      try connection.send(Text.request("/large", method: "POST", body: fits + "a"))
+      #expect(try connection.readResponse().status == 413)
+      #expect(!site.backend.saw("/large"))
+      let chunked = try site.connect()
+      try chunked.send(
+        Text.request("/chunked", method: "POST", fields: ["Transfer-Encoding: chunked"]) + Text.chunks([fits, "a"]))
+      #expect(try chunked.readResponse().status == 413)
+      #expect(!site.backend.completed.contains("/chunked"))
+    }
+
+    @Test func aSlowHeadIsEndedByItsDeadline() throws {
+      let site = try Site(.bound, edge: { $0.timeouts = ["head: 400ms"] })
+      // One that stops in the middle, and one that goes on for ever, byte by byte.
+      let stopped = try site.connect()
+      try stopped.send("GET /stopped HTTP/1.1\r\nHost:")
+      let dribbling = try site.connect()
+      try dribbling.send("GET /dribbling HTTP/1.1\r\nHost: \(Site.host)\r\n")
+      let seconds = try secondsTaken {
+        var heard = false
+        while !heard {
+          do { try dribbling.send("X-A: b\r\n") } catch { break }
+          heard = try dribbling.fill(withinSeconds: 0.05) != nil
+        }
+      }
+      #expect(seconds < 5, "the drip went on for \(seconds) s")
+      #expect(try dribbling.readResponse().status == 408)
+      #expect(try stopped.readResponse().status == 408)
+      #expect(try stopped.readToEnd() == [])
+      #expect(try site.edge.access.wait(refusal: "head-timeout").status == 408)
+      // The deadline is of a head, not of a connection.
+      let honest = try site.connect()
+      for index in 0..<5 {
+        #expect(try honest.get("/honest/\(index)").status == 200)
+        #expect(try honest.fill(withinSeconds: 0.15) == nil)
+      }
+      #expect(!site.backend.saw("dribbling") && !site.backend.saw("stopped"))
+    }
+
+    @Test func aSilentConnectionIsClosedWithoutAWord() throws {
+      let site = try Site(.bound, edge: { $0.timeouts = ["head: 300ms", "idle: 300ms"] })
+      let silent = try site.connect()
+      let bytes = String(decoding: try silent.readToEnd(), as: UTF8.self)
+      #expect(bytes.isEmpty || bytes.hasPrefix("HTTP/1.1 408"))
+      let idle = try site.connect()
+      #expect(try idle.get("/idle").status == 200)
+      #expect(try idle.readToEnd() == [])
+    }
+
+    @Test func aHandshakeHasADeadline() throws {
+      let site = try Site(.bound, tls: true, edge: { $0.timeouts = ["handshake: 300ms"] })
+      let silent = try site.connect()
+      #expect(try silent.readToEnd() == [])
+      #expect(try site.edge.access.wait(refusal: "handshake-timeout").client ?? Peer.client() == Peer.client())
+      let half = try site.connect()
+      try half.send([0x16, 0x03, 0x01, 0x02, 0x00, 0x01])
+      _ = try half.readToEnd()
+      #expect(try site.connectTLS().get("/fine").status == 200)
+    }
+
+    @Test func aSlowUpstreamIsATimeout() throws {
+      let site = try Site(
+        .bound,
+        script: { exchange in
+          if exchange.target == "/never" { _ = try exchange.connection.readToEnd() }
+          try exchange.reply("")
+        }, validator: { $0.timeouts = ["upstream_response: 300ms"] })
+      let connection = try site.connect()
+      try connection.send(Text.request("/never", method: "POST", body: "once"))
+      #expect(try connection.readResponse().status == 504)
+      #expect(try site.validator.access.wait(path: "/never").refusal == "upstream-timeout")
+      #expect(site.backend.requests(to: "/never").count == 1)
+    }
+
+    @Test func nobodyAtTheUpstreamIsABadGateway() throws {
+      let workspace = try Workspace()
+      let nobody = try Socket.listen()
+      close(nobody.descriptor)
+      let edge = try Countersign(Configuration.plainEdge(to: ["\(nobody.address)"]), in: workspace)
+      let connection = try Connection(to: edge["public"])
+      #expect(try connection.get("/nobody").status == 502)
+      #expect(try edge.access.wait(path: "/nobody").refusal == "upstream-connect")
+      #expect(try connection.get("/nobody").status == 502, "the connection goes on")
+    }
+
+    @Test func connectionsAreCounted() throws {
+      let site = try Site(
+        .bound,
+        edge: {
+          $0.limits = ["connections: 5"]
+          $0.workers = "1"
+        })
+      var held = try (0..<5).map { try site.connect(from: Peer.client($0)) }
+      for connection in held { #expect(try connection.get("/held").status == 200) }
+      let start = site.edge.access.end
+      let extra = try site.connect(from: Peer.client(9))
+      try? extra.send(Text.request("/extra"))
+      #expect(try extra.readToEnd() == [])
+      _ = try site.edge.access.wait(refusal: "connection-limit", from: start)
+      #expect(!site.backend.saw("/extra"))
+      held.removeLast().close()
+      try eventually("room again") {
+        let connection = try site.connect(from: Peer.client(9))
+        return (try? connection.get("/room").status) == 200
+      }
+    }
+
+    @Test func aClientsConnectionsAreCounted() throws {
+      let site = try Site(
+        .bound,
+        edge: {
+          $0.limits = ["connections_per_client: 3"]
+          $0.workers = "1"
+        })
+      var held = try (0..<3).map { _ in try site.connect(from: Peer.client(1)) }
+      for connection in held { #expect(try connection.get("/held").status == 200) }
+      let extra = try site.connect(from: Peer.client(1))
+      try? extra.send(Text.request("/extra"))
+      #expect(try !String(decoding: extra.readToEnd(), as: UTF8.self).contains("200"))
+      _ = try site.edge.access.wait(refusal: "client-limit")
+      #expect(try site.connect(from: Peer.client(2)).get("/other").status == 200)
+      held.removeLast().close()
+      try eventually("room again") { (try? site.connect(from: Peer.client(1)).get("/room").status) == 200 }
+    }
+
+    /// Out of file descriptors, it neither dies nor spins, and goes on as soon as there are some again.
+    @Test func acceptingWithoutDescriptorsDoesNotSpin() throws {
+      let workspace = try Workspace()
+      let backend = try RecordingBackend()
+      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+      configuration.access = "off"
+      configuration.limits = ["connections: 10000"]
+      let edge = try Countersign(configuration, in: workspace, openFilesMax: 80)
+      let address = try edge["public"]
+      let working = try Connection(to: address)
+      #expect(try working.get("/working").status == 200)
+      var waiting = try (0..<100).map { try Connection(to: address, from: Peer.client($0)) }
+      try eventually("it is out of descriptors") { try edge.process.openFileCount >= 78 }
+
+      let before = try edge.process.processorSeconds
+      observe(seconds: 1)
+      let used = try edge.process.processorSeconds - before
+      #expect(used < 0.2, "\(used) s of processor time in a second of waiting")
+      #expect(edge.process.exit == nil)
+      #expect(try working.get("/still").status == 200, "who is served is served on")
+
+      for connection in waiting.prefix(60) { connection.close() }
+      waiting.removeFirst(60)
+      try eventually("those who waited are served") { try waiting.last!.get("/waited").status == 200 }
+      #expect(try Connection(to: address).get("/new").status == 200)
+    }
+
+    /// An idle process uses no time.
+    @Test func idleCostsNothing() throws {
+      let site = try Site(.bound)
+      let connections = try (0..<50).map { try site.connect(from: Peer.client($0)) }
+      for connection in connections { #expect(try connection.get("/").status == 200) }
+      let processes = [site.edge.process, site.validator.process]
+      let before = try processes.map { try $0.processorSeconds }
+      observe(seconds: 1)
+      for (process, before) in zip(processes, before) {
+        let used = try process.processorSeconds - before
+        #expect(used <= 0.05, "\(process.name) used \(used) s of a second in which nothing happened")
+      }
+    }
+  }
+}

@@ -1,0 +1,153 @@
+// Tunnels: nothing of one before the backend's 101, everything after it.
+
+import Foundation
+import Testing
+
+extension EndToEnd {
+  @Suite struct WebSocket {
+    static let upgrade = [
+      "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+      "Sec-WebSocket-Version: 13",
+    ]
+    static let accepted =
+      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+      + "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+
+    /// Accepts, then sends back whatever comes, until the client has ended.
+    @Sendable static func echo(_ exchange: Exchange) throws {
+      guard exchange.target.hasPrefix("/ws") else { return try exchange.reply(exchange.clientAddress) }
+      guard exchange.head["upgrade"] == "websocket" else {
+        return try exchange.reply("no upgrade", status: "400 Bad Request")
+      }
+      if exchange.target == "/ws/refused" { return try exchange.reply("not for you", status: "403 Forbidden") }
+      try exchange.send(accepted)
+      let connection = exchange.connection
+      repeat {
+        let bytes = connection.take(connection.heldCount)
+        if !bytes.isEmpty { try connection.send(bytes) }
+      } while try connection.fill()
+      exchange.end()
+    }
+
+    /// A masked text frame, as a browser sends one.
+    static func frame(_ text: String) -> [UInt8] {
+      let mask: [UInt8] = [1, 2, 3, 4]
+      let length = text.utf8.count
+      precondition(length < 126)
+      return [0x81, 0x80 | UInt8(length)] + mask + zip(text.utf8, 0...).map { $0 ^ mask[$1 % 4] }
+    }
+
+    @Test(arguments: Site.Mode.allCases)
+    func aTunnelCarriesBytesBothWays(_ mode: Site.Mode) throws {
+      let site = try Site(mode, script: Self.echo)
+      let connection = try site.connect(from: Peer.client(40))
+      let response = try connection.get("/ws", fields: Self.upgrade)
+      #expect(response.status == 101)
+      #expect(response["upgrade"] == "websocket")
+      #expect(response["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+      for text in ["hello", "", String(repeating: "x", count: 100)] {
+        let frame = Self.frame(text)
+        try connection.send(frame)
+        #expect(try connection.read(frame.count) == frame)
+      }
+      let head = try site.backend.waitForRequest(to: "/ws").head
+      #expect(head["x-forwarded-for"] == Peer.client(40))
+      #expect(head["connection"]?.lowercased() == "upgrade")
+      connection.shutdownWrite()
+      #expect(try connection.readToEnd() == [])
+      let entry = try site.edge.access.wait(path: "/ws")
+      #expect(entry.status == 101)
+    }
+
+    @Test func aTunnelOverTLSCarriesAMebibyte() throws {
+      let site = try Site(.bound, tls: true, hopTLS: true, script: Self.echo)
+      let connection = try site.connectTLS()
+      #expect(try connection.get("/ws", fields: Self.upgrade).status == 101)
+      let sent = (0..<64).map { index in [UInt8](repeating: UInt8(index), count: 16384) }
+      let sender = Background("sender") { for block in sent { try connection.send(block) } }
+      var received: [UInt8] = []
+      while received.count < 1 << 20 { received += try connection.read(16384) }
+      try sender.result()
+      #expect(received == sent.flatMap { $0 })
+    }
+
+    /// A client may not slip bytes past the backend's refusal: what it sends before the 101 waits.
+    @Test(arguments: Site.Mode.allCases)
+    func bytesBeforeTheAcceptanceAreHeld(_ mode: Site.Mode) throws {
+      let gate = Guarded(false)
+      let site = try Site(mode) { exchange in
+        guard exchange.target == "/ws" else { return try exchange.reply("ok") }
+        _ = gate.wait(until: .usual) { $0 ? true : nil }
+        let early = try exchange.connection.fill(withinSeconds: 0.05)
+        #expect(early == nil, "bytes came before the 101")
+        try Self.echo(exchange)
+      }
+      let connection = try site.connect()
+      try connection.send(Text.request("/ws", fields: Self.upgrade) + "smuggled")
+      _ = try site.backend.waitForRequest(to: "/ws")
+      #expect(!site.backend.saw("smuggled"))
+      gate.with { $0 = true }
+      #expect(try connection.readResponse().status == 101)
+      #expect(try connection.readText(8) == "smuggled")
+    }
+
+    @Test func aRefusedUpgradeIsAnOrdinaryResponse() throws {
+      let site = try Site(.bound, script: Self.echo)
+      let connection = try site.connect()
+      let response = try connection.get("/ws/refused", fields: Self.upgrade)
+      #expect(response.status == 403 && response.text == "not for you")
+      // What follows is a request again, or the connection has ended; never a tunnel.
+      do {
+        #expect(try connection.get("/after").text == Peer.client())
+      } catch { #expect("\(error)".contains("ended") || error is ConnectionReset) }
+    }
+
+    @Test func otherUpgradesAreNotTunnelled() throws {
+      let site = try Site(.bound, script: Self.echo)
+      let response = try site.connect().get(
+        "/plain", fields: ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"])
+      #expect(response.status == 200)
+      let names = try site.backend.waitForRequest(to: "/plain").head.foldedNames
+      #expect(Set(names).isDisjoint(with: ["upgrade", "http2-settings"]))
+    }
+
+    /// A backend that says 101 to one who did not ask is not believed.
+    @Test func anUnaskedAcceptanceIsABadGateway() throws {
+      let site = try Site(.bound) { exchange in try exchange.send(Self.accepted) }
+      let response = try site.connect().get("/unasked")
+      #expect(response.status == 502)
+      #expect(try site.validator.access.wait(path: "/unasked").refusal == "upstream-response")
+    }
+
+    @Test func aTunnelOutlivesTheIdleTimeout() throws {
+      let site = try Site(
+        .bound, script: Self.echo, validator: { $0.timeouts = ["idle: 200ms", "upstream_response: 200ms"] },
+        edge: { $0.timeouts = ["idle: 200ms", "upstream_response: 200ms"] })
+      let connection = try site.connect()
+      #expect(try connection.get("/ws", fields: Self.upgrade).status == 101)
+      #expect(try connection.fill(withinSeconds: 0.8) == nil, "the tunnel was ended")
+      try connection.send("still here")
+      #expect(try connection.readText(10) == "still here")
+    }
+
+    @Test func eachSideMayEndATunnel() throws {
+      let site = try Site(.bound) { exchange in
+        try exchange.send(Self.accepted)
+        if exchange.target == "/ws/ends" {
+          try exchange.send("bye")
+          exchange.end()
+        } else {
+          _ = try exchange.connection.readToEnd()
+          exchange.end()
+        }
+      }
+      let ended = try site.connect()
+      #expect(try ended.get("/ws/ends", fields: Self.upgrade).status == 101)
+      #expect(String(decoding: try ended.readToEnd(), as: UTF8.self) == "bye")
+      let reset = try site.connect()
+      #expect(try reset.get("/ws/reset", fields: Self.upgrade).status == 101)
+      reset.reset()
+      try site.backend.waitForOpenCount(0)
+    }
+  }
+}
