@@ -30,7 +30,9 @@ import Wire
     #expect(edge.listeners.map(\.name) == ["public"])
     #expect(edge.listeners[0].address == .address(try #require(IPAddress("127.0.0.1")), port: 8443))
     #expect(edge.listeners[0].clientCertificates?.require == false)
-    #expect(edge.listeners[0].trust.map(\.evidence) == [.proxyProtocol, .forwarded, .proxyProtocol, .socket])
+    #expect(
+      edge.listeners[0].trust.map(\.evidence) == [.proxyProtocol, .forwarded, .proxyProtocol, .attested, .socket])
+    #expect(edge.identity.audience == "edge-a")
     #expect(edge.routes.map(\.host) == ["app\\.example\\.com", nil])
     #expect(edge.upstreams[0].identity == .attest)
     #expect(edge.upstreams[0].proxyProtocol)
