@@ -50,7 +50,7 @@ let package = Package(
       dependencies: ["Monitor", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: ordinary),
     .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: ordinary),
-    .testTarget(name: "PlatformTests", dependencies: ["Wire", "Platform"], swiftSettings: ordinary),
+    .testTarget(name: "PlatformTests", dependencies: ["Wire", "Platform", "COpenSSL"], swiftSettings: ordinary),
     .testTarget(
       name: "PolicyTests", dependencies: ["Wire", "Platform", "Policy"], resources: [.copy("Vectors")],
       swiftSettings: ordinary),

@@ -69,6 +69,13 @@ package enum Handshake: Equatable, Sendable {
     failure = nil
   }
 
+  /// Takes in what an event said.
+  package func note(_ readiness: Readiness) {
+    if readiness.contains(.read) { noteReadable() }
+    if !readiness.isDisjoint(with: [.ended, .failed]) { noteHangup() }
+    if !readiness.isDisjoint(with: [.write, .failed]) { noteWritable() }
+  }
+
   package func noteReadable() { unsafe state.pointee.drained = false }
   package func noteWritable() { unsafe state.pointee.stuffed = false }
   /// The peer sends no more. Its last bytes may still wait, and its end arrived with the same event as they did: a short

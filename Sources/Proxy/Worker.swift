@@ -152,25 +152,17 @@ final class Worker {
   // MARK: Events
 
   private func handle(_ d: Downstream, _ readiness: Readiness) {
-    if readiness.contains(.read) { d.transport.noteReadable() }
-    if readiness.contains(.ended) { d.transport.noteHangup() }
-    if readiness.contains(.write) { d.transport.noteWritable() }
-    if readiness.contains(.failed) {
-      d.transport.noteHangup()
-      d.transport.noteWritable()
-      // Nobody reads what we would still write: an exchange under way ends here and not at its deadline.
-      if d.phase == .exchange {
-        fault(d.exchange, .clientGone)
-        return
-      }
+    d.transport.note(readiness)
+    // Nobody reads what we would still write: an exchange under way ends here and not at its deadline.
+    if readiness.contains(.failed), d.phase == .exchange {
+      fault(d.exchange, .clientGone)
+      return
     }
     pump(d)
   }
 
   private func handle(_ u: Upstream, _ readiness: Readiness) {
-    if readiness.contains(.read) { u.transport.noteReadable() }
-    if readiness.contains(.ended) || readiness.contains(.failed) { u.transport.noteHangup() }
-    if readiness.contains(.write) || readiness.contains(.failed) { u.transport.noteWritable() }
+    u.transport.note(readiness)
     progress(u)
   }
 
