@@ -104,6 +104,14 @@ final class Worker {
       let delay = queued.isEmpty ? wheel.delay(nowMilliseconds: nowMilliseconds, most: most) : 0
       let count = poller.wait(timeoutMilliseconds: Int32(delay))
       readClock()
+      // Kept connections first: one that has ended, or says what nobody asked, is gone before a request looks for one.
+      for i in 0..<count {
+        let (token, readiness) = poller.event(i)
+        guard token.kind == .upstream, let u = upstreams.find(token.slot, token.generation), u.exchange == nil else {
+          continue
+        }
+        handle(u, readiness)
+      }
       for i in 0..<count {
         let (token, readiness) = poller.event(i)
         switch token.kind {

@@ -75,7 +75,7 @@ extension Worker {
         close(u)
         continue
       }
-      guard isQuiet(u) else { continue }
+      guard isQuiet(u, for: x) else { continue }
       take(u, for: x, server, index: index)
       counters.add(.upstreamReused)
       return u
@@ -89,7 +89,7 @@ extension Worker {
   ) -> Upstream? {
     if let u = d.boundUpstream {
       if u.phase == .ready, u.exchange == nil, u.boundClient == identity, u.boundSigner.map({ $0.speaksAs(group.signer) })
-        ?? false, let server = u.pool, group.servers.contains(where: { $0 === server }), isQuiet(u)
+        ?? false, let server = u.pool, group.servers.contains(where: { $0 === server }), isQuiet(u, for: x)
       {
         take(u, for: x, server, index: 0)
         counters.add(.upstreamReused)
@@ -324,11 +324,12 @@ extension Worker {
     }
   }
 
-  /// Whether a kept connection may have a request now. One system call for each reuse, because the event may not have
-  /// been handed out yet: bytes that wait here would be taken for the answer to another client's request, and a request
-  /// that is sent to a server that has hung up may not be tried again.
-  private func isQuiet(_ u: Upstream) -> Bool {
-    u.transport.noteReadable()
+  /// Whether a kept connection may have a request now: bytes that wait on it would be taken for the answer to another
+  /// client's request. What the poller has told so far was acted on before any request of this turn. A request that
+  /// may not be sent twice is worth a system call more, to see whether the server has hung up this moment.
+  private func isQuiet(_ u: Upstream, for x: Exchange) -> Bool {
+    if !x.method.isIdempotent { u.transport.noteReadable() }
+    guard u.transport.mayRead else { return true }
     checkIdle(u)
     return u.phase == .ready
   }
