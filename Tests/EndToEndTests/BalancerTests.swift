@@ -326,7 +326,8 @@ extension EndToEnd {
         edge: {
           $0.listeners[0].trust = [
             "from: [127.20.0.0/16], evidence: refuse", "from: [127.20.5.0/24], evidence: proxy-protocol",
-            "from: [127.20.7.0/24], evidence: socket", "from: [127.20.7.7], evidence: refuse", "from: any, evidence: socket",
+            "from: [127.20.7.0/24], evidence: socket", "from: [127.20.7.7], evidence: refuse",
+            "from: any, evidence: socket",
           ]
         })
       #expect(try Connection(to: site.publicAddress, from: "127.20.7.5").get("/five").text == "127.20.7.5")

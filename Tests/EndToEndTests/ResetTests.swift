@@ -90,10 +90,11 @@ extension EndToEnd {
       for fields in [[], ["X-Reset: 1"]] {
         for target in ["/length", "/chunked"] {
           let connection = try site.connect()
-          try connection.send(Text.request(target, method: "POST", fields: fields, body: "x"))
+          try connection.send(Text.request(target, method: "POST", fields: fields + ["Connection: close"], body: "x"))
           let bytes = String(decoding: try connection.readToEnd(), as: UTF8.self)
           #expect(!bytes.hasSuffix("0\r\n\r\n"), "\(target) was made whole")
-          #expect(bytes.hasPrefix("HTTP/1.1 200") || bytes.hasPrefix("HTTP/1.1 502"))
+          #expect(
+            bytes.hasPrefix("HTTP/1.1 200") || bytes.hasPrefix("HTTP/1.1 502"), "\(target): \(bytes.debugDescription)")
           #expect(bytes.hasPrefix("HTTP/1.1 502") || !bytes.contains("Content-Length: 4\r\n"))
         }
         let connection = try site.connect()

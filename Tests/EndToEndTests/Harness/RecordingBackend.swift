@@ -98,8 +98,9 @@ final class RecordingBackend: Sendable {
         // Ends by the peer's doing are what many tests are about; they can still be looked at.
         state.with { $0.failures.append("\(error)") }
       }
-      state.with { $0.open[number] = nil }
+      // First closed, then counted out: who waits for the count may rely on the end being on its way.
       connection.close()
+      state.with { $0.open[number] = nil }
     }
     thread.stackSize = 1 << 20
     thread.start()

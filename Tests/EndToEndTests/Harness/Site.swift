@@ -23,8 +23,8 @@ final class Site: Sendable {
   let validatorConfiguration: Configuration
   let curl: Curl
 
-  /// `tls` puts TLS on the edge's listener; `hopTLS` between edge and validator. Unless `isStarting`, it is given back when
-  /// the time is over in which the validator calls everything `starting`.
+  /// `tls` puts TLS on the edge's listener; `hopTLS` between edge and validator. Unless `isStarting`, it is given
+  /// back when the time is over in which the validator calls everything `starting`.
   init(
     _ mode: Mode = .bound, tls: Bool = false, hopTLS: Bool = false, keepsBytes: Bool = true, isStarting: Bool = false,
     script: @escaping RecordingBackend.Script = { try $0.reply($0.clientAddress) },
