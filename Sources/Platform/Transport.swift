@@ -218,6 +218,8 @@ package enum Handshake: Equatable, Sendable {
   package func read(into buffer: Buffer) -> Moved {
     guard mayRead else { return .blocked }
     guard let session = unsafe state.pointee.session else { return readPlain(into: buffer) }
+    // Without room SSL_read is not called, and SSL_get_error would speak of a call before.
+    guard buffer.room > 0 else { return .blocked }
     ERR_clear_error()
     var result: Int32 = 0
     let n = unsafe buffer.withWritable { base, free in
