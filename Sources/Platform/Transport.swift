@@ -43,6 +43,8 @@ package enum Handshake: Equatable, Sendable {
 
   // SAFETY: allocated in init, freed in deinit after the session that points to it; one thread.
   private let state: UnsafeMutablePointer<State>
+  /// OpenSSL calls back into it to choose a certificate: it must outlive the session.
+  private var accepting: TLSServerContext?
   /// Why the handshake failed, in OpenSSL's words; for the log.
   package private(set) var failure: String?
 
@@ -101,6 +103,7 @@ package enum Handshake: Equatable, Sendable {
   package func startTLS(accepting context: TLSServerContext) -> Bool {
     guard let session = unsafe context.makeSession() else { return false }
     unsafe SSL_set_accept_state(session)
+    accepting = context
     return unsafe attach(session)
   }
 
@@ -215,6 +218,8 @@ package enum Handshake: Equatable, Sendable {
   package func read(into buffer: Buffer) -> Moved {
     guard mayRead else { return .blocked }
     guard let session = unsafe state.pointee.session else { return readPlain(into: buffer) }
+    // Without room SSL_read is not called, and SSL_get_error would speak of a call before.
+    guard buffer.room > 0 else { return .blocked }
     ERR_clear_error()
     var result: Int32 = 0
     let n = unsafe buffer.withWritable { base, free in
@@ -362,6 +367,7 @@ package enum Handshake: Equatable, Sendable {
       }
       unsafe SSL_free(session)
       unsafe state.pointee.session = nil
+      accepting = nil
       ERR_clear_error()
     }
     if reset {

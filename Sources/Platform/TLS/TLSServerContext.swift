@@ -75,8 +75,8 @@ package struct CertificateFiles: Sendable, Equatable {
     unsafe contexts = made
     names = table
     warnings = notes
-    // SAFETY: the callback's argument is this object unretained: contexts live no longer than it but for connections
-    // still open, whose handshakes are over or hold the listener's plan, which holds this object.
+    // SAFETY: the callback's argument is this object unretained: it is called inside handshakes only, and a transport
+    // holds this object as long as its session lives.
     for unsafe context in unsafe contexts {
       _ = unsafe cs_ctx_set_servername_arg(context, Unmanaged.passUnretained(self).toOpaque())
       _ = unsafe cs_ctx_set_servername_callback(context, chooseByName)
