@@ -366,9 +366,6 @@ extension EndToEnd {
       #expect(response.status == 200)
       #expect(response.text == Peer.client(15))
       #expect(
-        try site.edge.access.wait(from: 0, for: "/relayed") { $0.path == "/relayed" && $0.status == 200 }.via
-          == "attested")
-      #expect(
         try site.validator.access.wait(from: 0, for: "/relayed") { $0.path == "/relayed" && $0.status == 200 }.via
           == "attested")
     }
