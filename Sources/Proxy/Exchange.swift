@@ -47,6 +47,8 @@ final class Exchange {
   var responseFraming = BodyFraming.none
   /// The response body goes out in chunks although it came otherwise, or the other way round.
   var chunksResponse = false
+  /// The client takes the end of the connection for the end of the response.
+  var endsWithConnection = false
   var isTunnel = false
   /// Another try is due when the timer says so.
   var isBackingOff = false
@@ -82,6 +84,7 @@ final class Exchange {
     identity = nil
     triedServers = 0
     status = 0
+    endsWithConnection = false
     isTunnel = false
     isBackingOff = false
     trailersSent = false

@@ -148,7 +148,7 @@ extension Worker {
     }
   }
 
-  /// Ends an exchange that cannot end well: the client sees a reset and cannot take what it has for the whole.
+  /// Ends an exchange that cannot end well: the connection ends so that the client cannot take what it has for the whole.
   func abandon(_ x: Exchange, _ refusal: Refusal) {
     guard x.isActive, let d = x.downstream else { return }
     if x.isTunnel {
@@ -161,8 +161,12 @@ extension Worker {
     }
     record(x)
     drop(x)
+    // What came is given on; a reset would take it back. Where only the connection's end tells the length, the reset is
+    // what tells the client that this is not it.
+    let tellsByReset = x.endsWithConnection
+    if refusal != .clientReset { _ = flush(d) }
     x.clear()
-    close(d, reset: true)
+    close(d, reset: tellsByReset || refusal == .clientReset)
   }
 
   /// Ends our side, and waits for the client's if it may still be sending.

@@ -88,7 +88,8 @@ extension Worker {
     if let listener { line.member(",\"rule\":", text: listener.trust[d.rule].nameBytes) }
     writePeer(d.peer, d.peerPort, into: line)
     line.append(",\"connection\":\"")
-    d.connection.write(hex: line)
+    // The signed one, where it is: then every log on the way names one connection.
+    (client?.connection ?? d.connection).write(hex: line)
     line.append(0x22)
   }
 

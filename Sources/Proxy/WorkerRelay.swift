@@ -291,7 +291,10 @@ extension Worker {
       outgoing = x.minorVersion > 0 ? .chunked : .close
       keepUpstream = false
     }
-    if case .close = outgoing { x.machine.noteDownstreamCloses() }
+    if case .close = outgoing {
+      x.machine.noteDownstreamCloses()
+      x.endsWithConnection = true
+    }
     if isDraining { x.machine.noteDownstreamCloses() }
     x.machine.responseHead(keepAlive: keepUpstream)
     x.status = head.status

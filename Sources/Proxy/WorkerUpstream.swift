@@ -10,6 +10,8 @@ extension Worker {
   /// Sends the request at hand on its way. The parsed head must be the exchange's own.
   func attempt(_ x: Exchange) {
     guard let d = x.downstream, let group = x.group else { return }
+    // An edge knows it because another edge signed it; a client without a port can only be said to be `forwarded`.
+    if group.config.identity == .attest, x.isVerified, x.identity?.port != 0 { x.identity?.via = .attested }
     let identity = x.identity
     let found: Upstream?
     if group.isBound {
@@ -51,9 +53,7 @@ extension Worker {
         }
         return true
       case .attest:
-        guard var identity = x.identity, let signer = group.signer else { return false }
-        // How we know it is that another edge signed it; a client without a port can only be said to be `forwarded`.
-        if x.isVerified, identity.port != 0 { identity.via = .attested }
+        guard let identity = x.identity, let signer = group.signer else { return false }
         return signer.writeFields(
           identity, head: bytes, method: head.methodRange, authority: head.authority, path: head.path,
           query: head.query, nowMilliseconds: wallMilliseconds, into: out)

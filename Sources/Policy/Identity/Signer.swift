@@ -50,7 +50,12 @@ package final class Signer {
     }
     guard let id = KeyID(keyID), let key = keys.key(id, purpose: .http, audience: audience),
       let pp2Key = keys.key(id, purpose: .pp2, audience: audience)
-    else { throw fail("is not in the set, or is derived for another audience than \"\(audience)\"", nil) }
+    else {
+      let known = Set(keys.keys.map { "\"\($0.id)\"" }).sorted().joined(separator: ", ")
+      throw fail(
+        "is not in the set, or is derived for another audience than \"\(audience)\"",
+        "sign with one of the set's own: \(known)")
+    }
     guard key.canSign else {
       throw fail("is a public key only and cannot sign", "use the edge's own set, which has d")
     }
