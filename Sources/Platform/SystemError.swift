@@ -20,4 +20,12 @@ public struct SystemError: Error, CustomStringConvertible, Sendable {
     // SAFETY: strerror returns a NUL-terminated string; it is copied at once.
     unsafe String(cString: strerror(code))
   }
+
+  /// Descriptors, ports or memory have run out on this side.
+  package var isWantOfOurOwn: Bool {
+    switch code {
+    case EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL: true
+    default: false
+    }
+  }
 }

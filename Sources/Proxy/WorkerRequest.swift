@@ -214,8 +214,11 @@ extension Worker {
       }
       switch outcome {
       case .verified(let verified):
-        x.identity = verified.client
-        return nil
+        refusal = listener.trust.refusalOfAttested(verified.client.address)
+        guard refusal != nil else {
+          x.identity = verified.client
+          return nil
+        }
       case .refused(let why): refusal = why
       }
     }

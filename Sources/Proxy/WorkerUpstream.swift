@@ -148,6 +148,13 @@ extension Worker {
       x.machine.attempt(reused: false)
       x.server = server
       x.upstreamStartedMicroseconds = nowMicroseconds
+      // Want of our own is not the server's fault, and another try would want the same.
+      if error.isWantOfOurOwn {
+        shared.report("no connection to an upstream can be made: \(error); raise the limit of open files or lower "
+          + "limits.connections", once: "descriptors")
+        answer(x, .upstreamNone)
+        return nil
+      }
       markUnreachable(server, error.code)
       fault(x, .connect)
       return nil

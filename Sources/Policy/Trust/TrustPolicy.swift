@@ -120,6 +120,13 @@ package final class TrustPolicy: Sendable {
     return .refused(.forwardedExhausted)
   }
 
+  /// What an edge signed is believed, but its list of machinery may be shorter than ours: an address that this
+  /// configuration names as infrastructure is no client whoever says so. Our listeners' own addresses are not looked
+  /// for: the edge is another machine, to which somebody on this one may well be a client.
+  package func refusalOfAttested(_ client: IPAddress) -> Refusal? {
+    infrastructure.isDeclared(client) ? .clientInfrastructure : nil
+  }
+
   /// The last check of an address that somebody else named.
   private func admit(_ client: IPAddress, port: UInt16, _ via: Via, local: IPAddress?) -> Settlement {
     if infrastructure.contains(client) || client == local?.unmapped { return .refused(.clientInfrastructure) }
