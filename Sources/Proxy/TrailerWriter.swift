@@ -1,0 +1,21 @@
+// Trailers as they go out: what speaks of identity, framing or the hop does not pass.
+// Callers: the worker, for both directions, with the parsed section and its bytes.
+
+import Platform
+import Wire
+
+/// The last chunk and the trailers that may pass.
+enum TrailerWriter {
+  static func write(_ bytes: Span<UInt8>, _ trailers: TrailerSection, into out: Buffer) {
+    out.append("0\r\n")
+    for i in 0..<trailers.fieldCount {
+      let kind = trailers.kind(i)
+      guard kind == .other || kind == .date || kind == .server else { continue }
+      out.append(bytes.extracting(trailers.name(i).range))
+      out.append(": ")
+      out.append(bytes.extracting(trailers.value(i).range))
+      out.append("\r\n")
+    }
+    out.append("\r\n")
+  }
+}
