@@ -1,5 +1,8 @@
 // libssl and libcrypto; the macros that Swift cannot import stand here as static inline functions.
 #pragma once
+// The SHA256_* functions below are called «deprecated» since OpenSSL 3.0 in favour of EVP; HMACContext says why they are
+// used here.
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/bio.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
@@ -9,28 +12,13 @@
 #include <openssl/params.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
+#include <openssl/sha.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
 // MARK: MAC, key derivation and signatures. Each returns 1 on success, like OpenSSL itself.
 
-static inline EVP_MAC *cs_fetch_hmac(void) { return EVP_MAC_fetch(NULL, "HMAC", NULL); }
-// A context that is ready for its first message, or NULL.
-static inline EVP_MAC_CTX *cs_hmac_sha256(EVP_MAC *mac, const unsigned char *key, size_t count) {
-  char digest[] = "SHA256";
-  OSSL_PARAM with[] = {OSSL_PARAM_construct_utf8_string("digest", digest, 0), OSSL_PARAM_construct_end()};
-  EVP_MAC_CTX *c = EVP_MAC_CTX_new(mac);
-  if (c && EVP_MAC_init(c, key, count, with) == 1) return c;
-  EVP_MAC_CTX_free(c);
-  return NULL;
-}
-// The next message under the same key.
-static inline int cs_hmac_begin(EVP_MAC_CTX *c) { return EVP_MAC_init(c, NULL, 0, NULL); }
-static inline int cs_hmac_end(EVP_MAC_CTX *c, unsigned char tag[32]) {
-  size_t count = 0;
-  return EVP_MAC_final(c, tag, &count, 32) == 1 && count == 32;
-}
 static inline int cs_hkdf_sha256(
     const unsigned char *key, size_t key_count, const unsigned char *salt, size_t salt_count,
     const unsigned char *info, size_t info_count, unsigned char *out, size_t out_count) {
