@@ -108,6 +108,8 @@ import Testing
 
   @Test func thereIsALongestPattern() throws {
     #expect(throws: Never.self) { try Pattern(String(repeating: "a", count: Pattern.patternBytesMax)) }
-    #expect(throws: Pattern.SyntaxError.self) { try Pattern(String(repeating: "a", count: Pattern.patternBytesMax + 1)) }
+    #expect(throws: Pattern.SyntaxError.self) {
+      try Pattern(String(repeating: "a", count: Pattern.patternBytesMax + 1))
+    }
   }
 }

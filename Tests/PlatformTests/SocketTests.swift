@@ -7,7 +7,8 @@ import Testing
 import Wire
 
 @Suite final class SocketTests {
-  let directory = FileManager.default.temporaryDirectory.appendingPathComponent("sock-\(UUID().uuidString.prefix(8))").path
+  let directory = FileManager.default.temporaryDirectory.appendingPathComponent("sock-\(UUID().uuidString.prefix(8))")
+    .path
 
   init() throws { try PrivateFile.makeDirectory(directory) }
   deinit { try? FileManager.default.removeItem(atPath: directory) }
@@ -81,7 +82,8 @@ import Wire
   }
 
   @Test func aPathFitsOrIsRefused() throws {
-    let longest = directory + "/" + String(repeating: "x", count: SocketAddress.unixPathBytesMax - directory.utf8.count - 1)
+    let longest =
+      directory + "/" + String(repeating: "x", count: SocketAddress.unixPathBytesMax - directory.utf8.count - 1)
     let listener = try Sockets.listen(on: .unix(path: longest))
     Sockets.closeDescriptor(listener)
     #expect(FileManager.default.fileExists(atPath: longest))

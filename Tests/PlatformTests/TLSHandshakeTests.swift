@@ -19,7 +19,8 @@ import Wire
 
   @Test func whatWasAgreedCanBeAsked() throws {
     let link = try TLSLink(
-      made.context([made.server(["app.test"])]), TLSClientContext(authorities: made.ca, name: "app.test", certificate: nil))
+      made.context([made.server(["app.test"])]),
+      TLSClientContext(authorities: made.ca, name: "app.test", certificate: nil))
     #expect(link.server.withServerName { text($0) } == "")
     #expect(link.shake() == (.done, .done))
     #expect(link.server.isTLS && "\(link.server.tlsVersion)" == "TLSv1.3" && "\(link.client.tlsVersion)" == "TLSv1.3")
@@ -94,7 +95,9 @@ import Wire
     #expect(table.find("x.a.test") == 1)
     #expect(table.find("b.a.test") == 2)
     #expect(table.find("y.b.a.test") == 3)
-    for name in ["a.test", ".a.test", "y.x.a.test", "xa.test", "", ".", "test"] { #expect(table.find(name) == nil, "\(name)") }
+    for name in ["a.test", ".a.test", "y.x.a.test", "xa.test", "", ".", "test"] {
+      #expect(table.find(name) == nil, "\(name)")
+    }
   }
 
   // MARK: The client's certificate
@@ -235,12 +238,14 @@ import Wire
     let one = try made.server(["one.test"])
     let two = try made.server(["two.test"])
     let crossed = CertificateFiles(certificate: one.certificate, key: two.key)
-    #expect(reason { try made.context([one, crossed]) }.hasPrefix("\(two.key): is not the private key of \(one.certificate)"))
+    #expect(
+      reason { try made.context([one, crossed]) }.hasPrefix("\(two.key): is not the private key of \(one.certificate)"))
     let missing = CertificateFiles(certificate: "\(made.directory)/none.pem", key: one.key)
     #expect(reason { try made.context([missing]) }.hasPrefix("\(missing.certificate): cannot be read as a certificate"))
     let swapped = CertificateFiles(certificate: one.certificate, key: one.certificate)
     #expect(reason { try made.context([swapped]) }.hasPrefix("\(one.certificate): cannot be read as a private key"))
-    #expect(reason { try made.context([one], clients: one.key) }.hasPrefix("\(one.key): cannot be read as certificates"))
+    #expect(
+      reason { try made.context([one], clients: one.key) }.hasPrefix("\(one.key): cannot be read as certificates"))
     #expect(
       reason { try TLSClientContext(authorities: missing.certificate, name: "a", certificate: nil) }
         .hasPrefix("\(missing.certificate): cannot be read as certificates of authorities"))
