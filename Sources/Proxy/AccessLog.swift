@@ -114,10 +114,11 @@ package final class AccessLog {
 
 /// Members of a line.
 extension Buffer {
+  /// A text of the configuration's: names need no escaping, paths of unix sockets may.
   package func member(_ key: StaticString, text: [UInt8]) {
     append(key)
     append(0x22)
-    append(text.span)
+    appendEscaped(text.span, most: text.count)
     append(0x22)
   }
 

@@ -10,7 +10,7 @@
 //                └────┴──► retry (signed anew) | answer (a refusal's status) | abort (the client sees a reset)
 //
 // Invariants: nothing is answered once a response head went out; nothing is tried again once a response head came in,
-// or once bytes that are no longer held were sent.
+// once bytes that are no longer held were sent, or once anything was sent of a request that is not idempotent.
 
 import Wire
 
@@ -75,6 +75,11 @@ package struct ExchangeMachine: Sendable {
   package struct Ending: Equatable, Sendable {
     package let keepDownstream: Bool
     package let keepUpstream: Bool
+
+    package init(keepDownstream: Bool, keepUpstream: Bool) {
+      self.keepDownstream = keepDownstream
+      self.keepUpstream = keepUpstream
+    }
   }
 
   /// A request head was taken from the client.
@@ -158,24 +163,27 @@ package struct ExchangeMachine: Sendable {
       guard replayable, response == .awaiting, startingTriesLeft > 0 else { return .passOn }
       startingTriesLeft -= 1
       return .retryLater(milliseconds: ExchangeMachine.startingDelayMilliseconds)
-    case .connect: return tryAgain(orElse: .upstreamConnect, nothingSent: true)
-    case .connectTimeout: return tryAgain(orElse: .upstreamConnectTimeout, nothingSent: true)
-    case .upstreamTLS: return tryAgain(orElse: .upstreamTls, nothingSent: true)
+    case .connect: return tryAgain(orElse: .upstreamConnect)
+    case .connectTimeout: return tryAgain(orElse: .upstreamConnectTimeout)
+    case .upstreamTLS: return tryAgain(orElse: .upstreamTls)
     case .closedBeforeResponse:
       guard response == .awaiting else { return .abort(.upstreamReset) }
-      let harmless = !sent || isIdempotent
       // A connection that was idle may have been closed just as the request went out: that is no failed try.
-      if reused, harmless, replayable, staleTriesLeft > 0 {
+      if reused, isHarmless, replayable, staleTriesLeft > 0 {
         staleTriesLeft -= 1
         return .retry
       }
-      return tryAgain(orElse: .upstreamReset, nothingSent: harmless)
+      return tryAgain(orElse: .upstreamReset)
     }
   }
 
-  private mutating func tryAgain(orElse refusal: Refusal, nothingSent: Bool) -> Verdict {
+  /// Another try does nothing that was not asked for (RFC 9110 section 9.2.2). Asked of every fault: that a connection
+  /// which was never made took no bytes is for the worker to be right about, not for this to rely on.
+  private var isHarmless: Bool { !sent || isIdempotent }
+
+  private mutating func tryAgain(orElse refusal: Refusal) -> Verdict {
     guard response == .awaiting else { return .abort(refusal) }
-    guard nothingSent, replayable, triesLeft > 0 else { return .answer(refusal) }
+    guard isHarmless, replayable, triesLeft > 0 else { return .answer(refusal) }
     triesLeft -= 1
     return .retry
   }

@@ -87,7 +87,20 @@ package enum HeadWriter {
 
   /// How a response's end is told to the client. `unsent`: there is no content, and a length that is stated is that of
   /// the content which a GET would have had (RFC 9110 section 8.6), so it passes as it came.
-  package enum ResponseFraming { case none, unsent, length(UInt64), chunked, close }
+  package enum ResponseFraming: Equatable {
+    case none, unsent, length(UInt64), chunked, close
+
+    /// How the response that `head` begins goes on to the client that asked.
+    package init(_ head: ResponseHead, requestWasHead: Bool, clientMinorVersion: Int) {
+      switch head.framing {
+      // RFC 9110 section 8.6: 1xx and 204 tell no length, also to HEAD, not even the 0 that the parser lets pass.
+      case .none: self = head.status == 304 || (requestWasHead && head.status >= 200 && head.status != 204) ? .unsent : .none
+      case .length(let length): self = .length(length)
+      // A client of HTTP/1.0 knows no chunks: the connection's end is the content's.
+      case .chunked, .untilClose: self = clientMinorVersion > 0 ? .chunked : .close
+      }
+    }
+  }
 
   /// A whole response head for the client, with the empty line.
   package static func writeResponse(

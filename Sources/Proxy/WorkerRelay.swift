@@ -281,22 +281,14 @@ extension Worker {
       return
     }
     let framing = head.framing
-    var keepUpstream = head.keepAlive
-    let outgoing: HeadWriter.ResponseFraming
-    switch framing {
-    case .none: outgoing = x.method == .head || head.status == 304 ? .unsent : .none
-    case .length(let n): outgoing = .length(n)
-    case .chunked: outgoing = x.minorVersion > 0 ? .chunked : .close
-    case .untilClose:
-      outgoing = x.minorVersion > 0 ? .chunked : .close
-      keepUpstream = false
-    }
+    let outgoing = HeadWriter.ResponseFraming(
+      head, requestWasHead: x.method == .head, clientMinorVersion: x.minorVersion)
     if case .close = outgoing {
       x.machine.noteDownstreamCloses()
       x.endsWithConnection = true
     }
     if isDraining { x.machine.noteDownstreamCloses() }
-    x.machine.responseHead(keepAlive: keepUpstream)
+    x.machine.responseHead(keepAlive: head.keepAlive)
     x.status = head.status
     x.responseStartedMicroseconds = nowMicroseconds
     x.responseFraming = framing

@@ -1,0 +1,64 @@
+// Two ends of one connection inside the test, and descriptors that are closed with it.
+
+import Glibc
+import Platform
+import Testing
+import Wire
+
+enum SocketPair {
+  /// Two connected non-blocking unix sockets: what one end sends, the other has at once.
+  static func unix() throws -> (Int32, Int32) {
+    var ends: [Int32] = [-1, -1]
+    let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+    try #require(socketpair(AF_UNIX, kind, 0, &ends) == 0)
+    return (ends[0], ends[1])
+  }
+
+  /// Two ends of a TCP connection over loopback; the first one called.
+  static func tcp() throws -> (Int32, Int32) {
+    let listener = try Sockets.listen(on: .ip(IPAddress(v4: 0x7f00_0001), port: 0))
+    defer { Sockets.closeDescriptor(listener) }
+    let (caller, connected) = try Sockets.connect(to: Sockets.local(listener))
+    if !connected { try #require(Sockets.waitWritable(caller, timeoutMilliseconds: 10_000)) }
+    try #require(Sockets.waitReadable(listener, or: -1, timeoutMilliseconds: 10_000))
+    guard case .connection(let answerer, _) = Sockets.accept(listener) else {
+      Sockets.closeDescriptor(caller)
+      throw SystemError("accept")
+    }
+    return (caller, answerer)
+  }
+
+  static func send(_ fd: Int32, _ bytes: some Collection<UInt8>) throws {
+    let all = Array(bytes)
+    try #require(Glibc.send(fd, all, all.count, Int32(MSG_NOSIGNAL)) == all.count)
+  }
+
+  /// All that waits now.
+  static func receive(_ fd: Int32) -> [UInt8] {
+    var all: [UInt8] = []
+    var piece = [UInt8](repeating: 0, count: 65_536)
+    while true {
+      let n = recv(fd, &piece, piece.count, 0)
+      guard n > 0 else { return all }
+      all += piece[..<n]
+    }
+  }
+}
+
+extension Transport {
+  /// Reads one piece; nil unless bytes came.
+  func readBytes(most: Int = 32_768) -> [UInt8]? {
+    let buffer = Buffer(capacity: most)
+    guard case .bytes(let n) = read(into: buffer) else { return nil }
+    #expect(n == buffer.count)
+    return buffer.copyBytes()
+  }
+
+  func write(_ text: String) -> Moved { write(Array(text.utf8).span) }
+
+  /// As if an event had come for everything.
+  func noteAll() {
+    noteReadable()
+    noteWritable()
+  }
+}

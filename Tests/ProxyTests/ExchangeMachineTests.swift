@@ -1,0 +1,274 @@
+// Every fault at every step that an exchange can be at, against what the machine promises in its header.
+
+import Proxy
+import Testing
+import Wire
+
+/// A machine brought to a step, and what a test knows about that step.
+private struct Step: CustomStringConvertible {
+  var request: ExchangeMachine.RequestPhase
+  var response: ExchangeMachine.ResponsePhase
+  var isAttempted: Bool
+  var sent: Bool
+  var reused: Bool
+  var isHeld: Bool
+  var isIdempotent: Bool
+  var retries: Int
+  var keepAlive: Bool
+  var machine = ExchangeMachine()
+
+  var description: String {
+    "request \(request), response \(response), attempted \(isAttempted), sent \(sent), reused \(reused), "
+      + "held \(isHeld), idempotent \(isIdempotent), retries \(retries), keep-alive \(keepAlive)"
+  }
+
+  /// Nil where no exchange can be at such a step.
+  mutating func reach() -> Bool {
+    guard isAttempted || (!sent && !reused && response == .awaiting) else { return false }
+    guard sent || response == .awaiting else { return false }
+    machine.begin(
+      hasBody: request == .body, isIdempotent: isIdempotent, keepAlive: keepAlive, retries: retries)
+    if isAttempted { machine.attempt(reused: reused) }
+    if sent { machine.noteSent() }
+    if !isHeld { machine.noteNotHeld() }
+    if response != .awaiting { machine.responseHead(keepAlive: true) }
+    if response == .done { machine.responseEnded() }
+    return machine.request == request && machine.response == response
+  }
+
+  static var all: [Step] {
+    var steps: [Step] = []
+    for request in [ExchangeMachine.RequestPhase.body, .done] {
+      for response in [ExchangeMachine.ResponsePhase.awaiting, .body, .done] {
+        for retries in [0, 1, 3] {
+          for bits in 0..<64 {
+            func flag(_ i: Int) -> Bool { bits >> i & 1 == 1 }
+            var step = Step(
+              request: request, response: response, isAttempted: flag(0), sent: flag(1), reused: flag(2),
+              isHeld: flag(3), isIdempotent: flag(4), retries: retries, keepAlive: flag(5))
+            if step.reach() { steps.append(step) }
+          }
+        }
+      }
+    }
+    return steps
+  }
+}
+
+private let faults: [ExchangeMachine.Fault] = [
+  .connect, .connectTimeout, .upstreamTLS, .closedBeforeResponse, .responseTimeout, .badResponse, .truncatedResponse,
+  .starting, .clientGone, .request(.framingChunk), .request(.bodyTooLarge), .request(.bodyTimeout),
+]
+
+@Suite struct ExchangeMachineTests {
+  @Test func theTableIsNotEmpty() {
+    #expect(Step.all.count > 300)
+    #expect(Set(Step.all.map(\.description)).count == Step.all.count)
+  }
+
+  @Test func nothingIsAnsweredOrTriedAgainAfterAResponseHead() {
+    for step in Step.all where step.response != .awaiting {
+      for fault in faults {
+        var machine = step.machine
+        switch machine.fault(fault) {
+        case .abort: break
+        // The response that is already on its way is the one that goes on.
+        case .passOn: #expect(fault == .starting)
+        case .answer, .retry, .retryLater: Issue.record("\(fault) at \(step)")
+        }
+      }
+    }
+  }
+
+  @Test func nothingIsTriedAgainThatIsNoLongerHeld() {
+    for step in Step.all where !step.isHeld {
+      for fault in faults {
+        var machine = step.machine
+        switch machine.fault(fault) {
+        case .retry, .retryLater: Issue.record("\(fault) at \(step)")
+        case .answer, .abort, .passOn: break
+        }
+      }
+    }
+  }
+
+  /// RFC 9110 section 9.2.2. A validator's «starting» is an answer: it says that the request was not acted on.
+  @Test func whatMayHaveBeenActedOnIsNotSentTwice() {
+    for step in Step.all where step.sent && !step.isIdempotent {
+      for fault in faults where fault != .starting {
+        var machine = step.machine
+        #expect(machine.fault(fault) != .retry, "\(fault) at \(step)")
+      }
+    }
+  }
+
+  @Test func whatCanBeTriedAgainIs() {
+    for step in Step.all
+    where step.response == .awaiting && step.isHeld && step.retries > 0 && (!step.sent || step.isIdempotent) {
+      for fault in [ExchangeMachine.Fault.connect, .connectTimeout, .upstreamTLS, .closedBeforeResponse] {
+        var machine = step.machine
+        #expect(machine.fault(fault) == .retry, "\(fault) at \(step)")
+      }
+    }
+  }
+
+  /// A timeout, a response that cannot be understood and the client's own faults are never tried again.
+  @Test func theRestIsFinal() {
+    for step in Step.all where step.response == .awaiting {
+      let expected: [(ExchangeMachine.Fault, ExchangeMachine.Verdict)] = [
+        (.responseTimeout, .answer(.upstreamTimeout)), (.badResponse, .answer(.upstreamResponse)),
+        (.clientGone, .abort(.clientReset)), (.request(.framingChunk), .answer(.framingChunk)),
+        (.request(.bodyTooLarge), .answer(.bodyTooLarge)), (.request(.bodyTimeout), .answer(.bodyTimeout)),
+      ]
+      for (fault, verdict) in expected {
+        var machine = step.machine
+        #expect(machine.fault(fault) == verdict, "\(fault) at \(step)")
+      }
+    }
+  }
+
+  /// Whatever goes wrong first and after: the number of tries has an end, and it is known.
+  @Test func triesAreBounded() {
+    for step in Step.all where step.response == .awaiting {
+      for fault in faults {
+        var machine = step.machine
+        var retries = 0
+        var waits = 0
+        trying: while retries + waits < 100 {
+          switch machine.fault(fault) {
+          case .retry: retries += 1
+          case .retryLater(let milliseconds):
+            #expect(milliseconds == ExchangeMachine.startingDelayMilliseconds)
+            waits += 1
+          case .answer, .abort, .passOn: break trying
+          }
+          machine.rewind(hasBody: step.request == .body)
+          machine.attempt(reused: true)
+          if step.sent { machine.noteSent() }
+        }
+        #expect(retries <= step.retries + ExchangeMachine.staleTriesMax, "\(fault) at \(step)")
+        #expect(waits <= ExchangeMachine.startingTriesMax, "\(fault) at \(step)")
+      }
+    }
+  }
+
+  @Test func aStaleConnectionCostsNoConfiguredTry() {
+    var machine = ExchangeMachine()
+    machine.begin(hasBody: false, isIdempotent: true, keepAlive: true, retries: 1)
+    var verdicts: [ExchangeMachine.Verdict] = []
+    for reused in [true, true, true, false] {
+      machine.attempt(reused: reused)
+      machine.noteSent()
+      verdicts.append(machine.fault(.closedBeforeResponse))
+    }
+    #expect(verdicts == [.retry, .retry, .retry, .answer(.upstreamReset)])
+  }
+
+  @Test func aStaleConnectionTakesAPostAlongOnlyUnsent() {
+    for sent in [false, true] {
+      var machine = ExchangeMachine()
+      machine.begin(hasBody: true, isIdempotent: false, keepAlive: true, retries: 0)
+      machine.attempt(reused: true)
+      if sent { machine.noteSent() }
+      #expect(machine.fault(.closedBeforeResponse) == (sent ? .answer(.upstreamReset) : .retry))
+    }
+  }
+
+  @Test func aStartingValidatorIsAskedAgainSoOften() {
+    var machine = ExchangeMachine()
+    machine.begin(hasBody: false, isIdempotent: false, keepAlive: true, retries: 0)
+    for _ in 0..<ExchangeMachine.startingTriesMax {
+      machine.attempt(reused: false)
+      machine.noteSent()
+      #expect(machine.fault(.starting) == .retryLater(milliseconds: ExchangeMachine.startingDelayMilliseconds))
+      machine.rewind(hasBody: false)
+    }
+    machine.attempt(reused: false)
+    machine.noteSent()
+    #expect(machine.fault(.starting) == .passOn)
+  }
+
+  @Test func theRoutesRetriesCount() {
+    var machine = ExchangeMachine()
+    machine.begin(hasBody: false, isIdempotent: true, keepAlive: true, retries: 0)
+    machine.allow(retries: 2)
+    machine.attempt(reused: false)
+    #expect(machine.fault(.connect) == .retry && machine.fault(.connect) == .retry)
+    #expect(machine.fault(.connect) == .answer(.upstreamConnect))
+  }
+
+  @Test func aNewExchangeRemembersNothing() {
+    for step in Step.all {
+      var machine = step.machine
+      _ = machine.fault(.starting)
+      _ = machine.fault(.closedBeforeResponse)
+      machine.begin(hasBody: true, isIdempotent: false, keepAlive: true, retries: 0)
+      #expect(machine.request == .body && machine.response == .awaiting && machine.ending == nil)
+      #expect(!machine.sent && !machine.reused && machine.replayable)
+      #expect(!machine.isIdempotent && machine.keepsDownstream)
+    }
+  }
+
+  // MARK: Endings
+
+  @Test func anEndingComesWithTheResponsesEnd() {
+    for step in Step.all {
+      #expect((step.machine.ending == nil) == (step.response != .done), "\(step)")
+    }
+  }
+
+  /// A response that overtook its request leaves neither side in step.
+  @Test func whatIsOutOfStepIsNotKept() throws {
+    for step in Step.all where step.response == .done {
+      let ending = try #require(step.machine.ending)
+      #expect(ending.keepDownstream == (step.request == .done && step.keepAlive), "\(step)")
+      #expect(ending.keepUpstream == (step.request == .done), "\(step)")
+    }
+  }
+
+  @Test func anEarlyResponseIsOutOfStepEvenIfTheRequestEndsBeforeIt() throws {
+    var machine = ExchangeMachine()
+    machine.begin(hasBody: true, isIdempotent: true, keepAlive: true, retries: 1)
+    machine.attempt(reused: false)
+    machine.noteSent()
+    machine.responseHead(keepAlive: true)
+    #expect(!machine.keepsDownstream)
+    machine.requestEnded()
+    machine.responseEnded()
+    #expect(machine.ending == ExchangeMachine.Ending(keepDownstream: false, keepUpstream: false))
+  }
+
+  @Test func eachSideKeepsItsOwn() {
+    for (downstream, upstream) in [(true, true), (true, false), (false, true), (false, false)] {
+      var machine = ExchangeMachine()
+      machine.begin(hasBody: false, isIdempotent: true, keepAlive: true, retries: 1)
+      machine.attempt(reused: true)
+      machine.noteSent()
+      if !downstream { machine.noteDownstreamCloses() }
+      machine.responseHead(keepAlive: upstream)
+      machine.responseEnded()
+      #expect(machine.ending == ExchangeMachine.Ending(keepDownstream: downstream, keepUpstream: upstream))
+    }
+  }
+
+  @Test func anAnswerOfOursKeepsNoUpstream() {
+    for step in Step.all where step.response == .awaiting {
+      for keepAlive in [false, true] {
+        var machine = step.machine
+        machine.answered(keepAlive: keepAlive)
+        #expect(
+          machine.ending
+            == ExchangeMachine.Ending(keepDownstream: keepAlive && step.request == .done, keepUpstream: false),
+          "\(step)")
+        // And whatever goes wrong now is told to nobody.
+        for fault in faults where fault != .starting {
+          var after = machine
+          guard case .abort = after.fault(fault) else {
+            Issue.record("\(fault) at \(step)")
+            continue
+          }
+        }
+      }
+    }
+  }
+}

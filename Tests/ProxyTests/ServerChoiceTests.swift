@@ -1,0 +1,146 @@
+// Which server a request goes to.
+
+import Platform
+import Policy
+import Proxy
+import Testing
+import Wire
+
+@Suite struct ServerChoiceTests {
+  private func plan(_ balance: Config.Balance, _ count: Int) -> (plan: UpstreamPlan, pools: [ServerPool]) {
+    var config = Config.Upstream(name: "app")
+    config.balance = balance
+    let pools = (0..<count).map {
+      ServerPool(
+        address: .ip(IPAddress(v4: 0x7f00_0001), port: UInt16(9_000 + $0)), text: "\($0)", tls: nil, idleMax: 1)
+    }
+    return (UpstreamPlan(config: config, signer: nil, tls: nil, servers: ContiguousArray(pools)), pools)
+  }
+
+  private func choices(
+    _ plan: UpstreamPlan, _ count: Int, client: IPAddress? = nil, tried: UInt64 = 0, now: UInt64 = 1_000
+  ) -> [Int] {
+    (0..<count).compactMap { _ in plan.choose(client: client, tried: tried, nowMilliseconds: now)?.index }
+  }
+
+  private static let client = IPAddress(v4: 0xcb00_7109)
+
+  @Test(arguments: [Config.Balance.roundRobin, .leastRequests, .clientHash])
+  func noServersIsNoChoiceAndOneIsAlwaysIt(_ balance: Config.Balance) {
+    #expect(plan(balance, 0).plan.choose(client: Self.client, tried: 0, nowMilliseconds: 0) == nil)
+    let (one, pools) = plan(balance, 1)
+    pools[0].avoidUntilMilliseconds = .max
+    #expect(choices(one, 3, client: Self.client, tried: 1) == [0, 0, 0])
+  }
+
+  @Test(arguments: [Config.Balance.roundRobin, .leastRequests, .clientHash])
+  func theServerAndItsIndexBelongTogether(_ balance: Config.Balance) throws {
+    let (plan, pools) = plan(balance, 5)
+    for i in 0..<20 {
+      let found = try #require(
+        plan.choose(client: IPAddress(v4: UInt32(i)), tried: UInt64(i), nowMilliseconds: 0))
+      #expect(found.pool === pools[found.index])
+    }
+  }
+
+  // MARK: Round robin
+
+  @Test func everyServerHasItsTurn() {
+    #expect(choices(plan(.roundRobin, 3).plan, 7) == [0, 1, 2, 0, 1, 2, 0])
+    #expect(choices(plan(.roundRobin, 2).plan, 4) == [0, 1, 0, 1])
+  }
+
+  @Test func aServerThatFailedLatelyIsPassedOver() {
+    let (plan, pools) = plan(.roundRobin, 3)
+    pools[1].avoidUntilMilliseconds = 2_000
+    #expect(!choices(plan, 9, now: 1_999).contains(1))
+    #expect(Set(choices(plan, 9, now: 1_999)) == [0, 2])
+    // And is taken back when its time is over.
+    #expect(Set(choices(plan, 3, now: 2_000)) == [0, 1, 2])
+  }
+
+  // MARK: Tried and avoided
+
+  @Test(arguments: [Config.Balance.roundRobin, .leastRequests, .clientHash])
+  func aTriedServerComesLast(_ balance: Config.Balance) {
+    let (plan, pools) = plan(balance, 3)
+    pools[0].active = 9
+    for tried in UInt64(0)..<7 {
+      for index in choices(plan, 4, client: Self.client, tried: tried) { #expect(tried & 1 << UInt64(index) == 0) }
+    }
+    // When all were tried one is tried again.
+    #expect(choices(plan, 3, client: Self.client, tried: 7).count == 3)
+  }
+
+  @Test(arguments: [Config.Balance.roundRobin, .leastRequests, .clientHash])
+  func anUnreachableServerIsBetterThanATriedOne(_ balance: Config.Balance) {
+    let (plan, pools) = plan(balance, 2)
+    pools[1].avoidUntilMilliseconds = .max
+    #expect(choices(plan, 4, client: Self.client, tried: 0b01) == [1, 1, 1, 1])
+    #expect(choices(plan, 4, client: Self.client, tried: 0b10) == [0, 0, 0, 0])
+    pools[0].avoidUntilMilliseconds = .max
+    #expect(choices(plan, 4, client: Self.client, tried: 0b01) == [1, 1, 1, 1])
+    #expect(choices(plan, 2, client: Self.client).count == 2)
+  }
+
+  @Test func thereMayBeMoreServersThanBits() {
+    let (plan, pools) = plan(.roundRobin, 100)
+    #expect(choices(plan, 100) == Array(0..<100))
+    #expect(choices(plan, 100, tried: .max).allSatisfy { $0 >= 64 })
+    for pool in pools { pool.avoidUntilMilliseconds = .max }
+    #expect(choices(plan, 100, tried: 0).count == 100)
+  }
+
+  // MARK: Least requests
+
+  @Test func theLeastBusyServerIsChosen() {
+    let (plan, pools) = plan(.leastRequests, 4)
+    for (pool, active) in zip(pools, [3, 1, 2, 5]) { pool.active = active }
+    #expect(choices(plan, 5) == [1, 1, 1, 1, 1])
+    pools[1].active = 7
+    #expect(choices(plan, 5) == [2, 2, 2, 2, 2])
+    pools[2].avoidUntilMilliseconds = .max
+    #expect(choices(plan, 5) == [0, 0, 0, 0, 0])
+  }
+
+  @Test func equallyBusyServersTakeTurns() {
+    let (plan, _) = plan(.leastRequests, 3)
+    #expect(choices(plan, 6) == [0, 1, 2, 0, 1, 2])
+  }
+
+  // MARK: Client hash
+
+  @Test func aClientStaysWithItsServer() throws {
+    let (plan, pools) = plan(.clientHash, 5)
+    let other = self.plan(.clientHash, 5).plan
+    var counts = [0, 0, 0, 0, 0]
+    for i in UInt32(0)..<2_000 {
+      let client = IPAddress(v4: 0x0a00_0000 + i)
+      let home = choices(plan, 3, client: client)
+      #expect(Set(home).count == 1)
+      // Every worker finds the same one.
+      #expect(choices(other, 1, client: client) == [home[0]])
+      counts[home[0]] += 1
+    }
+    for count in counts { #expect((300...500).contains(count), "\(counts)") }
+    // Away only while it must be, and then always to the same one.
+    let home = choices(plan, 1, client: Self.client)[0]
+    pools[home].avoidUntilMilliseconds = 5_000
+    let away = choices(plan, 5, client: Self.client, now: 4_999)
+    #expect(Set(away).count == 1 && away[0] != home)
+    #expect(choices(plan, 1, client: Self.client, now: 5_000) == [home])
+  }
+
+  @Test func addressesOfOnePrefixAreSpreadToo() {
+    let (plan, _) = plan(.clientHash, 4)
+    var counts = [0, 0, 0, 0]
+    for i in UInt64(0)..<1_000 {
+      counts[choices(plan, 1, client: IPAddress(v6High: 0x2001_0db8_0000_0000 + i, v6Low: 1))[0]] += 1
+    }
+    for count in counts { #expect((180...330).contains(count), "\(counts)") }
+  }
+
+  @Test func withoutAClientThereIsStillAServer() {
+    #expect(Set(choices(plan(.clientHash, 3).plan, 3)).count == 1)
+  }
+}
