@@ -1,0 +1,109 @@
+"""Contenders: fills the configurations in bench/peers and starts the program. What stands between @ signs is filled in."""
+
+import re
+from dataclasses import dataclass
+
+from . import host
+from .host import BENCH, COUNTERSIGN, WORK, BenchError, find
+from .process import Process, free_port
+
+# Each in its own place; clients come from 127.0.0.1, which no proxy listens on.
+EDGE_HOST, VALIDATOR_HOST, BACKEND_HOST = "127.0.0.2", "127.0.0.3", "127.0.0.4"
+
+
+@dataclass
+class Server:
+    """A running one: where it listens, and what it runs as."""
+
+    process: Process
+    address: tuple
+
+    def __str__(self):
+        return "{}:{}".format(*self.address)
+
+
+def fill(template, **values):
+    text = (BENCH / "peers" / template).read_text()
+    tls = values.pop("tls", False)
+    values.setdefault("ssl", "ssl" if tls else "")
+    values.setdefault("certificate", WORK / "certs/server.pem")
+    values.setdefault("key", WORK / "certs/server.key")
+    values.setdefault("files", host.FILES_MAX)
+    values.setdefault("stream_module", host.NGINX_STREAM)
+    lines = []
+    for line in text.splitlines():
+        if line.lstrip().startswith("#"):
+            continue
+        if re.match(r"^\s*@TLS@", line):
+            if not tls:
+                continue
+            line = line.replace("@TLS@ ", "", 1)
+        line = re.sub(r"@([A-Z_]+)@", lambda found: str(values[found.group(1).lower()]), line)
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def nginx(bench, template, at, upstream="", processor=None, **values):
+    address = (at, free_port(at))
+    values.setdefault("access_log", "off")
+    name = bench.new_name("nginx")
+    directory = bench.directory / name
+    directory.mkdir(parents=True)
+    text = fill(f"nginx/{template}", listen="{}:{}".format(*address), upstream=upstream, dir=directory, **values)
+    path = directory / "nginx.conf"
+    path.write_text(text)
+    process = Process("nginx", [find("nginx"), "-p", directory, "-e", "stderr", "-c", path],
+                      bench.proxy_processor if processor is None else processor, directory)
+    process.wait_listening(address)
+    process.wait_child()  # the master listens before its worker runs
+    return Server(process, address)
+
+
+def haproxy(bench, template, at, upstream, tls=False, bound=False, log=False):
+    address = (at, free_port(at))
+    directory = bench.directory / bench.new_name("haproxy")
+    directory.mkdir(parents=True)
+    # One file for chain and key; groups are set where it binds.
+    bind = f"ssl crt {WORK / 'certs/server-haproxy.pem'} curves X25519:P-256:P-384" if tls else ""
+    text = fill(f"haproxy/{template}", listen="{}:{}".format(*address), upstream=upstream, ssl=bind,
+                scheme="https" if tls else "http", proxy="send-proxy-v2" if bound else "",
+                log_global="log stdout format raw local0" if log else "", log="log global\n  option httplog" if log else "")
+    path = directory / "haproxy.cfg"
+    path.write_text(text)
+    with open(directory / "access.log", "wb") as output:
+        process = Process("haproxy", [find("haproxy"), "-db", "-f", path], bench.proxy_processor, directory, output)
+    process.wait_listening(address)
+    return Server(process, address)
+
+
+def countersign(bench, template, at, upstream, processor=None, tls=False, **values):
+    address = (at, free_port(at))
+    directory = bench.directory / bench.new_name("countersign")
+    directory.mkdir(parents=True)
+    for keys in ("edge.jwks.json", "validator.jwks.json"):
+        copy = directory / keys
+        copy.touch(mode=0o600)
+        copy.write_bytes((WORK / keys).read_bytes())
+    values = {"access_log": "off", "proxy": "off", "trust": "trust: []", "routes": "[{ to: app }]", **values}
+    path = directory / "countersign.yaml"
+    path.write_text(fill(f"countersign/{template}", listen="{}:{}".format(*address), upstream=upstream, tls=tls, **values))
+    process = Process("countersign", [COUNTERSIGN, "run", "-c", path],
+                      bench.proxy_processor if processor is None else processor, directory)
+    process.wait_listening(address, seconds=60)
+    return Server(process, address)
+
+
+def backend(bench):
+    """nginx with the small answer; its address for PROXY headers and the one that counts come along."""
+    proxy, status = ((BACKEND_HOST, free_port(BACKEND_HOST)) for _ in range(2))
+    server = nginx(bench, "backend.conf", BACKEND_HOST, processor=bench.load_processor, file=WORK / "1m",
+                   listen_proxy="{}:{}".format(*proxy), listen_status="{}:{}".format(*status))
+    return server, "{}:{}".format(*proxy), status
+
+
+def reading_backend(bench):
+    """bench/load/backend.c: reads uploads, echoes after an upgrade."""
+    address = (BACKEND_HOST, free_port(BACKEND_HOST))
+    process = Process("backend", [WORK / "backend", *address], bench.load_processor, bench.directory)
+    process.wait_listening(address)
+    return Server(process, address)
