@@ -36,7 +36,8 @@ import Wire
     var error: Int32 = 0
     var offset = 0
     let bytes = Array(text.utf8)
-    var options = UInt32(PCRE2_ANCHORED) | UInt32(PCRE2_ENDANCHORED) | UInt32(PCRE2_NEVER_UTF) | UInt32(PCRE2_NEVER_BACKSLASH_C)
+    var options =
+      UInt32(PCRE2_ANCHORED) | UInt32(PCRE2_ENDANCHORED) | UInt32(PCRE2_NEVER_UTF) | UInt32(PCRE2_NEVER_BACKSLASH_C)
     if ignoresCase { options |= UInt32(PCRE2_CASELESS) }
     guard let compiled = unsafe pcre2_compile_8(bytes, bytes.count, options, &error, &offset, nil) else {
       var message = [UInt8](repeating: 0, count: 256)
@@ -46,7 +47,8 @@ import Wire
     }
     // Without JIT the interpreter serves; the result is the same.
     _ = unsafe pcre2_jit_compile_8(compiled, UInt32(PCRE2_JIT_COMPLETE))
-    guard let data = unsafe pcre2_match_data_create_8(1, nil), let context = unsafe pcre2_match_context_create_8(nil) else {
+    guard let data = unsafe pcre2_match_data_create_8(1, nil), let context = unsafe pcre2_match_context_create_8(nil)
+    else {
       unsafe pcre2_code_free_8(compiled)
       throw SyntaxError(offset: 0, reason: "out of memory")
     }

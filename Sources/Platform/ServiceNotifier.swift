@@ -9,7 +9,9 @@ package enum ServiceNotifier {
     // SAFETY: getenv's string is copied at once.
     guard let raw = unsafe getenv("NOTIFY_SOCKET") else { return }
     let name = unsafe Array(String(cString: raw).utf8)
-    guard name.count > 1, name.count <= SocketAddress.unixPathBytesMax, name[0] == 0x2f || name[0] == 0x40 else { return }
+    guard name.count > 1, name.count <= SocketAddress.unixPathBytesMax, name[0] == 0x2f || name[0] == 0x40 else {
+      return
+    }
     let fd = cs_socket(AF_UNIX, cs_dgram())
     guard fd >= 0 else { return }
     defer { close(fd) }

@@ -23,11 +23,13 @@ package final class WorkerThread: @unchecked Sendable {
         body()
       })
     // SAFETY: the box is retained here and taken over by the thread's first lines.
-    let code = unsafe pthread_create(&thread.handle, nil, { raw in
-      let start = unsafe Unmanaged<Start>.fromOpaque(raw!).takeRetainedValue()
-      start.body()
-      return nil
-    }, box.toOpaque())
+    let code = unsafe pthread_create(
+      &thread.handle, nil,
+      { raw in
+        let start = unsafe Unmanaged<Start>.fromOpaque(raw!).takeRetainedValue()
+        start.body()
+        return nil
+      }, box.toOpaque())
     guard code == 0 else {
       unsafe box.release()
       throw SystemError("pthread_create", code: code)

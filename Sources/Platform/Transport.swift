@@ -5,8 +5,8 @@
 //
 // Invariant: the SSL object, if any, belongs to this transport and its BIO points at `state`. One thread.
 
-import COpenSSL
 import CLinux
+import COpenSSL
 import Glibc
 import Wire
 
@@ -396,7 +396,8 @@ private enum SocketBIO {
 
   // SAFETY (all three): OpenSSL calls these on the worker's thread with the BIO that `attach` made, whose data is the
   // transport's state, and with a buffer of the length it gives.
-  static let receive: @convention(c) (OpaquePointer?, UnsafeMutablePointer<CChar>?, Int32) -> Int32 = { bio, into, length in
+  static let receive: @convention(c) (OpaquePointer?, UnsafeMutablePointer<CChar>?, Int32) -> Int32 = {
+    bio, into, length in
     let state = unsafe BIO_get_data(bio).assumingMemoryBound(to: Transport.State.self)
     unsafe cs_bio_clear_retry(bio)
     if unsafe state.pointee.drained {
@@ -432,7 +433,8 @@ private enum SocketBIO {
     return Int32(n)
   }
 
-  static let control: @convention(c) (OpaquePointer?, Int32, Int, UnsafeMutableRawPointer?) -> Int = { bio, command, _, _ in
+  static let control: @convention(c) (OpaquePointer?, Int32, Int, UnsafeMutableRawPointer?) -> Int = {
+    bio, command, _, _ in
     switch command {
     case BIO_CTRL_FLUSH: return 1
     case BIO_CTRL_EOF:

@@ -89,8 +89,9 @@ package final class AccessLog {
   /// Hands over what waits, if it is much or has waited long enough.
   package func handOver(nowMilliseconds: UInt64, force: Bool = false) {
     guard !buffer.isEmpty else { return }
-    guard force || buffer.count > AccessLog.capacity / 2
-      || nowMilliseconds >= firstWaitingMilliseconds + AccessLog.delayMilliseconds
+    guard
+      force || buffer.count > AccessLog.capacity / 2
+        || nowMilliseconds >= firstWaitingMilliseconds + AccessLog.delayMilliseconds
     else { return }
     let lines = buffer.copyBytes()
     if !queue.post(lines: lines) {

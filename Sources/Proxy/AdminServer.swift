@@ -102,10 +102,12 @@ final class AdminServer: Sendable {
       let outcome = input.withReadable { head.parse($0, limits: HeadLimits(headBytes: 8 * 1024, fields: 64)) }
       switch outcome {
       case .complete:
-        let path = input.withReadable { bytes in String(decoding: (0..<head.path.count).map { bytes[head.path.lower + Int($0)] }, as: UTF8.self) }
+        let path = input.withReadable { bytes in
+          String(decoding: (0..<head.path.count).map { bytes[head.path.lower + Int($0)] }, as: UTF8.self)
+        }
         answer(transport, path: path, isHead: head.method == .head, isRead: head.method == .get || head.method == .head)
         return
-      case .refused: 
+      case .refused:
         send(transport, status: "400 Bad Request", type: "text/plain", body: "bad request\n", isHead: false)
         return
       case .incomplete: break
@@ -115,7 +117,9 @@ final class AdminServer: Sendable {
       case .bytes: continue
       case .blocked:
         let now = Clock.monotonicMilliseconds()
-        guard now < deadline, Sockets.waitReadable(fd, or: -1, timeoutMilliseconds: Int32(deadline - now)) else { return }
+        guard now < deadline, Sockets.waitReadable(fd, or: -1, timeoutMilliseconds: Int32(deadline - now)) else {
+          return
+        }
       case .ended, .failed: return
       }
     }
@@ -164,7 +168,8 @@ final class AdminServer: Sendable {
   }
 
   private func send(_ transport: Transport, status: String, type: String, body: String, isHead: Bool) {
-    let text = "HTTP/1.1 \(status)\r\ncontent-type: \(type)\r\ncontent-length: \(body.utf8.count)\r\nconnection: close\r\n"
+    let text =
+      "HTTP/1.1 \(status)\r\ncontent-type: \(type)\r\ncontent-length: \(body.utf8.count)\r\nconnection: close\r\n"
       + "cache-control: no-store\r\n\r\n" + (isHead ? "" : body)
     let output = Buffer(capacity: text.utf8.count)
     output.append(text: text)
@@ -175,7 +180,8 @@ final class AdminServer: Sendable {
       case .bytes: continue
       case .blocked:
         let now = Clock.monotonicMilliseconds()
-        guard now < deadline, Sockets.waitWritable(transport.descriptor, timeoutMilliseconds: Int32(deadline - now)) else {
+        guard now < deadline, Sockets.waitWritable(transport.descriptor, timeoutMilliseconds: Int32(deadline - now))
+        else {
           return
         }
       case .ended, .failed: return

@@ -94,7 +94,8 @@ package enum HeadWriter {
     package init(_ head: ResponseHead, requestWasHead: Bool, clientMinorVersion: Int) {
       switch head.framing {
       // RFC 9110 section 8.6: 1xx and 204 tell no length, also to HEAD, not even the 0 that the parser lets pass.
-      case .none: self = head.status == 304 || (requestWasHead && head.status >= 200 && head.status != 204) ? .unsent : .none
+      case .none:
+        self = head.status == 304 || (requestWasHead && head.status >= 200 && head.status != 204) ? .unsent : .none
       case .length(let length): self = .length(length)
       // A client of HTTP/1.0 knows no chunks: the connection's end is the content's.
       case .chunked, .untilClose: self = clientMinorVersion > 0 ? .chunked : .close

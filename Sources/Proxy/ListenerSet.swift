@@ -48,7 +48,9 @@ struct ListenerSet {
   private static func listen(_ name: String, _ address: SocketAddress, workers: Int) throws(ListenError) -> Open {
     let text = describe(address)
     guard !Sockets.isTaken(address) else {
-      throw ListenError(message: "listener \(name): \(text) is already in use by another process; choose another address or end that process")
+      throw ListenError(
+        message:
+          "listener \(name): \(text) is already in use by another process; choose another address or end that process")
     }
     var descriptors: [Int32] = []
     var bound = address

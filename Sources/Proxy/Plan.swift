@@ -53,7 +53,9 @@ final class Plan {
     generation = snapshot.generation
     // Everything that can fail here was tried when the snapshot was built.
     var verifier: Verifier?
-    if let keys = snapshot.keys, let audience = config.identity.audience, config.listeners.contains(where: { $0.verifies }) {
+    if let keys = snapshot.keys, let audience = config.identity.audience,
+      config.listeners.contains(where: { $0.verifies })
+    {
       verifier = try? Verifier(
         keys: keys, audience: audience, edges: config.identity.edges,
         skewMilliseconds: UInt64(config.identity.clockSkewMilliseconds), windows: shared.windows,
@@ -99,7 +101,8 @@ final class Plan {
     _ upstream: Config.Upstream, _ config: Config, _ keys: KeySet, _ lanes: SenderLanes
   ) throws(KeySetError) -> Signer {
     guard let edge = config.identity.edge, let kid = config.identity.signWith, let audience = upstream.audience else {
-      throw KeySetError(source: config.file, problem: "identity.edge, identity.sign_with and audience are needed to sign")
+      throw KeySetError(
+        source: config.file, problem: "identity.edge, identity.sign_with and audience are needed to sign")
     }
     return try Signer(
       keys: keys, keyID: kid, audience: audience, edge: edge, lanes: lanes, headBytesMax: config.limits.headBytes)

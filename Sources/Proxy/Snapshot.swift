@@ -169,7 +169,8 @@ package final class Snapshot: Sendable {
   /// Sessions of one listener are not taken up at another.
   private static func sessionContext(_ listener: Config.Listener) -> [UInt8] {
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    let text = "\(listener.name)\u{0}\(listener.clientCertificates?.ca ?? "")\u{0}\(listener.clientCertificates?.require ?? false)"
+    let text =
+      "\(listener.name)\u{0}\(listener.clientCertificates?.ca ?? "")\u{0}\(listener.clientCertificates?.require ?? false)"
     for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
     return (0..<8).map { UInt8(truncatingIfNeeded: hash >> UInt64($0 * 8)) }
   }

@@ -63,8 +63,9 @@ extension Worker {
   /// Level-triggered listeners would wake the loop without end: they are taken out until the pause is over.
   private func pauseAccepting(_ error: SystemError) {
     counters.add(.acceptPauses)
-    shared.report("accepting rests for \(Worker.acceptPauseMilliseconds) ms: \(error); raise the limit of open files "
-      + "or lower limits.connections", once: "accept")
+    shared.report(
+      "accepting rests for \(Worker.acceptPauseMilliseconds) ms: \(error); raise the limit of open files "
+        + "or lower limits.connections", once: "accept")
     pausedSources = true
     for source in sources { poller.remove(source.descriptor) }
     wheel.set(Worker.acceptTimer, deadlineMilliseconds: nowMilliseconds + Worker.acceptPauseMilliseconds)

@@ -40,4 +40,3 @@ extension Worker {
     wheel.set(u.timer, deadlineMilliseconds: x.upstreamProgressMilliseconds + most)
   }
 }
-

@@ -83,7 +83,8 @@ extension Worker {
     takeOver(requestHead, x)
     let hasBody = x.requestFraming != .none && x.requestFraming != .length(0)
     x.machine.begin(
-      hasBody: hasBody, isIdempotent: x.method.isIdempotent, keepAlive: requestHead.keepAlive && !isDraining, retries: 0)
+      hasBody: hasBody, isIdempotent: x.method.isIdempotent, keepAlive: requestHead.keepAlive && !isDraining, retries: 0
+    )
     x.downstreamProgressMilliseconds = nowMilliseconds
 
     guard adopt(d) else {
@@ -195,7 +196,8 @@ extension Worker {
     case .refused(let refusal): return refusal
     case .settled(let address, let port, let via):
       x.identity = ClientIdentity(
-        address: address, port: port, secure: d.isSecure, via: via, connection: d.connection, certificate: d.certificate)
+        address: address, port: port, secure: d.isSecure, via: via, connection: d.connection, certificate: d.certificate
+      )
       return nil
     }
   }

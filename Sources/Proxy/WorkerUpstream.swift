@@ -88,8 +88,9 @@ extension Worker {
     _ d: Downstream, _ x: Exchange, _ group: UpstreamPlan, _ identity: ClientIdentity
   ) -> Upstream? {
     if let u = d.boundUpstream {
-      if u.phase == .ready, u.exchange == nil, u.boundClient == identity, u.boundSigner.map({ $0.speaksAs(group.signer) })
-        ?? false, let server = u.pool, group.servers.contains(where: { $0 === server }), isQuiet(u, for: x)
+      if u.phase == .ready, u.exchange == nil, u.boundClient == identity,
+        u.boundSigner.map({ $0.speaksAs(group.signer) })
+          ?? false, let server = u.pool, group.servers.contains(where: { $0 === server }), isQuiet(u, for: x)
       {
         take(u, for: x, server, index: 0)
         counters.add(.upstreamReused)
@@ -150,8 +151,9 @@ extension Worker {
       x.upstreamStartedMicroseconds = nowMicroseconds
       // Want of our own is not the server's fault, and another try would want the same.
       if error.isWantOfOurOwn {
-        shared.report("no connection to an upstream can be made: \(error); raise the limit of open files or lower "
-          + "limits.connections", once: "descriptors")
+        shared.report(
+          "no connection to an upstream can be made: \(error); raise the limit of open files or lower "
+            + "limits.connections", once: "descriptors")
         answer(x, .upstreamNone)
         return nil
       }

@@ -20,7 +20,8 @@ public enum Refusal: UInt8, CaseIterable, Sendable {
   // Who the client is, at the edge
   case peerRefused, clientInfrastructure, clientUnknown, forwardedMissing, forwardedInvalid, forwardedExhausted
   // The way on
-  case signFailed, routeNone, routeUndecided, upstreamNone, upstreamConnect, upstreamConnectTimeout, upstreamTls, upstreamReset
+  case signFailed, routeNone, routeUndecided, upstreamNone, upstreamConnect, upstreamConnectTimeout, upstreamTls,
+    upstreamReset
   case upstreamTimeout, upstreamResponse
   // The connection
   case tlsHandshake, handshakeTimeout, connectionLimit, clientLimit, clientReset, clientTimeout, draining

@@ -69,7 +69,7 @@ package struct CertificateFiles: Sendable, Equatable {
         for name in leaf.names { table.add(name, index) }
       }
     } catch {
-      for unsafe context in unsafe made { unsafe SSL_CTX_free(context) }
+      for unsafecontext in unsafe made { unsafe SSL_CTX_free(context) }
       throw error
     }
     unsafe contexts = made
@@ -77,13 +77,13 @@ package struct CertificateFiles: Sendable, Equatable {
     warnings = notes
     // SAFETY: the callback's argument is this object unretained: it is called inside handshakes only, and a transport
     // holds this object as long as its session lives.
-    for unsafe context in unsafe contexts {
+    for unsafecontext in unsafe contexts {
       _ = unsafe cs_ctx_set_servername_arg(context, Unmanaged.passUnretained(self).toOpaque())
       _ = unsafe cs_ctx_set_servername_callback(context, chooseByName)
     }
   }
 
-  deinit { for unsafe context in unsafe contexts { unsafe SSL_CTX_free(context) } }
+  deinit { for unsafecontext in unsafe contexts { unsafe SSL_CTX_free(context) } }
 
   /// A new server-side session.
   func makeSession() -> OpaquePointer? { unsafe SSL_new(contexts[0]) }
@@ -118,7 +118,8 @@ package struct CertificateFiles: Sendable, Equatable {
     }
     unsafe SSL_CTX_set_alpn_select_cb(context, chooseProtocol, nil)
     if let file = clientAuthorities {
-      guard unsafe SSL_CTX_load_verify_locations(context, file, nil) == 1, let list = unsafe SSL_load_client_CA_file(file)
+      guard unsafe SSL_CTX_load_verify_locations(context, file, nil) == 1,
+        let list = unsafe SSL_load_client_CA_file(file)
       else { throw .fromQueue(file: file, "cannot be read as certificates of client authorities (PEM)") }
       unsafe SSL_CTX_set_client_CA_list(context, list)
       let mode = SSL_VERIFY_PEER | (require ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0)
@@ -149,7 +150,8 @@ package struct CertificateFiles: Sendable, Equatable {
     guard unsafe SSL_CTX_use_PrivateKey_file(context, files.key, SSL_FILETYPE_PEM) == 1 else {
       let reason = TLSError.lastReason() ?? "not a private key"
       if reason.contains("mismatch") {
-        throw TLSError(file: files.key, "is not the private key of \(files.certificate); make or name the pair's own key")
+        throw TLSError(
+          file: files.key, "is not the private key of \(files.certificate); make or name the pair's own key")
       }
       throw TLSError(file: files.key, "cannot be read as a private key (PEM, without a passphrase): \(reason)")
     }
@@ -236,11 +238,12 @@ enum CertificateNames {
 }
 
 // SAFETY (both callbacks): called by OpenSSL on the worker's thread inside SSL_accept, with pointers valid for the call.
-private let chooseByName: @convention(c) (OpaquePointer?, UnsafeMutablePointer<Int32>?, UnsafeMutableRawPointer?) -> Int32 =
-  { session, _, argument in
-    guard let session = unsafe session, let argument = unsafe argument else { return SSL_TLSEXT_ERR_ALERT_FATAL }
-    return unsafe Unmanaged<TLSServerContext>.fromOpaque(argument).takeUnretainedValue().choose(session)
-  }
+private let chooseByName:
+  @convention(c) (OpaquePointer?, UnsafeMutablePointer<Int32>?, UnsafeMutableRawPointer?) -> Int32 =
+    { session, _, argument in
+      guard let session = unsafe session, let argument = unsafe argument else { return SSL_TLSEXT_ERR_ALERT_FATAL }
+      return unsafe Unmanaged<TLSServerContext>.fromOpaque(argument).takeUnretainedValue().choose(session)
+    }
 
 private let chooseProtocol:
   @convention(c) (
