@@ -69,7 +69,7 @@ package struct CertificateFiles: Sendable, Equatable {
         for name in leaf.names { table.add(name, index) }
       }
     } catch {
-      for unsafecontext in unsafe made { unsafe SSL_CTX_free(context) }
+      unsafe made.forEach { unsafe SSL_CTX_free($0) }
       throw error
     }
     unsafe contexts = made
@@ -77,13 +77,13 @@ package struct CertificateFiles: Sendable, Equatable {
     warnings = notes
     // SAFETY: the callback's argument is this object unretained: it is called inside handshakes only, and a transport
     // holds this object as long as its session lives.
-    for unsafecontext in unsafe contexts {
-      _ = unsafe cs_ctx_set_servername_arg(context, Unmanaged.passUnretained(self).toOpaque())
-      _ = unsafe cs_ctx_set_servername_callback(context, chooseByName)
+    unsafe contexts.forEach {
+      _ = unsafe cs_ctx_set_servername_arg($0, Unmanaged.passUnretained(self).toOpaque())
+      _ = unsafe cs_ctx_set_servername_callback($0, chooseByName)
     }
   }
 
-  deinit { for unsafecontext in unsafe contexts { unsafe SSL_CTX_free(context) } }
+  deinit { unsafe contexts.forEach { unsafe SSL_CTX_free($0) } }
 
   /// A new server-side session.
   func makeSession() -> OpaquePointer? { unsafe SSL_new(contexts[0]) }
