@@ -5,8 +5,8 @@ import Platform
 import Wire
 
 /// The last chunk and the trailers that may pass.
-enum TrailerWriter {
-  static func write(_ bytes: Span<UInt8>, _ trailers: TrailerSection, into out: Buffer) {
+package enum TrailerWriter {
+  package static func write(_ bytes: Span<UInt8>, _ trailers: TrailerSection, into out: Buffer) {
     out.append("0\r\n")
     for i in 0..<trailers.fieldCount {
       let kind = trailers.kind(i)

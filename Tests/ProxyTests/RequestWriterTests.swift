@@ -77,7 +77,7 @@ import Wire
   // MARK: Identity
 
   /// Names that speak for the client, for the way it came, or for us.
-  private static let claims = [
+  static let claims = [
     "client-attest", "signature-input", "signature", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
     "x-forwarded-port", "x-forwarded-client-cert", "x-forwarded-anything", "x-real-ip", "forwarded", "true-client-ip",
     "cf-connecting-ip", "client-ip", "x-client-ip", "x-cluster-client-ip", "fastly-client-ip", "client-cert",
@@ -88,7 +88,7 @@ import Wire
   ]
 
   /// Spellings that some backend somewhere takes for the name.
-  private static func spellings(_ name: String) -> [String] {
+  static func spellings(_ name: String) -> [String] {
     let words = name.split(separator: "-").map { $0.prefix(1).uppercased() + $0.dropFirst() }
     var all = [name, name.uppercased(), words.joined(separator: "-")]
     if words.count > 1 {
