@@ -167,11 +167,13 @@ package final class Snapshot: Sendable {
   }
 
   /// Sessions of one listener are not taken up at another.
+  /// Nor after what is asked of client certificates has changed: the authorities count by what is in their file.
   private static func sessionContext(_ listener: Config.Listener) -> [UInt8] {
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    let text =
-      "\(listener.name)\u{0}\(listener.clientCertificates?.ca ?? "")\u{0}\(listener.clientCertificates?.require ?? false)"
-    for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+    let demand = listener.clientCertificates
+    var bytes = Array("\(listener.name)\u{0}\(demand?.ca ?? "")\u{0}\(demand?.require ?? false)".utf8)
+    if let ca = demand?.ca { bytes += FileDigest.sha256(path: ca) ?? [] }
+    for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
     return (0..<8).map { UInt8(truncatingIfNeeded: hash >> UInt64($0 * 8)) }
   }
 

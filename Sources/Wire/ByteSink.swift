@@ -1,8 +1,8 @@
 // Where bytes are written. Wire formats addresses, numbers and headers without knowing what holds them: the
 // worker's pooled buffers (Platform) and the tests' arrays are both sinks.
 
-/// A bounded place to append bytes to. A sink that runs out of room remembers that it overflowed and takes
-/// nothing more; the writer's caller asks once, at the end.
+/// A bounded place to append bytes to. What does not fit is left out whole, and the sink remembers that it
+/// overflowed: the writer's caller asks once, at the end, and uses nothing of it.
 public protocol ByteSink: AnyObject {
   func append(_ byte: UInt8)
   func append(_ bytes: Span<UInt8>)

@@ -1,0 +1,29 @@
+// What a file says, in 32 bytes: to tell whether it changed between two loads.
+
+import COpenSSL
+import CLinux
+import Glibc
+
+package enum FileDigest {
+  /// SHA-256 of a file's first 16 MiB; nil where it cannot be read.
+  package static func sha256(path: String) -> [UInt8]? {
+    // SAFETY: a C call with a string.
+    let fd = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC)
+    guard fd >= 0 else { return nil }
+    defer { close(fd) }
+    var state = SHA256_CTX()
+    var digest = [UInt8](repeating: 0, count: 32)
+    var chunk = [UInt8](repeating: 0, count: 64 * 1024)
+    // SAFETY: locals, with their own lengths.
+    guard unsafe SHA256_Init(&state) == 1 else { return nil }
+    for _ in 0..<256 {
+      let n = unsafe read(fd, &chunk, chunk.count)
+      if n < 0, cs_errno() == EINTR { continue }
+      guard n >= 0 else { return nil }
+      if n == 0 { break }
+      guard unsafe SHA256_Update(&state, chunk, n) == 1 else { return nil }
+    }
+    guard unsafe SHA256_Final(&digest, &state) == 1 else { return nil }
+    return digest
+  }
+}
