@@ -348,6 +348,16 @@ extension EndToEnd {
       for index in 0..<2000 { #expect(try connection.get("/\(index)").status == 200) }
     }
 
+    @Test func adminMayBeAUnixSocket() throws {
+      let workspace = try Workspace()
+      let backend = try RecordingBackend()
+      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+      configuration.more = ["admin: { listen: \"unix:\(workspace.file("admin.sock"))\" }"]
+      let edge = try Countersign(configuration, in: workspace)
+      #expect(edge.process.standardError.text.contains("admin=unix:\(workspace.file("admin.sock"))"))
+      #expect(try Connection(unix: workspace.file("admin.sock")).get("/healthz").status == 200)
+    }
+
     @Test func metricsCountWhatHappened() throws {
       let site = try Site(.bound, edge: { $0.hasAdmin = true })
       let admin = try site.edge["admin"]

@@ -73,6 +73,18 @@ extension EndToEnd {
       #expect(!site.backend.saw("dribbling") && !site.backend.saw("stopped"))
     }
 
+    @Test func aBodyThatStopsIsEndedByItsDeadline() throws {
+      let site = try Site(.bound, edge: { $0.timeouts = ["idle: 300ms"] })
+      let connection = try site.connect()
+      try connection.send("POST /stops HTTP/1.1\r\nHost: \(Site.host)\r\nContent-Length: 100\r\n\r\nhalf")
+      _ = try site.backend.waitForRequest(to: "/stops")
+      #expect(try connection.readResponse().status == 408)
+      #expect(try connection.readToEnd() == [])
+      #expect(try site.edge.access.wait(path: "/stops").refusal == "body-timeout")
+      try site.backend.waitForOpenCount(0)
+      #expect(!site.backend.completed.contains("/stops"))
+    }
+
     @Test func aSilentConnectionIsClosedWithoutAWord() throws {
       let site = try Site(.bound, edge: { $0.timeouts = ["head: 300ms", "idle: 300ms"] })
       let silent = try site.connect()

@@ -221,6 +221,28 @@ extension EndToEnd {
       }
     }
 
+    /// An edge that cannot sign forwards nothing.
+    @Test(arguments: Site.Mode.allCases)
+    func anEdgeWhoseKeyHasExpiredForwardsNothing(_ mode: Site.Mode) throws {
+      let workspace = try Workspace()
+      let keys = try Keys(in: workspace, prefix: "")
+      let set = workspace.file("expiring.jwks.json")
+      let expires = Int(Date().timeIntervalSince1970) + 3
+      try KeySetFile.join([keys.edge], into: set) { $0["exp"] = expires }
+      let site = try Site(
+        mode, validator: { $0.identity[0] = "keys: \"\(keys.validator)\"" },
+        edge: { $0.identity[1] = "keys: \"\(set)\"" })
+      let connection = try site.connect()
+      #expect(try connection.get("/before").status == 200)
+      try eventually("the key has expired") { Int(Date().timeIntervalSince1970) > expires }
+      let start = site.edge.access.end
+      let response = try site.connect().get("/after")
+      #expect(response.status == 500)
+      #expect(try site.edge.access.wait(path: "/after", from: start).refusal == "sign-failed")
+      #expect(!site.backend.saw("/after"))
+      #expect(site.validator.access.entries.allSatisfy { $0.path != "/after" })
+    }
+
     /// A key that is taken out is out: what it signs is refused from then on.
     @Test func keysAreRolledByReloads() throws {
       let workspace = try Workspace()

@@ -165,5 +165,20 @@ extension EndToEnd {
       #expect(site.backend.requests(to: "/first").count == 1)
       _ = try site.validator.access.wait(refusal: "starting")
     }
+
+    /// Nothing was done yet, so a request that must not be repeated is safe to send again, with its body.
+    @Test(arguments: Site.Mode.allCases)
+    func aBodyIsSentAgainToAValidatorThatIsStarting(_ mode: Site.Mode) throws {
+      let site = try Site(
+        mode, isStarting: true, script: { try $0.reply(try $0.readBody().text) },
+        validator: { $0.identity[$0.identity.count - 1] = "clock_skew: 1s" })
+      let connection = try site.connect()
+      try connection.send(Text.request("/first", method: "POST", body: "the only body"))
+      let response = try connection.readResponse()
+      #expect(response.status == 200)
+      #expect(response.text == "the only body")
+      #expect(site.backend.requests(to: "/first").count == 1)
+      _ = try site.validator.access.wait(refusal: "starting")
+    }
   }
 }
