@@ -1,7 +1,7 @@
 // What a file says, in 32 bytes: to tell whether it changed between two loads.
 
-import COpenSSL
 import CLinux
+import COpenSSL
 import Glibc
 
 package enum FileDigest {
