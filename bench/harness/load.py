@@ -30,6 +30,7 @@ class Counter:
 
     def __init__(self, address, what="requests"):
         self.address, self.what, self.connection, self.asked = address, what, None, 0
+        self.accepted = 0  # connections, as of the last reading; only nginx tells
 
     def read(self):
         if self.connection is None:
@@ -38,6 +39,7 @@ class Counter:
         text = self.connection.getresponse().read().decode()
         if text.startswith("Active"):  # nginx counts the asking, too
             self.asked += 1
+            self.accepted = int(text.split("\n")[2].split()[0])
             return int(text.split("\n")[2].split()[2]) - self.asked
         return int(re.search(rf"^{self.what} (\d+)$", text, re.M).group(1))
 
@@ -156,10 +158,10 @@ def measure(bench, processes, counter, load, per=1.0, warm_units=1500):
     try:
         _wait_flowing(counter, warm_units * per)
         time.sleep(bench.warm_seconds)
-        count_before = counter.read()
+        count_before, accepted_before = counter.read(), counter.accepted
         cpu_before, clock_before = cpu_of(processes), time.monotonic()
         time.sleep(bench.round_seconds)
-        count_after = counter.read()
+        count_after, accepted_after = counter.read(), counter.accepted
         cpu_after, clock_after = cpu_of(processes), time.monotonic()
     finally:
         ended = load.end()
@@ -175,5 +177,6 @@ def measure(bench, processes, counter, load, per=1.0, warm_units=1500):
         "starved": waited / 1e9 / seconds,    # runnable, but somebody else ran there
         "per_second": units / seconds,
         "units": units,
+        "upstream_opened": (accepted_after - accepted_before) / units,  # connections for each request; kept ones: 0
         **({"client": ended} if ended else {}),
     }

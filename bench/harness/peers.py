@@ -67,6 +67,7 @@ def haproxy(bench, template, at, upstream, tls=False, bound=False, log=False):
     bind = f"ssl crt {WORK / 'certs/server-haproxy.pem'} curves X25519:P-256:P-384" if tls else ""
     text = fill(f"haproxy/{template}", listen="{}:{}".format(*address), upstream=upstream, ssl=bind,
                 scheme="https" if tls else "http", proxy="send-proxy-v2" if bound else "",
+                reuse="never" if bound else "always",
                 log_global="log stdout format raw local0" if log else "", log="log global\n  option httplog" if log else "")
     path = directory / "haproxy.cfg"
     path.write_text(text)

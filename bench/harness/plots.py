@@ -16,6 +16,8 @@ COLOURS = {"countersign": "#1f6f8b", "nginx": "#5aa469", "haproxy": "#d8973c", "
 def cost(document, path):
     """CPU time of every contender, a panel for each row; the user part is the darker one."""
     entries = [e for e in document["figures"] if e["cells"]]
+    if not entries:
+        return
     columns = 3
     rows = (len(entries) + columns - 1) // columns
     figure, axes = plt.subplots(rows, columns, figsize=(14, 2.3 * rows), squeeze=False)

@@ -29,7 +29,7 @@ def figures(results):
                 values = [sample[figure.key] for sample in cell["samples"]]
                 samples[cell["contender"], cell["variant"]] = values
                 extra = {key: median(sample[key] for sample in cell["samples"])
-                         for key in ("per_second", "busy", "starved", "user_share", "kept_up")
+                         for key in ("per_second", "busy", "starved", "user_share", "kept_up", "upstream_opened")
                          if all(sample.get(key) is not None for sample in cell["samples"])}
                 entry["cells"].append({"contender": cell["contender"], "variant": cell["variant"], **spread(values), **extra})
             entry["ratios"] = _ratios(figure, samples)
@@ -115,6 +115,10 @@ def remarks(document):
     if starved:
         yield ("NOISY: other processes held the proxy's processor for more than a tenth of the time in "
                f"{', '.join(dict.fromkeys(starved))}. CPU time stands that better than rates and latencies, which mean little here.")
+    opened = [f"{entry['row']} {c['contender']} {c['variant']}".strip() for entry in entries for c in entry["cells"]
+              if c.get("upstream_opened", 0) > 0.01]
+    if opened:
+        yield f"More than one request in a hundred opened a connection to the backend in {', '.join(opened)}."
     late = [f"{c['contender']}" for entry in entries if entry["figure"] == "p50_us" for c in entry["cells"]
             if c.get("kept_up", 1) < 0.97]
     if late:

@@ -77,11 +77,12 @@ def _wrk_cells(bench, servers, counter, tls, per=1.0, path="/", warm_units=1500,
 
 
 def _single_hop(bench, upstream, tls, log=False):
-    """The three as the one proxy between client and backend."""
-    ours = peers.countersign(bench, "edge.yaml", EDGE_HOST, upstream, tls=tls, access_log="./access.log" if log else "off")
-    nginx = peers.nginx(bench, "http.conf", EDGE_HOST, upstream, tls=tls,
+    """The three as the one proxy between client and backend, which may be one for all or one for each."""
+    first, second, third = upstream if isinstance(upstream, list) else [upstream] * 3
+    ours = peers.countersign(bench, "edge.yaml", EDGE_HOST, first, tls=tls, access_log="./access.log" if log else "off")
+    nginx = peers.nginx(bench, "http.conf", EDGE_HOST, second, tls=tls,
                         access_log="access.log json buffer=64k flush=1s" if log else "off")
-    haproxy = peers.haproxy(bench, "http.cfg", EDGE_HOST, upstream, tls=tls, log=log)
+    haproxy = peers.haproxy(bench, "http.cfg", EDGE_HOST, third, tls=tls, log=log)
     return [(OURS, [ours], ours), ("nginx", [nginx], nginx), ("haproxy", [haproxy], haproxy)]
 
 
@@ -212,13 +213,14 @@ def memory(bench):
 
 
 def connections(bench):
-    server, _, status = peers.backend(bench)
-    counter, cells = Counter(status), []
-    counts = (10, 1000) if bench.quick else (10, 1000, 8000)
-    servers = _single_hop(bench, server, True)
-    for count in counts:
-        for contender, measured, entry in servers[:1] if bench.quick else servers:
-            def sample(entry=entry, count=count):
+    """Each has a backend of its own, for together their idle connections are more than one may have open."""
+    backends = [peers.backend(bench) for _ in range(3)]
+    servers = _single_hop(bench, [server for server, _, _ in backends], True)
+    counters = [Counter(status) for _, _, status in backends]
+    cells = []
+    for count in (10, 1000) if bench.quick else (10, 1000, 8000):
+        for (contender, _, entry), counter in list(zip(servers, counters))[:1 if bench.quick else 3]:
+            def sample(entry=entry, count=count, counter=counter):
                 return measure(bench, [entry.process], counter, Client(bench, entry.address, True, connections=count))
 
             cells.append(Cell(contender, sample, f"{count} connections"))
