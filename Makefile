@@ -25,6 +25,7 @@ demo: build ## show it work, then serve until interrupted; ONCE=1 ends after the
 test: deps-test ## run every test, as CI does
 	$(SWIFT_BUILD) --product countersign
 	$(SWIFT_BUILD) --product printer-monitor
+	$(SWIFT_BUILD) --product AllocationCounter
 	$(SWIFT_BUILD) --product countersignPackageTests
 	@$(SWIFT) test -c release --skip-build --disable-xctest
 

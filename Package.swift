@@ -16,6 +16,8 @@ let package = Package(
   products: [
     .executable(name: "countersign", targets: ["countersign"]),
     .executable(name: "printer-monitor", targets: ["printer-monitor"]),
+    // Preloaded into the real binary by a test that counts its allocations.
+    .library(name: "AllocationCounter", type: .dynamic, targets: ["AllocationCounter"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -49,6 +51,7 @@ let package = Package(
       name: "printer-monitor",
       dependencies: ["Monitor", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: ordinary),
+    .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
     .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: ordinary),
     .testTarget(name: "PlatformTests", dependencies: ["Wire", "Platform", "COpenSSL"], swiftSettings: ordinary),
     .testTarget(

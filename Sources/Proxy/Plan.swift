@@ -32,7 +32,8 @@ final class Plan {
   let generation: UInt64
   let listeners: [ListenerPlan]
   let groups: [UpstreamPlan]
-  private let routes: [RoutePlan]
+  private let routes: ContiguousArray<RoutePlan>
+  private let index: RouteIndex
 
   private struct RoutePlan {
     let host: Pattern?
@@ -84,12 +85,18 @@ final class Plan {
         UpstreamPlan(config: upstream.config, signer: signer, tls: upstream.tls, servers: ContiguousArray(servers)))
     }
     self.groups = groups
-    routes = config.routes.compactMap { route in
-      guard let group = groups.first(where: { $0.config.name == route.to }) else { return nil }
-      return RoutePlan(
-        host: route.host.flatMap { try? Pattern($0, ignoresCase: true) },
-        path: route.path.flatMap { try? Pattern($0, ignoresCase: false) }, group: group)
+    var routes: ContiguousArray<RoutePlan> = []
+    var patterns: [(host: String?, path: String?)] = []
+    for route in config.routes {
+      guard let group = groups.first(where: { $0.config.name == route.to }) else { continue }
+      patterns.append((route.host, route.path))
+      routes.append(
+        RoutePlan(
+          host: route.host.flatMap { try? Pattern($0, ignoresCase: true) },
+          path: route.path.flatMap { try? Pattern($0, ignoresCase: false) }, group: group))
     }
+    self.routes = routes
+    index = RouteIndex(patterns)
     for group in previous?.groups ?? [] {
       for server in group.servers where !groups.contains(where: { $0.servers.contains { $0 === server } }) {
         server.isRetired = true
@@ -115,23 +122,29 @@ final class Plan {
 
   /// The first route that matches a request's host (without its port, whatever its case) and path.
   func route(_ input: Buffer, _ head: RequestHead) -> Found {
-    for route in routes {
-      if let pattern = route.host {
-        let outcome = input.withReadable { bytes in
-          let authority = bytes.extracting(head.authority.range)
-          return pattern.match(authority.extracting(first: Plan.hostNameBytes(authority)))
+    input.withReadable { bytes in
+      let authority = bytes.extracting(head.authority.range)
+      let host = authority.extracting(first: Plan.hostNameBytes(authority))
+      let path = bytes.extracting(head.path.range)
+      let (hostStart, pathStart) = (LeadingBytes(host, ignoresCase: true), LeadingBytes(path, ignoresCase: false))
+      var from = 0
+      // Routes that cannot match by their first bytes are passed over; the others are asked in order.
+      while let i = index.next(from: from, host: hostStart, path: pathStart) {
+        from = i + 1
+        if let pattern = routes[i].host {
+          let outcome = pattern.match(host)
+          if outcome == .undecided { return .undecided }
+          if outcome == .noMatch { continue }
         }
-        if outcome == .undecided { return .undecided }
-        if outcome == .noMatch { continue }
+        if let pattern = routes[i].path {
+          let outcome = pattern.match(path)
+          if outcome == .undecided { return .undecided }
+          if outcome == .noMatch { continue }
+        }
+        return .group(routes[i].group)
       }
-      if let pattern = route.path {
-        let outcome = input.withReadable { pattern.match($0.extracting(head.path.range)) }
-        if outcome == .undecided { return .undecided }
-        if outcome == .noMatch { continue }
-      }
-      return .group(route.group)
+      return .none
     }
-    return .none
   }
 
   /// Bytes of an authority before its port. An IPv6 literal keeps its brackets.

@@ -12,13 +12,15 @@ final class Countersign: Sendable {
   private let fileName: String
 
   init(
-    _ configuration: Configuration, name: String = "edge", in workspace: Workspace, openFilesMax: Int? = nil
+    _ configuration: Configuration, name: String = "edge", in workspace: Workspace, environment: [String: String] = [:],
+    openFilesMax: Int? = nil
   ) throws {
     fileName = "\(name).yaml"
     self.workspace = workspace
     configurationFile = try workspace.write(fileName, configuration.text)
     let process = try ChildProcess(
-      [try Programs.countersign, "run", "-c", configurationFile], name: name, openFilesMax: openFilesMax)
+      [try Programs.countersign, "run", "-c", configurationFile], name: name, environment: environment,
+      openFilesMax: openFilesMax)
     self.process = process
     access = AccessLog(process.standardOutput)
     let prefix = "ready listeners="

@@ -20,6 +20,11 @@ enum Programs {
     }
   }
 
+  /// Counts the allocations of the process that it is preloaded into.
+  static var allocationCounter: String {
+    get throws { try built("libAllocationCounter.so", variable: "ALLOCATION_COUNTER_LIBRARY") }
+  }
+
   private static func built(_ name: String, variable: String) throws -> String {
     if let path = ProcessInfo.processInfo.environment[variable], !path.isEmpty {
       guard FileManager.default.isExecutableFile(atPath: path) else {
