@@ -89,7 +89,7 @@ final class Worker {
 
   /// Buffers hold a whole head and what we add to it.
   static func makePool(_ config: Config) -> BufferPool {
-    BufferPool(chunkBytes: max(32 * 1024, config.limits.headBytes) + headGrowthBytes, keptMax: 256)
+    BufferPool(chunkBytes: max(64 * 1024, config.limits.headBytes) + headGrowthBytes, keptMax: 128)
   }
 
   var limits: HeadLimits {

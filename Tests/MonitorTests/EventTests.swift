@@ -3,7 +3,7 @@ import Monitor
 import Testing
 
 /// The event stream, over a WebSocket written out by hand.
-@Suite(.timeLimit(.minutes(1))) struct EventTests {
+@Suite(.timeLimit(.minutes(3))) struct EventTests {
   private struct Socket {
     let connection: RawConnection
 
