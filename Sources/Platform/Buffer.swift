@@ -210,38 +210,58 @@ import Wire
 
 /// Chunks of one size, handed out newest first so that the warm ones are used again. One per worker, never shared.
 @safe public final class BufferPool {
+  @safe private struct State {
+    var freeCount = 0
+    var lent = 0
+  }
+
   /// Bytes of each chunk.
   public let chunkBytes: Int
   private let keptMax: Int
-  // SAFETY: every pointer in `free` came from `take`'s allocation of chunkBytes and is owned here until taken again.
-  private var free: [UnsafeMutablePointer<UInt8>] = unsafe []
+  // SAFETY: allocated in init, freed in deinit, touched by the owning worker's thread alone. The first freeCount entries
+  // of `free`, which has keptMax, came from `take`'s allocation of chunkBytes and are owned here until taken again. Both
+  // stand behind pointers for the same reason as Buffer's state.
+  private let state: UnsafeMutablePointer<State>
+  private let free: UnsafeMutablePointer<UnsafeMutablePointer<UInt8>>
+
   /// Chunks in use, for the status page and for tests.
-  public private(set) var lent = 0
+  public var lent: Int { unsafe state.pointee.lent }
 
   /// - Parameters:
   ///   - chunkBytes: size of each chunk.
   ///   - keptMax: how many free chunks are kept for reuse; more go back to the system.
   public init(chunkBytes: Int, keptMax: Int) {
-    precondition(chunkBytes > 0)
+    precondition(chunkBytes > 0 && keptMax >= 0)
     self.chunkBytes = chunkBytes
     self.keptMax = keptMax
-    unsafe free.reserveCapacity(keptMax)
+    unsafe state = .allocate(capacity: 1)
+    unsafe state.initialize(to: State())
+    unsafe free = .allocate(capacity: max(1, keptMax))
   }
 
-  deinit { while let chunk = unsafe free.popLast() { unsafe chunk.deallocate() } }
+  deinit {
+    // SAFETY: the last reference is gone; each free chunk is freed once.
+    for i in 0..<(unsafe state.pointee.freeCount) { unsafe free[i].deallocate() }
+    unsafe free.deallocate()
+    unsafe state.deallocate()
+  }
 
   @usableFromInline func take() -> UnsafeMutablePointer<UInt8> {
-    lent += 1
-    if let chunk = unsafe free.popLast() { return unsafe chunk }
-    return UnsafeMutablePointer<UInt8>.allocate(capacity: chunkBytes)
+    unsafe state.pointee.lent += 1
+    let count = unsafe state.pointee.freeCount
+    guard count > 0 else { return UnsafeMutablePointer<UInt8>.allocate(capacity: chunkBytes) }
+    unsafe state.pointee.freeCount = count - 1
+    return unsafe free[count - 1]
   }
 
   @usableFromInline func give(_ chunk: UnsafeMutablePointer<UInt8>) {
-    lent -= 1
-    if unsafe free.count < keptMax {
-      unsafe free.append(chunk)
-    } else {
+    unsafe state.pointee.lent -= 1
+    let count = unsafe state.pointee.freeCount
+    guard count < keptMax else {
       unsafe chunk.deallocate()
+      return
     }
+    unsafe free[count] = chunk
+    unsafe state.pointee.freeCount = count + 1
   }
 }

@@ -7,8 +7,8 @@ import Wire
 extension Worker {
   /// The client owes us bytes of its body, or room for ours. Its time begins when it comes to owe them: what the other
   /// side took before does not count.
-  func setDownstreamDeadline(_ x: Exchange) {
-    guard let d = x.downstream, d.phase == .exchange else { return }
+  func setDownstreamDeadline(_ x: Exchange, _ d: Downstream) {
+    guard d.phase == .exchange else { return }
     let owesRoom = !d.output.isEmpty || (x.machine.response == .body && d.transport.isStuffed)
     guard owesRoom || owesBody(x) else {
       clearDeadline(d)
@@ -28,8 +28,8 @@ extension Worker {
   }
 
   /// The upstream owes us a response, or room for the request.
-  func setUpstreamDeadline(_ x: Exchange) {
-    guard let u = x.upstream, u.phase == .ready, let d = x.downstream else { return }
+  func setUpstreamDeadline(_ x: Exchange, _ d: Downstream) {
+    guard let u = x.upstream, u.phase == .ready else { return }
     let blockedByClient = x.machine.response == .body && (!d.output.isEmpty || d.transport.isStuffed)
     guard !blockedByClient, !owesBody(x) else {
       wheel.set(u.timer, deadlineMilliseconds: 0)

@@ -21,9 +21,9 @@ extension Worker {
     guard let d = x.downstream, !x.isBackingOff else { return false }
     var moved = true
     while moved {
-      moved = relayRequest(x)
+      moved = relayRequest(x, d)
       guard x.isActive, d.phase == .exchange, !x.isBackingOff else { return d.phase != .free && !x.isBackingOff }
-      if relayResponse(x) { moved = true }
+      if relayResponse(x, d) { moved = true }
       guard x.isActive, d.phase == .exchange, !x.isBackingOff else { return d.phase != .free && !x.isBackingOff }
     }
     if let u = x.upstream, u.phase == .ready { flush(u) }
@@ -35,8 +35,8 @@ extension Worker {
       finish(x, ending)
       return d.phase != .free
     }
-    setDownstreamDeadline(x)
-    setUpstreamDeadline(x)
+    setDownstreamDeadline(x, d)
+    setUpstreamDeadline(x, d)
     return false
   }
 
@@ -56,8 +56,8 @@ extension Worker {
   // MARK: The request's body
 
   /// One step of the request's body. True when something moved.
-  private func relayRequest(_ x: Exchange) -> Bool {
-    guard x.machine.request == .body, let d = x.downstream, let u = x.upstream, u.phase == .ready else { return false }
+  private func relayRequest(_ x: Exchange, _ d: Downstream) -> Bool {
+    guard x.machine.request == .body, let u = x.upstream, u.phase == .ready else { return false }
     let step = d.input.withReadable { x.requestDecoder.step($0.extracting(droppingFirst: x.heldBytes)) }
     switch step {
     case .refused(let refusal):
@@ -196,17 +196,16 @@ extension Worker {
 
   // MARK: The response
 
-  private func relayResponse(_ x: Exchange) -> Bool {
+  private func relayResponse(_ x: Exchange, _ d: Downstream) -> Bool {
     guard let u = x.upstream, u.phase == .ready else { return false }
     switch x.machine.response {
-    case .awaiting: return readResponseHead(x, u)
-    case .body: return relayResponseBody(x, u)
+    case .awaiting: return readResponseHead(x, d, u)
+    case .body: return relayResponseBody(x, d, u)
     case .done: return false
     }
   }
 
-  private func readResponseHead(_ x: Exchange, _ u: Upstream) -> Bool {
-    guard let d = x.downstream else { return false }
+  private func readResponseHead(_ x: Exchange, _ d: Downstream, _ u: Upstream) -> Bool {
     // An interim response must not pile up behind a client that does not read.
     if d.output.room < u.input.capacity / 2 {
       guard flush(d) else {
@@ -313,8 +312,7 @@ extension Worker {
     x.bytesOut += UInt64(d.output.count - before)
   }
 
-  private func relayResponseBody(_ x: Exchange, _ u: Upstream) -> Bool {
-    guard let d = x.downstream else { return false }
+  private func relayResponseBody(_ x: Exchange, _ d: Downstream, _ u: Upstream) -> Bool {
     let step = u.input.withReadable { x.responseDecoder.step($0) }
     switch step {
     case .refused:

@@ -31,7 +31,7 @@ extension Worker {
     }
     x.upstreamProgressMilliseconds = nowMilliseconds
     if u.phase == .ready { _ = flush(u) }
-    setUpstreamDeadline(x)
+    setUpstreamDeadline(x, d)
   }
 
   /// The head for the upstream, with the identity that its config asks for. False when it could not be signed, or does
@@ -301,7 +301,7 @@ extension Worker {
     if let x = u.exchange {
       x.upstreamProgressMilliseconds = nowMilliseconds
       _ = flush(u)
-      if u.phase == .ready, u.exchange === x { setUpstreamDeadline(x) }
+      if u.phase == .ready, u.exchange === x { setUpstreamDeadline(x, x.downstream) }
     }
   }
 
