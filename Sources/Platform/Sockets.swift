@@ -150,5 +150,4 @@ package enum Sockets {
   }
 
   package static func setNoDelay(_ fd: Int32) { _ = cs_set_int(fd, Int32(IPPROTO_TCP), TCP_NODELAY, 1) }
-  package static func setKeepAlive(_ fd: Int32) { _ = cs_set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1) }
 }

@@ -18,7 +18,6 @@ final class ProcessShared: Sendable {
   private let openConnections = Atomic<Int>(0)
   private let stopped = Atomic<Int>(0)
   private let clients = Mutex<[IPAddress: Int]>([:])
-  private let reloaded = Mutex<[Int: UInt64]>([:])
   private let told = Mutex<[String: UInt64]>([:])
 
   /// Lanes are confined to their worker's thread once it runs; before that the supervisor tries signers on none of them.
@@ -71,13 +70,6 @@ final class ProcessShared: Sendable {
       clients[address] = now > 1 ? now - 1 : nil
     }
   }
-
-  // MARK: Reloading
-
-  func noteReloaded(worker: Int, generation: UInt64) { reloaded.withLock { $0[worker] = generation } }
-
-  /// Workers that have taken over a snapshot.
-  func reloadedCount(generation: UInt64) -> Int { reloaded.withLock { $0.values.count { $0 >= generation } } }
 
   // MARK: Ending
 

@@ -293,7 +293,6 @@ final class Worker {
       if let listener = d.listener, plan.listener(named: listener.name) == nil { close(d) }
     }
     if isDraining { closeSources() }
-    shared.noteReloaded(worker: index, generation: snapshot.generation)
   }
 
   // MARK: Ending
