@@ -1,5 +1,5 @@
-// Counts what a process allocates: preloaded into a real binary, it stands before malloc and its kin and adds one for
-// each call to a word that a test can read, in the file that ALLOCATION_COUNTER names.
+// Counts what a process allocates: preloaded into a real binary, or linked into one, it stands before malloc and its kin
+// and adds one for each call to a word: in the file that ALLOCATION_COUNTER names, where a test can read it, or its own.
 #define _GNU_SOURCE
 #include "counter.h"
 
@@ -12,7 +12,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static _Atomic(_Atomic uint64_t *) counted;
+static _Atomic uint64_t own;
+static _Atomic(_Atomic uint64_t *) counted = &own;
 
 __attribute__((constructor)) static void begin(void) {
   const char *path = getenv("ALLOCATION_COUNTER");
@@ -26,10 +27,9 @@ __attribute__((constructor)) static void begin(void) {
   close(fd);
 }
 
-static void count(void) {
-  _Atomic uint64_t *word = counted;
-  if (word) atomic_fetch_add_explicit(word, 1, memory_order_relaxed);
-}
+static void count(void) { atomic_fetch_add_explicit(counted, 1, memory_order_relaxed); }
+
+uint64_t allocation_count(void) { return atomic_load_explicit(counted, memory_order_relaxed); }
 
 // glibc's own entries: dlsym(RTLD_NEXT) would allocate before there is anything to allocate with.
 extern void *__libc_malloc(size_t);
