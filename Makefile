@@ -3,17 +3,17 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench fmt lint clean deps-build deps-test
+.PHONY: help build demo test bench bench-micro fmt lint clean deps-build deps-test
 MAKEFLAGS += --no-print-directory
 
 SWIFT ?= swift
 # Everything is built in one configuration, so that nothing is compiled twice.
 SWIFT_BUILD = $(SWIFT) build -c release
-SOURCES = Package.swift Sources Tests
+SOURCES = Package.swift Sources Tests bench/micro
 
 help: ## list the targets
 	@echo "make <target>:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s%s\n", $$1, $$2 }' Makefile
 
 build: deps-build ## build the proxy: .build/release/countersign
 	$(SWIFT_BUILD) --product countersign
@@ -33,6 +33,9 @@ test: deps-test ## run every test, as CI does
 
 bench: build ## measure it; see bench/
 	@bench/run
+
+bench-micro: deps-build ## measure the steps of a request's path by themselves; QUICK=1 for a short look
+	@bench/micro/run
 
 fmt: ## format the sources
 	$(SWIFT) format -i -r $(SOURCES)

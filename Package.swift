@@ -18,6 +18,8 @@ let package = Package(
     .executable(name: "printer-monitor", targets: ["printer-monitor"]),
     // Preloaded into the real binary by a test that counts its allocations.
     .library(name: "AllocationCounter", type: .dynamic, targets: ["AllocationCounter"]),
+    // Measures the steps of a request's path; built by bench/micro/run alone.
+    .executable(name: "countersign-micro", targets: ["micro"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -52,6 +54,12 @@ let package = Package(
       dependencies: ["Monitor", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: ordinary),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
+    .executableTarget(
+      name: "micro",
+      dependencies: [
+        "Wire", "Platform", "Policy", "Proxy", "AllocationCounter",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], path: "bench/micro", exclude: ["run"], swiftSettings: strict),
     .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: ordinary),
     .testTarget(name: "PlatformTests", dependencies: ["Wire", "Platform", "COpenSSL"], swiftSettings: ordinary),
     .testTarget(

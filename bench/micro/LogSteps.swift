@@ -1,0 +1,77 @@
+// The access log: a line as a worker writes it, and a buffer of lines as it is handed over to the log's thread.
+
+import Platform
+import Policy
+import Proxy
+import Wire
+
+enum LogSteps {
+  static var all: [Step] { [line, handOver] }
+
+  /// The members of `Worker.record` for a request that was answered, in its order. Full buffers are handed over inside the
+  /// measured time, as in a worker's turn, about once in two hundred and fifty lines; so is what the log's thread does to
+  /// take them, or what waits would grow, and its memory be new each time.
+  private static var line: Step {
+    Step("log: a line") {
+      let (queue, log, counters) = try makeLog()
+      let bytes = Samples.browser
+      let head = try Samples.parsed(bytes)
+      let client = Samples.client
+      let time = Array("1994-11-06T08:49:37.000Z".utf8)
+      let (listener, rule, upstream, server) = (
+        Array("public".utf8), Array("line 12".utf8), Array("monitor".utf8), Array("10.0.2.1:9443".utf8)
+      )
+      return Operation { index in
+        if index & 511 == 0 { _ = queue.takeAll() }
+        log.line(time: time.span, nowMilliseconds: 0) { line in
+          line.member(",\"listener\":", text: listener)
+          line.member(",\"client\":", address: client.address)
+          line.member(",\"client_port\":", UInt64(client.port))
+          line.member(",\"via\":", client.via.text)
+          line.member(",\"rule\":", text: rule)
+          line.append(",\"peer\":\"")
+          client.address.write(to: line)
+          line.append(0x3a)
+          line.append(decimal: UInt64(client.port))
+          line.append("\",\"connection\":\"")
+          client.connection.write(hex: line)
+          line.append("\",\"method\":\"")
+          line.appendEscaped(bytes.span.extracting(head.methodRange.range), most: 32)
+          line.append("\",\"host\":\"")
+          line.appendEscaped(bytes.span.extracting(head.authority.range), most: AccessLog.hostBytesMax)
+          line.append("\",\"path\":\"")
+          line.appendEscaped(bytes.span.extracting(head.target.range), most: AccessLog.pathBytesMax)
+          line.append(0x22)
+          line.member(",\"status\":", 200)
+          line.member(",\"bytes_in\":", 412)
+          line.member(",\"bytes_out\":", 301)
+          line.member(",\"duration_ms\":", microseconds: 1_234)
+          line.member(",\"upstream_ms\":", microseconds: 987)
+          line.member(",\"upstream\":", text: upstream)
+          line.member(",\"server\":", text: server)
+          line.member(",\"tls\":", "TLSv1.3")
+        }
+        return counters.value(.logLinesDropped) == 0
+      }
+    }
+  }
+
+  private static var handOver: Step {
+    Step("log: 64 KiB of lines, handed over") {
+      let (queue, log, counters) = try makeLog()
+      let lines = [UInt8](repeating: 0x61, count: 65_536)
+      let time = Array("1994-11-06T08:49:37.000Z".utf8)
+      return Operation { index in
+        if index & 7 == 0 { _ = queue.takeAll() }
+        log.line(time: time.span, nowMilliseconds: 0) { $0.append(lines.span) }
+        log.handOver(nowMilliseconds: 0, force: true)
+        return !log.hasWaiting && counters.value(.logLinesDropped) == 0
+      }
+    }
+  }
+
+  private static func makeLog() throws -> (LogQueue, AccessLog, Counters) {
+    let (queue, counters) = (try LogQueue(), Counters())
+    return (queue, AccessLog(queue: queue, counters: counters), counters)
+  }
+}

@@ -1,0 +1,99 @@
+// Reading: heads, the rules about names, and bodies.
+
+import Wire
+
+enum ParseSteps {
+  static var all: [Step] {
+    [
+      request("of a browser", { Samples.browser }),
+      request("of a page's script", { Samples.many }),
+      request("signed by an edge", { try Samples.signed(by: Samples.signer(Samples.keys(.hmac))) }),
+      response,
+      names(
+        "ordinary",
+        [
+          "User-Agent", "Accept", "Accept-Language", "Accept-Encoding", "Referer", "Cookie", "DNT", "Origin",
+          "X-Request-ID",
+        ], areIdentity: false),
+      names(
+        "that claim an address",
+        [
+          "X-Forwarded-For", "X-Real-IP", "Forwarded", "True-Client-IP", "X-Forwarded-Proto", "CF-Connecting-IP",
+          "X-Client-IP", "X-Cluster-Client-IP", "X-Forwarded-Port",
+        ], areIdentity: true),
+      names(
+        "of those, misspelled",
+        [
+          "X_Forwarded_For", "X_Real_IP", "X.Forwarded.Host", "True_Client_IP", "X_Forwarded_Proto",
+          "CF_Connecting_IP", "X_Client_IP", "X_Cluster_Client_IP", "X_Forwarded_Port",
+        ], areIdentity: true),
+      body(chunkBytes: 16_384), body(chunkBytes: 1_024), body(chunkBytes: 64),
+    ]
+  }
+
+  private static func request(_ whose: String, _ bytes: @escaping () throws -> [UInt8]) -> Step {
+    Step("parse: request head \(whose)") {
+      let bytes = try bytes()
+      let limits = Samples.limits
+      let head = RequestHead(fieldsMax: limits.fields)
+      return Operation { _ in
+        guard case .complete(let length) = head.parse(bytes.span, limits: limits) else { return false }
+        return length == bytes.count
+      }
+    }
+  }
+
+  private static var response: Step {
+    Step("parse: response head") {
+      let bytes = Samples.response
+      let limits = Samples.limits
+      let head = ResponseHead(fieldsMax: 256)
+      return Operation { _ in
+        guard case .complete(let length) = head.parse(bytes.span, limits: limits, requestWasHead: false) else {
+          return false
+        }
+        return length == bytes.count && head.status == 200
+      }
+    }
+  }
+
+  /// What a name is to us is decided inside the scan of a section. A trailer section is that scan and nothing more, and
+  /// with empty values little of it is left but the names.
+  private static func names(_ which: String, _ names: [String], areIdentity: Bool) -> Step {
+    Step("parse: \(names.count) names and their kinds, \(which)") {
+      let bytes = Samples.head(names.map { "\($0):" })
+      let limits = Samples.limits
+      let section = TrailerSection(fieldsMax: limits.fields)
+      return Operation { _ in
+        guard case .complete(let length) = section.parse(bytes.span, limits: limits) else { return false }
+        return length == bytes.count && section.fieldCount == names.count && section.hasIdentity == areIdentity
+      }
+    }
+  }
+
+  private static func body(chunkBytes: Int) -> Step {
+    let bodyBytes = 16_384
+    return Step("parse: 16 KiB of body in chunks of \(chunkBytes) B") {
+      let chunk =
+        Array("\(String(chunkBytes, radix: 16))\r\n".utf8) + [UInt8](repeating: 0x61, count: chunkBytes)
+        + Array("\r\n".utf8)
+      let bytes = Array(repeatElement(chunk, count: bodyBytes / chunkBytes).joined()) + Array("0\r\n\r\n".utf8)
+      return Operation { _ in
+        var decoder = BodyDecoder(.chunked)
+        let body = bytes.span
+        var at = 0
+        var payload = 0
+        while true {
+          switch decoder.step(body.extracting(at..<body.count)) {
+          case .data(let skip, let count):
+            decoder.consumed(count)
+            at += skip + count
+            payload += count
+          case .end(let skip): return payload == bodyBytes && at + skip == body.count
+          case .trailers, .incomplete, .refused: return false
+          }
+        }
+      }
+    }
+  }
+}
