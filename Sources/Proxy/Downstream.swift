@@ -56,6 +56,8 @@ final class Downstream {
   var inputEnded = false
   /// In the worker's list of connections that have more to do in this turn.
   var isQueued = false
+  /// In the worker's list of connections whose bytes are to be sent.
+  var isSettling = false
   /// Bytes read and thrown away while lingering.
   var lingerBytes = 0
 

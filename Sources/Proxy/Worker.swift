@@ -33,6 +33,9 @@ final class Worker {
   /// Connections that stopped only to let others have a turn.
   var queued: ContiguousArray<Downstream> = []
   private var queuedNow: ContiguousArray<Downstream> = []
+  /// Connections whose bytes lie ready to be sent, or whose exchange may be over: seen to when the events were.
+  private var settling: ContiguousArray<Downstream> = []
+  private var settlingNow: ContiguousArray<Downstream> = []
 
   var nowMicroseconds: UInt64 = 0
   var nowMilliseconds: UInt64 = 0
@@ -52,6 +55,9 @@ final class Worker {
 
   /// Events and requests that one connection may have in one turn before the others come.
   static let requestsPerTurn = 32
+  /// Connections that are sent for together. Enough for one wake of the other side to serve many, few enough for what
+  /// they send to stay in the processor's cache.
+  private static let settlingMax = 64
 
   enum Message: Sendable {
     case reload(Snapshot, [ListenerSource])
@@ -100,8 +106,9 @@ final class Worker {
 
   func run() {
     while !isStopped {
-      let most: UInt64 = queued.isEmpty ? (log.hasWaiting ? AccessLog.delayMilliseconds : 1_000) : 0
-      let delay = queued.isEmpty ? wheel.delay(nowMilliseconds: nowMilliseconds, most: most) : 0
+      let isDone = queued.isEmpty && settling.isEmpty
+      let most: UInt64 = log.hasWaiting ? AccessLog.delayMilliseconds : 1_000
+      let delay = isDone ? wheel.delay(nowMilliseconds: nowMilliseconds, most: most) : 0
       let count = poller.wait(timeoutMilliseconds: Int32(delay))
       readClock()
       // Kept connections first: one that has ended, or says what nobody asked, is gone before a request looks for one.
@@ -122,8 +129,10 @@ final class Worker {
         case .listener: _ = accept(token.slot)
         case .wakeup: takeMessages()
         }
+        if settling.count >= Worker.settlingMax { settleOnce() }
       }
       runQueued()
+      settleAll()
       while let timer = wheel.due(nowMilliseconds: nowMilliseconds) { expire(timer) }
       updateGauges()
       log.handOver(nowMilliseconds: nowMilliseconds)
@@ -155,6 +164,36 @@ final class Worker {
     guard !d.isQueued else { return }
     d.isQueued = true
     queued.append(d)
+  }
+
+  // MARK: Settling
+
+  /// Has what was written for a connection's two ends sent once the other connections have had their events. Sending
+  /// is most of a request's cost, and it is cheaper together: the receiver is woken once for many, and neither the
+  /// kernel's code nor ours pushes the other out of the cache between two.
+  func settleLater(_ d: Downstream) {
+    guard !d.isSettling else { return }
+    d.isSettling = true
+    settling.append(d)
+  }
+
+  private func settleOnce() {
+    swap(&settling, &settlingNow)
+    for d in settlingNow {
+      d.isSettling = false
+      settle(d)
+    }
+    settlingNow.removeAll(keepingCapacity: true)
+  }
+
+  /// Requests that wait behind the ones that are done now come in further rounds, as many as a connection may have in
+  /// a turn; what is left has the next turn.
+  private func settleAll() {
+    var rounds = 0
+    while !settling.isEmpty, rounds < Worker.requestsPerTurn {
+      settleOnce()
+      rounds += 1
+    }
   }
 
   // MARK: Events

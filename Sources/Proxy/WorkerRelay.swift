@@ -16,7 +16,8 @@ extension Worker {
   /// Gathered bytes are sent once there are this many: one TLS record.
   private static let gatherBytes = 16 * 1024
 
-  /// Moves what can be moved. True when the connection's phase may have changed, false when an event must come first.
+  /// Moves what can be moved between the buffers. True when the connection's phase may have changed; false when it is to
+  /// be settled, or an event must come first.
   func relay(_ x: Exchange) -> Bool {
     guard let d = x.downstream, !x.isBackingOff else { return false }
     var moved = true
@@ -26,18 +27,26 @@ extension Worker {
       if relayResponse(x, d) { moved = true }
       guard x.isActive, d.phase == .exchange, !x.isBackingOff else { return d.phase != .free && !x.isBackingOff }
     }
+    settleLater(d)
+    return false
+  }
+
+  /// Sends what waits on both sides, ends the exchange if that was all of it, and says who owes what from now on.
+  func settle(_ d: Downstream) {
+    let x = d.exchange
+    guard d.phase == .exchange, x.isActive, !x.isBackingOff else { return }
     if let u = x.upstream, u.phase == .ready { flush(u) }
     guard flush(d) else {
       fault(x, .clientGone)
-      return d.phase != .free
+      return
     }
-    if let ending = x.machine.ending, d.output.isEmpty {
-      finish(x, ending)
-      return d.phase != .free
+    guard let ending = x.machine.ending, d.output.isEmpty else {
+      setDownstreamDeadline(x, d)
+      setUpstreamDeadline(x, d)
+      return
     }
-    setDownstreamDeadline(x, d)
-    setUpstreamDeadline(x, d)
-    return false
+    finish(x, ending)
+    pump(d)
   }
 
   /// Sends what waits for the client. False when the connection is broken.

@@ -30,8 +30,7 @@ extension Worker {
       return
     }
     x.upstreamProgressMilliseconds = nowMilliseconds
-    if u.phase == .ready { _ = flush(u) }
-    setUpstreamDeadline(x, d)
+    settleLater(d)
   }
 
   /// The head for the upstream, with the identity that its config asks for. False when it could not be signed, or does
