@@ -83,7 +83,10 @@ static inline int cs_get_error(int fd) {
   if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &n) != 0) return errno;
   return e;
 }
-static inline ssize_t cs_send(int fd, const void *p, size_t n) { return send(fd, p, n, MSG_NOSIGNAL); }
+static const int cs_MSG_MORE = MSG_MORE;
+static inline ssize_t cs_send(int fd, const void *p, size_t n, int flags) {
+  return send(fd, p, n, MSG_NOSIGNAL | flags);
+}
 static inline ssize_t cs_recv(int fd, void *p, size_t n) { return recv(fd, p, n, 0); }
 static inline ssize_t cs_peek(int fd, void *p, size_t n) { return recv(fd, p, n, MSG_PEEK); }
 static inline int cs_stream(void) { return SOCK_STREAM; }

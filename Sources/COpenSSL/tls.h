@@ -2,6 +2,8 @@
 #pragma once
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
@@ -15,8 +17,17 @@ static inline long cs_ctx_set_servername_callback(SSL_CTX *c, int (*f)(SSL *, in
   return SSL_CTX_set_tlsext_servername_callback(c, f);
 }
 static inline long cs_ctx_set_servername_arg(SSL_CTX *c, void *p) { return SSL_CTX_set_tlsext_servername_arg(c, p); }
-static inline long cs_ctx_set_ticket_keys(SSL_CTX *c, void *p, long n) {
-  return SSL_CTX_set_tlsext_ticket_keys(c, p, n);
+static inline int cs_ctx_set_ticket_callback(
+    SSL_CTX *c, int (*f)(SSL *, unsigned char *, unsigned char *, EVP_CIPHER_CTX *, EVP_MAC_CTX *, int)) {
+  return SSL_CTX_set_tlsext_ticket_key_evp_cb(c, f);
+}
+static inline int cs_hmac_sha256_set(EVP_MAC_CTX *c, const unsigned char *key, size_t key_count) {
+  char digest[] = "SHA256";
+  OSSL_PARAM with[] = {
+      OSSL_PARAM_construct_octet_string("key", (void *)key, key_count),
+      OSSL_PARAM_construct_utf8_string("digest", digest, 0),
+      OSSL_PARAM_construct_end()};
+  return EVP_MAC_CTX_set_params(c, with);
 }
 static inline long cs_set_host_name(SSL *s, const char *name) { return SSL_set_tlsext_host_name(s, name); }
 static inline void cs_bio_clear_retry(BIO *b) { BIO_clear_retry_flags(b); }

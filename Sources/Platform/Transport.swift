@@ -1,9 +1,13 @@
 // One connection's bytes: a socket, with or without TLS over it. Registered edge-triggered, so it remembers what the
 // kernel last said: after a short read nothing more is there until the next event, and no call is spent to hear it.
 //
-//   open(fd) ──► [startTLS ──► handshake …] ──► read / write ──► finish ──► close
+//   open(fd) ──► [startTLS ──► handshake …] ──► read / write / flush ──► finish ──► close
 //
-// Invariant: the SSL object, if any, belongs to this transport and its BIO points at `state`. One thread.
+// With TLS, what is written becomes records that gather in a chunk and leave together, when a flush asks for it or when
+// there is no room for another. `hasUnsent` says that some wait: whoever ends a message or a connection waits for them.
+//
+// Invariants: the SSL object, if any, belongs to this transport and its BIO points at `state`; a chunk is held exactly
+// while sealed bytes wait in it. One thread. Beside this file: TransportWrite, TLS/TransportTLS, TLS/SocketBIO.
 
 import CLinux
 import COpenSSL
@@ -38,19 +42,42 @@ package enum Handshake: Equatable, Sendable {
     var ended = false
     /// The kernel told of the peer's end, which no further event will: reads go on until they meet it.
     var hangup = false
+    /// Our close_notify was sealed: nothing follows it.
+    var saidGoodbye = false
+    /// How reading ended, found behind bytes that were handed on first.
+    var over: Over = .not
     var session: OpaquePointer?
+    /// Sealed bytes that the kernel has not taken: `sealedBegin..<sealedEnd` of a chunk.
+    var sealed: UnsafeMutablePointer<UInt8>?
+    var sealedBegin: Int32 = 0
+    var sealedEnd: Int32 = 0
+    /// Bytes that the kernel has taken since `open`; wraps.
+    var sentBytes: UInt32 = 0
+    let pool: Unmanaged<BufferPool>
   }
 
-  // SAFETY: allocated in init, freed in deinit after the session that points to it; one thread.
-  private let state: UnsafeMutablePointer<State>
-  /// OpenSSL calls back into it to choose a certificate: it must outlive the session.
-  private var accepting: TLSServerContext?
-  /// Why the handshake failed, in OpenSSL's words; for the log.
-  package private(set) var failure: String?
+  enum Over: UInt8 { case not, ended, failed }
 
-  package init() {
+  /// What a full record takes when sealed: 16 KiB, and what TLS 1.2 and 1.3 add to it at most (RFC 8446 section 5.2).
+  static let recordBytesMax = 16_384 + 256
+  /// Sealed bytes taken from the kernel at once: two full records. Held only while a part of one waits for its rest.
+  static let readAheadBytes = 2 * recordBytesMax
+
+  // SAFETY: allocated in init, freed in deinit after the session that points to it; one thread. `sealed`, if any, is a
+  // chunk taken from the pool, which `pool` below keeps alive, and goes back there once.
+  let state: UnsafeMutablePointer<State>
+  let pool: BufferPool
+  /// OpenSSL calls back into it to choose a certificate: it must outlive the session.
+  var accepting: TLSServerContext?
+  /// Why the handshake failed, in OpenSSL's words; for the log.
+  package internal(set) var failure: String?
+
+  /// - Parameter pool: where the chunks for sealed records come from; at least 32 KiB each.
+  package init(pool: BufferPool = BufferPool(chunkBytes: 32 * 1024, keptMax: 0)) {
+    precondition(pool.chunkBytes >= 32 * 1024 && pool.chunkBytes <= Int(Int32.max))
+    self.pool = pool
     unsafe state = .allocate(capacity: 1)
-    unsafe state.initialize(to: State())
+    unsafe state.initialize(to: State(pool: Unmanaged.passUnretained(pool)))
   }
 
   deinit {
@@ -66,7 +93,7 @@ package enum Handshake: Equatable, Sendable {
   /// Takes over a connected (or connecting) non-blocking socket.
   package func open(_ fd: Int32) {
     precondition(!isOpen && fd >= 0)
-    unsafe state.pointee = State()
+    unsafe state.pointee = State(pool: Unmanaged.passUnretained(pool))
     unsafe state.pointee.descriptor = fd
     failure = nil
   }
@@ -90,150 +117,53 @@ package enum Handshake: Equatable, Sendable {
   package var hasHungUp: Bool { unsafe state.pointee.hangup }
   /// A write would be refused by the kernel as far as we know.
   package var isStuffed: Bool { unsafe state.pointee.stuffed }
+  /// Sealed records wait to be sent.
+  package var hasUnsent: Bool { unsafe state.pointee.sealed != nil }
+  /// Bytes that the kernel has taken since `open`, modulo 2^32: whether the peer makes room shows in its changes.
+  package var sentBytes: UInt32 { unsafe state.pointee.sentBytes }
 
   /// Whether a read may bring something before the next event.
   package var mayRead: Bool {
-    if unsafe !state.pointee.drained { return true }
+    if unsafe !state.pointee.drained || state.pointee.over != .not { return true }
     guard let session = unsafe state.pointee.session else { return false }
     return unsafe SSL_has_pending(session) == 1
   }
 
-  // MARK: TLS
-
-  package func startTLS(accepting context: TLSServerContext) -> Bool {
-    guard let session = unsafe context.makeSession() else { return false }
-    unsafe SSL_set_accept_state(session)
-    accepting = context
-    return unsafe attach(session)
-  }
-
-  package func startTLS(connecting context: TLSClientContext) -> Bool {
-    guard let session = unsafe context.makeSession() else { return false }
-    unsafe SSL_set_connect_state(session)
-    return unsafe attach(session)
-  }
-
-  private func attach(_ session: OpaquePointer) -> Bool {
-    precondition(isOpen && !isTLS)
-    guard let bio = unsafe BIO_new(SocketBIO.method) else {
-      unsafe SSL_free(session)
-      return false
-    }
-    unsafe BIO_set_data(bio, state)
-    unsafe BIO_set_init(bio, 1)
-    unsafe SSL_set_bio(session, bio, bio)
-    unsafe state.pointee.session = session
-    return true
-  }
-
-  package func handshake() -> Handshake {
-    guard let session = unsafe state.pointee.session else { return .failed }
-    ERR_clear_error()
-    let result = unsafe SSL_do_handshake(session)
-    if result == 1 { return .done }
-    switch unsafe SSL_get_error(session, result) {
-    case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return .blocked
-    default:
-      let verify = unsafe SSL_get_verify_result(session)
-      if verify != Int(X509_V_OK) {
-        // SAFETY: a static string.
-        failure = unsafe "certificate: " + String(cString: X509_verify_cert_error_string(verify))
-        ERR_clear_error()
-      } else {
-        failure = TLSError.lastReason() ?? "connection closed"
-      }
-      return .failed
-    }
-  }
-
-  /// "TLSv1.3", "TLSv1.2"; empty without TLS.
-  package var tlsVersion: StaticString {
-    guard let session = unsafe state.pointee.session else { return "" }
-    switch unsafe SSL_version(session) {
-    case cs_TLS1_3: return "TLSv1.3"
-    case cs_TLS1_2: return "TLSv1.2"
-    default: return "TLS"
-    }
-  }
-
-  /// The protocol version's name, as `tlsVersion`; empty without TLS.
-  package func withVersionName<R>(_ body: (Span<UInt8>) -> R) -> R {
-    guard let session = unsafe state.pointee.session, let name = unsafe SSL_get_version(session) else {
-      return body(Span<UInt8>())
-    }
-    return unsafe lend(name, body)
-  }
-
-  /// The cipher suite's name (as in the PROXY header's SSL TLV); empty without TLS.
-  package func withCipherName<R>(_ body: (Span<UInt8>) -> R) -> R {
-    guard let session = unsafe state.pointee.session, let cipher = unsafe SSL_get_current_cipher(session),
-      let name = unsafe SSL_CIPHER_get_name(cipher)
-    else { return body(Span<UInt8>()) }
-    return unsafe lend(name, body)
-  }
-
-  /// The name that the client asked for (SNI); empty where it asked for none.
-  package func withServerName<R>(_ body: (Span<UInt8>) -> R) -> R {
-    guard let session = unsafe state.pointee.session,
-      let name = unsafe SSL_get_servername(session, TLSEXT_NAMETYPE_host_name)
-    else { return body(Span<UInt8>()) }
-    return unsafe lend(name, body)
-  }
-
-  /// The protocol agreed by ALPN; empty where none was.
-  package func withApplicationProtocol<R>(_ body: (Span<UInt8>) -> R) -> R {
-    guard let session = unsafe state.pointee.session else { return body(Span<UInt8>()) }
-    var name: UnsafePointer<UInt8>?
-    var length: UInt32 = 0
-    unsafe SSL_get0_alpn_selected(session, &name, &length)
-    guard let name = unsafe name, length > 0 else { return body(Span<UInt8>()) }
-    // SAFETY: OpenSSL keeps these bytes as long as the session.
-    return unsafe body(Span<UInt8>(_unsafeStart: name, count: Int(length)))
-  }
-
-  private func lend<R>(_ text: UnsafePointer<CChar>, _ body: (Span<UInt8>) -> R) -> R {
-    let length = unsafe strlen(text)
-    // SAFETY: a NUL-terminated string that OpenSSL keeps as long as the session.
-    return unsafe text.withMemoryRebound(to: UInt8.self, capacity: length) { bytes in
-      unsafe body(Span<UInt8>(_unsafeStart: bytes, count: length))
-    }
-  }
-
-  /// SHA-256 of the client's certificate (DER), 32 bytes; nil where none was shown. A certificate that
-  /// was shown has been verified, or the handshake would have failed.
-  package var peerCertificateDigest: [UInt8]? {
-    guard let session = unsafe state.pointee.session, let certificate = unsafe cs_peer_certificate(session) else {
-      return nil
-    }
-    var digest = [UInt8](repeating: 0, count: 32)
-    var length: UInt32 = 32
-    // SAFETY: 32 bytes for a SHA-256.
-    guard unsafe X509_digest(certificate, EVP_sha256(), &digest, &length) == 1, length == 32 else { return nil }
-    return digest
-  }
-
   // MARK: Bytes
 
-  /// Reads once into the buffer's free space.
+  /// Reads what there is, as far as it fits into the buffer's free space: at most one call to the kernel without TLS.
   package func read(into buffer: Buffer) -> Moved {
     guard mayRead else { return .blocked }
     guard let session = unsafe state.pointee.session else { return readPlain(into: buffer) }
+    var total = 0
+    // All records that have come are opened before anything is done with them, so that what follows is done once.
     // Without room SSL_read is not called, and SSL_get_error would speak of a call before.
-    guard buffer.room > 0 else { return .blocked }
-    ERR_clear_error()
-    var result: Int32 = 0
-    let n = unsafe buffer.withWritable { base, free in
-      var n = 0
-      result = unsafe SSL_read_ex(session, base, free, &n)
-      return result == 1 ? n : 0
-    }
-    if n > 0 { return .bytes(n) }
-    switch unsafe SSL_get_error(session, result) {
-    case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return .blocked
-    case SSL_ERROR_ZERO_RETURN: return .ended
-    default:
+    while unsafe state.pointee.over == .not, buffer.room > 0 {
       ERR_clear_error()
-      return .failed
+      var result: Int32 = 0
+      let n = unsafe buffer.withWritable { base, free in
+        var n = 0
+        result = unsafe SSL_read_ex(session, base, free, &n)
+        return result == 1 ? n : 0
+      }
+      guard n > 0 else {
+        switch unsafe SSL_get_error(session, result) {
+        case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return total > 0 ? .bytes(total) : .blocked
+        case SSL_ERROR_ZERO_RETURN: unsafe state.pointee.over = .ended
+        default:
+          ERR_clear_error()
+          unsafe state.pointee.over = .failed
+        }
+        break
+      }
+      total += n
+      if unsafe state.pointee.drained, unsafe SSL_has_pending(session) == 0 { break }
+    }
+    if total > 0 { return .bytes(total) }
+    switch unsafe state.pointee.over {
+    case .not: return .blocked
+    case .ended: return .ended
+    case .failed: return .failed
     }
   }
 
@@ -293,66 +223,24 @@ package enum Handshake: Equatable, Sendable {
     return true
   }
 
-  /// Writes as much of `bytes` as the peer takes. After `.blocked` with TLS the next write must begin with the same
-  /// bytes: a record of them is already sealed.
-  package func write(_ bytes: Span<UInt8>) -> Moved {
-    let count = bytes.count
-    guard count > 0, unsafe !state.pointee.stuffed else { return .blocked }
-    guard let session = unsafe state.pointee.session else { return writePlain(bytes) }
+  /// Seals our close_notify, once.
+  func sayGoodbye() {
+    guard let session = unsafe state.pointee.session, unsafe !state.pointee.saidGoodbye,
+      unsafe SSL_is_init_finished(session) == 1
+    else { return }
+    unsafe state.pointee.saidGoodbye = true
     ERR_clear_error()
-    var written = 0
-    // SAFETY: OpenSSL reads the span during the call only.
-    let result = unsafe bytes.withUnsafeBufferPointer { source in
-      unsafe SSL_write_ex(session, source.baseAddress, count, &written)
-    }
-    if result == 1 { return .bytes(written) }
-    switch unsafe SSL_get_error(session, result) {
-    case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return .blocked
-    default:
-      ERR_clear_error()
-      return .failed
-    }
-  }
-
-  private func writePlain(_ bytes: Span<UInt8>) -> Moved {
-    let count = bytes.count
-    let fd = descriptor
-    // SAFETY: the kernel reads the span during the call only.
-    let sent = unsafe bytes.withUnsafeBufferPointer { source in unsafe cs_send(fd, source.baseAddress, count) }
-    if sent > 0 {
-      if sent < count { unsafe state.pointee.stuffed = true }
-      return .bytes(sent)
-    }
-    let error = cs_errno()
-    if error == EAGAIN {
-      unsafe state.pointee.stuffed = true
-      return .blocked
-    }
-    return error == EINTR ? .blocked : .failed
-  }
-
-  /// Writes a buffer's waiting bytes and consumes what went out.
-  package func flush(_ buffer: Buffer) -> Moved {
-    var total = 0
-    while !buffer.isEmpty {
-      let moved = buffer.withReadable { write($0) }
-      guard case .bytes(let n) = moved else {
-        return total > 0 && moved == .blocked ? .bytes(total) : moved
-      }
-      buffer.consume(n)
-      total += n
-    }
-    return .bytes(total)
+    _ = unsafe SSL_shutdown(session)
+    ERR_clear_error()
   }
 
   /// Ends our sending side: close_notify, then FIN.
   package func finish() {
     guard isOpen else { return }
-    if let session = unsafe state.pointee.session, unsafe SSL_is_init_finished(session) == 1 {
-      ERR_clear_error()
-      _ = unsafe SSL_shutdown(session)
-      ERR_clear_error()
-    }
+    sayGoodbye()
+    push(more: true)
+    // All but our close_notify has left by now, and that cannot once the side is closed.
+    dropSealed()
     shutdown(descriptor, Int32(SHUT_WR))
   }
 
@@ -361,10 +249,11 @@ package enum Handshake: Equatable, Sendable {
   package func close(reset: Bool = false) {
     guard isOpen else { return }
     if let session = unsafe state.pointee.session {
-      if !reset, unsafe SSL_is_init_finished(session) == 1 {
-        ERR_clear_error()
-        _ = unsafe SSL_shutdown(session)
+      if !reset {
+        sayGoodbye()
+        push()
       }
+      dropSealed()
       unsafe SSL_free(session)
       unsafe state.pointee.session = nil
       accepting = nil
@@ -378,69 +267,5 @@ package enum Handshake: Equatable, Sendable {
     }
     Glibc.close(descriptor)
     unsafe state.pointee.descriptor = -1
-  }
-}
-
-/// OpenSSL's door to the socket: recv and send that remember what the kernel said in the transport's state.
-private enum SocketBIO {
-  // SAFETY: made once, never freed, immutable after.
-  nonisolated(unsafe) static let method: OpaquePointer = {
-    guard let made = unsafe BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "countersign") else {
-      fatalError("BIO_meth_new: out of memory")
-    }
-    unsafe BIO_meth_set_read(made, receive)
-    unsafe BIO_meth_set_write(made, transmit)
-    unsafe BIO_meth_set_ctrl(made, control)
-    return unsafe made
-  }()
-
-  // SAFETY (all three): OpenSSL calls these on the worker's thread with the BIO that `attach` made, whose data is the
-  // transport's state, and with a buffer of the length it gives.
-  static let receive: @convention(c) (OpaquePointer?, UnsafeMutablePointer<CChar>?, Int32) -> Int32 = {
-    bio, into, length in
-    let state = unsafe BIO_get_data(bio).assumingMemoryBound(to: Transport.State.self)
-    unsafe cs_bio_clear_retry(bio)
-    if unsafe state.pointee.drained {
-      unsafe cs_bio_retry_read(bio)
-      return -1
-    }
-    let n = unsafe cs_recv(state.pointee.descriptor, into, Int(length))
-    if n > 0 {
-      if n < Int(length), unsafe !state.pointee.hangup { unsafe state.pointee.drained = true }
-    } else if n == 0 {
-      unsafe state.pointee.ended = true
-    } else if cs_errno() == EAGAIN || cs_errno() == EINTR {
-      unsafe state.pointee.drained = cs_errno() == EAGAIN
-      unsafe cs_bio_retry_read(bio)
-    }
-    return Int32(n)
-  }
-
-  static let transmit: @convention(c) (OpaquePointer?, UnsafePointer<CChar>?, Int32) -> Int32 = { bio, from, length in
-    let state = unsafe BIO_get_data(bio).assumingMemoryBound(to: Transport.State.self)
-    unsafe cs_bio_clear_retry(bio)
-    if unsafe state.pointee.stuffed {
-      unsafe cs_bio_retry_write(bio)
-      return -1
-    }
-    let n = unsafe cs_send(state.pointee.descriptor, from, Int(length))
-    if n >= 0 {
-      if n < Int(length) { unsafe state.pointee.stuffed = true }
-    } else if cs_errno() == EAGAIN || cs_errno() == EINTR {
-      unsafe state.pointee.stuffed = cs_errno() == EAGAIN
-      unsafe cs_bio_retry_write(bio)
-    }
-    return Int32(n)
-  }
-
-  static let control: @convention(c) (OpaquePointer?, Int32, Int, UnsafeMutableRawPointer?) -> Int = {
-    bio, command, _, _ in
-    switch command {
-    case BIO_CTRL_FLUSH: return 1
-    case BIO_CTRL_EOF:
-      let state = unsafe BIO_get_data(bio).assumingMemoryBound(to: Transport.State.self)
-      return unsafe state.pointee.ended ? 1 : 0
-    default: return 0
-    }
   }
 }

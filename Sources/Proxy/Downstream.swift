@@ -17,7 +17,7 @@ final class Downstream {
   /// Counts the uses of this slot; part of its token.
   var generation: UInt32 = 0
   var phase = Phase.free
-  let transport = Transport()
+  let transport: Transport
   let input: Buffer
   let output: Buffer
   let exchange = Exchange()
@@ -63,11 +63,14 @@ final class Downstream {
 
   init(slot: Int, pool: BufferPool) {
     self.slot = slot
+    transport = Transport(pool: pool)
     input = Buffer(pool: pool)
     output = Buffer(pool: pool)
     exchange.downstream = self
   }
 
+  /// Nothing waits to be sent to the client.
+  var isFlushed: Bool { output.isEmpty && !transport.hasUnsent }
   var token: Token { Token(.downstream, slot: slot, generation: generation) }
   /// Its index in the worker's timer wheel.
   var timer: Int { Worker.firstSlotTimer + slot * 2 }

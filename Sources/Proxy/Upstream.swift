@@ -14,7 +14,7 @@ final class Upstream {
   let slot: Int
   var generation: UInt32 = 0
   var phase = Phase.free
-  let transport = Transport()
+  let transport: Transport
   let input: Buffer
   let output: Buffer
 
@@ -36,10 +36,13 @@ final class Upstream {
 
   init(slot: Int, pool: BufferPool) {
     self.slot = slot
+    transport = Transport(pool: pool)
     input = Buffer(pool: pool)
     output = Buffer(pool: pool)
   }
 
+  /// Nothing waits to be sent to the server.
+  var isFlushed: Bool { output.isEmpty && !transport.hasUnsent }
   var token: Token { Token(.upstream, slot: slot, generation: generation) }
   var timer: Int { Worker.firstSlotTimer + slot * 2 + 1 }
 

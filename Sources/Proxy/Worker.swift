@@ -268,7 +268,7 @@ final class Worker {
       if x.isBackingOff {
         tryAgain(x)
         pump(d)
-      } else if x.machine.request == .body, d.output.isEmpty {
+      } else if x.machine.request == .body, d.isFlushed {
         fault(x, .request(.bodyTimeout))
       } else {
         fault(x, .clientGone, refusal: .clientTimeout)

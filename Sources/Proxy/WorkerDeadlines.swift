@@ -9,7 +9,7 @@ extension Worker {
   /// side took before does not count.
   func setDownstreamDeadline(_ x: Exchange, _ d: Downstream) {
     guard d.phase == .exchange else { return }
-    let owesRoom = !d.output.isEmpty || (x.machine.response == .body && d.transport.isStuffed)
+    let owesRoom = !d.isFlushed || (x.machine.response == .body && d.transport.isStuffed)
     guard owesRoom || owesBody(x) else {
       clearDeadline(d)
       return
@@ -24,13 +24,13 @@ extension Worker {
     guard x.machine.request == .body, let u = x.upstream, u.phase == .ready else { return false }
     // A client that asked to be told before it sends its body waits for the upstream's word.
     if x.expectsContinue, x.requestBodyBytes == 0, x.machine.response == .awaiting { return false }
-    return u.output.isEmpty && !u.transport.isStuffed
+    return u.isFlushed && !u.transport.isStuffed
   }
 
   /// The upstream owes us a response, or room for the request.
   func setUpstreamDeadline(_ x: Exchange, _ d: Downstream) {
     guard let u = x.upstream, u.phase == .ready else { return }
-    let blockedByClient = x.machine.response == .body && (!d.output.isEmpty || d.transport.isStuffed)
+    let blockedByClient = x.machine.response == .body && (!d.isFlushed || d.transport.isStuffed)
     guard !blockedByClient, !owesBody(x) else {
       wheel.set(u.timer, deadlineMilliseconds: 0)
       return

@@ -36,11 +36,12 @@ extension Worker {
     let x = d.exchange
     guard d.phase == .exchange, x.isActive, !x.isBackingOff else { return }
     if let u = x.upstream, u.phase == .ready { flush(u) }
-    guard flush(d) else {
+    let ending = x.machine.ending
+    guard flush(d, last: ending.map { !$0.keepDownstream || isDraining } ?? false) else {
       fault(x, .clientGone)
       return
     }
-    guard let ending = x.machine.ending, d.output.isEmpty else {
+    guard let ending, d.isFlushed else {
       setDownstreamDeadline(x, d)
       setUpstreamDeadline(x, d)
       return
@@ -49,17 +50,14 @@ extension Worker {
     pump(d)
   }
 
-  /// Sends what waits for the client. False when the connection is broken.
-  func flush(_ d: Downstream) -> Bool {
-    guard !d.output.isEmpty else { return true }
-    switch d.transport.flush(d.output) {
-    case .bytes(let n):
-      if n > 0 { d.exchange.downstreamProgressMilliseconds = nowMilliseconds }
-      d.output.releaseIfEmpty()
-      return true
-    case .blocked: return true
-    case .ended, .failed: return false
-    }
+  /// Sends what waits for the client; `last` when its connection ends behind that. False when the connection is broken.
+  func flush(_ d: Downstream, last: Bool = false) -> Bool {
+    guard !d.isFlushed else { return true }
+    let sent = d.transport.sentBytes
+    let moved = d.transport.flush(d.output, last: last)
+    if d.transport.sentBytes != sent { d.exchange.downstreamProgressMilliseconds = nowMilliseconds }
+    d.output.releaseIfEmpty()
+    return moved != .failed
   }
 
   // MARK: The request's body
@@ -393,9 +391,14 @@ extension Worker {
       n = min(count, d.output.room)
       d.output.append(first: n, of: u.input)
       x.bytesOut += UInt64(n)
-      if d.output.count >= Worker.gatherBytes, !flush(d) {
-        fault(x, .clientGone)
-        return true
+      if d.output.count >= Worker.gatherBytes {
+        switch d.transport.take(d.output) {
+        case .bytes: x.downstreamProgressMilliseconds = nowMilliseconds
+        case .blocked: break
+        case .ended, .failed:
+          fault(x, .clientGone)
+          return true
+        }
       }
     }
     x.responseDecoder.consumed(n)

@@ -59,6 +59,8 @@ extension Worker {
       }
       setDeadline(d, afterMilliseconds: Worker.drainFirstRequestMilliseconds)
     }
+    // A session ticket waits for the first answer; where the request has not come with the handshake it leaves now.
+    d.transport.push()
     d.input.releaseIfEmpty()
     d.output.releaseIfEmpty()
     if d.requestCount > 0 || wheel.deadline(of: d.timer) == 0 {

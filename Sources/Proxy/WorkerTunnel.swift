@@ -54,7 +54,7 @@ extension Worker {
         return
       }
     }
-    if d.inputEnded, x.upstreamEnded, d.input.isEmpty, u.input.isEmpty {
+    if d.inputEnded, x.upstreamEnded, d.input.isEmpty, u.input.isEmpty, !d.transport.hasUnsent, !u.transport.hasUnsent {
       endTunnel(x)
       return
     }
@@ -71,12 +71,12 @@ extension Worker {
   private func carry(
     from source: Transport, _ input: Buffer, to sink: Transport, _ gathered: Buffer, ended: inout Bool
   ) -> Carried {
-    if !gathered.isEmpty {
+    if !gathered.isEmpty || sink.hasUnsent {
       switch sink.flush(gathered) {
-      case .bytes: if !gathered.isEmpty { return .still }
-      case .blocked: return .still
+      case .bytes, .blocked: if !gathered.isEmpty || sink.hasUnsent { return .still }
       case .ended, .failed: return .broken
       }
+      if ended, input.isEmpty { sink.finish() }
     }
     var sent = 0
     if !input.isEmpty {
@@ -85,7 +85,7 @@ extension Worker {
       case .blocked: return .still
       case .ended, .failed: return .broken
       }
-      guard input.isEmpty else { return sent > 0 ? .moved(sent) : .still }
+      guard input.isEmpty, !sink.hasUnsent else { return sent > 0 ? .moved(sent) : .still }
       // The source ended while its last bytes were still on their way.
       if ended { sink.finish() }
     }

@@ -307,20 +307,19 @@ extension Worker {
   /// Sends what waits for an upstream. False when the connection failed (which the reading side will find and judge).
   @discardableResult
   func flush(_ u: Upstream) -> Bool {
-    guard !u.output.isEmpty else { return true }
-    let waiting = u.output.count
-    switch u.transport.flush(u.output) {
-    case .bytes(let n):
-      if n > 0, let x = u.exchange {
-        x.machine.noteSent()
-        x.upstreamProgressMilliseconds = nowMilliseconds
-      }
+    guard !u.isFlushed else { return true }
+    let sent = u.transport.sentBytes
+    let moved = u.transport.flush(u.output)
+    if u.transport.sentBytes != sent, let x = u.exchange {
+      x.machine.noteSent()
+      x.upstreamProgressMilliseconds = nowMilliseconds
+    }
+    switch moved {
+    case .bytes, .blocked:
       u.output.releaseIfEmpty()
       return true
-    case .blocked: return true
     case .ended, .failed:
       // What the server said before it went is still to be read: a refusal with its reason, perhaps.
-      if u.output.count < waiting { u.exchange?.machine.noteSent() }
       u.output.removeAll()
       u.output.releaseIfEmpty()
       u.transport.noteReadable()
@@ -360,7 +359,7 @@ extension Worker {
     u.served += 1
     guard let server = u.pool else { return }
     server.active -= 1
-    guard keep, u.phase == .ready, u.input.isEmpty, u.output.isEmpty, !server.isRetired, !isDraining else {
+    guard keep, u.phase == .ready, u.input.isEmpty, u.isFlushed, !server.isRetired, !isDraining else {
       close(u)
       return
     }

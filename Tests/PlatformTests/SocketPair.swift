@@ -54,7 +54,22 @@ extension Transport {
     return buffer.copyBytes()
   }
 
-  func write(_ text: String) -> Moved { write(Array(text.utf8).span) }
+  /// Writes and sends.
+  func say(_ bytes: [UInt8]) -> Moved {
+    let moved = write(bytes.span)
+    push()
+    return moved
+  }
+
+  /// Does what can be done of the handshake, and sends what is to be said at its end, which would otherwise wait for
+  /// the first words behind it.
+  func shakeHands() -> Handshake {
+    let result = handshake()
+    push()
+    return result
+  }
+
+  func write(_ text: String) -> Moved { say(Array(text.utf8)) }
 
   /// As if an event had come for everything.
   func noteAll() {

@@ -3,6 +3,7 @@
 import COpenSSL
 import Foundation
 import Platform
+import Synchronization
 import Testing
 import Wire
 
@@ -187,6 +188,51 @@ import Wire
     }
   }
 
+  /// Time goes on while a client keeps its ticket: the key that sealed it retires, still opens, and is gone in the end.
+  @Test(arguments: [TLS1_2_VERSION, TLS1_3_VERSION])
+  func aTicketsKeyIsReplacedEachHourAndForgottenAfterItsLastTicket(version: Int32) throws {
+    let files = try made.server(["app.test"])
+    let rotation = TicketKeys.rotationMilliseconds
+    let life = UInt64(TicketKeys.ticketLifetimeSeconds) * 1_000
+    for (time, isTaken) in [
+      (0, true), (rotation - 1, true), (rotation, true), (2 * rotation + 5, true), (rotation + life - 1, true),
+      (rotation + life, false),
+    ] {
+      let clock = Moment()
+      let context = try made.context([files], tickets: TicketKeys { clock.milliseconds })
+      // libssl forgets the session of a connection that ends without a goodbye.
+      var clients: [RawClient] = []
+      func connect(_ session: OpaquePointer?, at time: UInt64) throws -> (isReused: Bool, session: OpaquePointer) {
+        clock.milliseconds = time
+        let client = try RawClient(context, versions: version...version, resuming: session)
+        clients.append(client)
+        try #require(client.shake())
+        #expect(client.server.write("x") == .bytes(1))
+        #expect(client.read() == [0x78])
+        return (client.isReused, try #require(client.takeSession()))
+      }
+      let (wasReused, first) = try connect(nil, at: 0)
+      defer { SSL_SESSION_free(first) }
+      #expect(!wasReused)
+      let (isReused, next) = try connect(first, at: time)
+      defer { SSL_SESSION_free(next) }
+      #expect(isReused == isTaken, "at \(time)")
+      // What was given for it is of the key that sealed then, and outlives the first.
+      let last = try connect(next, at: rotation + life)
+      SSL_SESSION_free(last.session)
+      #expect(last.isReused == (time >= rotation), "given at \(time)")
+    }
+  }
+
+  /// A clock that a test sets.
+  private final class Moment: Sendable {
+    private let value = Mutex(UInt64(0))
+    var milliseconds: UInt64 {
+      get { value.withLock { $0 } }
+      set { value.withLock { $0 = newValue } }
+    }
+  }
+
   /// A reload may take the listener away while a client is still in its handshake.
   @Test func aHandshakeOutlivesItsListener() throws {
     let connecting = try TLSClientContext(authorities: made.ca, name: "second.test", certificate: nil)
@@ -210,11 +256,11 @@ import Wire
       server.open(one)
       try SocketPair.send(two, nonsense.utf8)
       try #require(server.startTLS(accepting: context))
-      var result = server.handshake()
+      var result = server.shakeHands()
       if result == .blocked {
         Sockets.closeDescriptor(two)
         server.noteReadable()
-        result = server.handshake()
+        result = server.shakeHands()
       } else {
         Sockets.closeDescriptor(two)
       }

@@ -73,9 +73,9 @@ final class TLSLink {
     var result = (server: Handshake.blocked, client: Handshake.blocked)
     for _ in 0..<20 {
       client.noteAll()
-      if result.client == .blocked { result.client = client.handshake() }
+      if result.client == .blocked { result.client = client.shakeHands() }
       server.noteAll()
-      if result.server == .blocked { result.server = server.handshake() }
+      if result.server == .blocked { result.server = server.shakeHands() }
       if result.client != .blocked, result.server != .blocked { break }
     }
     client.noteAll()
@@ -130,12 +130,12 @@ final class RawClient {
         if !done, SSL_get_error(session, result) != SSL_ERROR_WANT_READ {
           ERR_clear_error()
           server.noteAll()
-          _ = server.handshake()
+          _ = server.shakeHands()
           return false
         }
       }
       server.noteAll()
-      if answer == .blocked { answer = server.handshake() }
+      if answer == .blocked { answer = server.shakeHands() }
       if answer == .failed || (done && answer == .done) { break }
     }
     ERR_clear_error()

@@ -4,19 +4,6 @@
 
 import COpenSSL
 import Glibc
-import Synchronization
-
-/// Keys for session tickets: made once per process, so that a reload does not end every client's session.
-package final class TicketKeys: Sendable {
-  let bytes: [UInt8]
-
-  package init() throws(TLSError) {
-    var random = [UInt8](repeating: 0, count: 80)
-    // SAFETY: an array of the length given.
-    guard unsafe RAND_bytes(&random, 80) == 1 else { throw TLSError(file: "", "no random bytes for ticket keys") }
-    bytes = random
-  }
-}
 
 /// How a server certificate is found.
 package struct CertificateFiles: Sendable, Equatable {
@@ -32,6 +19,8 @@ package struct CertificateFiles: Sendable, Equatable {
   // SAFETY: SSL_CTX is counted by OpenSSL and internally locked; these are set up in init and only read after.
   private let contexts: [OpaquePointer]
   private let names: NameTable
+  /// The contexts call into it.
+  private let tickets: TicketKeys
   /// Things an operator should know that do not stop the listener, such as a certificate that has run out.
   package let warnings: [String]
 
@@ -74,6 +63,7 @@ package struct CertificateFiles: Sendable, Equatable {
     }
     unsafe contexts = made
     names = table
+    self.tickets = tickets
     warnings = notes
     // SAFETY: the callback's argument is this object unretained: it is called inside handshakes only, and a transport
     // holds this object as long as its session lives.
@@ -109,10 +99,8 @@ package struct CertificateFiles: Sendable, Equatable {
     _ = unsafe cs_ctx_set_session_cache_mode(context, Int(SSL_SESS_CACHE_OFF))
     guard unsafe SSL_CTX_set_num_tickets(context, 1) == 1 else { throw .fromQueue(file: "", "tickets") }
     _ = unsafe SSL_CTX_set_max_early_data(context, 0)
-    var keys = tickets.bytes
-    guard unsafe cs_ctx_set_ticket_keys(context, &keys, keys.count) == 1 else {
-      throw .fromQueue(file: "", "ticket keys")
-    }
+    guard unsafe tickets.serve(context) else { throw .fromQueue(file: "", "ticket keys") }
+    _ = unsafe SSL_CTX_set_timeout(context, TicketKeys.ticketLifetimeSeconds)
     guard unsafe SSL_CTX_set_session_id_context(context, sessionContext, UInt32(sessionContext.count)) == 1 else {
       throw .fromQueue(file: "", "session context")
     }
@@ -179,6 +167,7 @@ package struct CertificateFiles: Sendable, Equatable {
   static func applyCommon(_ context: OpaquePointer, minimumTLS13: Bool) throws(TLSError) {
     _ = unsafe cs_ctx_set_mode(context, cs_modes())
     unsafe cs_ctx_set_read_ahead(context, 1)
+    unsafe SSL_CTX_set_default_read_buffer_len(context, Transport.readAheadBytes)
     guard unsafe cs_ctx_set_min_version(context, minimumTLS13 ? cs_TLS1_3 : cs_TLS1_2) == 1,
       unsafe cs_ctx_set_groups(context, "X25519:P-256:P-384") == 1,
       unsafe SSL_CTX_set_ciphersuites(

@@ -1,0 +1,66 @@
+// How libssl reaches the socket.
+// Callers: libssl, inside the calls of Transport, with the BIO that `attach` made.
+
+import CLinux
+import COpenSSL
+import Glibc
+
+/// OpenSSL's door to the socket: a recv that remembers what the kernel said in the transport's state, and the chunk in
+/// which sealed records gather.
+enum SocketBIO {
+  // SAFETY: made once, never freed, immutable after.
+  nonisolated(unsafe) static let method: OpaquePointer = {
+    guard let made = unsafe BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "countersign") else {
+      fatalError("BIO_meth_new: out of memory")
+    }
+    unsafe BIO_meth_set_read(made, receive)
+    unsafe BIO_meth_set_write(made, transmit)
+    unsafe BIO_meth_set_ctrl(made, control)
+    return unsafe made
+  }()
+
+  // SAFETY (all three): OpenSSL calls these on the worker's thread with the BIO that `attach` made, whose data is the
+  // transport's state, and with a buffer of the length it gives.
+  static let receive: @convention(c) (OpaquePointer?, UnsafeMutablePointer<CChar>?, Int32) -> Int32 = {
+    bio, into, length in
+    let state = unsafe BIO_get_data(bio).assumingMemoryBound(to: Transport.State.self)
+    unsafe cs_bio_clear_retry(bio)
+    if unsafe state.pointee.drained {
+      unsafe cs_bio_retry_read(bio)
+      return -1
+    }
+    let n = unsafe cs_recv(state.pointee.descriptor, into, Int(length))
+    if n > 0 {
+      if n < Int(length), unsafe !state.pointee.hangup { unsafe state.pointee.drained = true }
+    } else if n == 0 {
+      unsafe state.pointee.ended = true
+    } else if cs_errno() == EAGAIN || cs_errno() == EINTR {
+      unsafe state.pointee.drained = cs_errno() == EAGAIN
+      unsafe cs_bio_retry_read(bio)
+    }
+    return Int32(n)
+  }
+
+  static let transmit: @convention(c) (OpaquePointer?, UnsafePointer<CChar>?, Int32) -> Int32 = { bio, from, length in
+    let state = unsafe BIO_get_data(bio).assumingMemoryBound(to: Transport.State.self)
+    unsafe cs_bio_clear_retry(bio)
+    guard let from = unsafe from, length > 0 else { return 0 }
+    let n = unsafe Transport.keep(state, from, Int(length))
+    if n == 0 {
+      unsafe cs_bio_retry_write(bio)
+      return -1
+    }
+    return Int32(n)
+  }
+
+  static let control: @convention(c) (OpaquePointer?, Int32, Int, UnsafeMutableRawPointer?) -> Int = {
+    bio, command, _, _ in
+    switch command {
+    case BIO_CTRL_FLUSH: return 1
+    case BIO_CTRL_EOF:
+      let state = unsafe BIO_get_data(bio).assumingMemoryBound(to: Transport.State.self)
+      return unsafe state.pointee.ended ? 1 : 0
+    default: return 0
+    }
+  }
+}

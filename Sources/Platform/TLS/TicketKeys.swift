@@ -1,0 +1,141 @@
+// What session tickets are sealed with (RFC 5077 section 4, RFC 8446 section 4.6.1): one set of keys for a process, so
+// that neither another worker nor a reload ends a client's session, and new ones each hour, so that a key that is taken
+// opens few of the connections that were resumed with it.
+//
+//   newest: seals and opens ──(an hour)──► opens only ──(as long as its last ticket lives)──► gone
+//
+// Invariant: at least one key, newest first. Rotated by whoever next seals a ticket; nothing has to wake for it.
+// Called by libssl inside handshakes, on any worker's thread; no request waits here.
+
+import COpenSSL
+import Synchronization
+
+@safe package final class TicketKeys: Sendable {
+  /// How long a key seals.
+  package static let rotationMilliseconds: UInt64 = 3_600_000
+  /// How long a ticket may be used; the context's session timeout.
+  package static let ticketLifetimeSeconds = 7_200
+
+  private static let nameCount = 16
+  private static let cipherKeyCount = 32
+  private static let macKeyCount = 32
+
+  private struct Key: Sendable {
+    /// The key's name, which the ticket begins with, then the cipher's key and the MAC's.
+    let bytes: SecretBytes
+    let madeMilliseconds: UInt64
+  }
+
+  private let keys: Mutex<[Key]>
+  private let now: @Sendable () -> UInt64
+  // SAFETY: fetched in init, freed in deinit, counted and immutable in between. Fetching it for each ticket takes longer
+  // than using it.
+  private nonisolated(unsafe) let cipher: OpaquePointer
+
+  /// - Parameter now: milliseconds of a clock that never goes back.
+  package init(now: @escaping @Sendable () -> UInt64 = Clock.monotonicMilliseconds) throws(TLSError) {
+    guard let cipher = unsafe EVP_CIPHER_fetch(nil, "AES-256-CBC", nil) else {
+      throw .fromQueue(file: "", "AES-256-CBC for session tickets")
+    }
+    guard let first = TicketKeys.make(now()) else {
+      unsafe EVP_CIPHER_free(cipher)
+      throw TLSError(file: "", "no random bytes for ticket keys")
+    }
+    unsafe self.cipher = cipher
+    self.now = now
+    keys = Mutex([first])
+  }
+
+  deinit { unsafe EVP_CIPHER_free(cipher) }
+
+  private static func make(_ now: UInt64) -> Key? {
+    let count = nameCount + cipherKeyCount + macKeyCount
+    // SAFETY: count bytes of room.
+    let bytes = unsafe SecretBytes(count: count) { unsafe RAND_bytes($0, Int32(count)) == 1 }
+    return bytes.map { Key(bytes: $0, madeMilliseconds: now) }
+  }
+
+  /// The key that seals now. Where the system has no random bytes to make the next of, the last goes on.
+  private func sealing() -> Key {
+    let now = now()
+    return keys.withLock { keys in
+      if now >= keys[0].madeMilliseconds + TicketKeys.rotationMilliseconds, let next = TicketKeys.make(now) {
+        keys.insert(next, at: 0)
+        keys.removeAll { !TicketKeys.opens($0, now) }
+      }
+      return keys[0]
+    }
+  }
+
+  private static func opens(_ key: Key, _ now: UInt64) -> Bool {
+    now < key.madeMilliseconds + rotationMilliseconds + UInt64(ticketLifetimeSeconds) * 1_000
+  }
+
+  /// The key of that name, if its tickets may still be used, and whether it is the one that seals.
+  private func opening(_ name: UnsafePointer<UInt8>) -> (key: Key, isSealing: Bool)? {
+    let now = now()
+    return keys.withLock { keys in
+      for (i, key) in keys.enumerated() where TicketKeys.opens(key, now) {
+        // SAFETY: both begin with a name of nameCount bytes.
+        let isIt = unsafe key.bytes.withPointer { unsafe CRYPTO_memcmp($0, name, TicketKeys.nameCount) == 0 }
+        if isIt { return (key, i == 0 && now < key.madeMilliseconds + TicketKeys.rotationMilliseconds) }
+      }
+      return nil
+    }
+  }
+
+  /// Has a context use these keys. The context's owner keeps this object as long as the context lives.
+  func serve(_ context: OpaquePointer) -> Bool {
+    // SAFETY: unretained, see above; index 0 is the application's own.
+    guard unsafe SSL_CTX_set_ex_data(context, 0, Unmanaged.passUnretained(self).toOpaque()) == 1 else { return false }
+    return unsafe cs_ctx_set_ticket_callback(context, setUp) == 1
+  }
+
+  // SAFETY (both): libssl gives a name of 16 bytes, an IV of EVP_MAX_IV_LENGTH, and contexts that are its own.
+  fileprivate func seal(
+    _ name: UnsafeMutablePointer<UInt8>, _ iv: UnsafeMutablePointer<UInt8>, _ cipherContext: OpaquePointer,
+    _ macContext: OpaquePointer
+  ) -> Int32 {
+    guard unsafe RAND_bytes(iv, EVP_CIPHER_get_iv_length(cipher)) == 1 else { return -1 }
+    return unsafe sealing().bytes.withPointer { key in
+      unsafe name.update(from: key, count: TicketKeys.nameCount)
+      let cipherKey = unsafe key + TicketKeys.nameCount
+      let cipherIsSet = unsafe EVP_EncryptInit_ex(cipherContext, cipher, nil, cipherKey, iv) == 1
+      let macKey = unsafe cipherKey + TicketKeys.cipherKeyCount
+      let macIsSet = unsafe cs_hmac_sha256_set(macContext, macKey, TicketKeys.macKeyCount) == 1
+      // Without a ticket TLS 1.3 could not go on as if nothing had happened: the handshake fails.
+      return cipherIsSet && macIsSet ? 1 : -1
+    }
+  }
+
+  fileprivate func open(
+    _ name: UnsafePointer<UInt8>, _ iv: UnsafePointer<UInt8>, _ cipherContext: OpaquePointer,
+    _ macContext: OpaquePointer
+  ) -> Int32 {
+    guard let (key, isSealing) = unsafe opening(name) else { return 0 }
+    return unsafe key.bytes.withPointer { key in
+      let cipherKey = unsafe key + TicketKeys.nameCount
+      let cipherIsSet = unsafe EVP_DecryptInit_ex(cipherContext, cipher, nil, cipherKey, iv) == 1
+      let macKey = unsafe cipherKey + TicketKeys.cipherKeyCount
+      let macIsSet = unsafe cs_hmac_sha256_set(macContext, macKey, TicketKeys.macKeyCount) == 1
+      // 2: taken, and to be replaced by one of the newest key.
+      guard cipherIsSet && macIsSet else { return -1 }
+      return isSealing ? 1 : 2
+    }
+  }
+}
+
+// SAFETY: called by libssl on a worker's thread inside a handshake, with pointers valid for the call; `serve` put the
+// keys where they are found.
+private let setUp:
+  @convention(c) (
+    OpaquePointer?, UnsafeMutablePointer<UInt8>?, UnsafeMutablePointer<UInt8>?, OpaquePointer?, OpaquePointer?, Int32
+  ) -> Int32 = { session, name, iv, cipherContext, macContext, isSealing in
+    guard let session = unsafe session, let name = unsafe name, let iv = unsafe iv,
+      let cipherContext = unsafe cipherContext, let macContext = unsafe macContext,
+      let argument = unsafe SSL_CTX_get_ex_data(SSL_get_SSL_CTX(session), 0)
+    else { return -1 }
+    let keys = unsafe Unmanaged<TicketKeys>.fromOpaque(argument).takeUnretainedValue()
+    return unsafe isSealing == 1
+      ? keys.seal(name, iv, cipherContext, macContext) : keys.open(name, iv, cipherContext, macContext)
+  }

@@ -1,0 +1,135 @@
+// TLS over a transport: its beginning on either side, and what was agreed.
+// Invariant: a session is attached once, to an open transport, and freed by `close`.
+
+import COpenSSL
+import Glibc
+import Wire
+
+extension Transport {
+  package func startTLS(accepting context: TLSServerContext) -> Bool {
+    guard let session = unsafe context.makeSession() else { return false }
+    unsafe SSL_set_accept_state(session)
+    accepting = context
+    return unsafe attach(session)
+  }
+
+  package func startTLS(connecting context: TLSClientContext) -> Bool {
+    guard let session = unsafe context.makeSession() else { return false }
+    unsafe SSL_set_connect_state(session)
+    return unsafe attach(session)
+  }
+
+  private func attach(_ session: OpaquePointer) -> Bool {
+    precondition(isOpen && !isTLS)
+    guard let bio = unsafe BIO_new(SocketBIO.method) else {
+      unsafe SSL_free(session)
+      return false
+    }
+    unsafe BIO_set_data(bio, state)
+    unsafe BIO_set_init(bio, 1)
+    unsafe SSL_set_bio(session, bio, bio)
+    unsafe state.pointee.session = session
+    return true
+  }
+
+  package func handshake() -> Handshake {
+    guard let session = unsafe state.pointee.session else { return .failed }
+    while true {
+      ERR_clear_error()
+      let result = unsafe SSL_do_handshake(session)
+      // A ticket, or a client's last flight, is sealed by now and leaves with what is said first.
+      if result == 1 { return .done }
+      switch unsafe SSL_get_error(session, result) {
+      case SSL_ERROR_WANT_READ:
+        guard push() == .failed else { return .blocked }
+        failure = "connection closed"
+        return .failed
+      case SSL_ERROR_WANT_WRITE:
+        // A flight longer than a chunk goes on when a part of it has left.
+        if case .bytes = push() { continue }
+        return .blocked
+      default: return unsafe handshakeFailed(session)
+      }
+    }
+  }
+
+  private func handshakeFailed(_ session: OpaquePointer) -> Handshake {
+    let verify = unsafe SSL_get_verify_result(session)
+    if verify != Int(X509_V_OK) {
+      // SAFETY: a static string.
+      failure = unsafe "certificate: " + String(cString: X509_verify_cert_error_string(verify))
+      ERR_clear_error()
+    } else {
+      failure = TLSError.lastReason() ?? "connection closed"
+    }
+    // The alert that says why.
+    _ = push()
+    return .failed
+  }
+
+  /// "TLSv1.3", "TLSv1.2"; empty without TLS.
+  package var tlsVersion: StaticString {
+    guard let session = unsafe state.pointee.session else { return "" }
+    switch unsafe SSL_version(session) {
+    case cs_TLS1_3: return "TLSv1.3"
+    case cs_TLS1_2: return "TLSv1.2"
+    default: return "TLS"
+    }
+  }
+
+  /// The protocol version's name, as `tlsVersion`; empty without TLS.
+  package func withVersionName<R>(_ body: (Span<UInt8>) -> R) -> R {
+    guard let session = unsafe state.pointee.session, let name = unsafe SSL_get_version(session) else {
+      return body(Span<UInt8>())
+    }
+    return unsafe lend(name, body)
+  }
+
+  /// The cipher suite's name (as in the PROXY header's SSL TLV); empty without TLS.
+  package func withCipherName<R>(_ body: (Span<UInt8>) -> R) -> R {
+    guard let session = unsafe state.pointee.session, let cipher = unsafe SSL_get_current_cipher(session),
+      let name = unsafe SSL_CIPHER_get_name(cipher)
+    else { return body(Span<UInt8>()) }
+    return unsafe lend(name, body)
+  }
+
+  /// The name that the client asked for (SNI); empty where it asked for none.
+  package func withServerName<R>(_ body: (Span<UInt8>) -> R) -> R {
+    guard let session = unsafe state.pointee.session,
+      let name = unsafe SSL_get_servername(session, TLSEXT_NAMETYPE_host_name)
+    else { return body(Span<UInt8>()) }
+    return unsafe lend(name, body)
+  }
+
+  /// The protocol agreed by ALPN; empty where none was.
+  package func withApplicationProtocol<R>(_ body: (Span<UInt8>) -> R) -> R {
+    guard let session = unsafe state.pointee.session else { return body(Span<UInt8>()) }
+    var name: UnsafePointer<UInt8>?
+    var length: UInt32 = 0
+    unsafe SSL_get0_alpn_selected(session, &name, &length)
+    guard let name = unsafe name, length > 0 else { return body(Span<UInt8>()) }
+    // SAFETY: OpenSSL keeps these bytes as long as the session.
+    return unsafe body(Span<UInt8>(_unsafeStart: name, count: Int(length)))
+  }
+
+  private func lend<R>(_ text: UnsafePointer<CChar>, _ body: (Span<UInt8>) -> R) -> R {
+    let length = unsafe strlen(text)
+    // SAFETY: a NUL-terminated string that OpenSSL keeps as long as the session.
+    return unsafe text.withMemoryRebound(to: UInt8.self, capacity: length) { bytes in
+      unsafe body(Span<UInt8>(_unsafeStart: bytes, count: length))
+    }
+  }
+
+  /// SHA-256 of the client's certificate (DER), 32 bytes; nil where none was shown. A certificate that
+  /// was shown has been verified, or the handshake would have failed.
+  package var peerCertificateDigest: [UInt8]? {
+    guard let session = unsafe state.pointee.session, let certificate = unsafe cs_peer_certificate(session) else {
+      return nil
+    }
+    var digest = [UInt8](repeating: 0, count: 32)
+    var length: UInt32 = 32
+    // SAFETY: 32 bytes for a SHA-256.
+    guard unsafe X509_digest(certificate, EVP_sha256(), &digest, &length) == 1, length == 32 else { return nil }
+    return digest
+  }
+}

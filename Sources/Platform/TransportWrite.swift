@@ -1,0 +1,142 @@
+// A transport's way out: bytes to the kernel, or with TLS into records that gather in a chunk and leave together.
+
+import CLinux
+import COpenSSL
+import Glibc
+import Wire
+
+extension Transport {
+  /// Writes as much of `bytes` as is taken: by the kernel, or with TLS as one record among those that wait to be sent
+  /// (`flush` sends them). `more`: the last bytes may wait in the kernel for what follows at once.
+  package func write(_ bytes: Span<UInt8>, more: Bool = false) -> Moved {
+    let count = bytes.count
+    guard count > 0, unsafe !state.pointee.stuffed else { return .blocked }
+    guard let session = unsafe state.pointee.session else { return writePlain(bytes, more: more) }
+    // With room for the whole record it is taken or the connection is broken: none is left half sealed.
+    if sealedRoom < Transport.recordBytesMax {
+      guard push() != .failed else { return .failed }
+      guard sealedRoom >= Transport.recordBytesMax else { return .blocked }
+    }
+    ERR_clear_error()
+    var written = 0
+    // SAFETY: OpenSSL reads the span during the call only.
+    let result = unsafe bytes.withUnsafeBufferPointer { source in
+      unsafe SSL_write_ex(session, source.baseAddress, count, &written)
+    }
+    if result == 1 { return .bytes(written) }
+    switch unsafe SSL_get_error(session, result) {
+    case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return .blocked
+    default:
+      ERR_clear_error()
+      return .failed
+    }
+  }
+
+  private func writePlain(_ bytes: Span<UInt8>, more: Bool) -> Moved {
+    // SAFETY: the kernel reads the span during the call only.
+    unsafe bytes.withUnsafeBufferPointer { source in
+      unsafe send(source.baseAddress, source.count, more: more)
+    }
+  }
+
+  private func send(_ bytes: UnsafePointer<UInt8>?, _ count: Int, more: Bool) -> Moved {
+    let sent = unsafe cs_send(state.pointee.descriptor, bytes, count, more ? cs_MSG_MORE : 0)
+    if sent > 0 {
+      unsafe state.pointee.sentBytes &+= UInt32(truncatingIfNeeded: sent)
+      if sent < count { unsafe state.pointee.stuffed = true }
+      return .bytes(sent)
+    }
+    let error = cs_errno()
+    if error == EAGAIN {
+      unsafe state.pointee.stuffed = true
+      return .blocked
+    }
+    return error == EINTR ? .blocked : .failed
+  }
+
+  // MARK: Sealed records
+
+  private var sealedRoom: Int {
+    unsafe pool.chunkBytes - Int(state.pointee.sealedEnd - state.pointee.sealedBegin)
+  }
+
+  /// Keeps sealed bytes until they are pushed; says how many it had room for.
+  static func keep(
+    _ state: UnsafeMutablePointer<State>, _ bytes: UnsafePointer<CChar>, _ count: Int
+  ) -> Int {
+    // SAFETY: the transport, which owns the state, keeps the pool. All offsets lie in the chunk: begin <= end <= size,
+    // and the memory between them was written. OpenSSL's bytes are its own and good for count.
+    unsafe state.pointee.pool._withUnsafeGuaranteedRef { pool in
+      if unsafe state.pointee.sealed == nil {
+        unsafe state.pointee.sealed = pool.take()
+        unsafe state.pointee.sealedBegin = 0
+        unsafe state.pointee.sealedEnd = 0
+      }
+      guard let chunk = unsafe state.pointee.sealed else { return 0 }
+      if unsafe state.pointee.sealedBegin > 0, unsafe pool.chunkBytes - Int(state.pointee.sealedEnd) < count {
+        let held = unsafe state.pointee.sealedEnd - state.pointee.sealedBegin
+        unsafe memmove(chunk, chunk + Int(state.pointee.sealedBegin), Int(held))
+        unsafe state.pointee.sealedBegin = 0
+        unsafe state.pointee.sealedEnd = held
+      }
+      let end = unsafe Int(state.pointee.sealedEnd)
+      let n = min(count, pool.chunkBytes - end)
+      unsafe memcpy(chunk + end, bytes, n)
+      unsafe state.pointee.sealedEnd = Int32(end + n)
+      return n
+    }
+  }
+
+  /// Sends the records that wait, as far as the kernel takes them.
+  @discardableResult
+  package func push(more: Bool = false) -> Moved {
+    guard let chunk = unsafe state.pointee.sealed else { return .bytes(0) }
+    guard unsafe !state.pointee.stuffed else { return .blocked }
+    let begin = unsafe Int(state.pointee.sealedBegin)
+    // SAFETY: begin..<end was written and the chunk is ours.
+    let moved = unsafe send(chunk + begin, Int(state.pointee.sealedEnd) - begin, more: more)
+    if case .bytes(let n) = moved {
+      unsafe state.pointee.sealedBegin += Int32(n)
+      if unsafe state.pointee.sealedBegin == state.pointee.sealedEnd { dropSealed() }
+    } else if moved == .failed {
+      dropSealed()
+    }
+    return moved
+  }
+
+  func dropSealed() {
+    guard let chunk = unsafe state.pointee.sealed else { return }
+    unsafe state.pointee.sealed = nil
+    unsafe state.pointee.sealedBegin = 0
+    unsafe state.pointee.sealedEnd = 0
+    unsafe pool.give(chunk)
+  }
+
+  /// Takes a buffer's waiting bytes as far as there is room, and sends none of the records that they became before more
+  /// have gathered.
+  package func take(_ buffer: Buffer) -> Moved { take(buffer, more: false) }
+
+  private func take(_ buffer: Buffer, more: Bool) -> Moved {
+    var total = 0
+    while !buffer.isEmpty {
+      let moved = buffer.withReadable { write($0, more: more) }
+      guard case .bytes(let n) = moved else {
+        return total > 0 && moved == .blocked ? .bytes(total) : moved
+      }
+      buffer.consume(n)
+      total += n
+    }
+    return .bytes(total)
+  }
+
+  /// Writes a buffer's waiting bytes, consumes what was taken of them, and sends what was sealed. `.bytes` says how many
+  /// were taken; all is sent when the buffer is empty and `hasUnsent` is false.
+  /// - Parameter last: nothing follows but `finish`, whose words leave together with these bytes.
+  package func flush(_ buffer: Buffer, last: Bool = false) -> Moved {
+    let taken = take(buffer, more: last)
+    if taken == .failed { return .failed }
+    if last, buffer.isEmpty { sayGoodbye() }
+    guard push(more: last && buffer.isEmpty) != .failed else { return .failed }
+    return taken
+  }
+}
