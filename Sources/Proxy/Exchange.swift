@@ -34,6 +34,8 @@ final class Exchange {
   var upstreamDeaf = false
   /// In a tunnel: the upstream ended its side.
   var upstreamEnded = false
+  /// The listener takes only signed identity: what a client could not have sent is refused, not removed.
+  var isVerified = false
   /// Who sent it, once settled; nil in observe mode where nothing was verified.
   var identity: ClientIdentity?
   /// The server of the last try; for the record.
@@ -66,10 +68,18 @@ final class Exchange {
   var downstreamProgressMilliseconds: UInt64 = 0
   var upstreamProgressMilliseconds: UInt64 = 0
 
-  /// The listener takes only signed identity: what a client could not have sent is refused, not removed.
-  var isVerified: Bool {
-    guard let listener, let downstream else { return false }
-    return listener.trust[downstream.rule].evidence == .attested
+  // Decoders are changed as copies: a mutating call on a property of a class costs a dynamic exclusivity check.
+
+  func requestConsumed(_ n: Int) {
+    var decoder = requestDecoder
+    decoder.consumed(n)
+    requestDecoder = decoder
+  }
+
+  func responseConsumed(_ n: Int) {
+    var decoder = responseDecoder
+    decoder.consumed(n)
+    responseDecoder = decoder
   }
 
   func clear() {
@@ -82,6 +92,7 @@ final class Exchange {
     headBytes = 0
     requestBodyBytes = 0
     identity = nil
+    isVerified = false
     triedServers = 0
     status = 0
     endsWithConnection = false
@@ -95,6 +106,6 @@ final class Exchange {
     responseStartedMicroseconds = 0
     bytesIn = 0
     bytesOut = 0
-    if !savedRecord.isEmpty { savedRecord.removeAll(keepingCapacity: false) }
+    if !savedRecord.isEmpty { savedRecord = [] }
   }
 }

@@ -19,7 +19,7 @@ final class Worker {
   let counters: Counters
   let log: AccessLog
   var pool: BufferPool
-  var wheel: TimerWheel
+  let wheel: TimerWheel
   var downstreams = Slots<Downstream>()
   var upstreams = Slots<Upstream>()
   var plan: Plan

@@ -22,13 +22,26 @@ extension Worker {
     guard let d = x.downstream, !x.isBackingOff else { return false }
     var moved = true
     while moved {
-      moved = relayRequest(x, d)
-      guard x.isActive, d.phase == .exchange, !x.isBackingOff else { return d.phase != .free && !x.isBackingOff }
-      if relayResponse(x, d) { moved = true }
+      moved = false
+      if let u = x.upstream, u.phase == .ready {
+        if x.machine.request == .body { moved = relayRequest(x, d, u) }
+        // By turns while the request goes on; otherwise there is one direction only.
+        while goesOn(x, d, u), relayResponse(x, d, u) {
+          guard x.machine.request == .body else { continue }
+          moved = true
+          break
+        }
+        // Another try's connection, or none.
+        if x.upstream !== u { moved = true }
+      }
       guard x.isActive, d.phase == .exchange, !x.isBackingOff else { return d.phase != .free && !x.isBackingOff }
     }
     settleLater(d)
     return false
+  }
+
+  private func goesOn(_ x: Exchange, _ d: Downstream, _ u: Upstream) -> Bool {
+    x.isActive && d.phase == .exchange && !x.isBackingOff && x.upstream === u && u.phase == .ready
   }
 
   /// Sends what waits on both sides, ends the exchange if that was all of it, and says who owes what from now on.
@@ -63,9 +76,10 @@ extension Worker {
   // MARK: The request's body
 
   /// One step of the request's body. True when something moved.
-  private func relayRequest(_ x: Exchange, _ d: Downstream) -> Bool {
-    guard x.machine.request == .body, let u = x.upstream, u.phase == .ready else { return false }
-    let step = d.input.withReadable { x.requestDecoder.step($0.extracting(droppingFirst: x.heldBytes)) }
+  private func relayRequest(_ x: Exchange, _ d: Downstream, _ u: Upstream) -> Bool {
+    var decoder = x.requestDecoder
+    let step = d.input.withReadable { decoder.step($0.extracting(droppingFirst: x.heldBytes)) }
+    x.requestDecoder = decoder
     switch step {
     case .refused(let refusal):
       fault(x, .request(refusal))
@@ -143,7 +157,7 @@ extension Worker {
       d.input.withReadable { u.output.append($0.extracting(held..<held + n)) }
       if u.output.count >= Worker.gatherBytes { flush(u) }
     }
-    x.requestDecoder.consumed(n)
+    x.requestConsumed(n)
     x.requestBodyBytes += UInt64(n)
     use(x, n)
     return true
@@ -173,7 +187,7 @@ extension Worker {
     }
     d.input.withReadable { TrailerWriter.write($0.extracting(held..<held + count), trailers, into: u.output) }
     x.trailersSent = true
-    x.requestDecoder.consumed(count)
+    x.requestConsumed(count)
     use(x, count)
     return true
   }
@@ -203,8 +217,7 @@ extension Worker {
 
   // MARK: The response
 
-  private func relayResponse(_ x: Exchange, _ d: Downstream) -> Bool {
-    guard let u = x.upstream, u.phase == .ready else { return false }
+  private func relayResponse(_ x: Exchange, _ d: Downstream, _ u: Upstream) -> Bool {
     switch x.machine.response {
     case .awaiting: return readResponseHead(x, d, u)
     case .body: return relayResponseBody(x, d, u)
@@ -320,7 +333,9 @@ extension Worker {
   }
 
   private func relayResponseBody(_ x: Exchange, _ d: Downstream, _ u: Upstream) -> Bool {
-    let step = u.input.withReadable { x.responseDecoder.step($0) }
+    var decoder = x.responseDecoder
+    let step = u.input.withReadable { decoder.step($0) }
+    x.responseDecoder = decoder
     switch step {
     case .refused:
       fault(x, .badResponse)
@@ -401,7 +416,7 @@ extension Worker {
         }
       }
     }
-    x.responseDecoder.consumed(n)
+    x.responseConsumed(n)
     u.input.consume(n)
     return true
   }
@@ -419,7 +434,7 @@ extension Worker {
       x.bytesOut += UInt64(d.output.count - before)
       x.trailersSent = true
     }
-    x.responseDecoder.consumed(count)
+    x.responseConsumed(count)
     u.input.consume(count)
     return true
   }

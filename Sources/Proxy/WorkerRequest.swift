@@ -166,6 +166,7 @@ extension Worker {
     if let refusal = d.clientRefusal { return refusal }
     guard let listener = x.listener else { return .clientUnknown }
     let rule = listener.trust[d.rule]
+    x.isVerified = rule.evidence == .attested
     switch rule.evidence {
     case .refuse: return .peerRefused
     case .socket:

@@ -11,7 +11,10 @@ extension Worker {
   func attempt(_ x: Exchange) {
     guard let d = x.downstream, let group = x.group else { return }
     // An edge knows it because another edge signed it; a client without a port can only be said to be `forwarded`.
-    if group.config.identity == .attest, x.isVerified, x.identity?.port != 0 { x.identity?.via = .attested }
+    if group.config.identity == .attest, x.isVerified, var known = x.identity, known.port != 0 {
+      known.via = .attested
+      x.identity = known
+    }
     let identity = x.identity
     let found: Upstream?
     if group.isBound {

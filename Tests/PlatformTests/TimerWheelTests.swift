@@ -1,6 +1,6 @@
 // The wheel against a table of deadlines, with a clock that the test turns.
 
-import Proxy
+import Platform
 import Testing
 
 @Suite struct TimerWheelTests {
@@ -8,7 +8,7 @@ import Testing
 
   /// Deadlines as a table, and when the wheel said of each that it was due.
   private struct Bench {
-    var wheel: TimerWheel
+    let wheel: TimerWheel
     var deadlines: [Int: UInt64] = [:]
     /// When each was set: one that was over then counts from there.
     var setAt: [Int: UInt64] = [:]
@@ -125,7 +125,7 @@ import Testing
 
   @Test func aDeadlineIsMetInItsSlot() {
     for offset in UInt64(0)..<Self.slot {
-      var wheel = TimerWheel(nowMilliseconds: 1_000)
+      let wheel = TimerWheel(nowMilliseconds: 1_000)
       wheel.set(3, deadlineMilliseconds: 2_000 + offset)
       var now: UInt64 = 1_000
       while wheel.due(nowMilliseconds: now) == nil { now += 1 }
@@ -134,7 +134,7 @@ import Testing
   }
 
   @Test func takingADeadlineAwayAndSettingItAnew() {
-    var wheel = TimerWheel(nowMilliseconds: 0)
+    let wheel = TimerWheel(nowMilliseconds: 0)
     wheel.set(0, deadlineMilliseconds: 100)
     wheel.set(0, deadlineMilliseconds: 0)
     #expect(wheel.due(nowMilliseconds: 1_000) == nil && wheel.armedCount == 0)
@@ -148,7 +148,7 @@ import Testing
   }
 
   @Test func withoutTimersThereIsNoHurry() {
-    var wheel = TimerWheel(nowMilliseconds: 123)
+    let wheel = TimerWheel(nowMilliseconds: 123)
     #expect(wheel.delay(nowMilliseconds: 123, most: 777) == 777)
     #expect(wheel.deadline(of: 9) == 0)
     wheel.set(9, deadlineMilliseconds: 124)
