@@ -32,14 +32,9 @@ final class Plan {
   let generation: UInt64
   let listeners: [ListenerPlan]
   let groups: [UpstreamPlan]
-  private let routes: ContiguousArray<RoutePlan>
-  private let index: RouteIndex
-
-  private struct RoutePlan {
-    let host: Pattern?
-    let path: Pattern?
-    let group: UpstreamPlan
-  }
+  private let routes: RouteTable
+  /// Where each route leads.
+  private let routeGroups: ContiguousArray<UpstreamPlan>
 
   enum Found {
     case group(UpstreamPlan)
@@ -85,18 +80,18 @@ final class Plan {
         UpstreamPlan(config: upstream.config, signer: signer, tls: upstream.tls, servers: ContiguousArray(servers)))
     }
     self.groups = groups
-    var routes: ContiguousArray<RoutePlan> = []
+    var routeGroups: ContiguousArray<UpstreamPlan> = []
     var patterns: [(host: String?, path: String?)] = []
     for route in config.routes {
       guard let group = groups.first(where: { $0.config.name == route.to }) else { continue }
       patterns.append((route.host, route.path))
-      routes.append(
-        RoutePlan(
-          host: route.host.flatMap { try? Pattern($0, ignoresCase: true) },
-          path: route.path.flatMap { try? Pattern($0, ignoresCase: false) }, group: group))
+      routeGroups.append(group)
+    }
+    self.routeGroups = routeGroups
+    guard let routes = try? RouteTable(patterns) else {
+      preconditionFailure("a pattern that was checked with the snapshot does not compile")
     }
     self.routes = routes
-    index = RouteIndex(patterns)
     for group in previous?.groups ?? [] {
       for server in group.servers where !groups.contains(where: { $0.servers.contains { $0 === server } }) {
         server.isRetired = true
@@ -122,28 +117,15 @@ final class Plan {
 
   /// The first route that matches a request's host (without its port, whatever its case) and path.
   func route(_ input: Buffer, _ head: RequestHead) -> Found {
-    input.withReadable { bytes in
+    if routes.firstTakesAll { return .group(routeGroups[0]) }
+    return input.withReadable { bytes in
       let authority = bytes.extracting(head.authority.range)
       let host = authority.extracting(first: Plan.hostNameBytes(authority))
-      let path = bytes.extracting(head.path.range)
-      let (hostStart, pathStart) = (LeadingBytes(host, ignoresCase: true), LeadingBytes(path, ignoresCase: false))
-      var from = 0
-      // Routes that cannot match by their first bytes are passed over; the others are asked in order.
-      while let i = index.next(from: from, host: hostStart, path: pathStart) {
-        from = i + 1
-        if let pattern = routes[i].host {
-          let outcome = pattern.match(host)
-          if outcome == .undecided { return .undecided }
-          if outcome == .noMatch { continue }
-        }
-        if let pattern = routes[i].path {
-          let outcome = pattern.match(path)
-          if outcome == .undecided { return .undecided }
-          if outcome == .noMatch { continue }
-        }
-        return .group(routes[i].group)
+      switch routes.find(host: host, path: bytes.extracting(head.path.range)) {
+      case .route(let i): return .group(routeGroups[i])
+      case .none: return .none
+      case .undecided: return .undecided
       }
-      return .none
     }
   }
 

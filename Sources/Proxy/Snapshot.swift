@@ -116,11 +116,12 @@ package final class Snapshot: Sendable {
       upstreams.append(Upstream(config: upstream, tls: tls, servers: servers))
     }
 
+    let workspace = PatternWorkspace()
     for (index, route) in config.routes.enumerated() {
       for (kind, text) in [("host", route.host), ("path", route.path)] {
         guard let text else { continue }
         do {
-          _ = try Pattern(text, ignoresCase: kind == "host")
+          _ = try Pattern(text, ignoresCase: kind == "host", workspace: workspace)
         } catch {
           fail(
             config.place(of: "routes[\(index)].\(kind)"),

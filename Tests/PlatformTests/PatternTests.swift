@@ -76,6 +76,59 @@ import Testing
     #expect(compiled.match([0x21].span) == .noMatch)
   }
 
+  /// Every step of these reads what is left of the text, or there are no steps to count: a limit on steps alone let them
+  /// hold a worker for 10 to 300 ms.
+  @Test(arguments: [
+    #"/(.+)\1[0-9]"#, "/(?:a(?=a*+))*+[0-9]", "/(?:/|a(?=.*+))*+[0-9]", "/(?:a(?=a*+))*[0-9]", "/(?:a|.*x)*[0-9]",
+    "/(?:a*?x|a)*[0-9]", "/(?:(?=(a+))\\1x|a)*[0-9]", "/(?:[^/]*+/|a|/)*+[0-9]", "/(?:(?!a{9000}b)a)*+[0-9]",
+    "/(?:a{9000}b|a{9000}c|a{9000}d|a)*+[0-9]", "/(?:a{9000}b|a{9000}c|a{9000}d|a)*[0-9]",
+    "(*NO_JIT)/(?:a(?=a*+))*[0-9]", "/(?:a(?!.*x))*[0-9]", "/(?:a(?!.*x))*[0-9a]", "/(?:a(?=.*x)?)*[0-9]",
+    "/(?:a(*nla:.*x))*[0-9]", "/(?:a(?!a{9000}x))*[0-9]", #"/(?:a(?!\.|.*x))*[0-9]"#,
+  ])
+  func aPatternWhoseStepsAreLongIsUndecided(_ pattern: String) throws {
+    let compiled = try Pattern(pattern)
+    let path = Array(("/" + String(repeating: "a", count: 29_999)).utf8)
+    #expect(compiled.match(path.span) == .undecided)
+    // On paths as they are it is decided.
+    #expect(compiled.match("/aaaaaaaaaaaaaaaaaaaaaaaa!".utf8.span) == .noMatch)
+    #expect(compiled.match("/!7".utf8.span) == .noMatch)
+  }
+
+  /// Groups of which each calls the one before it twice: a million calls, and not one step.
+  @Test func aPatternThatDoublesIsUndecided() throws {
+    let groups = (1...20).map { "(?<g\($0)>(?&g\($0 - 1))(?&g\($0 - 1)))" }.joined()
+    let compiled = try Pattern("/(?(DEFINE)(?<g0>(?=a))\(groups))(?&g20)a")
+    #expect(compiled.match("/a".utf8.span) == .undecided)
+    #expect(compiled.match("/b".utf8.span) == .noMatch)
+  }
+
+  /// What is long and harmless is decided: a group that goes round as often as a path has room for.
+  @Test(arguments: [
+    "(?:/[a-z0-9-]+)*", "(/[a-z0-9-]+)*", "(?:/([a-z0-9-]+))*", "(?:/[a-z0-9-]*)*", "(?:(?!\\.\\.).)*",
+    "(?:(?!\\.\\.).)*+",
+    "/.*/[a-z]", "/(?!admin/).*[a-z]", "/(?:[^x]/?)+",
+  ])
+  func aRepeatedGroupOnALongPathIsDecided(_ pattern: String) throws {
+    let compiled = try Pattern(pattern)
+    let path = Array(String(repeating: "/a", count: 15_000).utf8)
+    #expect(compiled.match(path.span) == .match)
+    #expect(compiled.match((path + [0x2e, 0x2e]).span) == (pattern.hasSuffix("?)+") ? .match : .noMatch))
+  }
+
+  @Test func patternsOfOneWorkspaceDoNotDisturbEachOther() throws {
+    let workspace = PatternWorkspace()
+    let hostile = try Pattern("/(?:a(?=a*+))*[0-9]", workspace: workspace)
+    let honest = try Pattern("(?:/[a-z0-9-]+)*", workspace: workspace)
+    let text = Array(("/" + String(repeating: "a", count: 29_999)).utf8)
+    let path = Array(String(repeating: "/a", count: 15_000).utf8)
+    for _ in 0..<3 {
+      #expect(hostile.match(text.span) == .undecided)
+      #expect(honest.match(path.span) == .match)
+      #expect(honest.match("/A".utf8.span) == .noMatch)
+      #expect(hostile.match("/aa7".utf8.span) == .match)
+    }
+  }
+
   @Test func anHonestPatternOnTheLongestPathIsDecided() throws {
     let path = Array(("/api/" + String(repeating: "segment/", count: 4_000)).utf8)
     #expect(try Pattern("/api/.*").match(path.span) == .match)

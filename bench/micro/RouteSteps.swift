@@ -1,5 +1,5 @@
-// Finding a route: by an index over first bytes, and by regular expressions for those that are left; and what the worst
-// pattern and the worst path can cost.
+// Finding a route: by the trees over what patterns begin with, and by regular expressions where those do not decide; and
+// what the worst pattern and the worst path can cost.
 
 import Platform
 import Policy
@@ -11,22 +11,64 @@ enum RouteSteps {
       Step("route: 1, for everything") {
         try matching([(nil, nil)], path: "/service-0000/state", finds: .route(0))
       },
+      Step("route: 1000, the first for everything") {
+        let rest = (0..<999).map { (host: String?.none, path: String?.some("/service-\($0)/.*")) }
+        return try matching([(nil, nil)] + rest, path: "/service-0998/state", finds: .route(0))
+      },
       numbered(10), numbered(1_000),
-      // The index knows sixteen bytes. Where all routes begin with the same sixteen, every pattern is asked.
+      Step("route: 1000, none of them") {
+        let routes = (0..<1_000).map { (host: String?.none, path: String?.some("/service-\($0)/.*")) }
+        return try matching(routes, path: "/services", finds: .none)
+      },
+      // All routes begin with the same sixteen bytes and more.
       Step("route: 1000, alike in their first 16 bytes, the last") {
         let routes = (0..<1_000).map { (host: String?.none, path: String?.some("/api/v1/printers/\($0)/.*")) }
         return try matching(routes, path: "/api/v1/printers/999/state", finds: .route(999))
+      },
+      Step("route: 1000 hosts, alike at their end, the last") {
+        let routes = (0..<1_000).map { (host: String?.some(#"p\#($0)\.example\.com"#), path: String?.none) }
+        return try matching(routes, host: "p999.example.com", path: "/state", finds: .route(999))
+      },
+      // Every host has the same paths: neither the host nor the path alone says which.
+      Step("route: 1000, of 100 hosts and 10 paths, the last") {
+        let routes = (0..<1_000).map { number in
+          (
+            host: String?.some(#"printers-\#(number / 10)\.example\.com"#),
+            path: String?.some("/api/v1/\(number % 10)/.*")
+          )
+        }
+        return try matching(routes, host: "printers-99.example.com", path: "/api/v1/9/state", finds: .route(999))
+      },
+      // What is behind the literal is asked of the engine, for one of the thousand.
+      Step("route: 1000, patterns behind their literals, the last") {
+        let routes = (0..<1_000).map {
+          (host: String?.none, path: String?.some("/api/v1/printers/\($0)/(state|jobs/[0-9]+)"))
+        }
+        return try matching(routes, path: "/api/v1/printers/999/jobs/17", finds: .route(999))
       },
       Step("route: by patterns for host and path") {
         try matching(
           [(#"(www|printers)\.example\.com"#, "/api/v[0-9]+/printers(/.*)?")], path: "/api/v1/printers/ada-3",
           finds: .route(0))
       },
-      // The limit is one on steps of backtracking. How long a step takes is the pattern's affair: a reference back
-      // compares as many bytes as it stands for.
+      // A group that goes round fifteen thousand times, each harmless.
+      Step("route: (?:/[a-z0-9-]+)* on 30000 B") {
+        try matching([(nil, "(?:/[a-z0-9-]+)*")], path: String(repeating: "/a", count: 15_000), finds: .route(0))
+      },
+      // What no limit on steps alone bounds: a step that reads all that is left.
       hostile("(a|aa)*(a|aa)*[0-9]", pathBytes: 40),
+      hostile("[a-f]*[a-g]*[a-h]*[0-9]", pathBytes: 2_000),
       hostile("[a-f]*[a-g]*[a-h]*[0-9]", pathBytes: 30_000),
+      hostile(#"(.+)\1[0-9]"#, pathBytes: 2_000),
       hostile(#"(.+)\1[0-9]"#, pathBytes: 30_000),
+      hostile("(?:a(?=a*+))*+[0-9]", pathBytes: 30_000),
+      hostile("(?:/|a(?=.*+))*+[0-9]", pathBytes: 30_000),
+      hostile("(?:/|a(?=.*+))*[0-9]", pathBytes: 30_000),
+      hostile("(?:a(?!.*x))*[0-9]", pathBytes: 30_000),
+      hostile("(?:a|.*x)*[0-9]", pathBytes: 30_000),
+      hostile("(?:a*?x|a)*[0-9]", pathBytes: 30_000),
+      hostile("(?:a{9000}b|a{9000}c|a{9000}d|a)*+[0-9]", pathBytes: 30_000),
+      hostile(doubling, pathBytes: 40),
     ]
   }
 
@@ -39,66 +81,29 @@ enum RouteSteps {
     }
   }
 
+  /// Groups of which each calls the one before it twice.
+  private static let doubling =
+    "(?(DEFINE)(?<g0>(?=a))" + (1...20).map { "(?<g\($0)>(?&g\($0 - 1))(?&g\($0 - 1)))" }.joined() + ")(?&g20)x"
+
   /// Never matches, and takes too many steps to say so.
   private static func hostile(_ pattern: String, pathBytes: Int) -> Step {
-    Step("route: gives up, /\(pattern) on \(pathBytes) B") {
+    Step("route: gives up, /\(pattern.prefix(40)) on \(pathBytes) B") {
       try matching(
         [(nil, "/" + pattern)], path: "/" + String(repeating: "a", count: pathBytes - 1), finds: .undecided)
     }
   }
 
   private static func matching(
-    _ routes: [(host: String?, path: String?)], path: String, finds found: Router.Found
+    _ routes: [(host: String?, path: String?)], host: String = "printers.example.com", path: String,
+    finds found: RouteTable.Found
   ) throws -> Operation {
-    let router = try Router(routes)
-    let bytes = Samples.head(["GET \(path) HTTP/1.1", "Host: printers.example.com"])
+    let table = try RouteTable(routes)
+    let bytes = Samples.head(["GET \(path) HTTP/1.1", "Host: \(host)"])
     let head = try Samples.parsed(bytes)
-    return Operation { _ in router.route(bytes.span, head) == found }
-  }
-}
-
-/// The loop of `Plan.route` over the same index and the same patterns. A plan is its worker's own, and takes a loaded
-/// configuration to make; what is left out is only to look for a port in the authority.
-private struct Router {
-  enum Found: Equatable {
-    case route(Int)
-    case none
-    case undecided
-  }
-
-  private let index: RouteIndex
-  private let routes: ContiguousArray<(host: Pattern?, path: Pattern?)>
-
-  init(_ routes: [(host: String?, path: String?)]) throws {
-    index = RouteIndex(routes)
-    self.routes = try ContiguousArray(
-      routes.map { route in
-        (
-          host: try route.host.map { try Pattern($0, ignoresCase: true) },
-          path: try route.path.map { try Pattern($0, ignoresCase: false) }
-        )
-      })
-  }
-
-  func route(_ bytes: Span<UInt8>, _ head: RequestHead) -> Found {
-    let host = bytes.extracting(head.authority.range)
-    let path = bytes.extracting(head.path.range)
-    let (hostStart, pathStart) = (LeadingBytes(host, ignoresCase: true), LeadingBytes(path, ignoresCase: false))
-    var from = 0
-    while let i = index.next(from: from, host: hostStart, path: pathStart) {
-      from = i + 1
-      if let pattern = routes[i].host {
-        let outcome = pattern.match(host)
-        if outcome == .undecided { return .undecided }
-        if outcome == .noMatch { continue }
-      }
-      if let pattern = routes[i].path {
-        let outcome = pattern.match(path)
-        if outcome == .undecided { return .undecided }
-        if outcome == .noMatch { continue }
-      }
-      return .route(i)
+    // What is left out of `Plan.route` is only to look for a port in the authority.
+    return Operation { _ in
+      table.find(host: bytes.span.extracting(head.authority.range), path: bytes.span.extracting(head.path.range))
+        == found
     }
-    return .none
   }
 }

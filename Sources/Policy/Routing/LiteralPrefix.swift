@@ -1,56 +1,68 @@
 // What a pattern must begin with, read off its text. Most routes are plain names and paths with a few escapes; knowing
 // their first bytes lets a thousand of them be passed over without asking the regular expression engine.
-// Invariant: every subject that the pattern matches whole begins with `bytes` (and equals them where `isWhole`). Where the
-// text is not plainly literal the prefix ends: a shorter one costs time, a wrong one would change who is matched.
-// Called when routes are loaded.
+// Invariant: every subject that the pattern matches whole begins with `bytes` (and equals them where `rest` is
+// `.nothing`). Where the text is not plainly literal the prefix ends: a shorter one costs time, a wrong one would change
+// who is matched. Called when routes are loaded.
 
 package struct LiteralPrefix: Equatable, Sendable {
+  /// What the pattern is behind its prefix.
+  package enum Rest: Equatable, Sendable {
+    /// Nothing: it matches its prefix and no other text.
+    case nothing
+    /// `.*`: it matches every text with this prefix and no line feed behind it.
+    case anything
+    /// Something that only the engine can judge.
+    case pattern
+  }
+
   package let bytes: [UInt8]
-  /// The pattern is nothing but these bytes.
-  package let isWhole: Bool
+  package let rest: Rest
 
   /// - Parameter pattern: PCRE2 syntax, to be anchored at both ends.
   package init(of pattern: String) {
     let text = Array(pattern.utf8)
     var literal: [UInt8] = []
     var at = 0
-    var isWhole = true
-    scan: while at < text.count {
-      let byte = text[at]
-      var next = at + 1
-      var plain = byte
-      switch byte {
-      case UInt8(ascii: "\\"):
-        // A backslash before anything but a letter or digit makes it literal; the rest are classes, anchors, quotes.
-        guard next < text.count, LiteralPrefix.isPunctuation(text[next]) else {
-          isWhole = false
-          break scan
-        }
-        plain = text[next]
-        next += 1
-      case UInt8(ascii: "."), UInt8(ascii: "["), UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: "|"),
-        UInt8(ascii: "*"), UInt8(ascii: "+"), UInt8(ascii: "?"), UInt8(ascii: "{"), UInt8(ascii: "^"),
-        UInt8(ascii: "$"):
-        isWhole = false
-        break scan
-      default:
-        guard byte > 0x20, byte < 0x7f else {
-          isWhole = false
-          break scan
-        }
-      }
-      // A quantifier behind it: it may not be there at all, or more than once.
-      if next < text.count, [UInt8(ascii: "*"), UInt8(ascii: "?"), UInt8(ascii: "{")].contains(text[next]) {
-        isWhole = false
-        break scan
-      }
+    while let (plain, next) = LiteralPrefix.literal(text, at) {
       literal.append(plain)
       at = next
     }
+    if at == text.count {
+      bytes = literal
+      // An empty pattern is left to the engine.
+      rest = text.isEmpty ? .pattern : .nothing
+      return
+    }
     // An alternative begins with something else.
-    let hasAlternatives = text.contains(UInt8(ascii: "|")) && !isWhole
-    bytes = hasAlternatives ? [] : literal
-    self.isWhole = isWhole && !text.isEmpty
+    if LiteralPrefix.mayHaveAlternatives(text[at...]) { literal = [] }
+    // The engine skips these, and a quantifier that follows then belongs to the byte before them: it may not be there.
+    if LiteralPrefix.isSkipped(text[at...]) { literal = Array(literal.dropLast()) }
+    bytes = literal
+    rest = text[at...].elementsEqual(".*".utf8) ? .anything : .pattern
+  }
+
+  /// The byte that the text at a place stands for, and where the text goes on; nil where it is not one byte, or not
+  /// exactly once.
+  private static func literal(_ text: [UInt8], _ at: Int) -> (plain: UInt8, next: Int)? {
+    guard at < text.count else { return nil }
+    var plain = text[at]
+    var next = at + 1
+    switch plain {
+    case UInt8(ascii: "\\"):
+      // A backslash before anything but a letter or digit makes it literal; the rest are classes, anchors, quotes.
+      guard next < text.count, isPunctuation(text[next]) else { return nil }
+      plain = text[next]
+      next += 1
+    case UInt8(ascii: "."), UInt8(ascii: "["), UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: "|"),
+      UInt8(ascii: "*"), UInt8(ascii: "+"), UInt8(ascii: "?"), UInt8(ascii: "{"), UInt8(ascii: "^"),
+      UInt8(ascii: "$"):
+      return nil
+    default:
+      guard plain > 0x20, plain < 0x7f else { return nil }
+    }
+    // A quantifier behind it: it may not be there at all, or more than once.
+    if next < text.count, [UInt8(ascii: "*"), UInt8(ascii: "?"), UInt8(ascii: "{")].contains(text[next]) { return nil }
+    return (plain, next)
   }
 
   private static func isPunctuation(_ byte: UInt8) -> Bool {
@@ -59,94 +71,59 @@ package struct LiteralPrefix: Equatable, Sendable {
     default: byte > 0x20 && byte < 0x7f
     }
   }
-}
 
-/// The first sixteen bytes of a host or a path, as two words; bytes that are not there are zero.
-package struct LeadingBytes: Equatable, Sendable {
-  package let first: UInt64
-  package let second: UInt64
+  /// Openings of groups behind which the text goes on by the same rules.
+  private static let groups = ["(?:", "(?=", "(?!", "(?>", "(?<", "(?P<"].map { Array($0.utf8) }
 
-  /// - Parameter ignoresCase: ASCII capitals count as small letters.
-  package init(_ bytes: Span<UInt8>, ignoresCase: Bool) {
-    first = LeadingBytes.word(bytes, 0, ignoresCase)
-    second = bytes.count > 8 ? LeadingBytes.word(bytes, 8, ignoresCase) : 0
+  /// What is no item of a pattern: the marks of a quotation, comments, callouts, options, verbs.
+  private static func isSkipped(_ text: ArraySlice<UInt8>) -> Bool {
+    if text.starts(with: "\\E".utf8) || text.starts(with: "\\Q".utf8) { return true }
+    guard text.starts(with: "(?".utf8) || text.starts(with: "(*".utf8) else { return false }
+    return !groups.contains { text.starts(with: $0) }
   }
 
-  private static func word(_ bytes: Span<UInt8>, _ start: Int, _ ignoresCase: Bool) -> UInt64 {
-    var word: UInt64 = 0
-    let end = min(bytes.count, start + 8)
-    var shift: UInt64 = 0
-    var at = start
-    while at < end {
-      var byte = bytes[at]
-      if ignoresCase, byte >= 0x41, byte <= 0x5a { byte |= 0x20 }
-      word |= UInt64(byte) << shift
-      shift &+= 8
-      at &+= 1
-    }
-    return word
-  }
-}
-
-/// What every route's host and path must begin with: says which routes are worth a match.
-package struct RouteIndex: Sendable {
-  /// A word that must be found under a mask; an empty mask asks for nothing.
-  private struct Demand: Sendable {
-    let word: UInt64
-    let mask: UInt64
-
-    init(_ prefix: [UInt8], from start: Int) {
-      var word: UInt64 = 0
-      var mask: UInt64 = 0
-      for (i, byte) in prefix.dropFirst(start).prefix(8).enumerated() {
-        word |= UInt64(byte) << UInt64(8 * i)
-        mask |= 0xff << UInt64(8 * i)
+  /// Whether there is a `|` outside all groups, or text in which this cannot be told by counting parentheses.
+  private static func mayHaveAlternatives(_ text: ArraySlice<UInt8>) -> Bool {
+    guard text.contains(UInt8(ascii: "|")) else { return false }
+    var depth = 0
+    var at = text.startIndex
+    while at < text.endIndex {
+      switch text[at] {
+      case UInt8(ascii: "\\"):
+        // A quotation; and a control character may be named by what looks like syntax.
+        guard at + 1 < text.endIndex, ![UInt8(ascii: "Q"), UInt8(ascii: "c")].contains(text[at + 1]) else {
+          return true
+        }
+        at += 1
+      case UInt8(ascii: "["):
+        guard let end = endOfClass(text, at) else { return true }
+        at = end
+      case UInt8(ascii: "("):
+        if isSkipped(text[at...]) { return true }
+        depth += 1
+      case UInt8(ascii: ")"): depth -= 1
+      case UInt8(ascii: "|"):
+        if depth <= 0 { return true }
+      default: break
       }
-      self.word = word
-      self.mask = mask
+      at += 1
     }
-
-    @inline(__always) func isMet(_ found: UInt64) -> Bool { found & mask == word }
+    return false
   }
 
-  private var front: ContiguousArray<(host: Demand, path: Demand)> = []
-  private var back: ContiguousArray<(host: Demand, path: Demand)> = []
-
-  /// - Parameter routes: each with its patterns; nil matches everything.
-  package init(_ routes: [(host: String?, path: String?)]) {
-    for route in routes {
-      let host = route.host.map { LiteralPrefix(of: $0.lowercasedASCII).bytes } ?? []
-      let path = route.path.map { LiteralPrefix(of: $0).bytes } ?? []
-      front.append((Demand(host, from: 0), Demand(path, from: 0)))
-      back.append((Demand(host, from: 8), Demand(path, from: 8)))
-    }
-  }
-
-  /// The next route from `index` on that a request may match, or nil.
-  package func next(from index: Int, host: LeadingBytes, path: LeadingBytes) -> Int? {
-    var i = index
-    while i < front.count {
-      if front[i].host.isMet(host.first), front[i].path.isMet(path.first),
-        back[i].host.isMet(host.second), back[i].path.isMet(path.second)
-      {
-        return i
+  /// Where a class ends that is nothing but bytes and ranges; nil of any other.
+  private static func endOfClass(_ text: ArraySlice<UInt8>, _ start: Int) -> Int? {
+    var at = start + 1
+    if at < text.endIndex, text[at] == UInt8(ascii: "^") { at += 1 }
+    // A bracket that stands first closes nothing.
+    guard at < text.endIndex, text[at] != UInt8(ascii: "]") else { return nil }
+    while at < text.endIndex {
+      switch text[at] {
+      case UInt8(ascii: "]"): return at
+      case UInt8(ascii: "["), UInt8(ascii: "\\"): return nil
+      default: at += 1
       }
-      i &+= 1
     }
     return nil
-  }
-}
-
-extension String {
-  /// Capitals of ASCII made small, but for those behind a backslash, where they mean something else.
-  fileprivate var lowercasedASCII: String {
-    var escaped = false
-    var bytes: [UInt8] = []
-    for byte in utf8 {
-      let isCapital = byte >= 0x41 && byte <= 0x5a
-      bytes.append(isCapital && !escaped ? byte | 0x20 : byte)
-      escaped = byte == UInt8(ascii: "\\") && !escaped
-    }
-    return String(decoding: bytes, as: UTF8.self)
   }
 }

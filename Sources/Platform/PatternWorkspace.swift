@@ -1,0 +1,132 @@
+// What the patterns of one worker share while they match: the stack of the compiled code, the place for a result, and the
+// account of what a match has cost. Invariant: one thread, one match at a time. Made with a worker's routes.
+
+import CPCRE2
+
+@safe package final class PatternWorkspace {
+  /// The most that the compiled code may keep in order to go back. The 32 KiB of the machine's stack that it has by
+  /// itself are full after a thousand rounds of a group. Memory is taken as it is used.
+  private static let stackBytesMax = 1 << 20
+  /// What a stop of the counted code costs by itself, in bytes of subject read.
+  private static let stopBytes = 12
+
+  /// What a counted match may still cost.
+  private struct Account {
+    var bytesLeft: Int
+    var bytesEachStop: Int
+    var position: Int
+  }
+
+  // SAFETY: made in init, freed in deinit, used by one thread.
+  private let stack: OpaquePointer
+  private let data: OpaquePointer
+  private let context: OpaquePointer
+  private let countingContext: OpaquePointer
+  private let account: UnsafeMutablePointer<Account>
+
+  package init() {
+    // As with every other allocation, memory that cannot be had ends the process.
+    guard let stack = unsafe pcre2_jit_stack_create_8(32 << 10, PatternWorkspace.stackBytesMax, nil),
+      let data = unsafe pcre2_match_data_create_8(1, nil), let context = unsafe pcre2_match_context_create_8(nil),
+      let countingContext = unsafe pcre2_match_context_create_8(nil)
+    else { preconditionFailure("out of memory") }
+    unsafe account = .allocate(capacity: 1)
+    unsafe account.initialize(to: Account(bytesLeft: 0, bytesEachStop: 0, position: 0))
+    unsafe pcre2_jit_stack_assign_8(context, nil, UnsafeMutableRawPointer(stack))
+    unsafe pcre2_jit_stack_assign_8(countingContext, nil, UnsafeMutableRawPointer(stack))
+    _ = unsafe pcre2_set_depth_limit_8(context, 1_000)
+    _ = unsafe pcre2_set_depth_limit_8(countingContext, 1_000)
+    // The account ends a counted match; this stands behind it.
+    _ = unsafe pcre2_set_match_limit_8(countingContext, 1_000_000)
+    // SAFETY: the library calls this during a match, with a block of its own and the account, which lives until deinit.
+    _ = unsafe pcre2_set_callout_8(
+      countingContext,
+      { block, account in
+        guard let block = unsafe block, let account = unsafe account?.assumingMemoryBound(to: Account.self) else {
+          return 0
+        }
+        let position = unsafe block.pointee.current_position
+        // Forwards is what was read, backwards what was gone back over.
+        let moved = unsafe position &- account.pointee.position
+        unsafe account.pointee.position = position
+        let cost = unsafe (moved < 0 ? 0 &- moved : moved) &+ account.pointee.bytesEachStop
+        unsafe account.pointee.bytesLeft &-= cost
+        return unsafe account.pointee.bytesLeft < 0 ? PCRE2_ERROR_CALLOUT : 0
+      }, account)
+    unsafe self.stack = stack
+    unsafe self.data = data
+    unsafe self.context = context
+    unsafe self.countingContext = countingContext
+  }
+
+  deinit {
+    unsafe pcre2_match_context_free_8(context)
+    unsafe pcre2_match_context_free_8(countingContext)
+    unsafe pcre2_match_data_free_8(data)
+    unsafe pcre2_jit_stack_free_8(stack)
+    unsafe account.deallocate()
+  }
+
+  /// The library's answer, or `PCRE2_ERROR_MATCHLIMIT` after so many steps.
+  func match(_ code: CompiledPattern, _ bytes: Span<UInt8>, stepsMax: Int) -> Int32 {
+    _ = unsafe pcre2_set_match_limit_8(context, UInt32(stepsMax))
+    return unsafe match(code, bytes, context)
+  }
+
+  /// The library's answer, or `PCRE2_ERROR_CALLOUT` when the match has cost about as much as reading `bytesMax`.
+  /// - Parameter itemBytes: what one item of the pattern may read without getting anywhere.
+  func match(_ counted: CompiledPattern, _ bytes: Span<UInt8>, bytesMax: Int, itemBytes: Int) -> Int32 {
+    unsafe account.pointee = Account(
+      bytesLeft: bytesMax, bytesEachStop: PatternWorkspace.stopBytes + min(itemBytes, bytes.count), position: 0)
+    return unsafe match(counted, bytes, countingContext)
+  }
+
+  private func match(_ code: CompiledPattern, _ bytes: Span<UInt8>, _ context: OpaquePointer) -> Int32 {
+    // SAFETY: the subject is read during the call only; an empty span still needs a pointer that is not NULL.
+    unsafe bytes.withUnsafeBufferPointer { subject in
+      var nothing: UInt8 = 0
+      guard let base = subject.baseAddress else {
+        return unsafe withUnsafePointer(to: &nothing) { unsafe pcre2_match_8(code.code, $0, 0, 0, 0, data, context) }
+      }
+      return unsafe pcre2_match_8(code.code, base, subject.count, 0, 0, data, context)
+    }
+  }
+}
+
+/// A pattern as the library compiled it.
+@safe final class CompiledPattern {
+  // SAFETY: made in init, freed in deinit, never changed between.
+  let code: OpaquePointer
+
+  init(_ bytes: [UInt8], _ options: UInt32) throws(Pattern.SyntaxError) {
+    // What `.` does not match is a line feed, however the library was built.
+    let rules = unsafe pcre2_compile_context_create_8(nil)
+    defer { unsafe pcre2_compile_context_free_8(rules) }
+    _ = unsafe pcre2_set_newline_8(rules, UInt32(PCRE2_NEWLINE_LF))
+    var error: Int32 = 0
+    var offset = 0
+    guard let compiled = unsafe pcre2_compile_8(bytes, bytes.count, options, &error, &offset, rules) else {
+      var message = [UInt8](repeating: 0, count: 256)
+      // SAFETY: an array of the length given.
+      let n = unsafe pcre2_get_error_message_8(error, &message, message.count)
+      throw Pattern.SyntaxError(
+        offset: offset, reason: String(decoding: message.prefix(max(0, Int(n))), as: UTF8.self))
+    }
+    // Without JIT the interpreter serves; the result is the same.
+    _ = unsafe pcre2_jit_compile_8(compiled, UInt32(PCRE2_JIT_COMPLETE))
+    unsafe code = compiled
+  }
+
+  deinit { unsafe pcre2_code_free_8(code) }
+
+  /// The interpreter serves.
+  var isInterpreted: Bool {
+    var size = 0
+    return unsafe pcre2_pattern_info_8(code, UInt32(PCRE2_INFO_JITSIZE), &size) != 0 || size == 0
+  }
+
+  var hasBackReferences: Bool {
+    var highest: UInt32 = 0
+    return unsafe pcre2_pattern_info_8(code, UInt32(PCRE2_INFO_BACKREFMAX), &highest) != 0 || highest > 0
+  }
+}
