@@ -72,14 +72,15 @@ public enum StructuredField {
     let limit = min(end, at &+ countMax &+ 1)
     var i = at
     while i < limit {
-      let found = Word.firstIndex(Word.equals(stop, bytes.word(at: i, before: min(limit, i &+ 8))))
-      i &+= found
-      if found < 8 {
-        guard i < limit else { return nil }
+      // What is missing at the end reads as zeros, which are no `stop`.
+      let found = Word.equals(stop, bytes.word(at: i, before: min(limit, i &+ 8)))
+      guard found == 0 else {
+        i &+= Word.firstIndex(found)
         let taken = ByteRange(at, i &- at)
         at = i
         return taken
       }
+      i &+= 8
     }
     return nil
   }
