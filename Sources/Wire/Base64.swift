@@ -21,9 +21,7 @@ public enum Base64 {
   @inlinable public static func encode(_ bytes: Span<UInt8>, _ alphabet: Alphabet, to sink: some ByteSink) {
     var at = 0
     while bytes.count &- at >= 6 {
-      var six: UInt64 = 0
-      let these = bytes.extracting(at..<at &+ 6)
-      for i in 0..<6 { six = six &<< 8 | UInt64(these[i]) }
+      let six = bytes.word(at: at, before: min(bytes.count, at &+ 8)).byteSwapped &>> 16
       sink.append(packed: characters(of: six, alphabet), count: 8)
       at &+= 6
     }
