@@ -147,11 +147,45 @@ import Wire
     unsafe state.pointee.end &+= n
   }
 
-  @inlinable public func append(_ literal: StaticString) {
+  // Inlined everywhere, so that a literal of known length is a few stores.
+  @inlinable @inline(__always) public func append(_ literal: StaticString) {
     let n = literal.utf8CodeUnitCount
     guard n > 0, reserve(n), let base = unsafe state.pointee.base else { return }
     // SAFETY: reserve made sure of n bytes at end; a literal's bytes live forever.
     unsafe memcpy(base + state.pointee.end, literal.utf8Start, n)
+    unsafe state.pointee.end &+= n
+  }
+
+  @inlinable @inline(__always) public func append(packed word: UInt64, count n: Int) {
+    precondition(n >= 0 && n <= 8)
+    guard let base = unsafe state.pointee.base, unsafe capacity &- state.pointee.end >= 8 else {
+      return appendSlowly(packed: word, 0, count: n)
+    }
+    // SAFETY: eight bytes of the chunk follow end, of which the first n count from now on.
+    unsafe UnsafeMutableRawPointer(base + state.pointee.end).storeBytes(of: word.littleEndian, as: UInt64.self)
+    unsafe state.pointee.end &+= n
+  }
+
+  @inlinable @inline(__always) public func append(packed word: UInt64, _ second: UInt64, count n: Int) {
+    precondition(n >= 0 && n <= 16)
+    guard let base = unsafe state.pointee.base, unsafe capacity &- state.pointee.end >= 16 else {
+      return appendSlowly(packed: word, second, count: n)
+    }
+    // SAFETY: sixteen bytes of the chunk follow end, of which the first n count from now on.
+    let room = unsafe UnsafeMutableRawPointer(base + state.pointee.end)
+    unsafe room.storeBytes(of: word.littleEndian, as: UInt64.self)
+    unsafe room.storeBytes(of: second.littleEndian, toByteOffset: 8, as: UInt64.self)
+    unsafe state.pointee.end &+= n
+  }
+
+  /// Where whole words do not fit, or nothing is held yet.
+  @usableFromInline @inline(never) func appendSlowly(packed word: UInt64, _ second: UInt64, count n: Int) {
+    guard n > 0, reserve(n), let base = unsafe state.pointee.base else { return }
+    // SAFETY: reserve made sure of n bytes at end.
+    for i in 0..<n {
+      let byte = (i < 8 ? word : second) &>> UInt64((i & 7) &<< 3)
+      unsafe base[state.pointee.end &+ i] = UInt8(truncatingIfNeeded: byte)
+    }
     unsafe state.pointee.end &+= n
   }
 
@@ -197,13 +231,14 @@ import Wire
     return written
   }
 
-  /// The waiting bytes as an array; for tests and slow paths.
+  /// The waiting bytes as an array.
   public func copyBytes() -> [UInt8] {
-    withReadable { span in
-      var all: [UInt8] = []
-      all.reserveCapacity(span.count)
-      for i in span.indices { all.append(span[i]) }
-      return all
+    guard let base = unsafe state.pointee.base, !isEmpty else { return [] }
+    let held = count
+    // SAFETY: held bytes are initialised from begin on, and there is room for as many.
+    return unsafe [UInt8](unsafeUninitializedCapacity: held) { room, filled in
+      unsafe memcpy(room.baseAddress!, base + state.pointee.begin, held)
+      filled = held
     }
   }
 }

@@ -157,27 +157,31 @@ extension Buffer {
   /// escaped, so that a line stays a line and says exactly which bytes came.
   package func appendEscaped(_ bytes: Span<UInt8>, most: Int) {
     let count = min(bytes.count, most)
-    var start = 0
-    for i in 0..<count {
-      let byte = bytes[i]
-      if byte >= 0x20, byte < 0x7f, byte != 0x22, byte != 0x5c { continue }
-      if i > start { append(bytes.extracting(start..<i)) }
-      start = i + 1
+    var at = 0
+    while at < count {
+      let word = bytes.word(at: at, before: min(count, at &+ 8))
+      let special = Word.notJSONText(word)
+      guard special != 0 else {
+        append(packed: word, count: 8)
+        at &+= 8
+        continue
+      }
+      // What is missing at the end reads as zeros, which have to be escaped.
+      let plain = Word.firstIndex(special)
+      append(packed: word, count: plain)
+      at &+= plain
+      guard at < count else { return }
+      let byte = bytes[at]
       append("\\u00")
       if byte < 0x10 { append(0x30) }
       append(hex: UInt64(byte))
+      at &+= 1
     }
-    if count > start { append(bytes.extracting(start..<count)) }
   }
 
   package func appendHex16(_ value: UInt64) {
-    var shift: UInt64 = 60
-    while true {
-      let digit = UInt8(truncatingIfNeeded: (value >> shift) & 15)
-      append(digit < 10 ? digit &+ 0x30 : digit &+ 0x57)
-      if shift == 0 { return }
-      shift -= 4
-    }
+    append(packed: Digits.hex(value &>> 32), count: 8)
+    append(packed: Digits.hex(value & 0xffff_ffff), count: 8)
   }
 }
 

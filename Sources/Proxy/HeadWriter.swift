@@ -60,23 +60,25 @@ package enum HeadWriter {
 
   /// Who the client is, in plain words, for a backend that trusts us: each field once.
   package static func writePlainIdentity(_ identity: ClientIdentity, host: Span<UInt8>, into out: Buffer) {
+    // Written once, and copied.
+    let address = identity.address.text
     let proto: StaticString = identity.secure ? "https" : "http"
     out.append("x-forwarded-for: ")
-    identity.address.write(to: out)
+    address.withBytes { out.append($0) }
     out.append("\r\nx-forwarded-proto: ")
     out.append(proto)
     out.append("\r\nx-forwarded-host: ")
     out.append(host)
     out.append("\r\nx-real-ip: ")
-    identity.address.write(to: out)
+    address.withBytes { out.append($0) }
     // RFC 7239 sections 4 and 6: an IPv6 address stands in brackets, and then in quotes.
     out.append("\r\nforwarded: for=")
     if identity.address.family == .v6 {
       out.append("\"[")
-      identity.address.write(to: out)
+      address.withBytes { out.append($0) }
       out.append("]\"")
     } else {
-      identity.address.write(to: out)
+      address.withBytes { out.append($0) }
     }
     out.append(";host=\"")
     out.append(host)

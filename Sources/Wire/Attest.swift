@@ -31,46 +31,115 @@ public struct Attest: Sendable {
     let end = range.upper
     let quote = UInt8(ascii: "\"")
 
-    guard StructuredField.take("ip=\"", bytes, &at, end: end),
+    guard takeAddressKey(bytes, &at, end: end),
       let ip = StructuredField.takeUntil(quote, bytes, &at, end: end, countMax: 64)
     else { return .refused(.identityForm) }
     guard let address = IPAddress.parse(bytes.extracting(ip.range)), address.isPossibleClient else {
       return .refused(.identityAddress)
     }
 
-    guard StructuredField.take("\", port=", bytes, &at, end: end),
+    guard takePortKey(bytes, &at, end: end),
       let port = StructuredField.takeDecimal(bytes, &at, end: end, max: 65535),
-      StructuredField.take(", proto=\"http", bytes, &at, end: end)
+      StructuredField.take(Texts.http, bytes, &at, end: end)
     else { return .refused(.identityForm) }
-    let secure = StructuredField.take("s", bytes, &at, end: end)
+    let secure = StructuredField.take(Texts.s, bytes, &at, end: end)
 
-    guard StructuredField.take("\", via=\"", bytes, &at, end: end),
+    guard StructuredField.take(Texts.via, bytes, &at, end: end),
       let viaWord = StructuredField.takeUntil(quote, bytes, &at, end: end, countMax: 9),
       let via = Via(bytes.extracting(viaWord.range)),
       port != 0 || via == .forwarded,
-      StructuredField.take("\", edge=\"", bytes, &at, end: end),
+      StructuredField.take(Texts.edge, bytes, &at, end: end),
       let edge = StructuredField.takeUntil(quote, bytes, &at, end: end, countMax: AttestName.edgeCountMax),
       AttestName.isEdge(bytes.extracting(edge.range)),
-      StructuredField.take("\", aud=\"", bytes, &at, end: end),
+      StructuredField.take(Texts.audience, bytes, &at, end: end),
       let audience = StructuredField.takeUntil(quote, bytes, &at, end: end, countMax: AttestName.audienceCountMax),
       AttestName.isAudience(bytes.extracting(audience.range)),
-      StructuredField.take("\", cid=:", bytes, &at, end: end), end - at >= 25,
-      let connection = ConnectionID(base64: bytes.extracting(at..<at + 24))
+      StructuredField.take(Texts.connection, bytes, &at, end: end),
+      let (connection, certificate) = takeConnection(bytes, at: at, end: end)
     else { return .refused(.identityForm) }
-    at += 24
-    guard StructuredField.take(":", bytes, &at, end: end) else { return .refused(.identityForm) }
-
-    var certificate: CertificateDigest?
-    if at < end {
-      guard StructuredField.take(", cert=:", bytes, &at, end: end), end - at == 45, bytes[end - 1] == UInt8(ascii: ":"),
-        let digest = CertificateDigest(base64: bytes.extracting(at..<at + 44))
-      else { return .refused(.identityForm) }
-      certificate = digest
-    }
     return .attest(
       Attest(
         address: address, port: UInt16(port), secure: secure, via: via, edge: edge, audience: audience,
         connection: connection, certificate: certificate))
+  }
+
+  /// What follows `cid=:`, up to the end.
+  private static func takeConnection(
+    _ bytes: Span<UInt8>, at start: Int, end: Int
+  ) -> (ConnectionID, CertificateDigest?)? {
+    guard end &- start >= connectionCount, bytes[start &+ 24] == UInt8(ascii: ":"),
+      let connection = ConnectionID(base64: bytes.extracting(start..<start &+ 24))
+    else { return nil }
+    var at = start &+ connectionCount
+    if at == end { return (connection, nil) }
+    guard StructuredField.take(Texts.certificate, bytes, &at, end: end), end &- at == 45,
+      bytes[end &- 1] == UInt8(ascii: ":"),
+      let certificate = CertificateDigest(base64: bytes.extracting(at..<at &+ 44))
+    else { return nil }
+    return (connection, certificate)
+  }
+
+  // What stands between the port and the connection is the same in most texts of one edge. Who kept that of the last one
+  // compares it and has only the rest read: a shorter way to what `parse` says, never to anything else. A text that this
+  // does not take is for `parse` to judge.
+
+  /// Bytes behind `cid=:`, without and with a certificate.
+  public static let connectionCount = 25
+  public static let certificateCount = connectionCount + 53
+
+  /// Where the text after the port begins in a text that was taken.
+  public func middle(in range: ByteRange) -> Range<Int> {
+    let names = ", edge=\"\", aud=\"\", cid=:".utf8.count + Int(edge.count) + Int(audience.count)
+    let client = ", proto=\"http\", via=\"\"".utf8.count + (secure ? 1 : 0) + via.text.utf8CodeUnitCount
+    let end = range.upper - (certificate == nil ? Attest.connectionCount : Attest.certificateCount)
+    return end - client - names..<end
+  }
+
+  /// What `parse` says of a text that has at `middle`, and there ends `cid=:`, the bytes that stood between port and
+  /// connection in a text that it took as `known`. Nil when the rest is anything but right.
+  public static func parse(
+    _ bytes: Span<UInt8>, at range: ByteRange, as known: Attest, middle: Range<Int>
+  ) -> Attest? {
+    guard range.upper <= bytes.count, range.count <= countMax, middle.lowerBound >= range.lower else { return nil }
+    var at = range.lower
+    guard takeAddressKey(bytes, &at, end: middle.lowerBound),
+      let ip = StructuredField.takeUntil(UInt8(ascii: "\""), bytes, &at, end: middle.lowerBound, countMax: 64),
+      let address = IPAddress.parse(bytes.extracting(ip.range)), address.isPossibleClient,
+      takePortKey(bytes, &at, end: middle.lowerBound),
+      let port = StructuredField.takeDecimal(bytes, &at, end: middle.lowerBound, max: 65535),
+      at == middle.lowerBound, port != 0 || known.via == .forwarded,
+      let (connection, certificate) = takeConnection(bytes, at: middle.upperBound, end: range.upper)
+    else { return nil }
+    var attest = known
+    attest.address = address
+    attest.port = UInt16(port)
+    attest.connection = connection
+    attest.certificate = certificate
+    let audienceEnd = middle.upperBound &- 8
+    attest.audience = ByteRange(audienceEnd &- Int(known.audience.count), Int(known.audience.count))
+    let edgeEnd = attest.audience.lower &- 8
+    attest.edge = ByteRange(edgeEnd &- Int(known.edge.count), Int(known.edge.count))
+    return attest
+  }
+
+  /// `ip="`
+  @inline(__always) private static func takeAddressKey(_ bytes: Span<UInt8>, _ at: inout Int, end: Int) -> Bool {
+    StructuredField.take(packed: 0x223d_7069, count: 4, bytes, &at, end: end)
+  }
+
+  /// `", port=`
+  @inline(__always) private static func takePortKey(_ bytes: Span<UInt8>, _ at: inout Int, end: Int) -> Bool {
+    StructuredField.take(packed: 0x3d74_726f_7020_2c22, count: 8, bytes, &at, end: end)
+  }
+
+  private enum Texts {
+    static let http = Literal(", proto=\"http")
+    static let s = Literal("s")
+    static let via = Literal("\", via=\"")
+    static let edge = Literal("\", edge=\"")
+    static let audience = Literal("\", aud=\"")
+    static let connection = Literal("\", cid=:")
+    static let certificate = Literal(", cert=:")
   }
 
   // The field is written in three parts, so that a signer can keep the middle one ready.
@@ -79,11 +148,21 @@ public struct Attest: Sendable {
   @inlinable public static func writeClient(
     address: IPAddress, port: UInt16, secure: Bool, via: Via, to sink: some ByteSink
   ) {
+    writeClient(address: address, port: port, to: sink)
+    writeEvidence(secure: secure, via: via, to: sink)
+  }
+
+  /// The first two of them.
+  @inlinable public static func writeClient(address: IPAddress, port: UInt16, to sink: some ByteSink) {
     sink.append("ip=\"")
     address.write(to: sink)
     sink.append("\", port=")
     sink.append(decimal: UInt64(port))
-    sink.append(secure ? ", proto=\"https\", via=\"" : ", proto=\"http\", via=\"")
+  }
+
+  /// The other two, with the comma before them.
+  @inlinable public static func writeEvidence(secure: Bool, via: Via, to sink: some ByteSink) {
+    if secure { sink.append(", proto=\"https\", via=\"") } else { sink.append(", proto=\"http\", via=\"") }
     sink.append(via.text)
     sink.append(UInt8(ascii: "\""))
   }

@@ -19,11 +19,8 @@ public struct ConnectionID: Hashable, Sendable {
 
   /// From the 24 characters of its canonical base64.
   public init?(base64 text: Span<UInt8>) {
-    guard text.count == 24 else { return nil }
-    var bytes = InlineArray<16, UInt8>(repeating: 0)
-    var room = bytes.mutableSpan
-    guard Base64.decode(text, .standard, into: &room) == 16 else { return nil }
-    self.init(bytes.span)
+    guard let (high, low) = Base64.words(text) else { return nil }
+    self.init(high: high, low: low)
   }
 
   /// The 16 bytes.
@@ -38,26 +35,19 @@ public struct ConnectionID: Hashable, Sendable {
 
   /// Appends the 24 characters of its base64.
   @inlinable public func write(base64 sink: some ByteSink) {
-    let bytes = bytes
-    Base64.encode(bytes.span, .standard, to: sink)
+    Base64.write(high, low, to: sink)
   }
 
   /// Appends 32 lower-case hexadecimal digits, as the logs have it.
   @inlinable public func write(hex sink: some ByteSink) {
-    let bytes = bytes
-    var digits = InlineArray<32, UInt8>(repeating: 0)
-    for i in 0..<16 {
-      let (one, two) = (bytes[i] >> 4, bytes[i] & 15)
-      digits[2 &* i] = one < 10 ? one &+ 0x30 : one &+ 0x57
-      digits[2 &* i &+ 1] = two < 10 ? two &+ 0x30 : two &+ 0x57
-    }
-    sink.append(digits.span)
+    sink.append(packed: Digits.hex(high &>> 32), count: 8)
+    sink.append(packed: Digits.hex(high & 0xffff_ffff), count: 8)
+    sink.append(packed: Digits.hex(low &>> 32), count: 8)
+    sink.append(packed: Digits.hex(low & 0xffff_ffff), count: 8)
   }
 
   static func word(_ bytes: Span<UInt8>, _ at: Int) -> UInt64 {
-    var word: UInt64 = 0
-    for i in 0..<8 { word = word << 8 | UInt64(bytes[at &+ i]) }
-    return word
+    bytes.word(at: at).byteSwapped
   }
 }
 

@@ -152,8 +152,12 @@ final class FieldTable {
     while true {
       while end &- at >= 8 {
         let found = Word.notText(bytes.word(at: at))
-        at &+= Word.firstIndex(found)
-        if found != 0 { break }
+        // Asked, not added: the next word is loaded before it is known what this one holds.
+        guard found == 0 else {
+          at &+= Word.firstIndex(found)
+          break
+        }
+        at &+= 8
       }
       while at < end, Ascii.isText(bytes[at]) { at &+= 1 }
       guard at < end, bytes[at] == Ascii.tab else { return at }

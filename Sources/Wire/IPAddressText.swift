@@ -28,15 +28,15 @@ extension IPAddress {
       switch byte {
       case 0x30...0x39:
         guard digits == 0 || octet != 0 else { return nil }
-        octet = octet * 10 + UInt32(byte - 0x30)
-        digits += 1
+        octet = octet &* 10 &+ UInt32(byte &- 0x30)
+        digits &+= 1
         guard octet <= 255 else { return nil }
       case 0x2e:
         guard digits > 0, dots < 3 else { return nil }
         address = address << 8 | octet
         octet = 0
         digits = 0
-        dots += 1
+        dots &+= 1
       default: return nil
       }
     }
@@ -211,7 +211,33 @@ extension IPAddress: CustomStringConvertible, LosslessStringConvertible {
 
   /// Writes `text`.
   @inlinable public func write(to sink: some ByteSink) {
-    text.withBytes { sink.append($0) }
+    guard family == .v4 else {
+      text.withBytes { sink.append($0) }
+      return
+    }
+    let address = UInt32(truncatingIfNeeded: low)
+    let (first, firstCount) = IPAddress.octets(address &>> 16)
+    let (second, secondCount) = IPAddress.octets(address & 0xffff)
+    // The dot after the last octet is not counted. Each half has at least four bytes.
+    let shift = UInt64(firstCount &<< 3)
+    sink.append(
+      packed: first | second << shift, second &>> (64 &- shift), count: firstCount &+ secondCount &- 1)
+  }
+
+  /// Two octets in decimal, each with a dot behind it, the first character lowest, and how many characters these are.
+  @inlinable @inline(__always) static func octets(_ two: UInt32) -> (UInt64, Int) {
+    let (upper, upperCount) = octet(two &>> 8)
+    let (lower, lowerCount) = octet(two & 0xff)
+    return (UInt64(upper) | UInt64(lower) &<< UInt64(upperCount &<< 3), upperCount &+ lowerCount)
+  }
+
+  @inlinable @inline(__always) static func octet(_ octet: UInt32) -> (UInt32, Int) {
+    let hundreds = (octet &* 41) &>> 12
+    let tens = ((octet &- hundreds &* 100) &* 103) &>> 10
+    let ones = octet &- hundreds &* 100 &- tens &* 10
+    let zeros: UInt32 = octet >= 100 ? 0 : octet >= 10 ? 1 : 2
+    let text = hundreds | tens &<< 8 | ones &<< 16 | 0x2e30_3030
+    return (text &>> (zeros &<< 3), Int(4 &- zeros))
   }
 
   public var description: String {

@@ -107,8 +107,11 @@ extension RequestLine {
     while true {
       while end &- at >= 8 {
         let found = Word.targetSpecial(bytes.word(at: at))
-        at &+= Word.firstIndex(found)
-        if found != 0 { break }
+        guard found == 0 else {
+          at &+= Word.firstIndex(found)
+          break
+        }
+        at &+= 8
       }
       guard at < end else { return .incomplete }
       let byte = bytes[at]

@@ -16,7 +16,9 @@ public struct SignatureValue: Sendable {
     guard range.upper <= bytes.count, range.count >= 5 else { return .refused(.signatureForm) }
     var at = range.lower
     let end = range.upper
-    guard StructuredField.take("cs=:", bytes, &at, end: end), bytes[end - 1] == UInt8(ascii: ":") else {
+    // cs=:
+    guard StructuredField.take(packed: 0x3a3d_7363, count: 4, bytes, &at, end: end), bytes[end - 1] == UInt8(ascii: ":")
+    else {
       return .refused(.signatureForm)
     }
     let text = bytes.extracting(at..<end - 1)

@@ -6,44 +6,64 @@ public enum StructuredField {
   /// The largest integer of RFC 9651 section 3.3.1: 15 digits.
   public static let integerMax: UInt64 = 999_999_999_999_999
 
-  /// Whether `literal` (ASCII) stands in `bytes` at `at`.
+  /// Whether `literal` stands in `bytes` at `at`.
   @inline(__always)
-  static func matches(_ literal: String, _ bytes: Span<UInt8>, at: Int) -> Bool {
-    let expected = literal.utf8.span
-    guard at >= 0, expected.count <= bytes.count &- at else { return false }
-    let found = bytes.extracting(at..<at &+ expected.count)
-    // Nothing here is secret; without an early exit the loop becomes a few wide instructions.
-    var difference: UInt8 = 0
-    for i in 0..<expected.count { difference |= found[i] ^ expected[i] }
+  static func matches(_ literal: Literal, _ bytes: Span<UInt8>, at: Int) -> Bool {
+    guard at >= 0, literal.count <= bytes.count &- at else { return false }
+    // Nothing here is secret, but without an early exit there is one branch.
+    var difference: UInt64 = 0
+    var i = 0
+    while literal.count &- i > 8 {
+      difference |= bytes.word(at: at &+ i) ^ literal.words[i &>> 3]
+      i &+= 8
+    }
+    let end = at &+ literal.count
+    difference |= bytes.word(at: Swift.max(at, end &- 8), before: end) ^ literal.last
     return difference == 0
   }
 
   /// Takes `literal` if it comes next.
   @inline(__always)
-  static func take(_ literal: String, _ bytes: Span<UInt8>, _ at: inout Int, end: Int) -> Bool {
-    let count = literal.utf8.count
-    guard count <= end &- at, matches(literal, bytes, at: at) else { return false }
+  static func take(_ literal: Literal, _ bytes: Span<UInt8>, _ at: inout Int, end: Int) -> Bool {
+    guard literal.count <= end &- at, matches(literal, bytes, at: at) else { return false }
+    at &+= literal.count
+    return true
+  }
+
+  /// Takes at most eight characters, packed with the first one lowest: for literals on the way of every request, since a
+  /// global one costs a call to see that it is there.
+  @inline(__always)
+  static func take(packed word: UInt64, count: Int, _ bytes: Span<UInt8>, _ at: inout Int, end: Int) -> Bool {
+    guard count <= end &- at, bytes.word(at: at, before: at &+ count) == word else { return false }
     at &+= count
     return true
   }
 
-  /// Takes a decimal number of at most `max`, without sign or leading zeros.
+  /// Takes a decimal number of at most `max` (below 2^63), without sign or leading zeros.
+  @inline(__always)
   static func takeDecimal(_ bytes: Span<UInt8>, _ at: inout Int, end: Int, max: UInt64) -> UInt64? {
     var value: UInt64 = 0
     var i = at
-    while i < end {
-      let digit = bytes[i] &- 0x30
-      guard digit <= 9 else { break }
-      let (times, overTimes) = value.multipliedReportingOverflow(by: 10)
-      let (sum, overSum) = times.addingReportingOverflow(UInt64(digit))
-      guard !overTimes, !overSum, sum <= max else { return nil }
-      value = sum
-      i &+= 1
+    while true {
+      let word = bytes.word(at: i, before: Swift.min(end, i &+ 8))
+      // What is missing at the end reads as zeros, which are no digits.
+      let count = Digits.count(word)
+      if count > 0 {
+        // 24 digits would wrap; 20 of them are over any `max` already, unless they begin with a zero.
+        guard i &+ count &- at <= 19 else { return nil }
+        value = value &* scales[count] &+ Digits.value(word, count: count)
+      }
+      i &+= count
+      if count < 8 { break }
     }
-    guard i > at, i &- at == 1 || bytes[at] != 0x30 else { return nil }
+    guard i > at, i &- at == 1 || bytes[at] != 0x30, value <= max else { return nil }
     at = i
     return value
   }
+
+  private static let scales: InlineArray<9, UInt64> = [
+    1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000,
+  ]
 
   /// Takes what stands before the next `stop`, which is left; nil when no `stop` comes within `countMax` bytes.
   static func takeUntil(
@@ -52,14 +72,39 @@ public enum StructuredField {
     let limit = min(end, at &+ countMax &+ 1)
     var i = at
     while i < limit {
-      if bytes[i] == stop {
-        let found = ByteRange(at, i &- at)
+      // What is missing at the end reads as zeros, which are no `stop`.
+      let found = Word.equals(stop, bytes.word(at: i, before: min(limit, i &+ 8)))
+      guard found == 0 else {
+        i &+= Word.firstIndex(found)
+        let taken = ByteRange(at, i &- at)
         at = i
-        return found
+        return taken
       }
-      i &+= 1
+      i &+= 8
     }
     return nil
+  }
+}
+
+/// A short ASCII text in words, so that it is compared without a loop over its bytes: `String.UTF8View` would ask for its
+/// bytes each time, and a `StaticString` has them behind a pointer.
+struct Literal: Sendable {
+  static let countMax = 72
+
+  let count: Int
+  /// Eight bytes each, the first one lowest.
+  fileprivate let words: InlineArray<9, UInt64>
+  /// The last eight bytes, or all there are.
+  fileprivate let last: UInt64
+
+  init(_ text: String) {
+    let bytes = Array(text.utf8)
+    precondition(!bytes.isEmpty && bytes.count <= Literal.countMax)
+    count = bytes.count
+    words = InlineArray { word in
+      bytes.span.word(at: min(8 * word, bytes.count), before: min(8 * word + 8, bytes.count))
+    }
+    last = bytes.span.word(at: max(0, bytes.count - 8), before: bytes.count)
   }
 }
 

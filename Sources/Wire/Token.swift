@@ -72,10 +72,15 @@ struct PackedName: Equatable, Sendable {
   @inline(__always) init(plainFrom start: Int, to end: Int, _ bytes: Span<UInt8>) {
     while end &- start &- count >= 8 {
       let word = bytes.word(at: start &+ count)
-      let plain = Word.firstIndex(Word.notPlain(word))
-      put(Word.prefix(word | Word.caseBits, plain))
-      count &+= plain
-      if plain < 8 { return }
+      let found = Word.notPlain(word)
+      guard found == 0 else {
+        let plain = Word.firstIndex(found)
+        put(Word.prefix(word | Word.caseBits, plain))
+        count &+= plain
+        return
+      }
+      put(word | Word.caseBits)
+      count &+= 8
     }
     while start &+ count < end, Token.isPlain(bytes[start &+ count]) {
       put(UInt64(bytes[start &+ count] | 0x20) &<< (UInt64(count & 7) &<< 3))

@@ -36,13 +36,21 @@ public enum Via: UInt8, CaseIterable, Sendable {
     }
     let same =
       switch candidate {
-      case .socket: StructuredField.matches("socket", word, at: 0)
-      case .proxyV1: StructuredField.matches("proxy-v1", word, at: 0)
-      case .proxyV2: StructuredField.matches("proxy-v2", word, at: 0)
-      case .forwarded: StructuredField.matches("forwarded", word, at: 0)
-      case .attested: StructuredField.matches("attested", word, at: 0)
+      case .socket: StructuredField.matches(Texts.socket, word, at: 0)
+      case .proxyV1: StructuredField.matches(Texts.proxyV1, word, at: 0)
+      case .proxyV2: StructuredField.matches(Texts.proxyV2, word, at: 0)
+      case .forwarded: StructuredField.matches(Texts.forwarded, word, at: 0)
+      case .attested: StructuredField.matches(Texts.attested, word, at: 0)
       }
     guard same else { return nil }
     self = candidate
+  }
+
+  private enum Texts {
+    static let socket = Literal("socket")
+    static let proxyV1 = Literal("proxy-v1")
+    static let proxyV2 = Literal("proxy-v2")
+    static let forwarded = Literal("forwarded")
+    static let attested = Literal("attested")
   }
 }

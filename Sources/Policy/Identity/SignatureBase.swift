@@ -16,27 +16,13 @@ enum SignatureBase {
     base.append("\"@method\": ")
     base.append(head.extracting(method.range))
     base.append("\n\"@authority\": ")
-    appendLowerCase(base, head, authority)
+    // RFC 9421 section 2.2.3: the authority is in lower case.
+    base.append(lowerCase: head.extracting(authority.range))
     base.append("\n\"@path\": ")
     // RFC 9421 section 2.2.6: an empty path is a slash; section 2.2.7: an absent query is a question mark.
     if path.isEmpty { base.append("/") } else { base.append(head.extracting(path.range)) }
     base.append("\n\"@query\": ")
     if query.isEmpty { base.append("?") } else { base.append(head.extracting(query.range)) }
     base.append("\n\"client-attest\": ")
-  }
-
-  /// RFC 9421 section 2.2.3: the authority is in lower case.
-  private static func appendLowerCase(_ base: Buffer, _ head: Span<UInt8>, _ range: ByteRange) {
-    var at = range.lower
-    while at < range.upper {
-      var lower = InlineArray<64, UInt8>(repeating: 0)
-      let n = min(64, range.upper &- at)
-      for i in 0..<n {
-        let byte = head[at &+ i]
-        lower[i] = byte &- 0x41 < 26 ? byte | 0x20 : byte
-      }
-      base.append(lower.span.extracting(0..<n))
-      at &+= n
-    }
   }
 }

@@ -9,6 +9,8 @@ import Wire
 
 package final class Signer {
   package let keyID: KeyID
+  /// Its bytes, kept because each header of a bound connection has them.
+  let keyIDBytes: [UInt8]
   package let audience: String
 
   let algorithm: Algorithm
@@ -74,6 +76,7 @@ package final class Signer {
       throw fail("\(error)", nil)
     }
     self.keyID = id
+    keyIDBytes = id.bytes
     self.audience = audience
     notBefore = [key.notBefore, pp2Key.notBefore].compactMap { $0 }.max()
     expires = [key.expires, pp2Key.expires].compactMap { $0 }.min()

@@ -52,10 +52,11 @@ extension Signer {
       case .hmac: AttestationTLV.algorithmHMAC
       case .ed25519: AttestationTLV.algorithmEd25519
       }
+    let kid = keyIDBytes
     draft.addChecksum()
     draft.addUniqueID(high: connection.high, low: connection.low)
     draft.addAttestation(
-      algorithm: algorithm, flags: flags, kid: keyID.bytes.span, epoch: lanes.pp2.epoch, sequence: lanes.pp2.next(),
+      algorithm: algorithm, flags: flags, kid: kid.span, epoch: lanes.pp2.epoch, sequence: lanes.pp2.next(),
       createdMilliseconds: nowMilliseconds, audience: audience.utf8.span)
     base.removeAll()
     base.append("countersign/v1 pp2\0")

@@ -38,10 +38,8 @@ package final class Verifier {
   private let startMilliseconds: UInt64
   /// The base of the message at hand.
   private let base: Buffer
-  /// The parameters before the sequence number as they are written, for the values beside it: those of most messages
-  /// of a second from one sender.
-  private let prefix: Buffer
-  private var prefixValues = (created: UInt64.max, expires: UInt64.max, epoch: UInt64.max)
+  /// Of the senders that spoke last; which of them may be speaking now is `KnownSender.slot`.
+  private let senders: [KnownSender]
 
   /// - Parameters:
   ///   - audience: this validator's name.
@@ -69,7 +67,7 @@ package final class Verifier {
     self.skewMilliseconds = skewMilliseconds
     startMilliseconds = windows.startMilliseconds
     base = Buffer(capacity: headBytesMax + SignatureBase.overheadBytesMax)
-    prefix = Buffer(capacity: 256)
+    senders = (0..<KnownSender.slots).map { _ in KnownSender() }
   }
 
   // MARK: The fields of a request
@@ -83,36 +81,81 @@ package final class Verifier {
     guard !attest.isEmpty, !signatureInput.isEmpty, !signature.isEmpty else { return .refused(.identityMissing) }
     // An edge sends and signs a slash where the path is empty, so an empty one here is not what it signed.
     guard !method.isEmpty, !authority.isEmpty, !path.isEmpty else { return .refused(.signatureInvalid) }
+    let sender = senders[KnownSender.slot(head, signatureInput)]
     let claim: Attest
-    switch Attest.parse(head, at: attest) {
-    case .attest(let parsed): claim = parsed
-    case .refused(let refusal): return .refused(refusal)
+    let knownClaim = sender.read(attest: attest, in: head)
+    if let knownClaim {
+      claim = knownClaim
+    } else {
+      switch Attest.parse(head, at: attest) {
+      case .attest(let parsed): claim = parsed
+      case .refused(let refusal): return .refused(refusal)
+      }
     }
     let input: SignatureInput
-    switch SignatureInput.parse(head, at: signatureInput) {
-    case .input(let parsed): input = parsed
-    case .refused(let refusal): return .refused(refusal)
+    let knownInput = sender.read(signatureInput: signatureInput, in: head)
+    if let knownInput {
+      input = knownInput
+    } else {
+      switch SignatureInput.parse(head, at: signatureInput) {
+      case .input(let parsed): input = parsed
+      case .refused(let refusal): return .refused(refusal)
+      }
     }
     let value: SignatureValue
     switch SignatureValue.parse(head, at: signature) {
     case .value(let parsed): value = parsed
     case .refused(let refusal): return .refused(refusal)
     }
-    if let refusal = writeBase(
-      claim, input, head: head, method: method, authority: authority, path: path, query: query, attest: attest)
-    {
-      return .refused(refusal)
+    base.removeAll()
+    SignatureBase.appendRequest(base, head: head, method: method, authority: authority, path: path, query: query)
+    let attestStart = base.count
+    Attest.writeClient(address: claim.address, port: claim.port, to: base)
+    if knownClaim != nil {
+      sender.writeMiddle(to: base)
+    } else {
+      Attest.writeEvidence(secure: claim.secure, via: claim.via, to: base)
+      Attest.writeNames(
+        edge: head.extracting(claim.edge.range), audience: head.extracting(claim.audience.range), to: base)
+    }
+    Attest.writeConnection(claim.connection, certificate: claim.certificate, to: base)
+    let attestEnd = base.count
+    base.append("\n\"@signature-params\": ")
+    let parametersStart = base.count
+    if knownInput != nil {
+      sender.writeParameters(of: input, to: base)
+    } else {
+      SignatureInput.writePrefix(created: input.created, expires: input.expires, epoch: input.epoch, to: base)
+      base.append(decimal: input.sequence)
+      SignatureInput.writeSuffix(keyID: head.extracting(input.keyID.range), to: base)
+    }
+    // Refused is what is not written as it was read.
+    guard !base.overflowed else { return .refused(.headTooLarge) }
+    guard holds(attestStart..<attestEnd, as: head.extracting(attest.range)) else { return .refused(.identityForm) }
+    guard holds(parametersStart..<base.count, as: head.extracting(input.parameters.range)) else {
+      return .refused(.signatureParams)
     }
 
-    guard let keyID = KeyID(head.extracting(input.keyID.range)), let index = keyIDs.firstIndex(of: keyID),
-      let key = keys[index].http
-    else { return .refused(.keyUnknown) }
+    let index: Int
+    if knownInput != nil {
+      index = sender.key
+    } else {
+      guard let keyID = KeyID(head.extracting(input.keyID.range)), let found = keyIDs.firstIndex(of: keyID) else {
+        return .refused(.keyUnknown)
+      }
+      index = found
+    }
+    let keyID = keyIDs[index]
+    guard let key = keys[index].http else { return .refused(.keyUnknown) }
     guard key.isActive(seconds: now / 1000) else { return .refused(.keyInactive) }
-    guard value.count == key.algorithm.tagCount else { return .refused(.signatureLength) }
+    guard value.count == key.tagCount else { return .refused(.signatureLength) }
 
-    guard isOwn(audience: head.extracting(claim.audience.range)) else { return .refused(.audienceWrong) }
-    guard edges.isEmpty || isAllowed(edge: head.extracting(claim.edge.range)) else {
-      return .refused(.edgeNotAllowed)
+    // Those of a known sender were right before, and neither they nor what is right has changed.
+    if knownClaim == nil {
+      guard isOwn(audience: head.extracting(claim.audience.range)) else { return .refused(.audienceWrong) }
+      guard edges.isEmpty || isAllowed(edge: head.extracting(claim.edge.range)) else {
+        return .refused(.edgeNotAllowed)
+      }
     }
 
     let expires = input.expires &* 1000
@@ -137,45 +180,16 @@ package final class Verifier {
     {
       return .refused(refusal)
     }
+    if knownClaim == nil { sender.keep(claim, at: attest, in: head) }
+    if knownInput == nil { sender.keep(input, in: head, key: index) }
     return .verified(
       VerifiedIdentity(
         client: client, edge: claim.edge, keyID: keyID, epoch: input.epoch, sequence: input.sequence))
   }
 
-  /// Writes the signature base from what was read, and refuses what is not written as it was read.
-  private func writeBase(
-    _ claim: Attest, _ input: SignatureInput, head: Span<UInt8>, method: ByteRange, authority: ByteRange,
-    path: ByteRange, query: ByteRange, attest: ByteRange
-  ) -> Refusal? {
-    base.removeAll()
-    SignatureBase.appendRequest(base, head: head, method: method, authority: authority, path: path, query: query)
-    let attestStart = base.count
-    Attest.writeClient(address: claim.address, port: claim.port, secure: claim.secure, via: claim.via, to: base)
-    Attest.writeNames(
-      edge: head.extracting(claim.edge.range), audience: head.extracting(claim.audience.range), to: base)
-    Attest.writeConnection(claim.connection, certificate: claim.certificate, to: base)
-    let attestEnd = base.count
-    base.append("\n\"@signature-params\": ")
-    let parametersStart = base.count
-    if (input.created, input.expires, input.epoch) != prefixValues {
-      prefix.removeAll()
-      SignatureInput.writePrefix(created: input.created, expires: input.expires, epoch: input.epoch, to: prefix)
-      prefixValues = (input.created, input.expires, input.epoch)
-    }
-    prefix.withReadable { base.append($0) }
-    base.append(decimal: input.sequence)
-    SignatureInput.writeSuffix(keyID: head.extracting(input.keyID.range), to: base)
-    guard !base.overflowed else { return .headTooLarge }
-    return base.withReadable { base in
-      guard
-        ByteComparison.isEqual(base.extracting(attestStart..<attestEnd), head.extracting(attest.range))
-      else { return .identityForm }
-      guard
-        ByteComparison.isEqual(
-          base.extracting(parametersStart..<base.count), head.extracting(input.parameters.range))
-      else { return .signatureParams }
-      return nil
-    }
+  /// Whether that part of the base is these bytes.
+  private func holds(_ part: Range<Int>, as bytes: Span<UInt8>) -> Bool {
+    base.withReadable { ByteComparison.isEqual($0.extracting(part), bytes) }
   }
 
   private func isOwn(audience: Span<UInt8>) -> Bool {
@@ -226,7 +240,7 @@ package final class Verifier {
       case .ed25519: AttestationTLV.algorithmEd25519
       }
     // The message's own word for the algorithm chooses nothing; it has to be the key's.
-    guard attestation.algorithm == algorithm, attestation.tag.count == key.algorithm.tagCount else {
+    guard attestation.algorithm == algorithm, attestation.tag.count == key.tagCount else {
       return .refused(.proxyAttestation)
     }
     guard isOwn(audience: bytes.extracting(attestation.audience.range)) else { return .refused(.audienceWrong) }

@@ -9,12 +9,22 @@ final class VerifierKey {
   let http: Use?
   let pp2: Use?
 
-  /// A key for one carrier.
-  struct Use {
+  /// A key for one carrier. It is a class so that looking one up counts one reference, not one for each of its parts.
+  final class Use {
     let algorithm: Algorithm
+    /// The algorithm's.
+    let tagCount: Int
     let window: ReplayTable
     let notBefore: UInt64
     let expires: UInt64
+
+    init(algorithm: Algorithm, window: ReplayTable, notBefore: UInt64, expires: UInt64) {
+      self.algorithm = algorithm
+      tagCount = algorithm.tagCount
+      self.window = window
+      self.notBefore = notBefore
+      self.expires = expires
+    }
 
     func isActive(seconds: UInt64) -> Bool { seconds >= notBefore && seconds < expires }
   }
