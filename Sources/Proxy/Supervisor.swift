@@ -26,6 +26,7 @@ package final class Supervisor {
   /// Serves by the configuration at `path` until a signal ends it.
   /// - Returns: the exit status: 0 after a signal, 1 when it could not start.
   package static func run(configPath path: String) -> Int32 {
+    RecordMemory.install()
     var logger = Logger(label: "countersign") { _ in StandardErrorLog() }
     logger.logLevel = .info
     do {

@@ -1,0 +1,131 @@
+// The memory that libssl takes for each record and gives back with it, so that an idle connection holds none: a buffer to
+// read into, one to write into, and some blocks of 40 bytes. The system's malloc serves large blocks slowly, so a thread
+// keeps some of them, and the next connection's record finds them warm in its cache.
+// Invariant: every block comes from malloc with the size of its kind, and nothing but that size, which malloc knows, tells a
+// block of a kind from others: so it does not matter which thread took it, or before this was installed.
+// Called once, before anything of libcrypto is used; after that by libcrypto, on any thread.
+
+import CLinux
+import COpenSSL
+import Glibc
+
+package enum RecordMemory {
+  /// Sizes that are served with one kind of block, and how many of it a thread keeps.
+  private struct Kind {
+    let sizes: ClosedRange<Int>
+    let keptMax: Int
+    /// What malloc says of a block of the largest of these sizes.
+    let usableBytes: Int
+
+    init(_ sizes: ClosedRange<Int>, keptMax: Int) {
+      self.sizes = sizes
+      self.keptMax = keptMax
+      // SAFETY: asked about a block that malloc just gave, and freed.
+      let probe = unsafe malloc(sizes.upperBound)
+      usableBytes = unsafe malloc_usable_size(probe)
+      unsafe free(probe)
+    }
+  }
+
+  /// A full record, and what is read ahead of it.
+  private static let records = Kind(16_385...(Transport.readAheadBytes + 1_024), keptMax: 32)
+  private static let packets = Kind(25...40, keptMax: 64)
+
+  /// Blocks of one kind that a thread keeps, linked through their first words.
+  @safe private struct Kept {
+    var first: UnsafeMutableRawPointer?
+    var count = 0
+  }
+
+  private struct Cache {
+    var records = Kept()
+    var packets = Kept()
+  }
+
+  private static let key: pthread_key_t = {
+    var key = pthread_key_t()
+    // SAFETY: the destructor gets what `cache` has set. What libcrypto frees later on this thread makes a new one, and
+    // the destructor comes again.
+    let failure = unsafe pthread_key_create(&key) { unsafe RecordMemory.drop($0) }
+    precondition(failure == 0, "pthread_key_create")
+    return key
+  }()
+
+  /// Has libcrypto ask here. False when it has allocated already: then the system's malloc goes on serving it.
+  @discardableResult
+  package static func install() -> Bool {
+    // The first use of each of these is not to be inside an allocation.
+    _ = (key, records.usableBytes, packets.usableBytes)
+    // SAFETY: malloc's own contract, which all three keep.
+    return unsafe CRYPTO_set_mem_functions(
+      { size, _, _ in unsafe RecordMemory.take(size) },
+      { block, size, _, _ in unsafe realloc(block, size) },
+      { block, _, _ in unsafe RecordMemory.give(block) }) == 1
+  }
+
+  // SAFETY (all below): a cache belongs to the thread that asks; a kept block is free, at least two words long, and on one
+  // list only.
+
+  private static func cache() -> UnsafeMutablePointer<Cache>? {
+    if let known = unsafe pthread_getspecific(key) { return unsafe known.assumingMemoryBound(to: Cache.self) }
+    guard let made = unsafe malloc(MemoryLayout<Cache>.size) else { return nil }
+    let cache = unsafe made.initializeMemory(as: Cache.self, repeating: Cache(), count: 1)
+    guard unsafe pthread_setspecific(key, cache) == 0 else {
+      unsafe free(made)
+      return nil
+    }
+    return unsafe cache
+  }
+
+  private static func take(_ size: Int) -> UnsafeMutableRawPointer? {
+    if packets.sizes.contains(size) {
+      guard let cache = unsafe cache() else { return unsafe malloc(size) }
+      return unsafe take(packets, &cache.pointee.packets)
+    }
+    if records.sizes.contains(size) {
+      guard let cache = unsafe cache() else { return unsafe malloc(size) }
+      return unsafe take(records, &cache.pointee.records)
+    }
+    return unsafe malloc(size)
+  }
+
+  private static func take(_ kind: Kind, _ kept: inout Kept) -> UnsafeMutableRawPointer? {
+    guard let block = unsafe kept.first else { return unsafe malloc(kind.sizes.upperBound) }
+    unsafe kept.first = block.load(as: UnsafeMutableRawPointer?.self)
+    kept.count -= 1
+    return unsafe block
+  }
+
+  private static func give(_ block: UnsafeMutableRawPointer?) {
+    guard let block = unsafe block else { return }
+    let usable = unsafe malloc_usable_size(block)
+    if usable == packets.usableBytes, let cache = unsafe cache(), unsafe give(block, packets, &cache.pointee.packets) {
+      return
+    }
+    if usable == records.usableBytes, let cache = unsafe cache(), unsafe give(block, records, &cache.pointee.records) {
+      return
+    }
+    unsafe free(block)
+  }
+
+  private static func give(_ block: UnsafeMutableRawPointer, _ kind: Kind, _ kept: inout Kept) -> Bool {
+    guard kept.count < kind.keptMax else { return false }
+    unsafe block.storeBytes(of: kept.first, as: UnsafeMutableRawPointer?.self)
+    unsafe kept.first = block
+    kept.count += 1
+    return true
+  }
+
+  private static func drop(_ cache: UnsafeMutableRawPointer?) {
+    guard let cache = unsafe cache else { return }
+    let kept = unsafe cache.assumingMemoryBound(to: Cache.self).pointee
+    for list in [kept.records, kept.packets] {
+      var block = unsafe list.first
+      while let this = unsafe block {
+        unsafe block = this.load(as: UnsafeMutableRawPointer?.self)
+        unsafe free(this)
+      }
+    }
+    unsafe free(cache)
+  }
+}
