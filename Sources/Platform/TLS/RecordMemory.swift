@@ -27,9 +27,12 @@ package enum RecordMemory {
     }
   }
 
-  /// A full record, and what is read ahead of it.
-  private static let records = Kind(16_385...(Transport.readAheadBytes + 1_024), keptMax: 32)
-  private static let packets = Kind(25...40, keptMax: 64)
+  // A thread works on one record at a time: few are taken at once, but for those of which a part has not come yet.
+  /// To read records.
+  private static let inbound = Kind((Transport.readAheadBytes - 1_024)...(Transport.readAheadBytes + 1_024), keptMax: 4)
+  /// To write one.
+  private static let outbound = Kind(16_385...17_408, keptMax: 4)
+  private static let packets = Kind(25...40, keptMax: 16)
 
   /// Blocks of one kind that a thread keeps, linked through their first words.
   @safe private struct Kept {
@@ -38,7 +41,8 @@ package enum RecordMemory {
   }
 
   private struct Cache {
-    var records = Kept()
+    var inbound = Kept()
+    var outbound = Kept()
     var packets = Kept()
   }
 
@@ -55,7 +59,7 @@ package enum RecordMemory {
   @discardableResult
   package static func install() -> Bool {
     // The first use of each of these is not to be inside an allocation.
-    _ = (key, records.usableBytes, packets.usableBytes)
+    _ = (key, inbound.keptMax, outbound.keptMax, packets.keptMax)
     // SAFETY: malloc's own contract, which all three keep.
     return unsafe CRYPTO_set_mem_functions(
       { size, _, _ in unsafe RecordMemory.take(size) },
@@ -82,9 +86,13 @@ package enum RecordMemory {
       guard let cache = unsafe cache() else { return unsafe malloc(size) }
       return unsafe take(packets, &cache.pointee.packets)
     }
-    if records.sizes.contains(size) {
+    if outbound.sizes.contains(size) {
       guard let cache = unsafe cache() else { return unsafe malloc(size) }
-      return unsafe take(records, &cache.pointee.records)
+      return unsafe take(outbound, &cache.pointee.outbound)
+    }
+    if inbound.sizes.contains(size) {
+      guard let cache = unsafe cache() else { return unsafe malloc(size) }
+      return unsafe take(inbound, &cache.pointee.inbound)
     }
     return unsafe malloc(size)
   }
@@ -102,7 +110,11 @@ package enum RecordMemory {
     if usable == packets.usableBytes, let cache = unsafe cache(), unsafe give(block, packets, &cache.pointee.packets) {
       return
     }
-    if usable == records.usableBytes, let cache = unsafe cache(), unsafe give(block, records, &cache.pointee.records) {
+    if usable == outbound.usableBytes, let cache = unsafe cache(), unsafe give(block, outbound, &cache.pointee.outbound)
+    {
+      return
+    }
+    if usable == inbound.usableBytes, let cache = unsafe cache(), unsafe give(block, inbound, &cache.pointee.inbound) {
       return
     }
     unsafe free(block)
@@ -119,7 +131,7 @@ package enum RecordMemory {
   private static func drop(_ cache: UnsafeMutableRawPointer?) {
     guard let cache = unsafe cache else { return }
     let kept = unsafe cache.assumingMemoryBound(to: Cache.self).pointee
-    for list in [kept.records, kept.packets] {
+    for list in [kept.inbound, kept.outbound, kept.packets] {
       var block = unsafe list.first
       while let this = unsafe block {
         unsafe block = this.load(as: UnsafeMutableRawPointer?.self)
