@@ -33,9 +33,9 @@ final class Worker {
   /// Connections that stopped only to let others have a turn.
   var queued: ContiguousArray<Downstream> = []
   private var queuedNow: ContiguousArray<Downstream> = []
-  /// Connections whose bytes lie ready to be sent, or whose exchange may be over: seen to when the events were.
-  private var settling: ContiguousArray<Downstream> = []
-  private var settlingNow: ContiguousArray<Downstream> = []
+  /// Slots of connections whose bytes lie ready to be sent, or whose exchange may be over: seen to when the events were.
+  private var settling: ContiguousArray<Int32> = []
+  private var settlingNow: ContiguousArray<Int32> = []
 
   var nowMicroseconds: UInt64 = 0
   var nowMilliseconds: UInt64 = 0
@@ -174,12 +174,13 @@ final class Worker {
   func settleLater(_ d: Downstream) {
     guard !d.isSettling else { return }
     d.isSettling = true
-    settling.append(d)
+    settling.append(Int32(d.slot))
   }
 
   private func settleOnce() {
     swap(&settling, &settlingNow)
-    for d in settlingNow {
+    for slot in settlingNow {
+      let d = downstreams.all[Int(slot)]
       d.isSettling = false
       settle(d)
     }
@@ -228,7 +229,7 @@ final class Worker {
         }
         requests += 1
         guard readHead(d) else { return }
-      case .exchange: guard relay(d.exchange) else { return }
+      case .exchange: guard relay(d.exchange, d) else { return }
       case .tunnel:
         relayTunnel(d.exchange)
         return

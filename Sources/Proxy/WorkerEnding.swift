@@ -59,7 +59,7 @@ extension Worker {
     x.trailersSent = false
     x.upstreamDeaf = false
     clearDeadline(d)
-    attempt(x)
+    attempt(x, d)
     enqueue(d)
   }
 
@@ -131,8 +131,7 @@ extension Worker {
   // MARK: Ends
 
   /// A response went out whole.
-  func finish(_ x: Exchange, _ ending: ExchangeMachine.Ending) {
-    guard let d = x.downstream else { return }
+  func finish(_ x: Exchange, _ d: Downstream, _ ending: ExchangeMachine.Ending) {
     record(x)
     // What could not be sent is gone from its buffer: that connection is out of step.
     release(x, keep: ending.keepUpstream && !x.upstreamDeaf)

@@ -18,8 +18,8 @@ extension Worker {
 
   /// Moves what can be moved between the buffers. True when the connection's phase may have changed; false when it is to
   /// be settled, or an event must come first.
-  func relay(_ x: Exchange) -> Bool {
-    guard let d = x.downstream, !x.isBackingOff else { return false }
+  func relay(_ x: Exchange, _ d: Downstream) -> Bool {
+    guard !x.isBackingOff else { return false }
     var moved = true
     while moved {
       moved = false
@@ -59,7 +59,7 @@ extension Worker {
       setUpstreamDeadline(x, d)
       return
     }
-    finish(x, ending)
+    finish(x, d, ending)
     pump(d)
   }
 

@@ -112,7 +112,7 @@ extension Worker {
       return
     }
     if let retries = x.group?.config.retries { x.machine.allow(retries: retries) }
-    attempt(x)
+    attempt(x, d)
   }
 
   /// The parsed head's facts that outlive the parser's next use.

@@ -8,8 +8,8 @@ extension Worker {
   // MARK: A try
 
   /// Sends the request at hand on its way. The parsed head must be the exchange's own.
-  func attempt(_ x: Exchange) {
-    guard let d = x.downstream, let group = x.group else { return }
+  func attempt(_ x: Exchange, _ d: Downstream) {
+    guard let group = x.group else { return }
     // An edge knows it because another edge signed it; a client without a port can only be said to be `forwarded`.
     if group.config.identity == .attest, x.isVerified, var known = x.identity, known.port != 0 {
       known.via = .attested
@@ -28,7 +28,7 @@ extension Worker {
     }
     // A failure on the way has already said what becomes of the exchange.
     guard let u = found, x.isActive, x.upstream === u else { return }
-    guard write(x, group, into: u) else {
+    guard write(x, d, group, into: u) else {
       answer(x, .signFailed)
       return
     }
@@ -38,8 +38,7 @@ extension Worker {
 
   /// The head for the upstream, with the identity that its config asks for. False when it could not be signed, or does
   /// not fit.
-  private func write(_ x: Exchange, _ group: UpstreamPlan, into u: Upstream) -> Bool {
-    guard let d = x.downstream else { return false }
+  private func write(_ x: Exchange, _ d: Downstream, _ group: UpstreamPlan, into u: Upstream) -> Bool {
     let head = requestHead
     let out = u.output
     let signed = d.input.withReadable { bytes in

@@ -27,10 +27,12 @@ package final class Signer {
   /// `";keyid="…";tag="countersign"`
   private let suffix: Buffer
 
-  enum Algorithm {
-    case hmac(http: HMACContext, pp2: HMACContext)
-    case ed25519(Ed25519Context)
-  }
+  enum Algorithm { case hmac, ed25519 }
+  // Side by side and not in `algorithm`, whose parts would all be counted for each message: the first two are there with
+  // HMAC, the third with Ed25519.
+  private let httpMAC: HMACContext?
+  private let pp2MAC: HMACContext?
+  private let ed25519: Ed25519Context?
 
   /// - Parameters:
   ///   - keyID: the `kid` that signs, one of `keys`.
@@ -63,12 +65,18 @@ package final class Signer {
     }
     do {
       if case .ed25519(let pair, _) = key.material {
-        algorithm = .ed25519(try Ed25519Context(key: pair))
+        algorithm = .ed25519
+        httpMAC = nil
+        pp2MAC = nil
+        ed25519 = try Ed25519Context(key: pair)
       } else {
         guard let http = try KeySet.macSecret(of: key, purpose: .http, audience: audience),
           let pp2 = try KeySet.macSecret(of: pp2Key, purpose: .pp2, audience: audience)
         else { throw fail("is derived for another audience than \"\(audience)\"", nil) }
-        algorithm = .hmac(http: try HMACContext(key: http), pp2: try HMACContext(key: pp2))
+        algorithm = .hmac
+        httpMAC = try HMACContext(key: http)
+        pp2MAC = try HMACContext(key: pp2)
+        ed25519 = nil
       }
     } catch let error as KeySetError {
       throw error
@@ -154,11 +162,10 @@ package final class Signer {
 
   /// Writes the tag of a message and says how long it is; 0 when that failed.
   func sign(_ message: Span<UInt8>, purpose: KeyPurpose, into tag: inout MutableSpan<UInt8>) -> Int {
-    switch algorithm {
-    case .hmac(let http, let pp2):
-      return (purpose == .http ? http : pp2).tag(of: message, into: &tag) ? HMACContext.tagCount : 0
-    case .ed25519(let context):
-      return context.sign(message, into: &tag) ? Ed25519Context.signatureCount : 0
+    if let mac = purpose == .http ? httpMAC : pp2MAC {
+      return mac.tag(of: message, into: &tag) ? HMACContext.tagCount : 0
     }
+    guard let ed25519 else { return 0 }
+    return ed25519.sign(message, into: &tag) ? Ed25519Context.signatureCount : 0
   }
 }
