@@ -9,8 +9,7 @@ final class Exchange {
   var downstream: Downstream!
   var upstream: Upstream?
   var machine = ExchangeMachine()
-  /// The snapshot's part that this exchange began with.
-  var listener: ListenerPlan?
+  /// The snapshot's part that this exchange began with, as is the connection's `listener`, which only a new one replaces.
   var group: UpstreamPlan?
   var isActive = false
 
@@ -36,6 +35,8 @@ final class Exchange {
   var upstreamEnded = false
   /// The listener takes only signed identity: what a client could not have sent is refused, not removed.
   var isVerified = false
+  /// The upstream gets a signed identity: it is a validator.
+  var isSigned = false
   /// Who sent it, once settled; nil in observe mode where nothing was verified.
   var identity: ClientIdentity?
   /// The server of the last try; for the record.
@@ -85,7 +86,6 @@ final class Exchange {
   func clear() {
     upstream = nil
     server = nil
-    listener = nil
     group = nil
     isActive = false
     heldBytes = 0
@@ -93,6 +93,7 @@ final class Exchange {
     requestBodyBytes = 0
     identity = nil
     isVerified = false
+    isSigned = false
     triedServers = 0
     status = 0
     endsWithConnection = false

@@ -114,7 +114,7 @@ final class Worker {
       // Kept connections first: one that has ended, or says what nobody asked, is gone before a request looks for one.
       for i in 0..<count {
         let (token, readiness) = poller.event(i)
-        guard token.kind == .upstream, let u = upstreams.find(token.slot, token.generation), u.exchange == nil else {
+        guard token.kind == .upstream, isKept(token), let u = upstreams.find(token.slot, token.generation) else {
           continue
         }
         handle(u, readiness)
@@ -141,6 +141,12 @@ final class Worker {
     log.handOver(nowMilliseconds: nowMilliseconds, force: true)
     closeEverything()
     shared.noteStopped()
+  }
+
+  /// Whether an upstream's event is that of a connection without an exchange.
+  @inline(__always)
+  private func isKept(_ token: Token) -> Bool {
+    token.slot < upstreams.all.count && upstreams.all[token.slot].exchange == nil
   }
 
   func readClock() {

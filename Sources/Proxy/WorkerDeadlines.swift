@@ -28,8 +28,8 @@ extension Worker {
   }
 
   /// The upstream owes us a response, or room for the request.
-  func setUpstreamDeadline(_ x: Exchange, _ d: Downstream) {
-    guard let u = x.upstream, u.phase == .ready else { return }
+  func setUpstreamDeadline(_ x: Exchange, _ d: Downstream, _ u: Upstream) {
+    guard u.phase == .ready else { return }
     let blockedByClient = x.machine.response == .body && (!d.isFlushed || d.transport.isStuffed)
     guard !blockedByClient, !owesBody(x) else {
       wheel.set(u.timer, deadlineMilliseconds: 0)

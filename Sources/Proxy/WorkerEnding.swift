@@ -41,7 +41,7 @@ extension Worker {
 
   /// Sends the held request once more, signed anew.
   func tryAgain(_ x: Exchange) {
-    guard let d = x.downstream, x.isActive else { return }
+    guard let d = x.downstream, let group = x.group, x.isActive else { return }
     x.isBackingOff = false
     let limits = HeadLimits(headBytes: d.input.capacity, fields: self.limits.fields)
     guard x.heldBytes >= x.headBytes,
@@ -59,7 +59,7 @@ extension Worker {
     x.trailersSent = false
     x.upstreamDeaf = false
     clearDeadline(d)
-    attempt(x, d)
+    attempt(x, d, group)
     enqueue(d)
   }
 
@@ -105,7 +105,6 @@ extension Worker {
     clearDeadline(d)
     counters.add(.requests)
     x.isActive = true
-    x.listener = d.listener
     x.startedMicroseconds = nowMicroseconds
     x.headBytes = headBytes
     x.heldBytes = headBytes

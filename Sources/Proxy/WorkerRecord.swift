@@ -20,7 +20,7 @@ extension Worker {
     }
     guard log.isOn, let d = x.downstream else { return }
     log.line(time: date.rfc3339.span, nowMilliseconds: nowMilliseconds) { line in
-      writeConnection(d, x.listener ?? d.listener, x.identity ?? d.client, into: line)
+      writeConnection(d, d.listener, x.identity ?? d.client, into: line)
       if x.savedRecord.isEmpty { writeRequest(x, d, into: line) } else { line.append(x.savedRecord.span) }
       line.member(",\"status\":", UInt64(x.status))
       if let refusal = x.refusal { line.member(",\"refusal\":", refusal.name) }

@@ -48,7 +48,8 @@ extension Worker {
   func settle(_ d: Downstream) {
     let x = d.exchange
     guard d.phase == .exchange, x.isActive, !x.isBackingOff else { return }
-    if let u = x.upstream, u.phase == .ready { flush(u) }
+    let upstream = x.upstream
+    if let u = upstream, u.phase == .ready { flush(u) }
     let ending = x.machine.ending
     guard flush(d, last: ending.map { !$0.keepDownstream || isDraining } ?? false) else {
       fault(x, .clientGone)
@@ -56,7 +57,7 @@ extension Worker {
     }
     guard let ending, d.isFlushed else {
       setDownstreamDeadline(x, d)
-      setUpstreamDeadline(x, d)
+      if let u = upstream { setUpstreamDeadline(x, d, u) }
       return
     }
     finish(x, d, ending)
@@ -293,7 +294,7 @@ extension Worker {
       u.input.consume(length)
       return
     }
-    if x.group?.config.identity == .attest, u.input.withReadable({ HeadWriter.isStartingRefusal($0, head) }),
+    if x.isSigned, u.input.withReadable({ HeadWriter.isStartingRefusal($0, head) }),
       case .retryLater(let milliseconds) = x.machine.fault(.starting)
     {
       backOff(x, milliseconds)

@@ -93,11 +93,11 @@ extension Worker {
       answer(x, .draining)
       return
     }
-    x.listener = d.listener
     if let refusal = identify(d, x) {
       answer(x, refusal)
       return
     }
+    let group: UpstreamPlan
     switch plan.route(d.input, requestHead) {
     case .undecided:
       answer(x, .routeUndecided)
@@ -105,14 +105,15 @@ extension Worker {
     case .none:
       answer(x, .routeNone)
       return
-    case .group(let group): x.group = group
+    case .group(let found): group = found
     }
+    x.group = group
     if let refusal = bodyRefusal(x) {
       answer(x, refusal)
       return
     }
-    if let retries = x.group?.config.retries { x.machine.allow(retries: retries) }
-    attempt(x, d)
+    x.machine.allow(retries: group.config.retries)
+    attempt(x, d, group)
   }
 
   /// The parsed head's facts that outlive the parser's next use.
@@ -164,21 +165,21 @@ extension Worker {
   /// trust rule demands from this peer.
   private func identify(_ d: Downstream, _ x: Exchange) -> Refusal? {
     if let refusal = d.clientRefusal { return refusal }
-    guard let listener = x.listener else { return .clientUnknown }
-    let rule = listener.trust[d.rule]
-    x.isVerified = rule.evidence == .attested
-    switch rule.evidence {
+    guard let listener = d.listener else { return .clientUnknown }
+    let evidence = listener.trust.evidence(of: d.rule)
+    x.isVerified = evidence == .attested
+    switch evidence {
     case .refuse: return .peerRefused
     case .socket:
       x.identity = d.client
       return d.client == nil ? .clientUnknown : nil
     case .attested:
       // Without a verified header only while starting (`announce`).
-      if rule.proxyProtocolRequired, d.bound == nil { return .starting }
+      if d.bound == nil, listener.trust[d.rule].proxyProtocolRequired { return .starting }
       return verify(d, x, listener)
     case .proxyProtocol:
       guard let announced = d.announced else { return .proxyMissing }
-      guard !rule.thenForwarded else {
+      guard !listener.trust[d.rule].thenForwarded else {
         return settleForwarded(
           d, x, listener, from: announced.source, port: announced.sourcePort, version: Int(announced.version))
       }

@@ -8,10 +8,10 @@ extension Worker {
   // MARK: A try
 
   /// Sends the request at hand on its way. The parsed head must be the exchange's own.
-  func attempt(_ x: Exchange, _ d: Downstream) {
-    guard let group = x.group else { return }
+  func attempt(_ x: Exchange, _ d: Downstream, _ group: UpstreamPlan) {
     // An edge knows it because another edge signed it; a client without a port can only be said to be `forwarded`.
-    if group.config.identity == .attest, x.isVerified, var known = x.identity, known.port != 0 {
+    x.isSigned = group.config.identity == .attest
+    if x.isSigned, x.isVerified, var known = x.identity, known.port != 0 {
       known.via = .attested
       x.identity = known
     }
@@ -302,7 +302,7 @@ extension Worker {
     if let x = u.exchange {
       x.upstreamProgressMilliseconds = nowMilliseconds
       _ = flush(u)
-      if u.phase == .ready, u.exchange === x { setUpstreamDeadline(x, x.downstream) }
+      if u.phase == .ready, u.exchange === x { setUpstreamDeadline(x, x.downstream, u) }
     }
   }
 

@@ -58,6 +58,7 @@ package final class TrustPolicy: Sendable {
   }
 
   package subscript(rule: Int) -> CompiledRule { rules[rule] }
+  package func evidence(of rule: Int) -> Config.Evidence { rules[rule].evidence }
 
   // MARK: By the connection
 
