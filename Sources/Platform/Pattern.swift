@@ -32,7 +32,8 @@ package final class Pattern {
   private static let countedBytesMax = 2_000_000
 
   private let code: CompiledPattern
-  private let counted: CompiledPattern
+  /// Nil where it would be too large to compile, and is not needed for the bound.
+  private let counted: CompiledPattern?
   private let workspace: PatternWorkspace
   private let cost: PatternCost
   private let isInterpreted: Bool
@@ -53,11 +54,20 @@ package final class Pattern {
       UInt32(PCRE2_ANCHORED) | UInt32(PCRE2_ENDANCHORED) | UInt32(PCRE2_NEVER_UTF) | UInt32(PCRE2_NEVER_BACKSLASH_C)
     if ignoresCase { options |= UInt32(PCRE2_CASELESS) }
     code = try CompiledPattern(bytes, options)
-    counted = try CompiledPattern(bytes, options | UInt32(PCRE2_AUTO_CALLOUT))
     self.workspace = workspace ?? PatternWorkspace()
     cost = PatternCost(bytes)
     isInterpreted = code.isInterpreted
     stepsAreBounded = !cost.hasUncountedSteps && !cost.hasCalls && !code.hasBackReferences
+    do {
+      counted = try CompiledPattern(bytes, options | UInt32(PCRE2_AUTO_CALLOUT))
+    } catch {
+      // The stops make it larger than what the pattern's own syntax already was taken with.
+      guard stepsAreBounded else {
+        throw SyntaxError(
+          offset: error.offset, reason: "too large to be matched in a bounded time; use smaller repeats {n}")
+      }
+      counted = nil
+    }
     // A call of a group also copies what groups there are.
     let calls = cost.hasCalls ? 100 + bytes.count : 0
     itemBytes = code.hasBackReferences ? Int.max : max(cost.longestRepeat, calls)
@@ -74,6 +84,7 @@ package final class Pattern {
       // A short subject had all steps that any has.
       if result != PCRE2_ERROR_MATCHLIMIT || steps == Pattern.stepsMax { return Pattern.outcome(result) }
     }
+    guard let counted else { return .undecided }
     // However long the subject, it may be read a few times.
     let most = Pattern.countedBytesMax / slowness + 4 * bytes.count
     return Pattern.outcome(workspace.match(counted, bytes, bytesMax: most, itemBytes: itemBytes))

@@ -7,8 +7,8 @@ struct PatternCost {
   let bytes: Int
   /// The largest n of a `{n}`. An item that is wanted so often may fail at the last.
   let longestRepeat: Int
-  /// The library may do what it does not count: the rounds of a group with a possessive quantifier, and what goes on in a
-  /// look-around, which takes back what it had counted.
+  /// The library may do what it does not count: the rounds of a group with a possessive quantifier, or of one in which an
+  /// alternative fails and another takes the round; and what goes on in a look-around, which takes back what it had counted.
   let hasUncountedSteps: Bool
   /// There may be a call of a group, which is not counted and can be made to double at every level.
   let hasCalls: Bool
@@ -19,6 +19,7 @@ struct PatternCost {
     var hasUncounted = false
     var hasCalls = false
     let hasGroups = text.contains(UInt8(ascii: "("))
+    let hasAlternatives = text.contains(UInt8(ascii: "|"))
     for (at, byte) in text.enumerated() {
       let rest = text[at...]
       switch byte {
@@ -33,6 +34,8 @@ struct PatternCost {
       case UInt8(ascii: "("):
         if PatternCost.isCall(rest) { hasCalls = true }
         if PatternCost.isLongLookAround(rest) { hasUncounted = true }
+      case UInt8(ascii: ")"):
+        if hasAlternatives, PatternCost.isRepeated(rest.dropFirst()) { hasUncounted = true }
       default: break
       }
     }
@@ -40,6 +43,12 @@ struct PatternCost {
     longestRepeat = longest
     hasUncountedSteps = hasUncounted
     self.hasCalls = hasCalls
+  }
+
+  /// Whether a quantifier that repeats comes next, or something that the library may skip before one.
+  private static func isRepeated(_ text: ArraySlice<UInt8>) -> Bool {
+    let next = text.drop { $0 == 0x20 || $0 >= 0x09 && $0 <= 0x0d }
+    return ["*", "+", "{", "#", "\\E", "\\Q", "(?#"].contains { next.starts(with: $0.utf8) }
   }
 
   /// `(?R)`, `(?1)`, `(?-1)`, `(?+1)`, `(?&name)`, `(?P>name)`.

@@ -34,8 +34,9 @@ import CPCRE2
     unsafe account.initialize(to: Account(bytesLeft: 0, bytesEachStop: 0, position: 0))
     unsafe pcre2_jit_stack_assign_8(context, nil, UnsafeMutableRawPointer(stack))
     unsafe pcre2_jit_stack_assign_8(countingContext, nil, UnsafeMutableRawPointer(stack))
-    _ = unsafe pcre2_set_depth_limit_8(context, 1_000)
-    _ = unsafe pcre2_set_depth_limit_8(countingContext, 1_000)
+    // Where the interpreter serves, what it keeps in order to go back is on the heap.
+    _ = unsafe pcre2_set_heap_limit_8(context, UInt32(PatternWorkspace.stackBytesMax >> 10))
+    _ = unsafe pcre2_set_heap_limit_8(countingContext, UInt32(PatternWorkspace.stackBytesMax >> 10))
     // The account ends a counted match; this stands behind it.
     _ = unsafe pcre2_set_match_limit_8(countingContext, 1_000_000)
     // SAFETY: the library calls this during a match, with a block of its own and the account, which lives until deinit.
@@ -112,7 +113,7 @@ import CPCRE2
       throw Pattern.SyntaxError(
         offset: offset, reason: String(decoding: message.prefix(max(0, Int(n))), as: UTF8.self))
     }
-    // Without JIT the interpreter serves; the result is the same.
+    // Without JIT the interpreter serves; the result is the same, but the bounds are reached sooner.
     _ = unsafe pcre2_jit_compile_8(compiled, UInt32(PCRE2_JIT_COMPLETE))
     unsafe code = compiled
   }

@@ -44,6 +44,8 @@ package enum Handshake: Equatable, Sendable {
     var hangup = false
     /// Our close_notify was sealed: nothing follows it.
     var saidGoodbye = false
+    /// Our side is to be closed behind what is sealed.
+    var isFinishing = false
     /// How reading ended, found behind bytes that were handed on first.
     var over: Over = .not
     var session: OpaquePointer?
@@ -148,7 +150,11 @@ package enum Handshake: Equatable, Sendable {
       }
       guard n > 0 else {
         switch unsafe SSL_get_error(session, result) {
-        case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return total > 0 ? .bytes(total) : .blocked
+        case SSL_ERROR_WANT_READ: return total > 0 ? .bytes(total) : .blocked
+        case SSL_ERROR_WANT_WRITE:
+          // The peer has us say so much (key updates) that there is no room for it: it goes first.
+          if total == 0, case .bytes(let sent) = push(), sent > 0 { continue }
+          return total > 0 ? .bytes(total) : .blocked
         case SSL_ERROR_ZERO_RETURN: unsafe state.pointee.over = .ended
         default:
           ERR_clear_error()
@@ -238,10 +244,10 @@ package enum Handshake: Equatable, Sendable {
   package func finish() {
     guard isOpen else { return }
     sayGoodbye()
+    unsafe state.pointee.isFinishing = true
     push(more: true)
-    // All but our close_notify has left by now, and that cannot once the side is closed.
-    dropSealed()
-    shutdown(descriptor, Int32(SHUT_WR))
+    // Behind what the kernel does not take yet, `push` closes the side when that has left.
+    if !hasUnsent { shutdown(descriptor, Int32(SHUT_WR)) }
   }
 
   /// Closes at once. With `reset`, the peer sees a reset instead of an end, so that it cannot take a truncated message

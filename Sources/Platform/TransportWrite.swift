@@ -97,7 +97,10 @@ extension Transport {
     let moved = unsafe send(chunk + begin, Int(state.pointee.sealedEnd) - begin, more: more)
     if case .bytes(let n) = moved {
       unsafe state.pointee.sealedBegin += Int32(n)
-      if unsafe state.pointee.sealedBegin == state.pointee.sealedEnd { dropSealed() }
+      if unsafe state.pointee.sealedBegin == state.pointee.sealedEnd {
+        dropSealed()
+        if unsafe state.pointee.isFinishing { shutdown(descriptor, Int32(SHUT_WR)) }
+      }
     } else if moved == .failed {
       dropSealed()
     }

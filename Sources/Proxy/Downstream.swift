@@ -49,6 +49,8 @@ final class Downstream {
   var boundUpstream: Upstream?
 
   var requestCount = 0
+  /// What the transport had sent when progress was last looked at.
+  var sentSeen: UInt32 = 0
   /// Bytes of the head at hand that an earlier parse has seen.
   var headSeen = 0
   var acceptedMilliseconds: UInt64 = 0
@@ -93,6 +95,7 @@ final class Downstream {
     certificate = nil
     boundUpstream = nil
     requestCount = 0
+    sentSeen = 0
     headSeen = 0
     inputEnded = false
     lingerBytes = 0

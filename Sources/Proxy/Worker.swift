@@ -114,10 +114,10 @@ final class Worker {
       // Kept connections first: one that has ended, or says what nobody asked, is gone before a request looks for one.
       for i in 0..<count {
         let (token, readiness) = poller.event(i)
-        guard token.kind == .upstream, isKept(token), let u = upstreams.find(token.slot, token.generation) else {
-          continue
-        }
-        handle(u, readiness)
+        guard token.kind == .upstream, let u = upstreams.find(token.slot, token.generation) else { continue }
+        // One in use may be given back within this turn, and has to know by then what came on it.
+        u.transport.note(readiness)
+        if u.exchange == nil { progress(u) }
       }
       for i in 0..<count {
         let (token, readiness) = poller.event(i)
@@ -125,7 +125,7 @@ final class Worker {
         case .downstream:
           if let d = downstreams.find(token.slot, token.generation) { handle(d, readiness) }
         case .upstream:
-          if let u = upstreams.find(token.slot, token.generation) { handle(u, readiness) }
+          if let u = upstreams.find(token.slot, token.generation) { progress(u) }
         case .listener: _ = accept(token.slot)
         case .wakeup: takeMessages()
         }
@@ -141,12 +141,6 @@ final class Worker {
     log.handOver(nowMilliseconds: nowMilliseconds, force: true)
     closeEverything()
     shared.noteStopped()
-  }
-
-  /// Whether an upstream's event is that of a connection without an exchange.
-  @inline(__always)
-  private func isKept(_ token: Token) -> Bool {
-    token.slot < upstreams.all.count && upstreams.all[token.slot].exchange == nil
   }
 
   func readClock() {
@@ -213,11 +207,6 @@ final class Worker {
       return
     }
     pump(d)
-  }
-
-  private func handle(_ u: Upstream, _ readiness: Readiness) {
-    u.transport.note(readiness)
-    progress(u)
   }
 
   /// Does for a client connection whatever can be done now.

@@ -31,7 +31,8 @@ extension Worker {
   func setUpstreamDeadline(_ x: Exchange, _ d: Downstream, _ u: Upstream) {
     guard u.phase == .ready else { return }
     let blockedByClient = x.machine.response == .body && (!d.isFlushed || d.transport.isStuffed)
-    guard !blockedByClient, !owesBody(x) else {
+    // Nor does it owe anything for a response that is all here, however long the client takes for its end.
+    guard x.machine.response != .done, !blockedByClient, !owesBody(x) else {
       wheel.set(u.timer, deadlineMilliseconds: 0)
       return
     }

@@ -56,6 +56,10 @@ extension Worker {
       return
     }
     guard let ending, d.isFlushed else {
+      if d.transport.sentBytes != d.sentSeen {
+        d.sentSeen = d.transport.sentBytes
+        x.downstreamProgressMilliseconds = nowMilliseconds
+      }
       setDownstreamDeadline(x, d)
       if let u = upstream { setUpstreamDeadline(x, d, u) }
       return
@@ -66,10 +70,8 @@ extension Worker {
 
   /// Sends what waits for the client; `last` when its connection ends behind that. False when the connection is broken.
   func flush(_ d: Downstream, last: Bool = false) -> Bool {
-    guard !d.isFlushed else { return true }
-    let sent = d.transport.sentBytes
+    guard !d.isFlushed || last else { return true }
     let moved = d.transport.flush(d.output, last: last)
-    if d.transport.sentBytes != sent { d.exchange.downstreamProgressMilliseconds = nowMilliseconds }
     d.output.releaseIfEmpty()
     return moved != .failed
   }
@@ -141,12 +143,18 @@ extension Worker {
       d.input.withReadable { u.output.append($0.extracting(held..<held + n)) }
       u.output.append("\r\n")
     } else if count >= Worker.directBytesMin, u.output.isEmpty {
+      let sent = u.transport.sentBytes
       switch d.input.withReadable({ u.transport.write($0.extracting(held..<held + count)) }) {
       case .bytes(let written):
         n = written
         x.machine.noteSent()
         x.upstreamProgressMilliseconds = nowMilliseconds
-      case .blocked: return false
+      case .blocked:
+        if u.transport.sentBytes != sent {
+          x.machine.noteSent()
+          x.upstreamProgressMilliseconds = nowMilliseconds
+        }
+        return false
       case .ended, .failed:
         x.upstreamDeaf = true
         u.transport.noteReadable()
@@ -396,7 +404,6 @@ extension Worker {
       case .bytes(let written):
         n = written
         x.bytesOut += UInt64(written)
-        x.downstreamProgressMilliseconds = nowMilliseconds
       case .blocked: return false
       case .ended, .failed:
         fault(x, .clientGone)
@@ -409,8 +416,7 @@ extension Worker {
       x.bytesOut += UInt64(n)
       if d.output.count >= Worker.gatherBytes {
         switch d.transport.take(d.output) {
-        case .bytes: x.downstreamProgressMilliseconds = nowMilliseconds
-        case .blocked: break
+        case .bytes, .blocked: break
         case .ended, .failed:
           fault(x, .clientGone)
           return true

@@ -94,6 +94,21 @@ extension EndToEnd {
       }
     }
 
+    /// The ticket leaves with the first answer, but does not wait for a request that has not come with the handshake.
+    @Test func aClientThatAsksNothingYetHasItsTicketAllTheSame() throws {
+      let site = try Self.site.get()
+      let session = site.workspace.file("early-session.pem")
+      let address = try site.publicAddress
+      let connection = try Connection.tls(to: address, options: ["-tls1_3", "-sess_out", session])
+      try eventually("the ticket came") {
+        let text = FileManager.default.contents(atPath: session).map { String(decoding: $0, as: UTF8.self) }
+        return text?.contains("END SSL SESSION") ?? false
+      }
+      #expect(
+        try handshake(address, "-servername", Site.host, "-tls1_3", "-sess_in", session).output.contains("Reused, "))
+      #expect(try connection.get("/after-the-ticket").status == 200)
+    }
+
     /// A client certificate is asked for; who shows a good one is known by it, who shows a bad one is not served.
     @Test func aClientsCertificateIsAttested() throws {
       let certificates = try Certificates.standard

@@ -82,6 +82,7 @@ import Testing
     #"/(.+)\1[0-9]"#, "/(?:a(?=a*+))*+[0-9]", "/(?:/|a(?=.*+))*+[0-9]", "/(?:a(?=a*+))*[0-9]", "/(?:a|.*x)*[0-9]",
     "/(?:a*?x|a)*[0-9]", "/(?:(?=(a+))\\1x|a)*[0-9]", "/(?:[^/]*+/|a|/)*+[0-9]", "/(?:(?!a{9000}b)a)*+[0-9]",
     "/(?:a{9000}b|a{9000}c|a{9000}d|a)*+[0-9]", "/(?:a{9000}b|a{9000}c|a{9000}d|a)*[0-9]",
+    "/(?:.*x|.*y|.*z|a)*[0-9]", "/(?:a(?:.*x|))*[0-9]", "(?x)/(?:.*x|a) *[0-9]", #"/(?:.*x|a)\E*[0-9]"#,
     "(*NO_JIT)/(?:a(?=a*+))*[0-9]", "/(?:a(?!.*x))*[0-9]", "/(?:a(?!.*x))*[0-9a]", "/(?:a(?=.*x)?)*[0-9]",
     "/(?:a(*nla:.*x))*[0-9]", "/(?:a(?!a{9000}x))*[0-9]", #"/(?:a(?!\.|.*x))*[0-9]"#,
   ])
@@ -92,6 +93,21 @@ import Testing
     // On paths as they are it is decided.
     #expect(compiled.match("/aaaaaaaaaaaaaaaaaaaaaaaa!".utf8.span) == .noMatch)
     #expect(compiled.match("/!7".utf8.span) == .noMatch)
+  }
+
+  /// The code that counts is larger than the library takes; the other serves, and gives up where it would have been asked.
+  @Test func aPatternTooLargeToBeCountedServesAsFarAsItsStepsGo() throws {
+    let pattern = try Pattern("(?:/[a-z0-9-]+){1,1100}")
+    #expect(pattern.match(Array("/a/b-2/c".utf8).span) == .match)
+    #expect(pattern.match(Array("/a//c".utf8).span) == .noMatch)
+    #expect(pattern.match(Array(String(repeating: "/a", count: 1_101).utf8).span) != .match)
+    #expect(throws: Pattern.SyntaxError.self) { try Pattern("(?:/(?!.*x)[a-z0-9-]+|y){1,1100}") }
+  }
+
+  /// Without JIT as with it, up to what the interpreter may keep.
+  @Test func aLongHarmlessPathIsDecidedWithoutJIT() throws {
+    let pattern = try Pattern("(*NO_JIT)(?:/[a-z]+)*")
+    #expect(pattern.match(Array(String(repeating: "/a", count: 600).utf8).span) == .match)
   }
 
   /// Groups of which each calls the one before it twice: a million calls, and not one step.

@@ -305,6 +305,37 @@ import Wire
     #expect(link.server.sentBytes == sent)
   }
 
+  /// A goodbye that finds no room waits for it, and the end of the stream behind it.
+  @Test func aGoodbyeWaitsForRoom() throws {
+    let link = try link()
+    let buffer = Buffer(capacity: 1 << 20)
+    var random = Seeded(9)
+    buffer.append(random.bytes(1 << 20).span)
+    #expect(link.server.flush(buffer) != .failed)
+    #expect(link.server.isStuffed && !buffer.isEmpty)
+    let rest = buffer.count
+    buffer.removeAll()
+    link.server.finish()
+    #expect(link.server.hasUnsent)
+    let taken = Buffer(capacity: 64 * 1024)
+    var got = 0
+    var end = Moved.blocked
+    for _ in 0..<100 where end == .blocked {
+      link.client.noteReadable()
+      while true {
+        end = link.client.read(into: taken)
+        guard case .bytes(let n) = end else { break }
+        got += n
+        taken.removeAll()
+        link.client.noteReadable()
+      }
+      link.server.noteWritable()
+      link.server.push()
+    }
+    #expect(end == .ended && got == (1 << 20) - rest && !link.server.hasUnsent)
+    #expect(SocketPair.receive(link.client.descriptor) == [])
+  }
+
   /// What a client says before it ends is handed on before its end is, although both came in one piece.
   @Test func anEndIsToldAfterTheBytesThatCameWithIt() throws {
     let link = try link()

@@ -75,6 +75,8 @@ import Synchronization
   private func opening(_ name: UnsafePointer<UInt8>) -> (key: Key, isSealing: Bool)? {
     let now = now()
     return keys.withLock { keys in
+      // All but the newest, which seals until there is another.
+      while let last = keys.last, keys.count > 1, !TicketKeys.opens(last, now) { keys.removeLast() }
       for (i, key) in keys.enumerated() where TicketKeys.opens(key, now) {
         // SAFETY: both begin with a name of nameCount bytes.
         let isIt = unsafe key.bytes.withPointer { unsafe CRYPTO_memcmp($0, name, TicketKeys.nameCount) == 0 }

@@ -46,8 +46,13 @@ extension Transport {
         return .failed
       case SSL_ERROR_WANT_WRITE:
         // A flight longer than a chunk goes on when a part of it has left.
-        if case .bytes = push() { continue }
-        return .blocked
+        switch push() {
+        case .bytes(let sent) where sent > 0: continue
+        case .bytes, .blocked: return .blocked
+        case .ended, .failed:
+          failure = "connection closed"
+          return .failed
+        }
       default: return unsafe handshakeFailed(session)
       }
     }
