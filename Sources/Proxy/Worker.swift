@@ -5,7 +5,7 @@
 // A turn: wait ─► read the clock once ─► each event to its connection ─► connections with more to do ─► what is due
 // ─► hand over the log. The files beside this one hold what is done for a connection in each phase:
 //   WorkerAccept (connections in) · WorkerRequest (head to exchange) · WorkerUpstream (connections out)
-//   WorkerRelay (bodies and responses) · WorkerEnding (answers, endings, records) · WorkerTunnel
+//   WorkerRelay (bodies and responses) · WorkerSettling (sending) · WorkerEnding (answers, endings, records) · WorkerTunnel
 
 import Platform
 import Policy
@@ -34,8 +34,8 @@ final class Worker {
   var queued: ContiguousArray<Downstream> = []
   private var queuedNow: ContiguousArray<Downstream> = []
   /// Slots of connections whose bytes lie ready to be sent, or whose exchange may be over: seen to when the events were.
-  private var settling: ContiguousArray<Int32> = []
-  private var settlingNow: ContiguousArray<Int32> = []
+  var settling: ContiguousArray<Int32> = []
+  var settlingNow: ContiguousArray<Int32> = []
 
   var nowMicroseconds: UInt64 = 0
   var nowMilliseconds: UInt64 = 0
@@ -57,7 +57,7 @@ final class Worker {
   static let requestsPerTurn = 32
   /// Connections that are sent for together. Enough for one wake of the other side to serve many, few enough for what
   /// they send to stay in the processor's cache.
-  private static let settlingMax = 64
+  static let settlingMax = 64
 
   enum Message: Sendable {
     case reload(Snapshot, [ListenerSource])
@@ -164,37 +164,6 @@ final class Worker {
     guard !d.isQueued else { return }
     d.isQueued = true
     queued.append(d)
-  }
-
-  // MARK: Settling
-
-  /// Has what was written for a connection's two ends sent once the other connections have had their events. Sending
-  /// is most of a request's cost, and it is cheaper together: the receiver is woken once for many, and neither the
-  /// kernel's code nor ours pushes the other out of the cache between two.
-  func settleLater(_ d: Downstream) {
-    guard !d.isSettling else { return }
-    d.isSettling = true
-    settling.append(Int32(d.slot))
-  }
-
-  private func settleOnce() {
-    swap(&settling, &settlingNow)
-    for slot in settlingNow {
-      let d = downstreams.all[Int(slot)]
-      d.isSettling = false
-      settle(d)
-    }
-    settlingNow.removeAll(keepingCapacity: true)
-  }
-
-  /// Requests that wait behind the ones that are done now come in further rounds, as many as a connection may have in
-  /// a turn; what is left has the next turn.
-  private func settleAll() {
-    var rounds = 0
-    while !settling.isEmpty, rounds < Worker.requestsPerTurn {
-      settleOnce()
-      rounds += 1
-    }
   }
 
   // MARK: Events

@@ -44,38 +44,6 @@ extension Worker {
     x.isActive && d.phase == .exchange && !x.isBackingOff && x.upstream === u && u.phase == .ready
   }
 
-  /// Sends what waits on both sides, ends the exchange if that was all of it, and says who owes what from now on.
-  func settle(_ d: Downstream) {
-    let x = d.exchange
-    guard d.phase == .exchange, x.isActive, !x.isBackingOff else { return }
-    let upstream = x.upstream
-    if let u = upstream, u.phase == .ready { flush(u) }
-    let ending = x.machine.ending
-    guard flush(d, last: ending.map { !$0.keepDownstream || isDraining } ?? false) else {
-      fault(x, .clientGone)
-      return
-    }
-    guard let ending, d.isFlushed else {
-      if d.transport.sentBytes != d.sentSeen {
-        d.sentSeen = d.transport.sentBytes
-        x.downstreamProgressMilliseconds = nowMilliseconds
-      }
-      setDownstreamDeadline(x, d)
-      if let u = upstream { setUpstreamDeadline(x, d, u) }
-      return
-    }
-    finish(x, d, ending)
-    pump(d)
-  }
-
-  /// Sends what waits for the client; `last` when its connection ends behind that. False when the connection is broken.
-  func flush(_ d: Downstream, last: Bool = false) -> Bool {
-    guard !d.isFlushed || last else { return true }
-    let moved = d.transport.flush(d.output, last: last)
-    d.output.releaseIfEmpty()
-    return moved != .failed
-  }
-
   // MARK: The request's body
 
   /// One step of the request's body. True when something moved.
