@@ -217,11 +217,21 @@ import Wire
       let (isReused, next) = try connect(first, at: time)
       defer { SSL_SESSION_free(next) }
       #expect(isReused == isTaken, "at \(time)")
+      // A ticket of TLS 1.3 is used once; that of TLS 1.2 serves until its key retires.
+      let isNew = ticket(next) != ticket(first)
+      #expect(isNew == (version == TLS1_3_VERSION || time >= rotation), "at \(time)")
       // What was given for it is of the key that sealed then, and outlives the first.
       let last = try connect(next, at: rotation + life)
       SSL_SESSION_free(last.session)
       #expect(last.isReused == (time >= rotation), "given at \(time)")
     }
+  }
+
+  private func ticket(_ session: OpaquePointer) -> [UInt8] {
+    var bytes: UnsafePointer<UInt8>?
+    var count = 0
+    SSL_SESSION_get0_ticket(session, &bytes, &count)
+    return Array(UnsafeBufferPointer(start: bytes, count: count))
   }
 
   /// A clock that a test sets.

@@ -112,7 +112,7 @@ import Synchronization
 
   fileprivate func open(
     _ name: UnsafePointer<UInt8>, _ iv: UnsafePointer<UInt8>, _ cipherContext: OpaquePointer,
-    _ macContext: OpaquePointer
+    _ macContext: OpaquePointer, isSingleUse: Bool
   ) -> Int32 {
     guard let (key, isSealing) = unsafe opening(name) else { return 0 }
     return unsafe key.bytes.withPointer { key in
@@ -122,7 +122,7 @@ import Synchronization
       let macIsSet = unsafe cs_hmac_sha256_set(macContext, macKey, TicketKeys.macKeyCount) == 1
       // 2: taken, and to be replaced by one of the newest key.
       guard cipherIsSet && macIsSet else { return -1 }
-      return isSealing ? 1 : 2
+      return isSealing && !isSingleUse ? 1 : 2
     }
   }
 }
@@ -138,6 +138,8 @@ private let setUp:
       let argument = unsafe SSL_CTX_get_ex_data(SSL_get_SSL_CTX(session), 0)
     else { return -1 }
     let keys = unsafe Unmanaged<TicketKeys>.fromOpaque(argument).takeUnretainedValue()
-    return unsafe isSealing == 1
-      ? keys.seal(name, iv, cipherContext, macContext) : keys.open(name, iv, cipherContext, macContext)
+    if isSealing == 1 { return unsafe keys.seal(name, iv, cipherContext, macContext) }
+    // RFC 8446 appendix C.4: clients use a ticket once, so with TLS 1.3 each is answered with the next.
+    let isSingleUse = unsafe SSL_version(session) == cs_TLS1_3
+    return unsafe keys.open(name, iv, cipherContext, macContext, isSingleUse: isSingleUse)
   }
