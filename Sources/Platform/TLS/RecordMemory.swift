@@ -31,8 +31,12 @@ package enum RecordMemory {
   /// To read records.
   private static let inbound = Kind((Transport.readAheadBytes - 1_024)...(Transport.readAheadBytes + 1_024), keptMax: 4)
   /// To write one.
-  private static let outbound = Kind(16_385...17_408, keptMax: 4)
-  private static let packets = Kind(25...40, keptMax: 16)
+  private static let outbound = Kind(recordMin...17_408, keptMax: 4)
+  private static let packets = Kind(25...packetMax, keptMax: 16)
+  // A handshake allocates a thousand times, and hardly anything of it is of a kind: constants say so without a look at
+  // the kinds, which are made when first used and so cost a check each time.
+  private static var packetMax: Int { 40 }
+  private static var recordMin: Int { 16_385 }
 
   /// Blocks of one kind that a thread keeps, linked through their first words.
   @safe private struct Kept {
@@ -82,6 +86,7 @@ package enum RecordMemory {
   }
 
   private static func take(_ size: Int) -> UnsafeMutableRawPointer? {
+    if size > packetMax, size < recordMin { return unsafe malloc(size) }
     if packets.sizes.contains(size) {
       guard let cache = unsafe cache() else { return unsafe malloc(size) }
       return unsafe take(packets, &cache.pointee.packets)
@@ -107,6 +112,11 @@ package enum RecordMemory {
   private static func give(_ block: UnsafeMutableRawPointer?) {
     guard let block = unsafe block else { return }
     let usable = unsafe malloc_usable_size(block)
+    // What malloc gives may be larger than what was asked for, but it is never smaller.
+    if usable > packetMax + 16, usable < recordMin {
+      unsafe free(block)
+      return
+    }
     if usable == packets.usableBytes, let cache = unsafe cache(), unsafe give(block, packets, &cache.pointee.packets) {
       return
     }
