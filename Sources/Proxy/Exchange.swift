@@ -56,6 +56,8 @@ final class Exchange {
   /// Another try is due when the timer says so.
   var isBackingOff = false
   var refusal: Refusal?
+  /// What the log says about the refusal beyond its name.
+  var detail = RefusalDetail.none
 
   // For the record.
   var startedMicroseconds: UInt64 = 0
@@ -103,6 +105,7 @@ final class Exchange {
     upstreamDeaf = false
     upstreamEnded = false
     refusal = nil
+    detail = .none
     upstreamStartedMicroseconds = 0
     responseStartedMicroseconds = 0
     bytesIn = 0

@@ -23,7 +23,10 @@ extension Worker {
       writeConnection(d, d.listener, x.identity ?? d.client, into: line)
       if x.savedRecord.isEmpty { writeRequest(x, d, into: line) } else { line.append(x.savedRecord.span) }
       line.member(",\"status\":", UInt64(x.status))
-      if let refusal = x.refusal { line.member(",\"refusal\":", refusal.name) }
+      if let refusal = x.refusal {
+        line.member(",\"refusal\":", refusal.name)
+        x.detail.write(to: line)
+      }
       line.member(",\"bytes_in\":", x.bytesIn)
       line.member(",\"bytes_out\":", x.bytesOut)
       line.member(",\"duration_ms\":", microseconds: nowMicroseconds - x.startedMicroseconds)
@@ -57,9 +60,7 @@ extension Worker {
       line.append(",\"bytes_in\":0,\"bytes_out\":0")
       line.member(",\"duration_ms\":", microseconds: (nowMilliseconds - d.acceptedMilliseconds) * 1_000)
       if refusal == .tlsHandshake, let why = d.transport.failure {
-        line.append(",\"detail\":\"")
-        line.appendEscaped(why.utf8.span, most: 200)
-        line.append(0x22)
+        RefusalDetail.named("", Array(why.utf8), "").write(to: line)
       }
     }
   }
