@@ -54,6 +54,7 @@ let package = Package(
       dependencies: ["Monitor", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: ordinary),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
+    .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: ordinary),
     .executableTarget(
       name: "micro",
       dependencies: [
@@ -61,12 +62,14 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "bench/micro", exclude: ["run"], swiftSettings: strict),
     .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: ordinary),
-    .testTarget(name: "PlatformTests", dependencies: ["Wire", "Platform", "COpenSSL"], swiftSettings: ordinary),
     .testTarget(
-      name: "PolicyTests", dependencies: ["Wire", "Platform", "Policy"], resources: [.copy("Vectors")],
+      name: "PlatformTests", dependencies: ["Wire", "Platform", "COpenSSL", "TestSupport"], swiftSettings: ordinary),
+    .testTarget(
+      name: "PolicyTests", dependencies: ["Wire", "Platform", "Policy", "TestSupport"], resources: [.copy("Vectors")],
       swiftSettings: ordinary),
-    .testTarget(name: "ProxyTests", dependencies: ["Wire", "Platform", "Policy", "Proxy"], swiftSettings: ordinary),
+    .testTarget(
+      name: "ProxyTests", dependencies: ["Wire", "Platform", "Policy", "Proxy", "TestSupport"], swiftSettings: ordinary),
     .testTarget(name: "MonitorTests", dependencies: ["Monitor"], swiftSettings: ordinary),
-    .testTarget(name: "EndToEndTests", dependencies: [], swiftSettings: ordinary),
+    .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"], swiftSettings: ordinary),
   ]
 )

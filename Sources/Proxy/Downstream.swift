@@ -24,6 +24,8 @@ final class Downstream {
 
   // Who is there. Settled when the connection begins, or for each request where the evidence is in its fields.
   var listener: ListenerPlan?
+  /// The listening socket that it came in by: after a reload, whose rules hold for it (`Plan.listener(onSocket:)`).
+  var socket = 0
   var peer: IPAddress?
   var peerPort: UInt16 = 0
   var local: IPAddress?

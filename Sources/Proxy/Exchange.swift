@@ -27,8 +27,8 @@ final class Exchange {
   var headBytes = 0
   var requestDecoder = BodyDecoder(.none)
   var requestBodyBytes: UInt64 = 0
-  /// A trailer section went out in place of a bare last chunk.
-  var trailersSent = false
+  /// A trailer section went to the upstream in place of a bare last chunk.
+  var requestTrailersSent = false
   /// The upstream takes no more of the request; what it said is still read.
   var upstreamDeaf = false
   /// In a tunnel: the upstream ended its side.
@@ -50,6 +50,8 @@ final class Exchange {
   var responseFraming = BodyFraming.none
   /// The response body goes out in chunks although it came otherwise, or the other way round.
   var chunksResponse = false
+  /// A trailer section went to the client in place of a bare last chunk.
+  var responseTrailersSent = false
   /// The client takes the end of the connection for the end of the response.
   var endsWithConnection = false
   var isTunnel = false
@@ -101,7 +103,8 @@ final class Exchange {
     endsWithConnection = false
     isTunnel = false
     isBackingOff = false
-    trailersSent = false
+    requestTrailersSent = false
+    responseTrailersSent = false
     upstreamDeaf = false
     upstreamEnded = false
     refusal = nil

@@ -13,6 +13,8 @@ package struct ListenError: Error {
 struct ListenerSet {
   private struct Open {
     let name: String
+    /// Names the socket as long as the process lives, whatever its listener is called: connections go by it.
+    let socket: Int
     let address: SocketAddress
     let bound: SocketAddress
     /// One for each worker; a unix socket's are copies of one.
@@ -20,9 +22,12 @@ struct ListenerSet {
   }
 
   private var open: [Open] = []
+  /// Counts the sockets of the process.
+  private var socketCount: Int
 
   /// - Parameter keeping: sockets of the same address are taken over from it.
   init(opening listeners: [Config.Listener], workers: Int, keeping old: ListenerSet?) throws(ListenError) {
+    socketCount = old?.socketCount ?? 0
     var made: [Open] = []
     for listener in listeners {
       let address = ListenerSet.socketAddress(listener.address)
@@ -31,11 +36,15 @@ struct ListenerSet {
       if let kept = old?.open.first(where: {
         $0.address == address && (!isChosenBySystem || $0.name == listener.name)
       }) {
-        open.append(Open(name: listener.name, address: address, bound: kept.bound, descriptors: kept.descriptors))
+        open.append(
+          Open(
+            name: listener.name, socket: kept.socket, address: address, bound: kept.bound, descriptors: kept.descriptors
+          ))
         continue
       }
       do {
-        let new = try ListenerSet.listen(listener.name, address, workers: workers)
+        socketCount += 1
+        let new = try ListenerSet.listen(listener.name, address, socket: socketCount, workers: workers)
         made.append(new)
         open.append(new)
       } catch {
@@ -45,7 +54,9 @@ struct ListenerSet {
     }
   }
 
-  private static func listen(_ name: String, _ address: SocketAddress, workers: Int) throws(ListenError) -> Open {
+  private static func listen(
+    _ name: String, _ address: SocketAddress, socket: Int, workers: Int
+  ) throws(ListenError) -> Open {
     let text = describe(address)
     guard !Sockets.isTaken(address) else {
       throw ListenError(
@@ -68,20 +79,21 @@ struct ListenerSet {
       for fd in descriptors { Sockets.closeDescriptor(fd) }
       throw ListenError(message: "listener \(name): cannot listen on \(text): \(error)")
     }
-    return Open(name: name, address: address, bound: bound, descriptors: descriptors)
+    return Open(name: name, socket: socket, address: address, bound: bound, descriptors: descriptors)
   }
 
   func sources(worker: Int) -> [ListenerSource] {
     open.map { entry in
       var isShared = false
       if case .unix = entry.address { isShared = true }
-      return ListenerSource(name: entry.name, descriptor: entry.descriptors[worker], isShared: isShared)
+      return ListenerSource(
+        name: entry.name, socket: entry.socket, descriptor: entry.descriptors[worker], isShared: isShared)
     }
   }
 
   /// Closes what `old` does not have, after the reload for which it was opened was refused.
   func discard(keeping old: ListenerSet) {
-    for entry in open where !old.open.contains(where: { $0.descriptors == entry.descriptors }) {
+    for entry in open where !old.open.contains(where: { $0.socket == entry.socket }) {
       for fd in entry.descriptors { Sockets.closeDescriptor(fd) }
       if case .unix(let path) = entry.address { Sockets.removeFile(path) }
     }

@@ -10,18 +10,23 @@ final class ListenerPlan {
   let name: String
   let nameBytes: [UInt8]
   let generation: UInt64
+  /// The socket that it has, as the worker's `ListenerSource` numbers it.
+  let socket: Int
   let tls: TLSServerContext?
-  /// What is asked of clients; connections that began under another demand end.
-  let clientCertificates: Config.ClientCertificates?
+  let tlsMinimum: Config.TLSVersion
+  /// What is asked of clients' certificates; connections that began under another demand end.
+  let clientDemand: Snapshot.ClientDemand?
   let trust: TrustPolicy
   let verifier: Verifier?
 
-  init(_ listener: Snapshot.Listener, generation: UInt64, verifier: Verifier?) {
+  init(_ listener: Snapshot.Listener, generation: UInt64, socket: Int, verifier: Verifier?) {
     name = listener.config.name
     nameBytes = Array(name.utf8)
     self.generation = generation
+    self.socket = socket
     tls = listener.tls
-    clientCertificates = listener.config.clientCertificates
+    tlsMinimum = listener.config.tlsMinimum
+    clientDemand = listener.clientDemand
     trust = listener.trust
     self.verifier = verifier
   }
@@ -43,8 +48,10 @@ final class Plan {
     case undecided
   }
 
-  /// - Parameter previous: its pools live on where the upstream did not change; the others are marked retired.
-  init(snapshot: Snapshot, shared: ProcessShared, worker: Int, previous: Plan?) {
+  /// - Parameters:
+  ///   - sources: the listening sockets that belong to the snapshot's listeners.
+  ///   - previous: its pools live on where the upstream did not change; the others are marked retired.
+  init(snapshot: Snapshot, sources: [ListenerSource], shared: ProcessShared, worker: Int, previous: Plan?) {
     config = snapshot.config
     generation = snapshot.generation
     // Everything that can fail here was tried when the snapshot was built.
@@ -57,7 +64,12 @@ final class Plan {
         skewMilliseconds: UInt64(config.identity.clockSkewMilliseconds), windows: shared.windows,
         headBytesMax: config.limits.headBytes)
     }
-    listeners = snapshot.listeners.map { ListenerPlan($0, generation: snapshot.generation, verifier: verifier) }
+    listeners = snapshot.listeners.map { listener in
+      guard let source = sources.first(where: { $0.name == listener.config.name }) else {
+        preconditionFailure("a listener of the snapshot was not opened")
+      }
+      return ListenerPlan(listener, generation: snapshot.generation, socket: source.socket, verifier: verifier)
+    }
     var groups: [UpstreamPlan] = []
     for upstream in snapshot.upstreams {
       let signer = snapshot.keys.flatMap {
@@ -110,8 +122,9 @@ final class Plan {
       keys: keys, keyID: kid, audience: audience, edge: edge, lanes: lanes, headBytesMax: config.limits.headBytes)
   }
 
-  func listener(named name: String) -> ListenerPlan? {
-    for listener in listeners where listener.name == name { return listener }
+  /// The listener that a socket belongs to now. A name is no way to find it: a reload may give it to another socket.
+  func listener(onSocket socket: Int) -> ListenerPlan? {
+    for listener in listeners where listener.socket == socket { return listener }
     return nil
   }
 

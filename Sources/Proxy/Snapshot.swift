@@ -17,7 +17,16 @@ package final class Snapshot: Sendable {
   struct Listener: Sendable {
     let config: Config.Listener
     let tls: TLSServerContext?
+    let clientDemand: ClientDemand?
     let trust: TrustPolicy
+  }
+
+  /// What a listener asks of clients' certificates. Two are equal only if a certificate that the one took is taken by
+  /// the other: the authorities count by what is in their file.
+  struct ClientDemand: Sendable, Equatable {
+    /// SHA-256 of the file.
+    let authorities: [UInt8]
+    let isRequired: Bool
   }
 
   struct Upstream: Sendable {
@@ -65,6 +74,7 @@ package final class Snapshot: Sendable {
     for (index, listener) in config.listeners.enumerated() {
       let place = config.place(of: "listeners[\(index)].tls")
       var tls: TLSServerContext?
+      let demand = clientDemand(listener)
       if !listener.certificates.isEmpty {
         do {
           tls = try TLSServerContext(
@@ -72,16 +82,23 @@ package final class Snapshot: Sendable {
             clientAuthorities: listener.clientCertificates?.ca,
             requireClientCertificate: listener.clientCertificates?.require ?? false,
             minimumTLS13: listener.tlsMinimum == .tls13,
-            sessionContext: sessionContext(listener), tickets: tickets)
+            sessionContext: sessionContext(listener, demand), tickets: tickets)
           for warning in tls?.warnings ?? [] {
             findings.append(Diagnostic(.warning, at: place, warning))
           }
         } catch {
           fail(place, "listener \(listener.name): \(error)")
         }
+        // Or what was loaded would be taken, from then on, for what the digest is of.
+        if tls != nil, demand != clientDemand(listener) {
+          fail(
+            place, "listener \(listener.name): the file of client_certificates.ca changed while it was read; try again")
+        }
       }
       listeners.append(
-        Listener(config: listener, tls: tls, trust: TrustPolicy(listener, infrastructure: infrastructure)))
+        Listener(
+          config: listener, tls: tls, clientDemand: demand,
+          trust: TrustPolicy(listener, infrastructure: infrastructure)))
     }
 
     var upstreams: [Upstream] = []
@@ -169,13 +186,19 @@ package final class Snapshot: Sendable {
 
   /// Sessions of one listener are not taken up at another.
   /// Nor after what is asked of client certificates has changed: the authorities count by what is in their file.
-  private static func sessionContext(_ listener: Config.Listener) -> [UInt8] {
+  private static func sessionContext(_ listener: Config.Listener, _ demand: ClientDemand?) -> [UInt8] {
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    let demand = listener.clientCertificates
-    var bytes = Array("\(listener.name)\u{0}\(demand?.ca ?? "")\u{0}\(demand?.require ?? false)".utf8)
-    if let ca = demand?.ca { bytes += FileDigest.sha256(path: ca) ?? [] }
+    let ca = listener.clientCertificates?.ca ?? ""
+    var bytes = Array("\(listener.name)\u{0}\(ca)\u{0}\(demand?.isRequired ?? false)".utf8)
+    bytes += demand?.authorities ?? []
     for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
     return (0..<8).map { UInt8(truncatingIfNeeded: hash >> UInt64($0 * 8)) }
+  }
+
+  private static func clientDemand(_ listener: Config.Listener) -> ClientDemand? {
+    guard let asked = listener.clientCertificates else { return nil }
+    // A file that cannot be read is found when the certificates are loaded.
+    return ClientDemand(authorities: FileDigest.sha256(path: asked.ca) ?? [], isRequired: asked.require)
   }
 
   static func resolve(_ endpoint: Config.Endpoint) throws(SocketAddress.ResolveError) -> [Server] {

@@ -27,8 +27,10 @@ final class Worker {
 
   // Reused for every head: what was parsed last.
   var requestHead: RequestHead
+  /// What `requestHead` and `trailers` have room for.
+  private(set) var fieldsMax: Int
   var responseHead: ResponseHead
-  let trailers: TrailerSection
+  var trailers: TrailerSection
 
   /// Connections that stopped only to let others have a turn.
   var queued: ContiguousArray<Downstream> = []
@@ -74,8 +76,9 @@ final class Worker {
     log = AccessLog(queue: shared.logQueue, counters: counters)
     pool = Worker.makePool(snapshot.config)
     wheel = TimerWheel(nowMilliseconds: Clock.monotonicMilliseconds())
-    plan = Plan(snapshot: snapshot, shared: shared, worker: index, previous: nil)
-    requestHead = RequestHead(fieldsMax: snapshot.config.limits.fields)
+    plan = Plan(snapshot: snapshot, sources: sources, shared: shared, worker: index, previous: nil)
+    fieldsMax = snapshot.config.limits.fields
+    requestHead = RequestHead(fieldsMax: fieldsMax)
     responseHead = ResponseHead(fieldsMax: Worker.responseFieldsMax)
     trailers = TrailerSection(fieldsMax: snapshot.config.limits.fields)
     log.isOn = snapshot.config.log.access != .off
@@ -276,11 +279,15 @@ final class Worker {
   }
 
   private func reload(_ snapshot: Snapshot, _ new: [ListenerSource]) {
+    closeSources(notIn: new)
     let old = plan
-    plan = Plan(snapshot: snapshot, shared: shared, worker: index, previous: old)
+    plan = Plan(snapshot: snapshot, sources: new, shared: shared, worker: index, previous: old)
     log.isOn = snapshot.config.log.access != .off
-    if snapshot.config.limits.fields != old.config.limits.fields {
-      requestHead = RequestHead(fieldsMax: snapshot.config.limits.fields)
+    // Never smaller: an exchange that began under a larger limit may have its head parsed again for another try.
+    if snapshot.config.limits.fields > fieldsMax {
+      fieldsMax = snapshot.config.limits.fields
+      requestHead = RequestHead(fieldsMax: fieldsMax)
+      trailers = TrailerSection(fieldsMax: fieldsMax)
     }
     let wanted = Worker.makePool(snapshot.config)
     // Connections made from now on get buffers of the new size; the others keep theirs.
@@ -292,9 +299,9 @@ final class Worker {
     }
     open(new)
     counters.add(.reloads)
-    // Connections of listeners that are gone end when they are idle.
+    // Connections of sockets that are gone end when they are idle.
     for d in downstreams.all where d.phase == .head && d.input.isEmpty {
-      if let listener = d.listener, plan.listener(named: listener.name) == nil { close(d) }
+      if plan.listener(onSocket: d.socket) == nil { close(d) }
     }
     if isDraining { closeSources() }
   }

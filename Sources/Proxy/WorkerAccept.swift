@@ -7,6 +7,8 @@ import Wire
 /// A listening socket as a worker holds it: TCP sockets are the worker's own, a unix socket is one that all share.
 struct ListenerSource: Sendable {
   let name: String
+  /// Names the socket as long as the process lives; the same for every worker.
+  let socket: Int
   let descriptor: Int32
   let isShared: Bool
 }
@@ -17,17 +19,24 @@ extension Worker {
   /// How long accepting rests when descriptors or memory have run out.
   private static let acceptPauseMilliseconds: UInt64 = 100
 
-  /// Takes over a set of listening sockets; those that are no longer in it are closed.
-  func open(_ new: [ListenerSource]) {
-    for (i, source) in sources.enumerated() where !new.contains(where: { $0.descriptor == source.descriptor }) {
+  /// Closes the listening sockets that are not in `new`, after taking what waits on them. To be done while the plan is
+  /// still theirs: what came to a socket is never put under the rules of another.
+  func closeSources(notIn new: [ListenerSource]) {
+    for (i, source) in sources.enumerated() where !new.contains(where: { $0.socket == source.socket }) {
       while accept(i) {}
       poller.remove(source.descriptor)
       Sockets.closeDescriptor(source.descriptor)
     }
     let known = sources
+    sources = known.filter { old in new.contains { $0.socket == old.socket } }
+  }
+
+  /// Listens on a set of sockets; `closeSources` has closed those that are no longer in it.
+  func open(_ new: [ListenerSource]) {
+    let known = sources
     sources = new
     for (i, source) in new.enumerated() {
-      if known.contains(where: { $0.descriptor == source.descriptor }) { poller.remove(source.descriptor) }
+      if known.contains(where: { $0.socket == source.socket }) { poller.remove(source.descriptor) }
       _ = poller.add(
         source: source.descriptor, Token(.listener, slot: i, generation: 0), exclusive: source.isShared)
     }
@@ -46,7 +55,7 @@ extension Worker {
   func accept(_ index: Int) -> Bool {
     guard index < sources.count, !pausedSources else { return false }
     let source = sources[index]
-    guard let listener = plan.listener(named: source.name) else { return false }
+    guard let listener = plan.listener(onSocket: source.socket) else { return false }
     for _ in 0..<Worker.acceptsPerTurn {
       switch Sockets.accept(source.descriptor) {
       case .none: return false
@@ -99,6 +108,7 @@ extension Worker {
     d.transport.open(fd)
     d.phase = .announce
     d.listener = listener
+    d.socket = listener.socket
     d.connection = connection
     d.peer = peer.ip
     d.peerPort = peer.port
@@ -206,6 +216,11 @@ extension Worker {
     guard let listener = d.listener else { return }
     d.client = nil
     d.clientRefusal = nil
+    // Counted anew, under the present limit and for whoever is the client now.
+    if let counted = d.countedClient {
+      shared.giveClient(counted)
+      d.countedClient = nil
+    }
     let rule = listener.trust[d.rule]
     let settlement: Settlement
     switch rule.evidence {

@@ -43,7 +43,8 @@ extension Worker {
   func tryAgain(_ x: Exchange) {
     guard let d = x.downstream, let group = x.group, x.isActive else { return }
     x.isBackingOff = false
-    let limits = HeadLimits(headBytes: d.input.capacity, fields: self.limits.fields)
+    // It was taken under the limits that it began with; a reload may have brought others.
+    let limits = HeadLimits(headBytes: d.input.capacity, fields: fieldsMax)
     guard x.heldBytes >= x.headBytes,
       case .complete = d.input.withReadable({ requestHead.parse($0.extracting(first: x.headBytes), limits: limits) })
     else {
@@ -56,7 +57,7 @@ extension Worker {
     x.requestDecoder = BodyDecoder(x.requestFraming, trailerBytesMax: trailerBytesMax)
     x.requestBodyBytes = 0
     x.bytesIn = UInt64(x.headBytes)
-    x.trailersSent = false
+    x.requestTrailersSent = false
     x.upstreamDeaf = false
     clearDeadline(d)
     attempt(x, d, group)

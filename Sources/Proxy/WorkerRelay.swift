@@ -63,7 +63,7 @@ extension Worker {
       return sendTrailers(x, d, u, count)
     case .end(let skip):
       use(x, skip)
-      if x.requestFraming == .chunked, !x.trailersSent {
+      if x.requestFraming == .chunked, !x.requestTrailersSent {
         guard hasRoom(u, 5) else { return false }
         u.output.append("0\r\n\r\n")
       }
@@ -163,7 +163,7 @@ extension Worker {
       }
     }
     d.input.withReadable { TrailerWriter.write($0.extracting(held..<held + count), trailers, into: u.output) }
-    x.trailersSent = true
+    x.requestTrailersSent = true
     x.requestConsumed(count)
     use(x, count)
     return true
@@ -290,7 +290,7 @@ extension Worker {
     x.responseFraming = framing
     x.responseDecoder = BodyDecoder(framing, trailerBytesMax: trailerBytesMax)
     if case .chunked = outgoing { x.chunksResponse = true } else { x.chunksResponse = false }
-    x.trailersSent = false
+    x.responseTrailersSent = false
     write(head, x, d, u, length, outgoing, isTunnel: false)
     u.input.consume(length)
     if framing == .none || framing == .length(0) { x.machine.responseEnded() }
@@ -346,7 +346,7 @@ extension Worker {
   }
 
   private func endResponse(_ x: Exchange, _ d: Downstream) -> Bool {
-    if x.chunksResponse, !x.trailersSent {
+    if x.chunksResponse, !x.responseTrailersSent {
       guard hasRoom(d, 5) else { return false }
       d.output.append("0\r\n\r\n")
       x.bytesOut += 5
@@ -407,7 +407,7 @@ extension Worker {
       let before = d.output.count
       u.input.withReadable { TrailerWriter.write($0.extracting(first: count), trailers, into: d.output) }
       x.bytesOut += UInt64(d.output.count - before)
-      x.trailersSent = true
+      x.responseTrailersSent = true
     }
     x.responseConsumed(count)
     u.input.consume(count)

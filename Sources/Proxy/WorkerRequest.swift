@@ -44,9 +44,12 @@ extension Worker {
   private func parseHead(_ d: Downstream) -> HeadOutcome {
     // An older connection's buffer may be smaller than the limit that a reload has brought.
     let most = min(limits.headBytes, d.input.capacity - Worker.headGrowthBytes)
-    return d.input.withReadable {
+    let outcome = d.input.withReadable {
       requestHead.parse($0, limits: HeadLimits(headBytes: most, fields: limits.fields), seen: d.headSeen)
     }
+    // A new connection, with its larger buffer, may have taken it.
+    if case .refused(.headTooLarge) = outcome, most < limits.headBytes { return .refused(.draining) }
+    return outcome
   }
 
   /// A connection without a request: it holds no memory and has the idle deadline.
@@ -137,19 +140,14 @@ extension Worker {
     return nil
   }
 
-  /// Brings a connection that outlived a reload under the present configuration. False when it may not go on: its
-  /// listener is gone, or the rules now demand evidence that only a new connection can bring.
+  /// Brings a connection that outlived a reload under the present rules of the socket that it came in by. False when it
+  /// may not go on: then its request is answered 503 and it ends.
   private func adopt(_ d: Downstream) -> Bool {
     guard let listener = d.listener else { return false }
     guard listener.generation != plan.generation else { return true }
-    guard let present = plan.listener(named: listener.name) else { return false }
+    guard let present = plan.listener(onSocket: d.socket) else { return false }
     let rule = present.trust.rule(for: d.peer)
-    let now = present.trust[rule]
-    let before = listener.trust[d.rule]
-    guard now.evidence != .refuse, before.proxyProtocolRequired == now.proxyProtocolRequired,
-      (now.evidence == .attested) == (before.evidence == .attested), (present.tls == nil) == (listener.tls == nil),
-      present.clientCertificates == listener.clientCertificates
-    else { return false }
+    guard showsAll(d, for: present, rule: rule) else { return false }
     let wasSecure = d.isSecure
     d.listener = present
     d.rule = rule
@@ -157,6 +155,23 @@ extension Worker {
     d.isSecure = wasSecure
     d.client?.secure = wasSecure
     return true
+  }
+
+  /// Whether a connection has shown what a new one from its peer would have to show now. What a connection shows only
+  /// when it begins cannot be asked for later: TLS, a client certificate, a PROXY header.
+  private func showsAll(_ d: Downstream, for present: ListenerPlan, rule: Int) -> Bool {
+    guard let listener = d.listener else { return false }
+    let before = listener.trust[d.rule]
+    let now = present.trust[rule]
+    guard now.evidence != .refuse, before.proxyProtocolRequired == now.proxyProtocolRequired,
+      (now.evidence == .attested) == (before.evidence == .attested), (present.tls == nil) == (listener.tls == nil),
+      present.clientDemand == listener.clientDemand
+    else { return false }
+    if present.tls != nil, present.tlsMinimum == .tls13, !d.transport.isTLS13 { return false }
+    // The header that an edge signed must be one that it could sign now.
+    guard let bound = d.bound else { return true }
+    guard let old = listener.verifier, let verifier = present.verifier else { return false }
+    return verifier.believes(bound, audience: old.audience, nowMilliseconds: wallMilliseconds)
   }
 
   // MARK: Who is it

@@ -91,9 +91,10 @@ extension Worker {
     if let u = d.boundUpstream {
       if u.phase == .ready, u.exchange == nil, u.boundClient == identity,
         u.boundSigner.map({ $0.speaksAs(group.signer) })
-          ?? false, let server = u.pool, group.servers.contains(where: { $0 === server }), isQuiet(u, for: x)
+          ?? false, let server = u.pool, let index = group.servers.firstIndex(where: { $0 === server }),
+        isQuiet(u, for: x)
       {
-        take(u, for: x, server, index: 0)
+        take(u, for: x, server, index: index)
         counters.add(.upstreamReused)
         return u
       }

@@ -1,6 +1,7 @@
 // Buffer against an array that does the same the slow way, and the pool that lends its memory.
 
 import Platform
+import TestSupport
 import Testing
 import Wire
 

@@ -1,6 +1,7 @@
 // The wheel against a table of deadlines, with a clock that the test turns.
 
 import Platform
+import TestSupport
 import Testing
 
 @Suite struct TimerWheelTests {

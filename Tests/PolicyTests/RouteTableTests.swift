@@ -2,6 +2,7 @@
 
 import Platform
 import Policy
+import TestSupport
 import Testing
 
 @Suite struct RouteTableTests {

@@ -2,6 +2,7 @@
 
 import Foundation
 import Proxy
+import TestSupport
 import Testing
 
 @Suite struct DateFieldTests {

@@ -2,6 +2,7 @@
 
 import Platform
 import Proxy
+import TestSupport
 import Testing
 
 private final class Cell: Slot {

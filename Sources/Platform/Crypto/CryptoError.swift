@@ -8,7 +8,7 @@ package struct CryptoError: Error, Sendable, CustomStringConvertible {
   package let detail: String
 
   /// Takes the newest reason from the thread's error queue and empties the queue.
-  init(_ operation: StaticString) {
+  package init(_ operation: StaticString) {
     self.operation = operation
     var detail = ""
     let code = ERR_peek_last_error()

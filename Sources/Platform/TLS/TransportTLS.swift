@@ -72,6 +72,11 @@ extension Transport {
     return .failed
   }
 
+  package var isTLS13: Bool {
+    guard let session = unsafe state.pointee.session else { return false }
+    return unsafe SSL_version(session) == cs_TLS1_3
+  }
+
   /// "TLSv1.3", "TLSv1.2"; empty without TLS.
   package var tlsVersion: StaticString {
     guard let session = unsafe state.pointee.session else { return "" }

@@ -9,6 +9,8 @@ package struct BoundIdentity: Sendable, Equatable {
   package let port: UInt16
   package let connection: ConnectionID
   package let keyID: KeyID
+  /// Of the key that verified it; `KeyFingerprint`.
+  let keyFingerprint: UInt64
   /// The client itself used TLS.
   package let secure: Bool
   /// The edge speaks for itself: LOCAL with the health flag.

@@ -33,6 +33,8 @@ package final class Signer {
   private let httpMAC: HMACContext?
   private let pp2MAC: HMACContext?
   private let ed25519: Ed25519Context?
+  /// Of the key that signs PROXY headers; `KeyFingerprint`.
+  private let fingerprint: UInt64
 
   /// - Parameters:
   ///   - keyID: the `kid` that signs, one of `keys`.
@@ -69,14 +71,18 @@ package final class Signer {
         httpMAC = nil
         pp2MAC = nil
         ed25519 = try Ed25519Context(key: pair)
+        fingerprint = KeyFingerprint.of(pair)
       } else {
         guard let http = try KeySet.macSecret(of: key, purpose: .http, audience: audience),
           let pp2 = try KeySet.macSecret(of: pp2Key, purpose: .pp2, audience: audience)
         else { throw fail("is derived for another audience than \"\(audience)\"", nil) }
         algorithm = .hmac
         httpMAC = try HMACContext(key: http)
-        pp2MAC = try HMACContext(key: pp2)
+        let context = try HMACContext(key: pp2)
+        let made = try KeyFingerprint.of(context)
+        pp2MAC = context
         ed25519 = nil
+        fingerprint = made
       }
     } catch let error as KeySetError {
       throw error
@@ -98,7 +104,10 @@ package final class Signer {
   }
 
   /// Whether what `other` signs may follow, on one connection, what this one signed.
-  package func speaksAs(_ other: Signer?) -> Bool { other?.keyID == keyID && other?.audience == audience }
+  package func speaksAs(_ other: Signer?) -> Bool {
+    guard let other else { return false }
+    return other.keyID == keyID && other.fingerprint == fingerprint && other.audience == audience
+  }
 
   /// Whether the key may be used now.
   func isActive(seconds: UInt64) -> Bool {

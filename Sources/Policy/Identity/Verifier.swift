@@ -214,6 +214,15 @@ package final class Verifier {
   /// A PROXY header may be used for this long, in milliseconds.
   package static let proxyLifetimeMilliseconds: UInt64 = 30_000
 
+  /// Whether what a PROXY header said earlier, to this verifier or to one before a reload, would be believed if its
+  /// edge said it now: the key is still in the set, with the same material, for the same audience.
+  package func believes(_ bound: BoundIdentity, audience: String, nowMilliseconds now: UInt64) -> Bool {
+    guard audience == self.audience, let index = keyIDs.firstIndex(of: bound.keyID), let key = keys[index].pp2 else {
+      return false
+    }
+    return key.fingerprint == bound.keyFingerprint && key.isActive(seconds: now / 1000)
+  }
+
   /// Verifies the PROXY v2 header that `bytes` begin with and that was decoded, by the rules for attested headers, as
   /// `header`.
   package func verifyProxy(
@@ -268,6 +277,7 @@ package final class Verifier {
     return .verified(
       BoundIdentity(
         address: header.source, port: header.sourcePort, connection: connection, keyID: keyID,
-        secure: attestation.usedTLS, isHealthCheck: header.isLocal, usedEarlyData: attestation.usedEarlyData))
+        keyFingerprint: key.fingerprint, secure: attestation.usedTLS, isHealthCheck: header.isLocal,
+        usedEarlyData: attestation.usedEarlyData))
   }
 }

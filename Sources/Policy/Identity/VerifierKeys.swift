@@ -14,13 +14,16 @@ final class VerifierKey {
     let algorithm: Algorithm
     /// The algorithm's.
     let tagCount: Int
+    /// Of the key's material; `KeyFingerprint`.
+    let fingerprint: UInt64
     let window: ReplayTable
     let notBefore: UInt64
     let expires: UInt64
 
-    init(algorithm: Algorithm, window: ReplayTable, notBefore: UInt64, expires: UInt64) {
+    init(algorithm: Algorithm, fingerprint: UInt64, window: ReplayTable, notBefore: UInt64, expires: UInt64) {
       self.algorithm = algorithm
       tagCount = algorithm.tagCount
+      self.fingerprint = fingerprint
       self.window = window
       self.notBefore = notBefore
       self.expires = expires
@@ -75,12 +78,17 @@ final class VerifierKey {
   ) throws(KeySetError) -> Use? {
     guard let key = keys.key(id, purpose: purpose, audience: audience) else { return nil }
     let algorithm: Algorithm
+    let fingerprint: UInt64
     do {
       if case .ed25519(let pair, _) = key.material {
         algorithm = .ed25519(try Ed25519Context(key: pair))
+        fingerprint = KeyFingerprint.of(pair)
       } else {
         guard let secret = try KeySet.macSecret(of: key, purpose: purpose, audience: audience) else { return nil }
-        algorithm = .hmac(try HMACContext(key: secret))
+        let context = try HMACContext(key: secret)
+        let made = try KeyFingerprint.of(context)
+        algorithm = .hmac(context)
+        fingerprint = made
       }
     } catch {
       throw KeySetError(source: keys.source, key: "key \"\(id)\"", error)
@@ -91,6 +99,7 @@ final class VerifierKey {
         mend: "raise the limit, or lower the window's bits")
     }
     return Use(
-      algorithm: algorithm, window: window, notBefore: key.notBefore ?? 0, expires: key.expires ?? .max)
+      algorithm: algorithm, fingerprint: fingerprint, window: window, notBefore: key.notBefore ?? 0,
+      expires: key.expires ?? .max)
   }
 }

@@ -122,6 +122,20 @@ enum Socket {
     return (descriptor, try .ofSocket(descriptor))
   }
 
+  /// Keeps a port of that host from being picked by anyone else, without listening on it: the program under test shares
+  /// it by SO_REUSEPORT.
+  static func reserve(_ host: String) throws -> (descriptor: Int32, address: Address) {
+    let address = Address(host: host, port: 0)
+    let descriptor = try make(address)
+    set(descriptor, SOL_SOCKET, SO_REUSEADDR, 1)
+    set(descriptor, SOL_SOCKET, SO_REUSEPORT, 1)
+    guard try address.withSockAddr({ Foundation.bind(descriptor, $0, $1) }) == 0 else {
+      defer { close(descriptor) }
+      throw trouble("bind", address)
+    }
+    return (descriptor, try .ofSocket(descriptor))
+  }
+
   static func connect(to address: Address, from source: String?, receiveBufferBytes: Int32? = nil) throws -> Int32 {
     let descriptor = try make(address)
     if let receiveBufferBytes { set(descriptor, SOL_SOCKET, SO_RCVBUF, receiveBufferBytes) }
