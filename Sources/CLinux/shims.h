@@ -18,6 +18,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <linux/sockios.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -56,6 +58,12 @@ static inline int cs_epoll_modify(int ep, int fd, uint32_t events, uint64_t data
 static inline int cs_epoll_remove(int ep, int fd) { return epoll_ctl(ep, EPOLL_CTL_DEL, fd, 0); }
 static inline uint64_t cs_epoll_data(const struct epoll_event *e) { return e->data.u64; }
 static inline uint32_t cs_epoll_events(const struct epoll_event *e) { return e->events; }
+
+// Bytes of a socket's send queue that the peer has not acknowledged (tcp(7), unix(7)); -1 when it cannot be told.
+static inline int cs_unacknowledged(int fd) {
+  int count = 0;
+  return ioctl(fd, SIOCOUTQ, &count) == 0 ? count : -1;
+}
 
 static inline int cs_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 

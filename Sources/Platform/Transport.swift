@@ -131,6 +131,13 @@ package enum Handshake: Equatable, Sendable {
     return unsafe SSL_has_pending(session) == 1
   }
 
+  /// The peer has not taken all that was written: sealed records wait, or bytes in the kernel that it has not
+  /// acknowledged. They would be held for it after a close, for minutes if it reads nothing.
+  package var isOwedRoom: Bool { isOpen && (hasUnsent || unacknowledgedBytes > 1) }
+
+  /// Bytes in the kernel that the peer has not acknowledged; our FIN counts as one.
+  package var unacknowledgedBytes: Int { isOpen ? max(0, Int(cs_unacknowledged(descriptor))) : 0 }
+
   // MARK: Bytes
 
   /// Reads what there is, as far as it fits into the buffer's free space: at most one call to the kernel without TLS.

@@ -62,8 +62,10 @@ final class Downstream {
   var isQueued = false
   /// In the worker's list of connections whose bytes are to be sent.
   var isSettling = false
-  /// Bytes read and thrown away while lingering.
-  var lingerBytes = 0
+  /// When a closing connection is no longer read.
+  var lingerEndMilliseconds: UInt64 = 0
+  /// What the kernel held for the client of a closing connection when its time was last up.
+  var lingerOwedBytes = Int.max
 
   init(slot: Int, pool: BufferPool) {
     self.slot = slot
@@ -100,7 +102,7 @@ final class Downstream {
     sentSeen = 0
     headSeen = 0
     inputEnded = false
-    lingerBytes = 0
+    lingerEndMilliseconds = 0
     countedClient = nil
   }
 }

@@ -31,8 +31,10 @@ final class Exchange {
   var requestTrailersSent = false
   /// The upstream takes no more of the request; what it said is still read.
   var upstreamDeaf = false
-  /// In a tunnel: the upstream ended its side.
+  // In a tunnel: the upstream ended its side; the client takes no more; one of them has ended or takes no more.
   var upstreamEnded = false
+  var clientDeaf = false
+  var isTunnelClosing = false
   /// The listener takes only signed identity: what a client could not have sent is refused, not removed.
   var isVerified = false
   /// The upstream gets a signed identity: it is a validator.
@@ -55,6 +57,8 @@ final class Exchange {
   /// The client takes the end of the connection for the end of the response.
   var endsWithConnection = false
   var isTunnel = false
+  /// When the rest of a request whose response is over is no longer read; 0 before that.
+  var discardEndMilliseconds: UInt64 = 0
   /// Another try is due when the timer says so.
   var isBackingOff = false
   var refusal: Refusal?
@@ -103,10 +107,13 @@ final class Exchange {
     endsWithConnection = false
     isTunnel = false
     isBackingOff = false
+    discardEndMilliseconds = 0
     requestTrailersSent = false
     responseTrailersSent = false
     upstreamDeaf = false
     upstreamEnded = false
+    clientDeaf = false
+    isTunnelClosing = false
     refusal = nil
     detail = .none
     upstreamStartedMicroseconds = 0

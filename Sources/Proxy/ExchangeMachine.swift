@@ -9,6 +9,8 @@
 //                ▲    │ fault
 //                └────┴──► retry (signed anew) | answer (a refusal's status) | abort (the client sees a reset)
 //
+//   A response that is done before its request: the rest of the request is discarded, then Ending.
+//
 // Invariants: nothing is answered once a response head went out; nothing is tried again once a response head came in,
 // once bytes that are no longer held were sent, or once anything was sent of a request that is not idempotent.
 
@@ -67,7 +69,7 @@ package struct ExchangeMachine: Sendable {
     case answer(Refusal)
     /// The response was begun: end the client's connection so that it cannot take it for whole.
     case abort(Refusal)
-    /// Relay the response as any other.
+    /// Go on as if nothing had happened: relay the response as any other, or end the exchange in order.
     case passOn
   }
 
@@ -132,12 +134,8 @@ package struct ExchangeMachine: Sendable {
   package mutating func responseHead(keepAlive: Bool) {
     precondition(response == .awaiting)
     response = .body
-    upstreamKeepAlive = keepAlive
-    // An early answer to a request that is still coming: its rest is not waited for, so neither side is in step.
-    if request != .done {
-      downstreamKeepAlive = false
-      upstreamKeepAlive = false
-    }
+    // After an early answer to a request that is still coming, how much of it the server wants is unknown.
+    upstreamKeepAlive = keepAlive && request == .done
   }
 
   package mutating func responseEnded() {
@@ -145,16 +143,26 @@ package struct ExchangeMachine: Sendable {
     response = .done
   }
 
-  /// Set once the response is over. A request that is not is cut off: both connections end.
+  /// The response is over and the request is not: its rest is read and dropped, so that the client, which may read nothing
+  /// before it has sent everything, gets the answer, and its connection can be used again.
+  package var isDiscarding: Bool { response == .done && request == .body && downstreamKeepAlive }
+
+  /// Set once both are over, or the response is and the rest of the request is not to be read in step.
   package var ending: Ending? {
-    guard response == .done else { return nil }
+    guard response == .done, !isDiscarding else { return nil }
     return Ending(
       keepDownstream: downstreamKeepAlive && request == .done, keepUpstream: upstreamKeepAlive && request == .done)
   }
 
   package mutating func fault(_ fault: Fault) -> Verdict {
     switch fault {
-    case .clientGone: return .abort(.clientReset)
+    case .clientGone:
+      // It has its answer, and went instead of sending what nobody wants.
+      if isDiscarding {
+        downstreamKeepAlive = false
+        return .passOn
+      }
+      return .abort(.clientReset)
     case .request(let refusal): return response == .awaiting ? .answer(refusal) : .abort(refusal)
     case .truncatedResponse: return .abort(.upstreamReset)
     case .badResponse: return response == .awaiting ? .answer(.upstreamResponse) : .abort(.upstreamResponse)

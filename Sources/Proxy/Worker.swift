@@ -230,19 +230,24 @@ final class Worker {
     case .announce: refuseConnection(d, .proxyTimeout)
     case .handshake: refuseConnection(d, .handshakeTimeout)
     case .head:
-      if d.input.isEmpty { close(d) } else { refuseHead(d, .headTimeout, headBytes: 0) }
+      if d.input.isEmpty { closeLate(d) } else { refuseHead(d, .headTimeout, headBytes: 0) }
     case .exchange:
       let x = d.exchange
       if x.isBackingOff {
         tryAgain(x)
         pump(d)
+      } else if x.machine.isDiscarding, d.isFlushed {
+        x.machine.noteDownstreamCloses()
+        settle(d)
+        // It had its time.
+        if d.phase == .linger { closeLate(d) }
       } else if x.machine.request == .body, d.isFlushed {
         fault(x, .request(.bodyTimeout))
       } else {
         fault(x, .clientGone, refusal: .clientTimeout)
       }
-    case .tunnel: endTunnel(d.exchange)
-    case .linger: close(d)
+    case .tunnel: endTunnel(d.exchange, isLate: true)
+    case .linger: lingerExpired(d)
     }
   }
 

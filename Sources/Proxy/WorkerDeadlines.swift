@@ -9,6 +9,15 @@ extension Worker {
   /// side took before does not count.
   func setDownstreamDeadline(_ x: Exchange, _ d: Downstream) {
     guard d.phase == .exchange else { return }
+    if x.machine.isDiscarding, d.isFlushed {
+      if x.discardEndMilliseconds == 0 {
+        x.discardEndMilliseconds = nowMilliseconds + Worker.discardMilliseconds
+        x.downstreamProgressMilliseconds = nowMilliseconds
+      }
+      let quiet = x.downstreamProgressMilliseconds + Worker.discardQuietMilliseconds
+      wheel.set(d.timer, deadlineMilliseconds: min(x.discardEndMilliseconds, quiet))
+      return
+    }
     let owesRoom = !d.isFlushed || (x.machine.response == .body && d.transport.isStuffed)
     guard owesRoom || owesBody(x) else {
       clearDeadline(d)

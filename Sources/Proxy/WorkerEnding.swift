@@ -6,9 +6,14 @@ import Policy
 import Wire
 
 extension Worker {
-  /// How long, and how much, a closing connection is read so that the client gets our last bytes and not a reset.
-  private static let lingerMilliseconds = 2_000
-  private static let lingerBytesMax = 256 * 1024
+  /// How long a client is read after its answer, so that it gets our last bytes and not a reset: in all, and without a
+  /// byte. Bounded by time, for a client that reads only after it has sent everything sends as much as it has.
+  static let discardMilliseconds: UInt64 = 30_000
+  static let discardQuietMilliseconds: UInt64 = 5_000
+  /// A response of more is seen to the client before its connection is closed; less is left to the kernel.
+  private static let kernelBytesMax: UInt64 = 128 * 1024
+  /// Reads of one closing connection in one turn.
+  private static let lingerReadsPerTurn = 16
 
   // MARK: Faults
 
@@ -26,7 +31,7 @@ extension Worker {
     case .retryLater(let milliseconds): backOff(x, milliseconds)
     case .answer(let refusal): answer(x, refusal)
     case .abort(let name): abandon(x, refusal ?? name)
-    case .passOn: break
+    case .passOn: settleLater(x.downstream)
     }
   }
 
@@ -86,7 +91,7 @@ extension Worker {
       abandon(x, refusal)
       return
     }
-    let keep = !refusal.closes && x.machine.keepsDownstream && x.machine.request == .done && !isDraining
+    let keep = !refusal.closes && x.machine.keepsDownstream && !mayNotSend(x) && !isDraining
     x.status = Int(refusal.status)
     let before = d.output.count
     HeadWriter.writeAnswer(
@@ -136,6 +141,9 @@ extension Worker {
     // What could not be sent is gone from its buffer: that connection is out of step.
     release(x, keep: ending.keepUpstream && !x.upstreamDeaf)
     if x.heldBytes > 0 { d.input.consume(min(x.heldBytes, d.input.count)) }
+    // Of a head that was refused it is not known where its request ends.
+    let mayComeMore = x.machine.request != .done || x.headBytes == 0
+    let isLarge = x.bytesOut > Worker.kernelBytesMax
     x.clear()
     if ending.keepDownstream, !isDraining {
       d.phase = .head
@@ -143,7 +151,7 @@ extension Worker {
       clearDeadline(d)
       if !d.input.isEmpty { setDeadline(d, afterMilliseconds: plan.config.timeouts.headMilliseconds) }
     } else {
-      closeInOrder(d)
+      closeInOrder(d, waits: mayComeMore || isLarge)
     }
   }
 
@@ -165,41 +173,62 @@ extension Worker {
     let tellsByReset = x.endsWithConnection
     if refusal != .clientReset { _ = flush(d) }
     x.clear()
-    close(d, reset: tellsByReset || refusal == .clientReset)
+    // Nor is anything kept in the kernel for a client that takes nothing.
+    close(d, reset: tellsByReset || refusal == .clientReset || refusal == .clientTimeout)
   }
 
-  /// Ends our side, and waits for the client's if it may still be sending.
-  private func closeInOrder(_ d: Downstream) {
+  /// Ends our side, and waits for the client's if it may still be sending: what came after a close would be answered
+  /// with a reset, which can take our last bytes from it.
+  private func closeInOrder(_ d: Downstream, waits: Bool) {
     if let u = d.boundUpstream { close(u) }
     d.transport.finish()
-    if d.input.isEmpty, !d.transport.mayRead {
+    if !waits, d.input.isEmpty, !d.transport.mayRead {
       close(d)
       return
     }
     d.phase = .linger
     d.input.removeAll()
-    setDeadline(d, afterMilliseconds: Worker.lingerMilliseconds)
+    d.lingerEndMilliseconds = nowMilliseconds + Worker.discardMilliseconds
+    d.lingerOwedBytes = .max
+    wheel.set(d.timer, deadlineMilliseconds: nowMilliseconds + Worker.discardQuietMilliseconds)
   }
 
   func linger(_ d: Downstream) {
-    while true {
+    for _ in 0..<Worker.lingerReadsPerTurn {
       switch d.transport.read(into: d.input) {
-      case .bytes(let n):
+      case .bytes:
         d.input.removeAll()
-        d.lingerBytes += n
-        if d.lingerBytes > Worker.lingerBytesMax {
-          close(d)
-          return
-        }
+        wheel.set(
+          d.timer,
+          deadlineMilliseconds: min(d.lingerEndMilliseconds, nowMilliseconds + Worker.discardQuietMilliseconds))
       case .blocked:
         d.input.releaseIfEmpty()
         return
-      case .ended, .failed:
+      case .ended:
+        // It sends no more, but may still be taking.
+        if !d.transport.isOwedRoom { close(d) }
+        return
+      case .failed:
         close(d)
         return
       }
     }
+    enqueue(d)
   }
+
+  /// A closing connection's time is over, unless the client has taken some of what the kernel holds for it.
+  func lingerExpired(_ d: Downstream) {
+    let owed = d.transport.unacknowledgedBytes
+    guard owed > 1, owed < d.lingerOwedBytes else {
+      closeLate(d)
+      return
+    }
+    d.lingerOwedBytes = owed
+    wheel.set(d.timer, deadlineMilliseconds: nowMilliseconds + Worker.discardQuietMilliseconds)
+  }
+
+  /// Closes a connection whose time is over. What its peer did not take in all that time is not kept for it.
+  func closeLate(_ d: Downstream) { close(d, reset: d.transport.isOwedRoom) }
 
   /// Refuses a connection that never came to a request: nothing is sent, one line is written.
   func refuseConnection(_ d: Downstream, _ refusal: Refusal) {

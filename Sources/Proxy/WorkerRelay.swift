@@ -13,6 +13,8 @@ extension Worker {
   private static let chunkOverheadBytes = 20
   /// What a response head may grow by: date, framing, connection.
   private static let responseGrowthBytes = 256
+  /// Steps of one exchange in one turn, before other connections have theirs.
+  private static let relayStepsPerTurn = 128
   /// Gathered bytes are sent once there are this many: one TLS record.
   private static let gatherBytes = 16 * 1024
 
@@ -21,9 +23,18 @@ extension Worker {
   func relay(_ x: Exchange, _ d: Downstream) -> Bool {
     guard !x.isBackingOff else { return false }
     var moved = true
+    var steps = 0
     while moved {
+      guard steps < Worker.relayStepsPerTurn else {
+        enqueue(d)
+        break
+      }
+      steps += 1
       moved = false
-      if let u = x.upstream, u.phase == .ready {
+      if x.machine.isDiscarding {
+        release(x, keep: false)
+        moved = discardRequest(x, d)
+      } else if let u = x.upstream, u.phase == .ready {
         if x.machine.request == .body { moved = relayRequest(x, d, u) }
         // By turns while the request goes on; otherwise there is one direction only.
         while goesOn(x, d, u), relayResponse(x, d, u) {
@@ -99,8 +110,14 @@ extension Worker {
       fault(x, .request(.bodyTooLarge))
       return true
     }
-    // The upstream's ear is closed: what it said before is for the reading side to find.
-    guard !x.upstreamDeaf else { return false }
+    // The upstream takes no more. What it said before is for the reading side to find; once that is on its way to the
+    // client, the client may go on sending.
+    guard !x.upstreamDeaf else {
+      guard x.machine.response != .awaiting else { return false }
+      x.requestConsumed(count)
+      use(x, count)
+      return true
+    }
     let held = x.heldBytes
     var n: Int
     if x.requestFraming == .chunked {
@@ -174,22 +191,6 @@ extension Worker {
     if u.output.room >= n { return true }
     flush(u)
     return u.output.room >= n
-  }
-
-  /// Marks bytes at the front of the request's unread part as used: held as long as another try may want them.
-  private func use(_ x: Exchange, _ n: Int) {
-    guard n > 0, let d = x.downstream else { return }
-    x.bytesIn += UInt64(n)
-    if x.heldBytes > 0 { x.heldBytes += n } else { d.input.consume(n) }
-  }
-
-  /// Gives up what is held: no other try is possible after this, and the record's text is made now.
-  func letGo(_ x: Exchange) {
-    guard let d = x.downstream, x.heldBytes > 0 else { return }
-    saveRecord(x)
-    d.input.consume(x.heldBytes)
-    x.heldBytes = 0
-    x.machine.noteNotHeld()
   }
 
   // MARK: The response
@@ -283,6 +284,7 @@ extension Worker {
       x.machine.noteDownstreamCloses()
       x.endsWithConnection = true
     }
+    if mayNotSend(x) { x.machine.noteDownstreamCloses() }
     if isDraining { x.machine.noteDownstreamCloses() }
     x.machine.responseHead(keepAlive: head.keepAlive)
     x.status = head.status
@@ -294,6 +296,12 @@ extension Worker {
     write(head, x, d, u, length, outgoing, isTunnel: false)
     u.input.consume(length)
     if framing == .none || framing == .length(0) { x.machine.responseEnded() }
+  }
+
+  /// The client asked to be told before it sends its body, and was not: whether it comes after a final answer is open
+  /// (RFC 9110 section 10.1.1), so what follows on the connection could be read in two ways.
+  func mayNotSend(_ x: Exchange) -> Bool {
+    x.machine.request == .body && x.expectsContinue && x.requestBodyBytes == 0
   }
 
   func write(

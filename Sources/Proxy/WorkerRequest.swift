@@ -52,7 +52,8 @@ extension Worker {
     return outcome
   }
 
-  /// A connection without a request: it holds no memory and has the idle deadline.
+  /// A connection without a request: it holds no memory and has the idle deadline, from when it came to rest. Bytes that
+  /// complete no TLS record do not put it off.
   private func rest(_ d: Downstream) {
     if isDraining {
       // One that has just come may have its first request on the way.
@@ -66,7 +67,7 @@ extension Worker {
     d.transport.push()
     d.input.releaseIfEmpty()
     d.output.releaseIfEmpty()
-    if d.requestCount > 0 || wheel.deadline(of: d.timer) == 0 {
+    if wheel.deadline(of: d.timer) == 0 {
       setDeadline(d, afterMilliseconds: plan.config.timeouts.idleMilliseconds)
     }
   }

@@ -1,4 +1,4 @@
-// After a 101: bytes both ways, each side's buffer the other's, until both have ended.
+// After a 101: bytes both ways, each side's buffer the other's, until both have ended. A direction may end before the other.
 
 import Platform
 import Policy
@@ -22,39 +22,31 @@ extension Worker {
     openTunnels += 1
     counters.add(.tunnels)
     wheel.set(u.timer, deadlineMilliseconds: 0)
+    setDeadline(d, afterMilliseconds: plan.config.timeouts.tunnelMilliseconds)
   }
 
   func relayTunnel(_ x: Exchange) {
     guard let d = x.downstream, let u = x.upstream else { return }
     var steps = 0
-    var moved = true
-    while moved {
+    var delivered = false
+    while true {
       guard steps < Worker.tunnelStepsPerTurn else {
         enqueue(d)
         break
       }
       steps += 1
-      moved = false
-      switch carry(from: d.transport, d.input, to: u.transport, u.output, ended: &d.inputEnded) {
-      case .moved(let n):
-        x.bytesIn += UInt64(n)
-        moved = true
-      case .still: break
-      case .broken:
-        endTunnel(x)
-        return
-      }
-      switch carry(from: u.transport, u.input, to: d.transport, d.output, ended: &x.upstreamEnded) {
-      case .moved(let n):
-        x.bytesOut += UInt64(n)
-        moved = true
-      case .still: break
-      case .broken:
-        endTunnel(x)
-        return
-      }
+      let up = carry(
+        from: d.transport, d.input, to: u.transport, u.output, sourceEnded: &d.inputEnded, sinkIsDeaf: &x.upstreamDeaf,
+        sourceIsDeaf: &x.clientDeaf)
+      let down = carry(
+        from: u.transport, u.input, to: d.transport, d.output, sourceEnded: &x.upstreamEnded,
+        sinkIsDeaf: &x.clientDeaf, sourceIsDeaf: &x.upstreamDeaf)
+      if case .moved(let n) = up { x.bytesIn += UInt64(n) }
+      if case .moved(let n) = down { x.bytesOut += UInt64(n) }
+      if up.isDelivery || down.isDelivery { delivered = true }
+      if up == .still, down == .still { break }
     }
-    if d.inputEnded, x.upstreamEnded, d.input.isEmpty, u.input.isEmpty, !d.transport.hasUnsent, !u.transport.hasUnsent {
+    if isTunnelOver(x, d, u) {
       endTunnel(x)
       return
     }
@@ -62,46 +54,94 @@ extension Worker {
     d.output.releaseIfEmpty()
     u.input.releaseIfEmpty()
     u.output.releaseIfEmpty()
-    setDeadline(d, afterMilliseconds: plan.config.timeouts.tunnelMilliseconds)
+    setTunnelDeadline(x, d, delivered: delivered)
   }
 
-  private enum Carried { case moved(Int), still, broken }
+  /// Nothing more can come from either side, or nothing that comes could be delivered.
+  private func isTunnelOver(_ x: Exchange, _ d: Downstream, _ u: Upstream) -> Bool {
+    if x.upstreamDeaf, x.clientDeaf { return true }
+    guard d.inputEnded, x.upstreamEnded else { return false }
+    let isUpDone = x.upstreamDeaf || d.input.isEmpty && u.isFlushed
+    let isDownDone = x.clientDeaf || u.input.isEmpty && d.isFlushed
+    return isUpDone && isDownDone
+  }
 
-  /// One step of one direction: what is gathered first, then what lies in the source's buffer, then a read.
+  /// A tunnel may be quiet for `timeouts.tunnel`. Once a side has ended, or takes no more, the other has
+  /// `timeouts.tunnel_close` without a byte that can still be delivered. Bytes that complete no TLS record count for
+  /// neither.
+  private func setTunnelDeadline(_ x: Exchange, _ d: Downstream, delivered: Bool) {
+    let isOneSided = d.inputEnded || x.upstreamEnded || x.upstreamDeaf || x.clientDeaf
+    let justEnded = isOneSided && !x.isTunnelClosing
+    if justEnded { x.isTunnelClosing = true }
+    guard delivered || justEnded else { return }
+    let timeouts = plan.config.timeouts
+    let tunnel = timeouts.tunnelMilliseconds
+    setDeadline(d, afterMilliseconds: isOneSided ? min(timeouts.tunnelCloseMilliseconds, tunnel) : tunnel)
+  }
+
+  private enum Carried: Equatable {
+    /// That many bytes went to the sink; 0 where some were only read.
+    case moved(Int)
+    /// Bytes were read that nobody takes.
+    case discarded
+    case still
+
+    var isDelivery: Bool { if case .moved = self { true } else { false } }
+  }
+
+  /// One step of one direction: what is gathered first, then what lies in the source's buffer, then a read. A sink that
+  /// fails ends this direction alone: what its socket has still to say is read by the other one, and the source is read on,
+  /// so that it is not reset. A source that is reset has said what came before: that is delivered.
   private func carry(
-    from source: Transport, _ input: Buffer, to sink: Transport, _ gathered: Buffer, ended: inout Bool
+    from source: Transport, _ input: Buffer, to sink: Transport, _ gathered: Buffer, sourceEnded: inout Bool,
+    sinkIsDeaf: inout Bool, sourceIsDeaf: inout Bool
   ) -> Carried {
-    if !gathered.isEmpty || sink.hasUnsent {
+    var sent = 0
+    if !sinkIsDeaf, !gathered.isEmpty || sink.hasUnsent {
       switch sink.flush(gathered) {
       case .bytes, .blocked: if !gathered.isEmpty || sink.hasUnsent { return .still }
-      case .ended, .failed: return .broken
+      case .ended, .failed: sinkIsDeaf = true
       }
-      if ended, input.isEmpty { sink.finish() }
+      if !sinkIsDeaf, sourceEnded, input.isEmpty { sink.finish() }
     }
-    var sent = 0
-    if !input.isEmpty {
+    if !sinkIsDeaf, !input.isEmpty {
       switch sink.flush(input) {
       case .bytes(let n): sent = n
       case .blocked: return .still
-      case .ended, .failed: return .broken
+      case .ended, .failed: sinkIsDeaf = true
       }
-      guard input.isEmpty, !sink.hasUnsent else { return sent > 0 ? .moved(sent) : .still }
-      // The source ended while its last bytes were still on their way.
-      if ended { sink.finish() }
+      if !sinkIsDeaf {
+        guard input.isEmpty, !sink.hasUnsent else { return sent > 0 ? .moved(sent) : .still }
+        // The source ended while its last bytes were still on their way.
+        if sourceEnded { sink.finish() }
+      }
     }
-    guard !ended else { return sent > 0 ? .moved(sent) : .still }
-    switch source.read(into: input) {
-    case .bytes: return .moved(sent)
+    if sinkIsDeaf {
+      gathered.removeAll()
+      input.removeAll()
+      // The end of what it said is found by reading.
+      sink.noteReadable()
+    }
+    guard !sourceEnded else { return sent > 0 ? .moved(sent) : .still }
+    let read = source.read(into: input)
+    switch read {
+    case .bytes:
+      guard sinkIsDeaf else { return .moved(sent) }
+      input.removeAll()
+      return .discarded
     case .blocked: return sent > 0 ? .moved(sent) : .still
-    case .ended:
-      ended = true
-      if input.isEmpty { sink.finish() }
-      return .moved(sent)
-    case .failed: return .broken
+    case .ended, .failed:
+      sourceEnded = true
+      // Broken, it takes nothing either.
+      if read == .failed { sourceIsDeaf = true }
+      if !sinkIsDeaf, input.isEmpty { sink.finish() }
+      // Once more, for what follows from that.
+      return .discarded
     }
   }
 
-  func endTunnel(_ x: Exchange) {
+  /// - Parameter isLate: its time is over; what a side did not take is not kept for it.
+  func endTunnel(_ x: Exchange, isLate: Bool = false) {
     guard x.isActive, x.isTunnel, let d = x.downstream else { return }
     openTunnels -= 1
     record(x)
@@ -109,9 +149,9 @@ extension Worker {
       x.upstream = nil
       u.exchange = nil
       u.pool?.active -= 1
-      close(u)
+      close(u, reset: isLate && u.transport.isOwedRoom)
     }
     x.clear()
-    close(d)
+    if isLate { closeLate(d) } else { close(d) }
   }
 }

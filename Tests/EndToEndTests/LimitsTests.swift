@@ -95,6 +95,46 @@ extension EndToEnd {
       #expect(try idle.readToEnd() == [])
     }
 
+    /// Whoever takes nothing until its time is over is reset: a close would leave megabytes in the kernel for it.
+    @Test(arguments: ["/response", "/ws"])
+    func aClientThatReadsNothingIsReset(target: String) throws {
+      let times = ["idle: 300ms", "tunnel: 300ms"]
+      let site = try Site(
+        .bound, keepsBytes: false,
+        script: { exchange in
+          if exchange.target == "/ws" {
+            try exchange.send(WebSocket.accepted)
+          } else {
+            try exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+          }
+          let block = [UInt8](repeating: 65, count: 65536)
+          while true { try exchange.connection.send(block) }
+        }, validator: { $0.timeouts = times }, edge: { $0.timeouts = times })
+      let connection = try Connection(to: site.publicAddress, receiveBufferBytes: 4096)
+      try connection.send(Text.request(target, fields: target == "/ws" ? WebSocket.upgrade : []))
+      let entry = try site.edge.access.wait(path: target)
+      if target == "/response" { #expect(entry.refusal == "client-timeout") }
+      #expect(throws: ConnectionReset.self) {
+        while try connection.fill() { connection.consume(connection.heldCount) }
+      }
+    }
+
+    /// A deadline is put off by bytes that mean something, not by pieces of a TLS record that is never whole.
+    @Test func piecesOfARecordDoNotPutTheIdleDeadlineOff() throws {
+      let site = try Site(
+        .shared, tls: true, script: WebSocket.echo, edge: { $0.timeouts = ["idle: 500ms", "tunnel: 500ms"] })
+      for target in ["/idle", "/ws"] {
+        let relay = try TrickleRelay(to: site.publicAddress)
+        let connection = try Connection.tls(to: relay.address)
+        let response = try connection.get(target, fields: target == "/ws" ? WebSocket.upgrade : [])
+        #expect(response.status == (target == "/ws" ? 101 : 200))
+        // From now on a byte of a record of 16,384 at a time, more often than the deadline.
+        let start = ContinuousClock.now
+        #expect(try relay.trickle(everyMilliseconds: 100, untilEndBy: .usual))
+        #expect(ContinuousClock.now - start < .seconds(10))
+      }
+    }
+
     @Test func aHandshakeHasADeadline() throws {
       let site = try Site(.bound, tls: true, edge: { $0.timeouts = ["handshake: 300ms"] })
       let silent = try site.connect()

@@ -149,5 +149,104 @@ extension EndToEnd {
       reset.reset()
       try site.backend.waitForOpenCount(0)
     }
+
+    /// A server may say its last word and be gone while the client still sends: the word arrives.
+    @Test(arguments: Site.Mode.allCases)
+    func whatAServerSaidBeforeItBrokeOffReachesTheClient(_ mode: Site.Mode) throws {
+      let word = String(repeating: "last words ", count: 2_000)
+      let site = try Site(mode) { exchange in
+        try exchange.send(Self.accepted)
+        // It has read a part of what the client sends: its close is a reset.
+        _ = try exchange.connection.read(1)
+        try exchange.send(word)
+        if exchange.target == "/ws/reset" { exchange.end() } else { exchange.connection.shutdownWrite() }
+        if exchange.target == "/ws/ends" {
+          _ = try exchange.connection.readToEnd()
+          exchange.end()
+        }
+      }
+      for target in ["/ws/reset", "/ws/ends"] {
+        for _ in 0..<20 {
+          let connection = try site.connect()
+          #expect(try connection.get(target, fields: Self.upgrade).status == 101)
+          let stop = Guarded(false)
+          let sender = Background("sender") {
+            // Until the other side takes no more.
+            while !stop.now { do { try connection.send([UInt8](repeating: 7, count: 1000)) } catch { break } }
+          }
+          #expect(try connection.readText(word.utf8.count) == word)
+          stop.with { $0 = true }
+          try sender.result()
+        }
+      }
+    }
+
+    /// And what a client said before it left reaches the server.
+    @Test func whatAClientSaidBeforeItBrokeOffReachesTheServer() throws {
+      let received = Guarded("")
+      let site = try Site(.bound) { exchange in
+        try exchange.send(Self.accepted)
+        // Unasked bytes that the client never reads make its close a reset.
+        try exchange.send("hello")
+        let text = String(decoding: try exchange.connection.readToEnd(), as: UTF8.self)
+        received.with { $0 = text }
+        exchange.end()
+      }
+      let connection = try site.connect()
+      #expect(try connection.get("/ws", fields: Self.upgrade).status == 101)
+      while connection.heldCount < 5 { _ = try connection.fill() }
+      try connection.send("goodbye")
+      connection.close()
+      #expect(received.wait(until: .usual) { $0.isEmpty ? nil : $0 } == "goodbye")
+    }
+
+    /// One side alone has a short time; bytes that can still be delivered keep it.
+    @Test(arguments: [true, false])
+    func aTunnelWithOneSideLeftEndsSoonUnlessItMovesBytes(serverEnds: Bool) throws {
+      let ended = Guarded(false)
+      let times = ["tunnel: 1h", "tunnel_close: 2s"]
+      let site = try Site(
+        .bound,
+        script: { exchange in
+          try exchange.send(Self.accepted)
+          if serverEnds { exchange.connection.shutdownWrite() }
+          if exchange.target == "/ws/moves" {
+            // Longer than the short time, in steps that are shorter: the half that is left goes on.
+            for _ in 0..<6 {
+              if serverEnds { _ = try exchange.connection.read(1) } else { try exchange.send("x") }
+              poll(nil, 0, serverEnds ? 0 : 400)
+            }
+          } else {
+            exchange.connection.patienceSeconds = 20
+          }
+          if serverEnds || exchange.target != "/ws/moves" { _ = try exchange.connection.readToEnd() }
+          ended.with { $0 = true }
+          exchange.end()
+        }, validator: { $0.timeouts = times }, edge: { $0.timeouts = times })
+      let quiet = try site.connect()
+      #expect(try quiet.get("/ws", fields: Self.upgrade).status == 101)
+      if !serverEnds { quiet.shutdownWrite() }
+      // The client does not close, and is closed all the same.
+      #expect(try quiet.readToEnd() == [])
+      #expect(ended.wait(until: .usual) { $0 ? true : nil } == true)
+      if serverEnds {
+        try eventually("the client's descriptor is given back") { try site.edge.process.openFileCount < 100 }
+        #expect(try site.edge.access.wait(path: "/ws").status == 101)
+      }
+
+      ended.with { $0 = false }
+      let moving = try site.connect()
+      #expect(try moving.get("/ws/moves", fields: Self.upgrade).status == 101)
+      if serverEnds {
+        for _ in 0..<6 {
+          try moving.send("x")
+          observe(seconds: 0.4)
+        }
+        #expect(ended.wait(until: .usual) { $0 ? true : nil } == true)
+      } else {
+        moving.shutdownWrite()
+        #expect(String(decoding: try moving.readToEnd(), as: UTF8.self) == String(repeating: "x", count: 6))
+      }
+    }
   }
 }

@@ -72,8 +72,8 @@ private let faults: [ExchangeMachine.Fault] = [
         var machine = step.machine
         switch machine.fault(fault) {
         case .abort: break
-        // The response that is already on its way is the one that goes on.
-        case .passOn: #expect(fault == .starting)
+        // The response that is already on its way is the one that goes on, and one that is over stays as it is.
+        case .passOn: #expect(fault == .starting || fault == .clientGone && step.machine.isDiscarding)
         case .answer, .retry, .retryLater: Issue.record("\(fault) at \(step)")
         }
       }
@@ -211,31 +211,48 @@ private let faults: [ExchangeMachine.Fault] = [
 
   // MARK: Endings
 
-  @Test func anEndingComesWithTheResponsesEnd() {
+  /// A response that overtook its request waits for it where the client's connection is to be kept, and only there.
+  @Test func anEndingComesWithTheResponsesEndUnlessTheRequestIsReadOn() {
     for step in Step.all {
-      #expect((step.machine.ending == nil) == (step.response != .done), "\(step)")
+      #expect(
+        step.machine.isDiscarding == (step.response == .done && step.request == .body && step.keepAlive), "\(step)")
+      #expect((step.machine.ending == nil) == (step.response != .done || step.machine.isDiscarding), "\(step)")
+    }
+  }
+
+  @Test func aDiscardedRequestEndsInStepOrClosesItsConnection() {
+    for step in Step.all where step.machine.isDiscarding {
+      var whole = step.machine
+      whole.requestEnded()
+      #expect(whole.ending == ExchangeMachine.Ending(keepDownstream: true, keepUpstream: false), "\(step)")
+      var given = step.machine
+      given.noteDownstreamCloses()
+      #expect(given.ending == ExchangeMachine.Ending(keepDownstream: false, keepUpstream: false), "\(step)")
+      var gone = step.machine
+      #expect(gone.fault(.clientGone) == .passOn)
+      #expect(gone.ending == ExchangeMachine.Ending(keepDownstream: false, keepUpstream: false), "\(step)")
     }
   }
 
   /// A response that overtook its request leaves neither side in step.
   @Test func whatIsOutOfStepIsNotKept() throws {
-    for step in Step.all where step.response == .done {
+    for step in Step.all where step.response == .done && !step.machine.isDiscarding {
       let ending = try #require(step.machine.ending)
       #expect(ending.keepDownstream == (step.request == .done && step.keepAlive), "\(step)")
       #expect(ending.keepUpstream == (step.request == .done), "\(step)")
     }
   }
 
-  @Test func anEarlyResponseIsOutOfStepEvenIfTheRequestEndsBeforeIt() throws {
+  @Test func aServerThatAnsweredEarlyIsOutOfStepEvenIfTheRequestEndsBeforeIt() throws {
     var machine = ExchangeMachine()
     machine.begin(hasBody: true, isIdempotent: true, keepAlive: true, retries: 1)
     machine.attempt(reused: false)
     machine.noteSent()
     machine.responseHead(keepAlive: true)
-    #expect(!machine.keepsDownstream)
+    #expect(machine.keepsDownstream)
     machine.requestEnded()
     machine.responseEnded()
-    #expect(machine.ending == ExchangeMachine.Ending(keepDownstream: false, keepUpstream: false))
+    #expect(machine.ending == ExchangeMachine.Ending(keepDownstream: true, keepUpstream: false))
   }
 
   @Test func eachSideKeepsItsOwn() {
@@ -256,12 +273,10 @@ private let faults: [ExchangeMachine.Fault] = [
       for keepAlive in [false, true] {
         var machine = step.machine
         machine.answered(keepAlive: keepAlive)
-        #expect(
-          machine.ending
-            == ExchangeMachine.Ending(keepDownstream: keepAlive && step.request == .done, keepUpstream: false),
-          "\(step)")
+        let ending = ExchangeMachine.Ending(keepDownstream: keepAlive, keepUpstream: false)
+        #expect(machine.ending == (machine.isDiscarding ? nil : ending), "\(step)")
         // And whatever goes wrong now is told to nobody.
-        for fault in faults where fault != .starting {
+        for fault in faults where fault != .starting && !(fault == .clientGone && machine.isDiscarding) {
           var after = machine
           guard case .abort = after.fault(fault) else {
             Issue.record("\(fault) at \(step)")

@@ -196,6 +196,7 @@ package struct Config: Sendable, Equatable {
     package var upstreamConnectMilliseconds = 3_000
     package var upstreamResponseMilliseconds = 60_000
     package var tunnelMilliseconds = 3_600_000
+    package var tunnelCloseMilliseconds = 10_000
     package var drainMilliseconds = 30_000
     package init() {}
   }

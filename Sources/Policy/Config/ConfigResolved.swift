@@ -147,6 +147,7 @@ private struct Resolved {
     pair(1, "upstream_connect", Unit.duration(timeouts.upstreamConnectMilliseconds))
     pair(1, "upstream_response", Unit.duration(timeouts.upstreamResponseMilliseconds))
     pair(1, "tunnel", Unit.duration(timeouts.tunnelMilliseconds))
+    pair(1, "tunnel_close", Unit.duration(timeouts.tunnelCloseMilliseconds))
     pair(1, "drain", Unit.duration(timeouts.drainMilliseconds))
     let limits = config.limits
     line(0, "limits:")

@@ -161,7 +161,9 @@ extension Reading {
   // MARK: The rest
 
   private mutating func timeouts(_ node: YAMLNode) {
-    let keys = ["handshake", "head", "idle", "upstream_connect", "upstream_response", "tunnel", "drain"]
+    let keys = [
+      "handshake", "head", "idle", "upstream_connect", "upstream_response", "tunnel", "tunnel_close", "drain",
+    ]
     guard let fields = fields(node, "timeouts", keys: keys) else { return }
     let minutes = 10 * 60_000
     let day = 24 * 3_600_000
@@ -171,6 +173,7 @@ extension Reading {
     set(\.timeouts.upstreamConnectMilliseconds, fields, "upstream_connect") { $0.duration($1, $2, 1...minutes) }
     set(\.timeouts.upstreamResponseMilliseconds, fields, "upstream_response") { $0.duration($1, $2, 1...day) }
     set(\.timeouts.tunnelMilliseconds, fields, "tunnel") { $0.duration($1, $2, 1...30 * day) }
+    set(\.timeouts.tunnelCloseMilliseconds, fields, "tunnel_close") { $0.duration($1, $2, 1...day) }
     set(\.timeouts.drainMilliseconds, fields, "drain") { $0.duration($1, $2, 0...day) }
   }
 
