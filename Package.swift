@@ -11,6 +11,16 @@ let strict: [SwiftSetting] = [
 /// The sample backend is an ordinary application; it keeps the language mode and the warnings.
 let ordinary: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
 
+/// The program runs on hosts without the toolchain: Swift's libraries and C++'s are linked into it. Only linking differs, so
+/// nothing is compiled twice: what the tests run is what is installed.
+let standalone: [LinkerSetting] = [
+  .unsafeFlags([
+    "-static-stdlib", "-Xclang-linker", "-static-libgcc", "-L\(Context.packageDirectory)/packaging/link",
+    // FoundationEssentials' own parts, which only code compiled for static linking asks for by itself.
+    "-l_FoundationCollections", "-l_FoundationCShims",
+  ])
+]
+
 let package = Package(
   name: "countersign",
   products: [
@@ -24,7 +34,6 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.1"),
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
   ],
@@ -32,9 +41,10 @@ let package = Package(
     .systemLibrary(name: "CLinux"),
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
+    .systemLibrary(name: "CYAML", providers: [.apt(["libyaml-dev"])]),
     .target(name: "Wire", swiftSettings: strict),
-    .target(name: "Platform", dependencies: ["Wire", "CLinux", "COpenSSL", "CPCRE2"], swiftSettings: strict),
-    .target(name: "Policy", dependencies: ["Wire", "Platform", "Yams"], swiftSettings: strict),
+    .target(name: "Platform", dependencies: ["Wire", "CLinux", "COpenSSL", "CPCRE2", "CYAML"], swiftSettings: strict),
+    .target(name: "Policy", dependencies: ["Wire", "Platform"], swiftSettings: strict),
     .target(
       name: "Proxy", dependencies: ["Wire", "Platform", "Policy", .product(name: "Logging", package: "swift-log")],
       swiftSettings: strict),
@@ -42,7 +52,8 @@ let package = Package(
       name: "countersign",
       dependencies: [
         "Wire", "Platform", "Policy", "Proxy", .product(name: "ArgumentParser", package: "swift-argument-parser"),
-      ], swiftSettings: strict),
+      ], swiftSettings: strict,
+      linkerSettings: standalone),
     .target(
       name: "Monitor",
       dependencies: [

@@ -15,6 +15,13 @@ public struct SystemError: Error, CustomStringConvertible, Sendable {
 
   public var description: String { "\(call): \(SystemError.text(code))" }
 
+  /// The system's words for `code`, as they stand in a sentence: "no such file", "permission denied".
+  package var reason: String {
+    if code == ENOENT { return "no such file" }
+    let text = SystemError.text(code)
+    return text.prefix(1).lowercased() + text.dropFirst()
+  }
+
   /// The system's words for an errno.
   public static func text(_ code: Int32) -> String {
     // SAFETY: strerror returns a NUL-terminated string; it is copied at once.

@@ -2,7 +2,7 @@
 // 1 it is not, 2 the command was not understood.
 
 import ArgumentParser
-import Foundation
+import Platform
 
 @main
 struct Countersign: ParsableCommand {
@@ -49,6 +49,6 @@ struct ConfigOptions: ParsableArguments {
 enum Console {
   /// A line on standard error.
   static func complain(_ line: String) {
-    FileHandle.standardError.write(Data((line + "\n").utf8))
+    StandardError.write(line + "\n")
   }
 }

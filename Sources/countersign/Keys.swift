@@ -1,7 +1,7 @@
 // `countersign keys`: key sets. Secrets go into files of mode 0600 and nowhere else; nothing here prints one.
 
 import ArgumentParser
-import Foundation
+import FoundationEssentials
 import Policy
 
 struct Keys: ParsableCommand {
@@ -116,7 +116,7 @@ extension Keys {
         }
         let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
         for row in rows {
-          let cells = zip(row, widths).dropLast().map { $0.padding(toLength: $1 + 2, withPad: " ", startingAt: 0) }
+          let cells = zip(row, widths).dropLast().map { $0 + String(repeating: " ", count: $1 + 2 - $0.count) }
           print(cells.joined() + (row.last ?? ""))
         }
       }

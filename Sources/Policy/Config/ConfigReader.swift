@@ -3,7 +3,8 @@
 // in and every name resolved; what it names on the disk is checked by whoever loads it.
 // Called by the supervisor (run, reload) and by the commands check and explain.
 
-import Foundation
+import FoundationEssentials
+import Platform
 import Wire
 
 /// What reading came to. `config` is nil exactly when a diagnostic is an error.
@@ -18,17 +19,12 @@ package enum ConfigReader {
   package static let bytesMax = 4 << 20
 
   package static func read(path: String) -> ConfigResult {
-    guard FileManager.default.fileExists(atPath: path) else { return failure("there is no such file") }
-    guard (try? FileManager.default.contentsOfDirectory(atPath: path)) == nil else {
-      return failure("is a directory; the configuration is one file")
-    }
-    guard let handle = FileHandle(forReadingAtPath: path) else { return failure("cannot be opened for reading") }
-    let data: Data
-    do {
-      defer { try? handle.close() }
-      data = try handle.read(upToCount: bytesMax + 1) ?? Data()
+    let data: [UInt8]
+    do throws(SystemError) {
+      data = try TextFile.read(path: path, bytesMax: bytesMax + 1)
     } catch {
-      return failure("cannot be read")
+      return failure(
+        error.code == TextFile.isDirectory ? "is a directory; the configuration is one file" : error.reason)
     }
     guard data.count <= bytesMax else { return failure("is larger than \(bytesMax >> 20) MiB") }
     guard let text = String(validating: data, as: UTF8.self) else {
@@ -65,7 +61,7 @@ package enum ConfigReader {
     ConfigResult(config: nil, diagnostics: [Diagnostic(.error, at: .none, message)])
   }
 
-  private static func notUTF8(_ data: Data) -> Diagnostic {
+  private static func notUTF8(_ data: [UInt8]) -> Diagnostic {
     // The repaired text is the same up to the first fault, which stands there as U+FFFD.
     var line = 1
     var column = 1

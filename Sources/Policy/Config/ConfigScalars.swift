@@ -1,7 +1,7 @@
 // The values a configuration is made of, each from raw text: words, counts, durations, sizes, names, paths,
 // patterns, addresses, ranges, endpoints. Every one is bounded, and says what it takes.
 
-import Foundation
+import FoundationEssentials
 import Wire
 
 /// What the units of durations and sizes stand for, the greatest first.

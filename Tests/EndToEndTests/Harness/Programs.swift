@@ -9,6 +9,10 @@ enum Programs {
   static var openssl: String { get throws { try installed("openssl", package: "openssl") } }
   static var haproxy: String { get throws { try installed("haproxy", package: "haproxy") } }
   static var nginx: String { get throws { try installed("nginx", package: "nginx-light") } }
+  static var readelf: String { get throws { try installed("readelf", package: "binutils") } }
+  static var ldd: String { get throws { try installed("ldd", package: "libc-bin") } }
+  static var chroot: String { get throws { try installed("chroot", package: "coreutils") } }
+  static var unshare: String { get throws { try installed("unshare", package: "util-linux") } }
 
   static var nginxStreamModule: String {
     get throws {

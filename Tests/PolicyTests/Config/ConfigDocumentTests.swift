@@ -164,7 +164,8 @@ import Testing
     (
       minimal("limits: &l { head: 8KiB }\nlog: *l\n"),
       [
-        "4:9: anchors and aliases (`&`, `*`) are not taken here: write the value out where it is used; quote a pattern that starts with `*` or `&`"
+        "4:9: anchors and aliases (`&`, `*`) are not taken here: write the value out where it is used; quote a pattern that starts with `*` or `&`",
+        "5:6: anchors and aliases (`&`, `*`) are not taken here: write the value out where it is used; quote a pattern that starts with `*` or `&`",
       ]
     ),
     (
@@ -187,26 +188,30 @@ import Testing
   }
 
   @Test func deepNestingIsRefusedAndNotFollowed() {
-    let brackets = minimal("log: " + String(repeating: "[", count: 900) + String(repeating: "]", count: 900))
-    #expect(
-      findings(brackets) == [
-        "4:6: expected `log` to be a mapping of `access`, `format`, found a list", "4:21: nested more than 16 deep",
-      ])
-    let deeper = minimal("log: " + String(repeating: "[", count: 100_000))
-    #expect(findings(deeper).count == 1)
+    for yaml in [
+      "log: " + String(repeating: "[", count: 900) + String(repeating: "]", count: 900),
+      "log: " + String(repeating: "[", count: 100_000),
+    ] {
+      #expect(
+        findings(minimal(yaml)) == [
+          "4:6: expected `log` to be a mapping of `access`, `format`, found a list",
+          "4:21: nested more than 16 deep",
+        ])
+    }
   }
 
-  /// Nine aliases of nine aliases of …: composing it is cheap, comparing its keys would take for ever.
+  /// Nine aliases of nine aliases of …: composed they would be more than memory holds.
   @Test func aliasesThatMultiplyAreRefusedAtOnce() {
     var yaml = "a: &a x\n"
     for (one, next) in zip("abcdefghijkl", "bcdefghijklm") {
       yaml += "\(next): &\(next) [\(Array(repeating: "*\(one)", count: 9).joined(separator: ", "))]\n"
     }
     yaml += "? *m\n: 1\n? *m\n: 2\n"
-    #expect(
-      findings(yaml) == [
-        "3:36: anchors and aliases (`&`, `*`) are not taken here: write the value out where it is used; quote a pattern that starts with `*` or `&`"
-      ])
+    let message =
+      "anchors and aliases (`&`, `*`) are not taken here: write the value out where it is used; quote a pattern that "
+      + "starts with `*` or `&`"
+    // Reading ends after a few.
+    #expect(findings(yaml) == ["1:4: \(message)", "2:4: \(message)", "3:4: \(message)"])
   }
 
   @Test func starsInPatternsAndCommentsAreNoAliases() throws {
@@ -255,7 +260,7 @@ import Testing
   @Test func filesThatCannotBeReadSayWhy() throws {
     let missing = ConfigReader.read(path: "/nowhere/at/all.yaml")
     #expect(missing.config == nil)
-    #expect(missing.diagnostics.map { $0.text(file: "f") } == ["f: there is no such file"])
+    #expect(missing.diagnostics.map { $0.text(file: "f") } == ["f: no such file"])
     #expect(
       ConfigReader.read(path: "/").diagnostics.map { $0.text(file: "f") } == [
         "f: is a directory; the configuration is one file"

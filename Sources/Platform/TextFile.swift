@@ -1,0 +1,30 @@
+// Reading a whole file of a bounded size. For what an operator names: configurations, certificates.
+
+import CLinux
+import Glibc
+
+package enum TextFile {
+  /// The error's code where the path is a directory.
+  package static let isDirectory = EISDIR
+
+  /// At most `bytesMax` bytes from the front of a file. What is no file, such as a pipe, is read until it ends.
+  package static func read(path: String, bytesMax: Int) throws(SystemError) -> [UInt8] {
+    // SAFETY: the path is passed as a NUL-terminated string for the call. O_NONBLOCK: a FIFO without a writer is empty, and
+    // opening it does not wait for one.
+    let file = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+    guard file >= 0 else { throw SystemError("open") }
+    defer { close(file) }
+    _ = fcntl(file, F_SETFL, 0)
+    var bytes: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 64 * 1024)
+    while bytes.count < bytesMax {
+      // SAFETY: no more is asked for than the array holds.
+      let n = unsafe Glibc.read(file, &chunk, min(chunk.count, bytesMax - bytes.count))
+      if n < 0, cs_errno() == EINTR { continue }
+      guard n >= 0 else { throw SystemError("read") }
+      if n == 0 { break }
+      bytes += chunk[..<n]
+    }
+    return bytes
+  }
+}

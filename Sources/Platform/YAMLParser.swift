@@ -1,0 +1,116 @@
+// libyaml's event parser as Swift values: one event at a time, each with its place. Nothing is composed, so an alias is an
+// event and not a copy, and memory grows with the text alone. Used by YAMLDocument (Policy).
+
+import CYAML
+
+/// A place in a YAML text; both count from 1, the column in characters.
+package struct YAMLMark: Equatable, Sendable {
+  package let line: Int
+  package let column: Int
+
+  fileprivate init(_ mark: yaml_mark_t) {
+    line = Int(mark.line) + 1
+    column = Int(mark.column) + 1
+  }
+}
+
+/// What comes next in a YAML text.
+package struct YAMLEvent: Sendable {
+  package enum Kind: Equatable, Sendable {
+    case documentStart, documentEnd, streamEnd
+    case sequenceStart, sequenceEnd
+    case mappingStart, mappingEnd
+    case alias
+    /// `plain`: written without quotes, and not as a block.
+    case scalar(String, plain: Bool)
+  }
+
+  package let kind: Kind
+  package let mark: YAMLMark
+  /// It has an anchor (`&name`).
+  package let isAnchored: Bool
+  /// It has a tag (`!name`).
+  package let isTagged: Bool
+}
+
+/// Why a text is not YAML.
+package struct YAMLSyntaxError: Error, Sendable {
+  package let problem: String
+  package let mark: YAMLMark
+  /// What was being read, and from which line on, where libyaml says so.
+  package let context: (text: String, line: Int)?
+}
+
+@safe package final class YAMLParser {
+  private let parser: UnsafeMutablePointer<yaml_parser_t>
+  private let input: UnsafeMutableBufferPointer<UInt8>
+
+  /// Nil only where memory has run out.
+  package init?(text: String) {
+    // SAFETY: both are allocated here, written before they are read, and freed in deinit; libyaml keeps a pointer to the
+    // input, which lives as long.
+    unsafe input = .allocate(capacity: text.utf8.count)
+    _ = unsafe input.initialize(from: text.utf8)
+    unsafe parser = .allocate(capacity: 1)
+    guard unsafe yaml_parser_initialize(parser) == 1 else {
+      unsafe input.deallocate()
+      unsafe parser.deallocate()
+      return nil
+    }
+    unsafe yaml_parser_set_encoding(parser, YAML_UTF8_ENCODING)
+    unsafe yaml_parser_set_input_string(parser, input.baseAddress, input.count)
+  }
+
+  deinit {
+    unsafe yaml_parser_delete(parser)
+    unsafe parser.deallocate()
+    unsafe input.deallocate()
+  }
+
+  /// The next event; not to be asked again after the end of the stream or an error.
+  package func next() throws(YAMLSyntaxError) -> YAMLEvent {
+    while true {
+      var event = unsafe yaml_event_t()
+      // SAFETY: a local that libyaml fills, freed below after what it points to was copied.
+      guard unsafe yaml_parser_parse(parser, &event) == 1 else { throw failure() }
+      defer { unsafe yaml_event_delete(&event) }
+      let mark = unsafe YAMLMark(event.start_mark)
+      func made(_ kind: YAMLEvent.Kind, anchored: Bool = false, tagged: Bool = false) -> YAMLEvent {
+        YAMLEvent(kind: kind, mark: mark, isAnchored: anchored, isTagged: tagged)
+      }
+      // SAFETY: the member of the union that belongs to the event's type.
+      switch unsafe event.type {
+      case YAML_DOCUMENT_START_EVENT: return made(.documentStart)
+      case YAML_DOCUMENT_END_EVENT: return made(.documentEnd)
+      case YAML_STREAM_END_EVENT, YAML_NO_EVENT: return made(.streamEnd)
+      case YAML_SEQUENCE_END_EVENT: return made(.sequenceEnd)
+      case YAML_MAPPING_END_EVENT: return made(.mappingEnd)
+      case YAML_ALIAS_EVENT: return made(.alias)
+      case YAML_SEQUENCE_START_EVENT:
+        let start = unsafe event.data.sequence_start
+        return unsafe made(.sequenceStart, anchored: start.anchor != nil, tagged: start.tag != nil)
+      case YAML_MAPPING_START_EVENT:
+        let start = unsafe event.data.mapping_start
+        return unsafe made(.mappingStart, anchored: start.anchor != nil, tagged: start.tag != nil)
+      case YAML_SCALAR_EVENT:
+        let scalar = unsafe event.data.scalar
+        // SAFETY: length bytes of UTF-8 that the event owns; copied here.
+        let text = unsafe String(
+          decoding: UnsafeBufferPointer(start: scalar.value, count: scalar.length), as: UTF8.self)
+        return unsafe made(
+          .scalar(text, plain: scalar.style == YAML_PLAIN_SCALAR_STYLE), anchored: scalar.anchor != nil,
+          tagged: scalar.tag != nil)
+      default: continue
+      }
+    }
+  }
+
+  private func failure() -> YAMLSyntaxError {
+    // SAFETY: the texts are libyaml's constants, or NULL; copied here.
+    let problem = unsafe parser.pointee.problem.map { unsafe String(cString: $0) }
+    let context = unsafe parser.pointee.context.map { unsafe String(cString: $0) }
+    return unsafe YAMLSyntaxError(
+      problem: problem ?? "out of memory", mark: YAMLMark(parser.pointee.problem_mark),
+      context: context.map { unsafe ($0, Int(parser.pointee.context_mark.line) + 1) })
+  }
+}
