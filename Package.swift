@@ -28,6 +28,8 @@ let package = Package(
     .executable(name: "printer-monitor", targets: ["printer-monitor"]),
     // Preloaded into the real binary by a test that counts its allocations.
     .library(name: "AllocationCounter", type: .dynamic, targets: ["AllocationCounter"]),
+    // Preloaded into the real binary by tests that set its clock.
+    .library(name: "SettableClock", type: .dynamic, targets: ["SettableClock"]),
     // Measures the steps of a request's path; built by bench/micro/run alone.
     .executable(name: "countersign-micro", targets: ["micro"]),
   ],
@@ -66,6 +68,7 @@ let package = Package(
       swiftSettings: ordinary),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: ordinary),
+    .target(name: "SettableClock", path: "Tests/SettableClock"),
     .executableTarget(
       name: "micro",
       dependencies: [

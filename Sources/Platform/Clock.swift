@@ -3,6 +3,21 @@
 import CLinux
 
 package enum Clock {
+  /// Both clocks at one moment. What must hold when the wall clock is set is measured on the other one.
+  package struct Reading: Sendable, Equatable {
+    package var wallMilliseconds: UInt64
+    package var monotonicMilliseconds: UInt64
+
+    package init(wallMilliseconds: UInt64, monotonicMilliseconds: UInt64) {
+      self.wallMilliseconds = wallMilliseconds
+      self.monotonicMilliseconds = monotonicMilliseconds
+    }
+  }
+
+  package static func read() -> Reading {
+    Reading(wallMilliseconds: wallMilliseconds(), monotonicMilliseconds: monotonicMilliseconds())
+  }
+
   /// Milliseconds of a clock that never goes back; its zero is arbitrary.
   package static func monotonicMilliseconds() -> UInt64 { cs_monotonic_ns() / 1_000_000 }
   /// Microseconds of the same clock.

@@ -24,8 +24,9 @@ final class ProcessShared: Sendable {
   private struct SendableLanes: @unchecked Sendable { let all: [SenderLanes] }
 
   init(workers: Int, replayWindowBits: Int, logger: Logger) throws {
-    startMilliseconds = Clock.wallMilliseconds()
-    windows = ReplayWindows(startMilliseconds: startMilliseconds, windowBits: replayWindowBits)
+    let start = Clock.read()
+    startMilliseconds = start.wallMilliseconds
+    windows = ReplayWindows(start: start, windowBits: replayWindowBits)
     mailboxes = try (0..<workers).map { _ in try Mailbox() }
     counters = (0..<workers).map { _ in Counters() }
     logQueue = try LogQueue()
@@ -78,11 +79,12 @@ final class ProcessShared: Sendable {
 
   // MARK: Telling
 
-  /// Says something to the operator; the same kind at most once in five seconds, so that a fault is no flood.
-  func report(_ text: @autoclosure () -> String, once kind: String) {
+  /// Says something to the operator; the same kind at most once in five seconds, or in another time, so that a fault is
+  /// no flood.
+  func report(_ text: @autoclosure () -> String, once kind: String, everyMilliseconds: UInt64 = 5_000) {
     let now = Clock.monotonicMilliseconds()
     let due = told.withLock { told in
-      if let last = told[kind], now < last + 5_000 { return false }
+      if let last = told[kind], now < last + everyMilliseconds { return false }
       told[kind] = now
       return true
     }

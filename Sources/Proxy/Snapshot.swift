@@ -178,7 +178,7 @@ package final class Snapshot: Sendable {
       _ = try Verifier(
         keys: keys, audience: audience, edges: config.identity.edges,
         skewMilliseconds: UInt64(config.identity.clockSkewMilliseconds),
-        windows: ReplayWindows(startMilliseconds: 0, windowBits: 1 << 10), headBytesMax: config.limits.headBytes)
+        windows: ReplayWindows(start: Clock.read(), windowBits: 1 << 10), headBytesMax: config.limits.headBytes)
     } catch {
       fail(config.place(of: "identity.keys"), "\(error)")
     }

@@ -146,6 +146,10 @@ final class Worker {
     shared.noteStopped()
   }
 
+  var clock: Clock.Reading {
+    Clock.Reading(wallMilliseconds: wallMilliseconds, monotonicMilliseconds: nowMilliseconds)
+  }
+
   func readClock() {
     nowMicroseconds = Clock.monotonicMicroseconds()
     nowMilliseconds = nowMicroseconds / 1_000

@@ -172,7 +172,7 @@ extension Worker {
       // A validator that has just started cannot tell a replay, and says so to each request of the connection, for the
       // edge to try anew (`identify` refuses them; the header has not been believed).
       if let refusal = accept(header, d, rule, listener), refusal != .starting {
-        refuseConnection(d, refusal)
+        refuseConnection(d, refusal, detail: timeDetail(refusal, listener, edge: nil, peer: d.peer))
         return false
       }
       guard d.transport.discard(header.length, using: d.input) else {
@@ -196,7 +196,7 @@ extension Worker {
     if rule.evidence == .attested {
       guard let verifier = listener.verifier else { return .keyUnknown }
       let outcome = d.input.withReadable {
-        verifier.verifyProxy($0, header: header, nowMilliseconds: wallMilliseconds)
+        verifier.verifyProxy($0, header: header, at: clock)
       }
       switch outcome {
       case .refused(let refusal): return refusal

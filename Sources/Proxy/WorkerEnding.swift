@@ -231,9 +231,9 @@ extension Worker {
   func closeLate(_ d: Downstream) { close(d, reset: d.transport.isOwedRoom) }
 
   /// Refuses a connection that never came to a request: nothing is sent, one line is written.
-  func refuseConnection(_ d: Downstream, _ refusal: Refusal) {
+  func refuseConnection(_ d: Downstream, _ refusal: Refusal, detail: RefusalDetail = .none) {
     counters.add(refusal)
-    recordRefused(d, refusal)
+    recordRefused(d, refusal, detail)
     close(d)
   }
 

@@ -51,7 +51,7 @@ extension Worker {
   }
 
   /// Records a connection that was refused before any request.
-  func recordRefused(_ d: Downstream, _ refusal: Refusal) {
+  func recordRefused(_ d: Downstream, _ refusal: Refusal, _ detail: RefusalDetail = .none) {
     guard log.isOn else { return }
     log.line(time: date.rfc3339.span, nowMilliseconds: nowMilliseconds) { line in
       writeConnection(d, d.listener, d.client, into: line)
@@ -61,6 +61,8 @@ extension Worker {
       line.member(",\"duration_ms\":", microseconds: (nowMilliseconds - d.acceptedMilliseconds) * 1_000)
       if refusal == .tlsHandshake, let why = d.transport.failure {
         RefusalDetail.named("", Array(why.utf8), "").write(to: line)
+      } else {
+        detail.write(to: line)
       }
     }
   }

@@ -232,7 +232,7 @@ extension Worker {
         verifier.verify(
           head: bytes, method: head.methodRange, authority: head.authority, path: head.path, query: head.query,
           attest: head.attest, signatureInput: head.signatureInput, signature: head.signature,
-          nowMilliseconds: wallMilliseconds, bound: d.bound)
+          at: clock, bound: d.bound)
       }
       switch outcome {
       case .verified(let verified):
@@ -241,7 +241,9 @@ extension Worker {
           x.identity = verified.client
           return nil
         }
-      case .refused(let why): refusal = why
+      case .refused(let why):
+        refusal = why
+        x.detail = timeDetail(why, listener, edge: d.input, peer: d.peer)
       }
     }
     guard plan.config.identity.mode == .observe, let refusal else { return refusal }

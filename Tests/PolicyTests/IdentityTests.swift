@@ -109,7 +109,7 @@ import Wire
       identity.certificate = CertificateDigest([UInt8](repeating: 0xab, count: 32).span)
       let request = try signer.request(identity)
       #expect(request["attest"].utf8.count == Attest.countMax)
-      let windows = ReplayWindows(startMilliseconds: 0, windowBits: 1 << 18, epochsMax: 16)
+      let windows = ReplayWindows(start: steady(0), windowBits: 1 << 18, epochsMax: 16)
       let verifier = try makeVerifier(keys: keys, audience: audience, edges: [edge], windows: windows)
       #expect(request.verify(with: verifier, atMilliseconds: noonMilliseconds).name == "verified")
     }
@@ -164,11 +164,59 @@ import Wire
   {
     // At noon plus nothing; the process began at noon plus start.
     let windows = ReplayWindows(
-      startMilliseconds: UInt64(Int(noonMilliseconds) + start), windowBits: 1 << 10, epochsMax: 16)
+      start: steady(UInt64(Int(noonMilliseconds) + start)), windowBits: 1 << 10, epochsMax: 16)
     let request = try makeSigner().request()
     let now = outcome == "time-expired" ? noonMilliseconds + 30_001 : noonMilliseconds
     let name = request.verify(with: try makeVerifier(windows: windows), atMilliseconds: now).name
     #expect(name == outcome ?? "verified")
+  }
+
+  /// The wall clock is set by `step` a second after a start at noon; the message comes `elapsed` after the start and was
+  /// created `created` after noon by the clock before it was set, all in milliseconds.
+  @Test(
+    arguments: [
+      // Not set: what may have been signed before the start, with an edge's clock ahead by the skew, is refused.
+      (0, 3_000, 1_999, true), (0, 3_000, 2_000, false), (0, 31_000, 1_999, true), (0, 33_999, 4_000, false),
+      // Put forward an hour: the past keeps its distance from the start.
+      (3_600_000, 5_000, 3_600_000 + 1_999, true), (3_600_000, 5_000, 3_600_000 + 2_000, false),
+      // Put back by no more than the skew: what was signed before the clock was set, up to the start, stays refused.
+      (-500, 5_000, 1_999, true), (-2_000, 6_000, 1_999, true), (-2_000, 6_000, 2_000, false),
+      // Put back by an hour: what is signed by the right clock passes when the skew is over twice.
+      (-3_600_000, 3_999, -3_600_000 + 3_999, true), (-3_600_000, 4_000, -3_600_000 + 4_000, false),
+      (-3_600_000, 60_000, -3_600_000 + 60_000, false),
+    ] as [(Int, Int, Int, Bool)]) func theStartWindowWhenTheClockIsSet(
+      _ step: Int, _ elapsed: Int, _ created: Int, refused: Bool
+    )
+  {
+    func clock(_ elapsed: Int, _ step: Int) -> Clock.Reading {
+      Clock.Reading(
+        wallMilliseconds: UInt64(Int(noonMilliseconds) + elapsed + step),
+        monotonicMilliseconds: UInt64(77_000 + elapsed))
+    }
+    let window = StartWindow(clock(0, 0))
+    _ = window.mayPrecede(created: noonMilliseconds, now: clock(999, 0), skewMilliseconds: 2_000)
+    _ = window.mayPrecede(created: noonMilliseconds, now: clock(1_000, step), skewMilliseconds: 2_000)
+    let at = UInt64(Int(noonMilliseconds) + created)
+    #expect(window.mayPrecede(created: at, now: clock(elapsed, step), skewMilliseconds: 2_000) == refused)
+  }
+
+  /// Once the window is over nothing that it would refuse is unexpired: seconds are tried on both sides of every bound.
+  @Test func whenTheStartWindowEndsWhatItRefusedHasExpired() {
+    let skew: UInt64 = 2_000
+    for step in [-3_600_000, -2_001, -2_000, -1, 0, 1, 3_600_000] {
+      let window = StartWindow(Clock.Reading(wallMilliseconds: noonMilliseconds, monotonicMilliseconds: 0))
+      var wasRefused = false
+      for elapsed in stride(from: 0, through: 40_000, by: 250) {
+        let now = UInt64(Int(noonMilliseconds) + step + elapsed)
+        let clock = Clock.Reading(wallMilliseconds: now, monotonicMilliseconds: UInt64(elapsed))
+        // The oldest that has not expired. Refused as long as the window stands, and never again after.
+        let refused = window.mayPrecede(created: now - 30_000, now: clock, skewMilliseconds: skew)
+        #expect(elapsed == 0 || wasRefused || !refused)
+        if elapsed < 31_750 { #expect(refused, "\(step) \(elapsed)") }
+        wasRefused = refused
+      }
+      #expect(!wasRefused)
+    }
   }
 
   @Test func aKeyIsUsedInItsTimeOnly() throws {
@@ -193,7 +241,7 @@ import Wire
   // MARK: Replay
 
   @Test func aReloadKeepsTheWindows() throws {
-    let windows = ReplayWindows(startMilliseconds: 0, windowBits: 1 << 10, epochsMax: 16)
+    let windows = ReplayWindows(start: steady(0), windowBits: 1 << 10, epochsMax: 16)
     let request = try makeSigner().request()
     #expect(
       request.verify(with: try makeVerifier(windows: windows), atMilliseconds: noonMilliseconds).name == "verified")
@@ -201,7 +249,7 @@ import Wire
   }
 
   @Test func whatIsNotVerifiedLeavesNoTrace() throws {
-    let windows = ReplayWindows(startMilliseconds: 0, windowBits: 1 << 10, epochsMax: 1)
+    let windows = ReplayWindows(start: steady(0), windowBits: 1 << 10, epochsMax: 1)
     let verifier = try makeVerifier(windows: windows)
     let signer = try makeSigner()
     let good = try signer.request()
@@ -309,7 +357,7 @@ import Wire
     let impostor = try KeySet([KeySet.newKey(id: "k1", algorithm: .hmac)], source: "test")
     let forged = try #require(header(try makeSigner(keys: impostor), someone))
     #expect(verifyProxy(forged, with: verifier, atMilliseconds: noonMilliseconds)?.name == "signature-invalid")
-    let started = ReplayWindows(startMilliseconds: noonMilliseconds, windowBits: 1 << 10, epochsMax: 16)
+    let started = ReplayWindows(start: steady(noonMilliseconds), windowBits: 1 << 10, epochsMax: 16)
     let early = try #require(header(try makeSigner(), someone))
     let young = try makeVerifier(windows: started)
     #expect(verifyProxy(early, with: young, atMilliseconds: noonMilliseconds)?.name == "starting")

@@ -26,7 +26,7 @@ import Wire
 
   /// A verifier that has just verified a message of this client, and one that has verified none. Both have one window.
   private func verifiers(_ client: ClientIdentity, _ signer: Signer) throws -> (Verifier, Verifier) {
-    let windows = ReplayWindows(startMilliseconds: 0, windowBits: 1 << 10, epochsMax: 16)
+    let windows = ReplayWindows(start: steady(0), windowBits: 1 << 10, epochsMax: 16)
     let knows = try makeVerifier(edges: ["edge-a"], windows: windows)
     #expect(try signer.request(client).verify(with: knows, atMilliseconds: noonMilliseconds).name == "verified")
     return (knows, try makeVerifier(edges: ["edge-a"], windows: windows))
@@ -110,7 +110,7 @@ import Wire
   @Test func whatIsKeptGoesWithWhatFollows() throws {
     let verifier = try makeVerifier(
       edges: ["edge-a", "edge-b"],
-      windows: ReplayWindows(startMilliseconds: 0, windowBits: 1 << 10, epochsMax: 64))
+      windows: ReplayWindows(start: steady(0), windowBits: 1 << 10, epochsMax: 64))
     var signers: [Signer] = []
     for i in 0..<40 as Range<UInt64> {
       let epoch: UInt64 = noonMilliseconds << 16 | (i / 2 + 1) << 4 | (i & 1)

@@ -107,7 +107,7 @@ struct IdentityRequest {
   }
 
   func verify(
-    with verifier: Verifier, atMilliseconds now: UInt64, bound: BoundIdentity? = nil
+    with verifier: Verifier, atMilliseconds now: UInt64, clock: Clock.Reading? = nil, bound: BoundIdentity? = nil
   ) -> VerifyOutcome {
     // Something stands before and after, so that a wrong offset shows.
     var head = Array("before: x\r\n".utf8)
@@ -118,7 +118,7 @@ struct IdentityRequest {
     }
     return verifier.verify(
       head: head.span, method: ranges[0], authority: ranges[1], path: ranges[2], query: ranges[3], attest: ranges[4],
-      signatureInput: ranges[5], signature: ranges[6], nowMilliseconds: now, bound: bound)
+      signatureInput: ranges[5], signature: ranges[6], at: clock ?? steady(now), bound: bound)
   }
 
   subscript(_ name: String) -> String {
@@ -146,12 +146,17 @@ extension ProxyVerifyOutcome {
   }
 }
 
+/// A wall clock that nobody sets: it and the monotonic clock go together.
+func steady(_ milliseconds: UInt64) -> Clock.Reading {
+  Clock.Reading(wallMilliseconds: milliseconds, monotonicMilliseconds: milliseconds)
+}
+
 /// A clock's reading that all made-up messages are near to.
 let noonMilliseconds: UInt64 = 1_767_268_800_000
 
 func makeVerifier(
   keys: KeySet = VectorsFile.keys, audience: String = "monitor-1", edges: [String] = [], skew: UInt64 = 2000,
-  windows: ReplayWindows = ReplayWindows(startMilliseconds: 0, windowBits: 1 << 10, epochsMax: 16)
+  windows: ReplayWindows = ReplayWindows(start: steady(0), windowBits: 1 << 10, epochsMax: 16)
 ) throws -> Verifier {
   try Verifier(
     keys: keys, audience: audience, edges: edges, skewMilliseconds: skew, windows: windows, headBytesMax: 16384)

@@ -165,5 +165,5 @@ import Wire
 /// Decodes and verifies a header; nil when the decoder does not take it.
 func verifyProxy(_ bytes: [UInt8], with verifier: Verifier, atMilliseconds now: UInt64) -> ProxyVerifyOutcome? {
   guard case .complete(let header) = ProxyHeader.decode(bytes.span, rules: .attested) else { return nil }
-  return verifier.verifyProxy(bytes.span, header: header, nowMilliseconds: now)
+  return verifier.verifyProxy(bytes.span, header: header, at: steady(now))
 }

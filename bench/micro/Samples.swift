@@ -13,6 +13,11 @@ enum Samples {
   static let limits = HeadLimits(headBytes: Config.Limits().headBytes, fields: Config.Limits().fields)
   /// Noon, a day in January 2026.
   static let nowMilliseconds: UInt64 = 1_767_268_800_000
+
+  /// A wall clock that nobody sets.
+  static func steady(_ milliseconds: UInt64) -> Clock.Reading {
+    Clock.Reading(wallMilliseconds: milliseconds, monotonicMilliseconds: milliseconds)
+  }
   static let edge = "edge-a"
   static let audience = "monitor-1"
 
@@ -128,6 +133,6 @@ enum Samples {
   static func verifier(_ keys: KeySet) throws -> Verifier {
     try Verifier(
       keys: keys.exported(for: audience), audience: audience, edges: [edge], skewMilliseconds: 2_000,
-      windows: ReplayWindows(startMilliseconds: 0), headBytesMax: limits.headBytes)
+      windows: ReplayWindows(start: steady(0)), headBytesMax: limits.headBytes)
   }
 }

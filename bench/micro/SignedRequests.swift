@@ -64,7 +64,7 @@ final class SignedRequests {
       verifier.verify(
         head: $0, method: head.methodRange, authority: head.authority, path: head.path, query: head.query,
         attest: head.attest, signatureInput: head.signatureInput, signature: head.signature,
-        nowMilliseconds: Samples.nowMilliseconds, bound: nil)
+        at: Samples.steady(Samples.nowMilliseconds), bound: nil)
     }
   }
 }

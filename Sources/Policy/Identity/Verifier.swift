@@ -26,6 +26,17 @@ package enum VerifyOutcome: Sendable {
   case refused(Refusal)
 }
 
+/// By how much a message missed its time, kept for whoever tells the operator.
+package struct TimeFault: Sendable, Equatable {
+  /// How far ahead a message from the future was created, how long ago an old one expired, how long one of another
+  /// lifetime was to be used.
+  package let milliseconds: UInt64
+  /// The edge's name, within the head; empty for a PROXY header, which has none.
+  package let edge: ByteRange
+  /// Its signature is valid: an edge says this. Otherwise anybody may.
+  package let isSigned: Bool
+}
+
 package final class Verifier {
   package let audience: String
   /// How far ahead an edge's clock may be.
@@ -35,9 +46,11 @@ package final class Verifier {
   private let keyIDs: [KeyID]
   private let audienceBytes: [UInt8]
   private let edges: [[UInt8]]
-  private let startMilliseconds: UInt64
+  private let start: StartWindow
   /// The base of the message at hand.
   private let base: Buffer
+  /// About the last message that was refused as `time-future`, `time-expired` or `time-lifetime`.
+  package private(set) var timeFault = TimeFault(milliseconds: 0, edge: .empty, isSigned: false)
   /// Of the senders that spoke last; which of them may be speaking now is `KnownSender.slot`.
   private let senders: [KnownSender]
 
@@ -65,7 +78,7 @@ package final class Verifier {
     audienceBytes = Array(audience.utf8)
     self.edges = edges.map { Array($0.utf8) }
     self.skewMilliseconds = skewMilliseconds
-    startMilliseconds = windows.startMilliseconds
+    start = windows.start
     base = Buffer(capacity: headBytesMax + SignatureBase.overheadBytesMax)
     senders = (0..<KnownSender.slots).map { _ in KnownSender() }
   }
@@ -76,8 +89,9 @@ package final class Verifier {
   /// PROXY header, and the request must say the same.
   package func verify(
     head: Span<UInt8>, method: ByteRange, authority: ByteRange, path: ByteRange, query: ByteRange, attest: ByteRange,
-    signatureInput: ByteRange, signature: ByteRange, nowMilliseconds now: UInt64, bound: BoundIdentity?
+    signatureInput: ByteRange, signature: ByteRange, at clock: Clock.Reading, bound: BoundIdentity?
   ) -> VerifyOutcome {
+    let now = clock.wallMilliseconds
     guard !attest.isEmpty, !signatureInput.isEmpty, !signature.isEmpty else { return .refused(.identityMissing) }
     // An edge sends and signs a slash where the path is empty, so an empty one here is not what it signed.
     guard !method.isEmpty, !authority.isEmpty, !path.isEmpty else { return .refused(.signatureInvalid) }
@@ -158,18 +172,26 @@ package final class Verifier {
       }
     }
 
+    let created = input.created &* 1000
     let expires = input.expires &* 1000
-    if let refusal = checkTime(created: input.created &* 1000, expires: expires, now: now) {
+    func isSigned() -> Bool {
+      base.withReadable { key.algorithm.verify($0, tag: value.bytes.span.extracting(first: value.count)) }
+    }
+    if let refusal = checkTime(created: created, expires: expires, now: now) {
+      timeFault = TimeFault(
+        milliseconds: refusal == .timeFuture ? created &- now : now &- expires, edge: claim.edge, isSigned: isSigned())
       return .refused(refusal)
     }
-    guard input.expires == input.created &+ SignatureInput.lifetimeSeconds else { return .refused(.timeLifetime) }
-    guard input.created &* 1000 >= startMilliseconds &+ skewMilliseconds else { return .refused(.starting) }
+    guard input.expires == input.created &+ SignatureInput.lifetimeSeconds else {
+      timeFault = TimeFault(milliseconds: expires &- created, edge: claim.edge, isSigned: isSigned())
+      return .refused(.timeLifetime)
+    }
+    guard !start.mayPrecede(created: created, now: clock, skewMilliseconds: skewMilliseconds) else {
+      return .refused(.starting)
+    }
 
     if let refusal = key.window.peek(epoch: input.epoch, sequence: input.sequence) { return .refused(refusal) }
-    let isSigned = base.withReadable { base in
-      key.algorithm.verify(base, tag: value.bytes.span.extracting(first: value.count))
-    }
-    guard isSigned else { return .refused(.signatureInvalid) }
+    guard isSigned() else { return .refused(.signatureInvalid) }
 
     let client = ClientIdentity(
       address: claim.address, port: claim.port, secure: claim.secure, via: claim.via, connection: claim.connection,
@@ -211,8 +233,8 @@ package final class Verifier {
 
   // MARK: The attestation of a PROXY header
 
-  /// A PROXY header may be used for this long, in milliseconds.
-  package static let proxyLifetimeMilliseconds: UInt64 = 30_000
+  /// A message may be used for this long: signed fields until `expires`, a PROXY header from `created_ms` on.
+  package static let lifetimeMilliseconds = SignatureInput.lifetimeSeconds * 1_000
 
   /// Whether what a PROXY header said earlier, to this verifier or to one before a reload, would be believed if its
   /// edge said it now: the key is still in the set, with the same material, for the same audience.
@@ -226,8 +248,9 @@ package final class Verifier {
   /// Verifies the PROXY v2 header that `bytes` begin with and that was decoded, by the rules for attested headers, as
   /// `header`.
   package func verifyProxy(
-    _ bytes: Span<UInt8>, header: ProxyHeader, nowMilliseconds now: UInt64
+    _ bytes: Span<UInt8>, header: ProxyHeader, at clock: Clock.Reading
   ) -> ProxyVerifyOutcome {
+    let now = clock.wallMilliseconds
     guard header.version == 2, header.contents.isSuperset(of: [.attestation, .uniqueID, .crc]),
       header.length <= bytes.count,
       let attestation = AttestationTLV.parse(bytes, at: header.attestation),
@@ -256,19 +279,25 @@ package final class Verifier {
     let created = attestation.createdMilliseconds
     // Times that would overflow are in the future.
     guard created < 1 << 62 else { return .refused(.timeFuture) }
-    let expires = created + Verifier.proxyLifetimeMilliseconds
-    if let refusal = checkTime(created: created, expires: expires, now: now) { return .refused(refusal) }
-    guard created >= startMilliseconds &+ skewMilliseconds else { return .refused(.starting) }
+    let expires = created + Verifier.lifetimeMilliseconds
+    ProxyTagInput.write(bytes, crcValue: header.crcValue, upTo: attestation.tag.lower, to: base)
+    guard !base.overflowed else { return .refused(.proxyLength) }
+    func isSigned() -> Bool {
+      base.withReadable { key.algorithm.verify($0, tag: bytes.extracting(attestation.tag.range)) }
+    }
+    if let refusal = checkTime(created: created, expires: expires, now: now) {
+      timeFault = TimeFault(
+        milliseconds: refusal == .timeFuture ? created &- now : now &- expires, edge: .empty, isSigned: isSigned())
+      return .refused(refusal)
+    }
+    guard !start.mayPrecede(created: created, now: clock, skewMilliseconds: skewMilliseconds) else {
+      return .refused(.starting)
+    }
 
     if let refusal = key.window.peek(epoch: attestation.epoch, sequence: attestation.sequence) {
       return .refused(refusal)
     }
-    ProxyTagInput.write(bytes, crcValue: header.crcValue, upTo: attestation.tag.lower, to: base)
-    guard !base.overflowed else { return .refused(.proxyLength) }
-    let isSigned = base.withReadable { base in
-      key.algorithm.verify(base, tag: bytes.extracting(attestation.tag.range))
-    }
-    guard isSigned else { return .refused(.signatureInvalid) }
+    guard isSigned() else { return .refused(.signatureInvalid) }
     if let refusal = key.window.mark(
       epoch: attestation.epoch, sequence: attestation.sequence, expiresMilliseconds: expires, nowMilliseconds: now)
     {

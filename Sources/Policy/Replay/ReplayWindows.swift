@@ -1,12 +1,13 @@
 // All replay windows of a process: one table for each purpose and key name. They belong to the process, not to a
 // configuration: a reload builds new verifiers on the same windows.
 
+import Platform
 import Synchronization
 import Wire
 
 package final class ReplayWindows: Sendable {
   /// When the windows began to be kept. What was signed earlier may have been used before and is not taken.
-  package let startMilliseconds: UInt64
+  package let start: StartWindow
   package let windowBits: Int
   package let epochsMax: Int
 
@@ -17,11 +18,11 @@ package final class ReplayWindows: Sendable {
   private let tables = Mutex<[Lane: ReplayTable]>([:])
 
   /// - Parameters:
-  ///   - startMilliseconds: the wall clock when the process began.
+  ///   - start: the clocks when the process began.
   ///   - windowBits: numbers that a window spans, a power of two from 2^10 to 2^24.
   ///   - epochsMax: senders of one key at the same time.
-  package init(startMilliseconds: UInt64, windowBits: Int = 1 << 18, epochsMax: Int = 1024) {
-    self.startMilliseconds = startMilliseconds
+  package init(start: Clock.Reading, windowBits: Int = 1 << 18, epochsMax: Int = 1024) {
+    self.start = StartWindow(start)
     self.windowBits = windowBits
     self.epochsMax = epochsMax
   }

@@ -16,6 +16,7 @@ struct AccessEntry: Decodable, Sendable {
   var path: String?
   var status: Int?
   var refusal: String?
+  var detail: String?
   var bytes_in: Int?
   var bytes_out: Int?
   var duration_ms: Double?

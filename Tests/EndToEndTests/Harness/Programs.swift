@@ -29,6 +29,11 @@ enum Programs {
     get throws { try built("libAllocationCounter.so", variable: "ALLOCATION_COUNTER_LIBRARY") }
   }
 
+  /// Has the wall clock of the process that it is preloaded into set by a file.
+  static var settableClock: String {
+    get throws { try built("libSettableClock.so", variable: "SETTABLE_CLOCK_LIBRARY") }
+  }
+
   private static func built(_ name: String, variable: String) throws -> String {
     if let path = ProcessInfo.processInfo.environment[variable], !path.isEmpty {
       guard FileManager.default.isExecutableFile(atPath: path) else {

@@ -1,0 +1,3 @@
+// Preloaded; there is nothing to call.
+#pragma once
+#include <stdint.h>
