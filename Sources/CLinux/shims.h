@@ -101,6 +101,7 @@ static inline ssize_t cs_peek(int fd, void *p, size_t n) { return recv(fd, p, n,
 static inline int cs_stream(void) { return SOCK_STREAM; }
 static inline int cs_dgram(void) { return SOCK_DGRAM; }
 static inline int cs_errno(void) { return errno; }
+static inline void cs_set_errno(int code) { errno = code; }
 
 static inline uint64_t cs_monotonic_ns(void) {
   struct timespec t;
@@ -148,4 +149,6 @@ static inline int cs_signalfd(void) {
   return signalfd(-1, &s, SFD_CLOEXEC);
 }
 static inline void cs_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
+// A log that reaches RLIMIT_FSIZE is a failed write and no reason to end.
+static inline void cs_ignore_sigxfsz(void) { signal(SIGXFSZ, SIG_IGN); }
 static inline int cs_name_thread(const char *name) { return pthread_setname_np(pthread_self(), name); }

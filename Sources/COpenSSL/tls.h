@@ -5,6 +5,7 @@
 #include <openssl/evp.h>
 #include <openssl/params.h>
 #include <openssl/ssl.h>
+#include <openssl/ui.h>
 #include <openssl/x509v3.h>
 
 static inline long cs_ctx_set_min_version(SSL_CTX *c, int v) { return SSL_CTX_set_min_proto_version(c, v); }
@@ -12,6 +13,27 @@ static inline uint64_t cs_ctx_set_options(SSL_CTX *c, uint64_t o) { return SSL_C
 static inline long cs_ctx_set_mode(SSL_CTX *c, long m) { return SSL_CTX_set_mode(c, m); }
 static inline long cs_ctx_set_session_cache_mode(SSL_CTX *c, long m) { return SSL_CTX_set_session_cache_mode(c, m); }
 static inline long cs_ctx_set_groups(SSL_CTX *c, const char *g) { return SSL_CTX_set1_groups_list(c, g); }
+// Nobody can be asked for a passphrase: a key that has one is refused, and `asked` is told so.
+static int cs_no_passphrase(char *buffer, int count, int writes, void *asked) {
+  (void)buffer, (void)count, (void)writes;
+  if (asked) *(int *)asked = 1;
+  return -1;
+}
+static inline void cs_ctx_refuse_passphrases(SSL_CTX *c, int *asked) {
+  SSL_CTX_set_default_passwd_cb(c, cs_no_passphrase);
+  SSL_CTX_set_default_passwd_cb_userdata(c, asked);
+}
+// The same for every other way in which libcrypto could open the terminal.
+static int cs_no_terminal(UI *ui) {
+  (void)ui;
+  return 0;
+}
+static inline int cs_refuse_prompts(void) {
+  UI_METHOD *m = UI_create_method("none");
+  if (!m || UI_method_set_opener(m, cs_no_terminal) != 0) return 0;
+  UI_set_default_method(m);
+  return 1;
+}
 static inline void cs_ctx_set_read_ahead(SSL_CTX *c, int on) { SSL_CTX_set_read_ahead(c, on); }
 static inline long cs_ctx_set_servername_callback(SSL_CTX *c, int (*f)(SSL *, int *, void *)) {
   return SSL_CTX_set_tlsext_servername_callback(c, f);

@@ -1,57 +1,142 @@
-// A file, or standard output, that whole lines are written to. Called by the log thread only.
+// Where a log's lines go: a file, standard output or standard error. Used by one log thread at a time.
+//
+// Writing does not wait where the system can tell that it would have to: pipes and terminals are written without
+// blocking, and so are sockets. Standard output and standard error are shared with other processes, so their flags stay
+// as they are: a pipe or terminal is opened once more through /proc, which gives flags of our own. What is left
+// is a regular file on a disk that hangs, and it holds nobody but the thread of its log.
 
 import CLinux
 import Glibc
 
-package final class LogFile {
-  private var descriptor: Int32
-  private let path: String?
+// SAFETY: made by the thread that loads a configuration and handed to a log thread, which alone uses it from then on.
+package final class LogFile: @unchecked Sendable {
+  package enum Standard: Sendable { case output, error }
 
-  /// Standard output.
-  package init() {
-    descriptor = STDOUT_FILENO
-    path = nil
+  package enum Outcome {
+    case wrote(Int)
+    /// Nothing can be written now; `waitWritable` tells when.
+    case full
+    case failed(SystemError)
   }
 
-  /// Appends to a file, made with mode 0640 if it is not there.
+  private enum Kind {
+    /// A regular file: the call may wait for the disk.
+    case plain
+    /// A descriptor of our own that does not block.
+    case nonBlocking
+    case socket
+    /// Somebody else's pipe or device that cannot be opened again: asked before each piece.
+    case shared
+  }
+
+  private var descriptor: Int32
+  private var kind: Kind
+  private let path: String?
+
+  package init(_ standard: Standard) {
+    path = nil
+    descriptor = standard == .output ? STDOUT_FILENO : STDERR_FILENO
+    switch LogFile.fileType(descriptor) {
+    case S_IFREG: kind = .plain
+    case S_IFSOCK: kind = .socket
+    default:
+      // SAFETY: a C call with a string.
+      let own = unsafe Glibc.open(
+        "/proc/self/fd/\(descriptor)", O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+      kind = own >= 0 ? .nonBlocking : .shared
+      if own >= 0 { descriptor = own }
+    }
+  }
+
+  /// Appends to a file, made with mode 0640 if it is not there. A FIFO without a reader is no error: it is not open
+  /// until `reopen` finds one.
   package init(path: String) throws(SystemError) {
     self.path = path
     descriptor = LogFile.open(path)
-    guard descriptor >= 0 else { throw SystemError(path) }
+    kind = .plain
+    guard descriptor >= 0 || LogFile.isUnreadFIFO(path) else { throw SystemError(path) }
+    noteKind()
   }
 
-  deinit { if path != nil { close(descriptor) } }
+  deinit { if descriptor > STDERR_FILENO { close(descriptor) } }
+
+  /// False for a FIFO that nobody reads.
+  package var isOpen: Bool { descriptor >= 0 }
 
   private static func open(_ path: String) -> Int32 {
+    // O_NONBLOCK: opening a FIFO must not wait for a reader.
     // SAFETY: a C call with a string.
-    unsafe Glibc.open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o640)
+    unsafe Glibc.open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0o640)
+  }
+
+  /// Asked right after `open` failed.
+  private static func isUnreadFIFO(_ path: String) -> Bool {
+    let code = cs_errno()
+    defer { cs_set_errno(code) }
+    var status = stat()
+    // SAFETY: a C call with a string and a local.
+    return unsafe code == ENXIO && stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFIFO
+  }
+
+  private static func fileType(_ descriptor: Int32) -> mode_t {
+    var status = stat()
+    // SAFETY: a local of the right type.
+    return unsafe fstat(descriptor, &status) == 0 ? status.st_mode & S_IFMT : 0
+  }
+
+  private func noteKind() {
+    guard isOpen else { return }
+    kind = LogFile.fileType(descriptor) == S_IFREG ? .plain : .nonBlocking
   }
 
   /// Opens the path anew, after the old file was moved away; the old one is kept if that fails.
   package func reopen() throws(SystemError) {
     guard let path else { return }
     let new = LogFile.open(path)
-    guard new >= 0 else { throw SystemError(path) }
-    close(descriptor)
+    guard new >= 0 || LogFile.isUnreadFIFO(path) else { throw SystemError(path) }
+    if descriptor >= 0 { close(descriptor) }
     descriptor = new
+    noteKind()
   }
 
-  /// Writes all of it; false when the system would not take it.
-  package func write(_ bytes: [UInt8]) -> Bool {
-    var done = 0
-    while done < bytes.count {
+  /// Writes from the byte at `start` on, as much as is taken at once.
+  package func write(_ bytes: [UInt8], from start: Int = 0) -> Outcome {
+    guard isOpen else { return .failed(SystemError(path ?? "", code: ENXIO)) }
+    var most = bytes.count - start
+    if kind == .shared {
+      guard Sockets.waitWritable(descriptor, timeoutMilliseconds: 0) else { return .full }
+      // A pipe that is writable takes this much at once (pipe(7)).
+      most = min(most, 4_096)
+    }
+    while true {
       // SAFETY: the slice lies inside the array for the call.
       let n = unsafe bytes.withUnsafeBufferPointer { all in
-        unsafe Glibc.write(descriptor, all.baseAddress! + done, bytes.count - done)
+        kind == .socket
+          ? unsafe cs_send(descriptor, all.baseAddress! + start, most, Int32(MSG_DONTWAIT))
+          : unsafe Glibc.write(descriptor, all.baseAddress! + start, most)
       }
-      if n < 0, cs_errno() == EINTR { continue }
-      guard n > 0 else { return false }
-      done += n
+      if n > 0 { return .wrote(n) }
+      let code = n < 0 ? cs_errno() : EIO
+      switch code {
+      case EINTR: continue
+      case EAGAIN where kind != .plain: return .full
+      case EPIPE where path != nil:
+        // The reader of a FIFO has left; another may come.
+        close(descriptor)
+        descriptor = -1
+      default: break
+      }
+      return .failed(SystemError(path ?? "write", code: code))
     }
-    return true
+  }
+
+  /// Waits until more can be written or `other` is readable.
+  package func waitWritable(or other: Int32, timeoutMilliseconds: Int32) {
+    _ = Sockets.waitWritable(descriptor, or: other, timeoutMilliseconds: timeoutMilliseconds)
   }
 }
 
+/// For what has to be said before there is a log.
 package enum StandardError {
   package static func write(_ text: String) {
     var rest = Array(text.utf8)[...]

@@ -13,17 +13,18 @@ package final class Signals {
   /// Call before any thread is made: they inherit the blocked mask.
   package init() throws(SystemError) {
     cs_ignore_sigpipe()
+    cs_ignore_sigxfsz()
     descriptor = cs_signalfd()
     guard descriptor >= 0 else { throw SystemError("signalfd") }
   }
 
   deinit { close(descriptor) }
 
-  /// The next signal, or nil after `timeoutMilliseconds` (negative: waits for ever).
-  package func next(timeoutMilliseconds: Int32) -> Signal? {
-    var wanted = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-    // SAFETY: one local entry.
-    guard unsafe poll(&wanted, 1, timeoutMilliseconds) > 0 else { return nil }
+  /// The next signal, or nil when `other` is signalled or after `timeoutMilliseconds` (negative: waits for ever).
+  package func next(or other: Wakeup? = nil, timeoutMilliseconds: Int32) -> Signal? {
+    guard Sockets.waitReadable(descriptor, or: other?.descriptor ?? -1, timeoutMilliseconds: timeoutMilliseconds) else {
+      return nil
+    }
     var information = signalfd_siginfo()
     let size = MemoryLayout<signalfd_siginfo>.size
     // SAFETY: a local of the size given.

@@ -143,10 +143,14 @@ package enum Sockets {
     return wanted[0].revents != 0
   }
 
-  package static func waitWritable(_ fd: Int32, timeoutMilliseconds: Int32) -> Bool {
-    var wanted = pollfd(fd: fd, events: Int16(POLLOUT), revents: 0)
-    // SAFETY: one entry.
-    return unsafe poll(&wanted, 1, timeoutMilliseconds) > 0
+  /// Waits until `fd` can be written: true; false when `other` is readable, or when the time is over.
+  package static func waitWritable(_ fd: Int32, or other: Int32 = -1, timeoutMilliseconds: Int32) -> Bool {
+    var wanted: [pollfd] = [
+      pollfd(fd: fd, events: Int16(POLLOUT), revents: 0), pollfd(fd: other, events: Int16(POLLIN), revents: 0),
+    ]
+    // SAFETY: two entries.
+    guard unsafe poll(&wanted, 2, timeoutMilliseconds) > 0 else { return false }
+    return wanted[0].revents != 0
   }
 
   package static func setNoDelay(_ fd: Int32) { _ = cs_set_int(fd, Int32(IPPROTO_TCP), TCP_NODELAY, 1) }

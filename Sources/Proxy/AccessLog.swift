@@ -1,73 +1,13 @@
 // One JSON object a line for each exchange, and for each connection that was refused before one. A worker writes lines
-// into a buffer of its own and hands full buffers to the log thread; it never waits for a disk. What the disk cannot
-// keep up with is dropped whole lines at a time, counted, and said in the log.
+// into a buffer of its own and hands full buffers to the log thread (LogThread); it never waits for a disk.
 
 import Platform
-import Policy
-import Synchronization
 import Wire
-
-/// What log threads and workers share.
-package final class LogQueue: Sendable {
-  /// Bytes that may wait for the disk.
-  package static let waitingBytesMax = 32 << 20
-
-  package enum Command: Sendable {
-    case lines([UInt8])
-    /// A new destination, or the old one opened anew.
-    case destination(Config.Log.Destination)
-    case reopen
-    case stop
-  }
-
-  private struct State {
-    var commands: [Command] = []
-    var waitingBytes = 0
-  }
-
-  private let state = Mutex(State())
-  package let mailbox: Wakeup
-  /// Signalled when the log thread has ended.
-  let ended: Wakeup
-
-  package init() throws(SystemError) {
-    mailbox = try Wakeup()
-    ended = try Wakeup()
-  }
-
-  /// False when too much waits already: the lines are lost.
-  package func post(lines: [UInt8]) -> Bool {
-    let taken = state.withLock { state in
-      guard state.waitingBytes + lines.count <= LogQueue.waitingBytesMax else { return false }
-      state.waitingBytes += lines.count
-      state.commands.append(.lines(lines))
-      return true
-    }
-    if taken { mailbox.signal() }
-    return taken
-  }
-
-  package func post(_ command: Command) {
-    state.withLock { $0.commands.append(command) }
-    mailbox.signal()
-  }
-
-  package func takeAll() -> [Command] {
-    mailbox.clear()
-    return state.withLock { state in
-      let taken = state.commands
-      state.commands = []
-      state.waitingBytes = 0
-      return taken
-    }
-  }
-}
 
 /// A worker's end of the log.
 package final class AccessLog {
   private let buffer = Buffer(capacity: AccessLog.capacity)
   private let queue: LogQueue
-  private let counters: Counters
   var isOn = false
   private var firstWaitingMilliseconds: UInt64 = 0
 
@@ -79,10 +19,7 @@ package final class AccessLog {
   /// Lines wait this long at most before they are handed over.
   package static let delayMilliseconds: UInt64 = 5
 
-  package init(queue: LogQueue, counters: Counters) {
-    self.queue = queue
-    self.counters = counters
-  }
+  package init(queue: LogQueue) { self.queue = queue }
 
   package var hasWaiting: Bool { !buffer.isEmpty }
 
@@ -93,11 +30,7 @@ package final class AccessLog {
       force || buffer.count > AccessLog.capacity / 2
         || nowMilliseconds >= firstWaitingMilliseconds + AccessLog.delayMilliseconds
     else { return }
-    let lines = buffer.copyBytes()
-    if !queue.post(lines: lines) {
-      let dropped = lines.reduce(0) { $0 + ($1 == 0x0a ? 1 : 0) }
-      counters.add(.logLinesDropped, UInt64(dropped))
-    }
+    queue.post(lines: buffer.copyBytes())
     buffer.removeAll()
   }
 
@@ -182,48 +115,5 @@ extension Buffer {
   package func appendHex16(_ value: UInt64) {
     append(packed: Digits.hex(value &>> 32), count: 8)
     append(packed: Digits.hex(value & 0xffff_ffff), count: 8)
-  }
-}
-
-/// The log thread: writes what workers hand over.
-package enum LogThread {
-  /// Runs until told to stop; then everything handed over before has been written.
-  package static func run(queue: LogQueue, destination: Config.Log.Destination, report: @Sendable (String) -> Void) {
-    defer { queue.ended.signal() }
-    var file = open(destination, report)
-    var failures = 0
-    while true {
-      _ = queue.mailbox.wait(timeoutMilliseconds: 1_000)
-      for command in queue.takeAll() {
-        switch command {
-        case .lines(let lines):
-          guard let file else { continue }
-          if file.write(lines) {
-            failures = 0
-          } else {
-            // Said once, not for every buffer of a disk that is full.
-            if failures == 0 { report("the access log cannot be written; lines are lost until it can") }
-            failures += 1
-          }
-        case .destination(.off): file = nil
-        case .destination(let new): file = open(new, report) ?? file
-        case .reopen:
-          do { try file?.reopen() } catch { report("the access log could not be opened anew: \(error)") }
-        case .stop: return
-        }
-      }
-    }
-  }
-
-  private static func open(_ destination: Config.Log.Destination, _ report: (String) -> Void) -> LogFile? {
-    switch destination {
-    case .off: return nil
-    case .stdout: return LogFile()
-    case .file(let path):
-      do { return try LogFile(path: path) } catch {
-        report("the access log cannot be opened: \(error)")
-        return nil
-      }
-    }
   }
 }

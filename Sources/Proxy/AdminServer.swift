@@ -8,49 +8,86 @@ import Synchronization
 import Wire
 
 final class AdminServer: Sendable {
+  /// What `/healthz` says.
+  enum Health: Sendable {
+    /// The configuration is being loaded.
+    case loading
+    /// Serving; a validator takes what was signed from this time of the monotonic clock on.
+    case serving(fromMilliseconds: UInt64)
+    case draining
+  }
+
   private struct State {
     var descriptor: Int32 = -1
     var address: SocketAddress?
     var boundText: String?
     var isStopping = false
+    var health = Health.loading
+    var shared: ProcessShared?
+    var reloads: ReloadStatus?
   }
 
-  private let shared: ProcessShared
+  /// A listening socket that is not in use yet.
+  enum Opened: Sendable {
+    case unchanged
+    case other(descriptor: Int32, address: SocketAddress?, text: String?)
+
+    func discard() {
+      guard case .other(let descriptor, let address, _) = self, descriptor >= 0 else { return }
+      Sockets.closeDescriptor(descriptor)
+      if case .unix(let path)? = address { Sockets.removeFile(path) }
+    }
+  }
+
   private let state = Mutex(State())
   private let wakeup: Wakeup
   private let thread = Mutex<WorkerThread?>(nil)
 
-  init(shared: ProcessShared) throws(ListenError) {
-    self.shared = shared
-    do { wakeup = try Wakeup() } catch { throw ListenError(message: "\(error)") }
-  }
+  init() throws(SystemError) { wakeup = try Wakeup() }
 
   var boundText: String? { state.withLock { $0.boundText } }
 
-  /// Opens, moves or closes the admin listener.
-  func listen(_ config: Config.Admin?) throws(ListenError) {
+  // MARK: What it shows
+
+  func set(_ health: Health) { state.withLock { $0.health = health } }
+
+  func set(_ reloads: ReloadStatus) { state.withLock { $0.reloads = reloads } }
+
+  /// From here on there is something to count.
+  func show(_ shared: ProcessShared) { state.withLock { $0.shared = shared } }
+
+  // MARK: Listening
+
+  /// Opens a socket for the address, unless it is the one in use.
+  func open(_ config: Config.Admin?) throws(ListenError) -> Opened {
     let address = config.map { ListenerSet.socketAddress($0.address) }
-    guard address != state.withLock({ $0.address }) else { return }
-    var fd: Int32 = -1
-    var text: String?
-    if let address {
-      guard !Sockets.isTaken(address) else {
-        throw ListenError(message: "admin: \(ListenerSet.describe(address)) is already in use by another process")
-      }
-      do { fd = try Sockets.listen(on: address, backlog: 16) } catch {
-        throw ListenError(message: "admin: cannot listen on \(ListenerSet.describe(address)): \(error)")
-      }
-      text = address.ip == nil ? ListenerSet.describe(address) : ListenerSet.describe(Sockets.local(fd))
+    guard address != state.withLock({ $0.address }) else { return .unchanged }
+    guard let address else { return .other(descriptor: -1, address: nil, text: nil) }
+    guard !Sockets.isTaken(address) else {
+      throw ListenError(message: "admin: \(ListenerSet.describe(address)) is already in use by another process")
     }
-    let old = state.withLock { state in
-      let old = state.descriptor
-      state.descriptor = fd
+    do {
+      let fd = try Sockets.listen(on: address, backlog: 16)
+      let text = address.ip == nil ? ListenerSet.describe(address) : ListenerSet.describe(Sockets.local(fd))
+      return .other(descriptor: fd, address: address, text: text)
+    } catch {
+      throw ListenError(message: "admin: cannot listen on \(ListenerSet.describe(address)): \(error)")
+    }
+  }
+
+  /// Moves to a socket that was opened; the old one is closed.
+  func take(_ opened: Opened) {
+    guard case .other(let descriptor, let address, let text) = opened else { return }
+    let (old, oldAddress) = state.withLock { state in
+      let old = (state.descriptor, state.address)
+      state.descriptor = descriptor
       state.address = address
       state.boundText = text
       return old
     }
     wakeup.signal()
     if old >= 0 { Sockets.closeDescriptor(old) }
+    if case .unix(let path)? = oldAddress { Sockets.removeFile(path) }
   }
 
   func start() throws(SystemError) {
@@ -64,8 +101,12 @@ final class AdminServer: Sendable {
       return state.address
     }
     wakeup.signal()
-    let running = thread.withLock { $0 }
-    running?.join()
+    let running = thread.withLock { thread in
+      defer { thread = nil }
+      return thread
+    }
+    guard let running else { return }
+    running.join()
     let fd = state.withLock { $0.descriptor }
     if fd >= 0 { Sockets.closeDescriptor(fd) }
     if case .unix(let path) = address { Sockets.removeFile(path) }
@@ -90,7 +131,7 @@ final class AdminServer: Sendable {
     }
   }
 
-  /// One request: a head of at most 8 KiB within two seconds, an answer within two more.
+  /// One request: a head of at most 8 KiB within two seconds, an answer within two more; less when the server is to stop.
   private func serve(_ fd: Int32) {
     let transport = Transport()
     guard let copy = try? Sockets.duplicate(fd) else { return }
@@ -102,10 +143,11 @@ final class AdminServer: Sendable {
       let outcome = input.withReadable { head.parse($0, limits: HeadLimits(headBytes: 8 * 1024, fields: 64)) }
       switch outcome {
       case .complete:
-        let path = input.withReadable { bytes in
-          String(decoding: (0..<head.path.count).map { bytes[head.path.lower + Int($0)] }, as: UTF8.self)
-        }
-        answer(transport, path: path, isHead: head.method == .head, isRead: head.method == .get || head.method == .head)
+        answer(transport, head, input)
+        return
+      // HTTP/1.0 may do without Host (RFC 9112 section 3.2), and checks of balancers do. Nothing here depends on it.
+      case .refused(.hostMissing) where head.minorVersion == 0:
+        answer(transport, head, input)
         return
       case .refused:
         send(transport, status: "400 Bad Request", type: "text/plain", body: "bad request\n", isHead: false)
@@ -117,7 +159,9 @@ final class AdminServer: Sendable {
       case .bytes: continue
       case .blocked:
         let now = Clock.monotonicMilliseconds()
-        guard now < deadline, Sockets.waitReadable(fd, or: -1, timeoutMilliseconds: Int32(deadline - now)) else {
+        guard now < deadline,
+          Sockets.waitReadable(fd, or: wakeup.descriptor, timeoutMilliseconds: Int32(deadline - now))
+        else {
           return
         }
       case .ended, .failed: return
@@ -125,34 +169,46 @@ final class AdminServer: Sendable {
     }
   }
 
-  private func answer(_ transport: Transport, path: String, isHead: Bool, isRead: Bool) {
-    guard isRead else {
+  private func answer(_ transport: Transport, _ head: RequestHead, _ input: Buffer) {
+    let path = input.withReadable { bytes in
+      String(decoding: (0..<head.path.count).map { bytes[head.path.lower + Int($0)] }, as: UTF8.self)
+    }
+    let isHead = head.method == .head
+    guard isHead || head.method == .get else {
       send(transport, status: "405 Method Not Allowed", type: "text/plain", body: "read only\n", isHead: isHead)
       return
     }
-    switch path {
-    case "/healthz": send(transport, status: "200 OK", type: "text/plain", body: "ok\n", isHead: isHead)
-    case "/metrics":
-      let page = MetricsPage.text(shared.counters) + extraMetrics()
-      send(transport, status: "200 OK", type: "text/plain; version=0.0.4", body: page, isHead: isHead)
-    case "/status": send(transport, status: "200 OK", type: "application/json", body: status(), isHead: isHead)
-    default: send(transport, status: "404 Not Found", type: "text/plain", body: "not found\n", isHead: isHead)
+    func reply(_ status: String, _ body: String, type: String = "text/plain") {
+      send(transport, status: status, type: type, body: body, isHead: isHead)
+    }
+    let (shared, health, reloads) = state.withLock { ($0.shared, $0.health, $0.reloads) }
+    switch (path, shared) {
+    case ("/healthz", _):
+      let reason = AdminServer.unready(health)
+      reply(reason == nil ? "200 OK" : "503 Service Unavailable", (reason ?? "ok") + "\n")
+    case ("/metrics", let shared?):
+      let page = MetricsPage.text(shared.counters) + MetricsPage.text(shared) + (reloads?.metrics ?? "")
+      reply("200 OK", page, type: "text/plain; version=0.0.4")
+    case ("/status", let shared?):
+      reply("200 OK", AdminServer.status(shared, reloads), type: "application/json")
+    case ("/metrics", nil), ("/status", nil):
+      reply("503 Service Unavailable", "starting: the configuration is being loaded\n")
+    default: reply("404 Not Found", "not found\n")
     }
   }
 
-  private func extraMetrics() -> String {
-    """
-    # HELP countersign_replay_epochs Senders whose sequence numbers are remembered.
-    # TYPE countersign_replay_epochs gauge
-    countersign_replay_epochs \(shared.windows.epochCount)
-    # HELP countersign_start_time_seconds When the process began.
-    # TYPE countersign_start_time_seconds gauge
-    countersign_start_time_seconds \(shared.startMilliseconds / 1_000)
-
-    """
+  /// Why no request should be sent here now.
+  private static func unready(_ health: Health) -> String? {
+    switch health {
+    case .loading: "starting: the configuration is being loaded"
+    case .serving(let from):
+      Clock.monotonicMilliseconds() < from
+        ? "starting: what was signed before the start is not taken, for it may be a replay" : nil
+    case .draining: "draining: no more connections are taken"
+    }
   }
 
-  private func status() -> String {
+  private static func status(_ shared: ProcessShared, _ reloads: ReloadStatus?) -> String {
     func sum(_ counter: Counter) -> UInt64 { shared.counters.reduce(0) { $0 &+ $1.value(counter) } }
     let refusals = Refusal.allCases.compactMap { refusal -> String? in
       let count = shared.counters.reduce(0) { $0 &+ $1.value(refusal) }
@@ -162,7 +218,7 @@ final class AdminServer: Sendable {
       {"workers":\(shared.counters.count),"uptime_seconds":\((Clock.wallMilliseconds() - shared.startMilliseconds) / 1_000),\
       "connections":\(shared.connectionCount),"requests":\(sum(.requests)),"tunnels":\(sum(.openTunnels)),\
       "upstream_connections":\(sum(.openUpstreams)),"replay_epochs":\(shared.windows.epochCount),\
-      "refusals":{\(refusals.joined(separator: ","))}}
+      "config":\(reloads?.json ?? "null"),"refusals":{\(refusals.joined(separator: ","))}}
 
       """
   }
@@ -180,10 +236,10 @@ final class AdminServer: Sendable {
       case .bytes: continue
       case .blocked:
         let now = Clock.monotonicMilliseconds()
-        guard now < deadline, Sockets.waitWritable(transport.descriptor, timeoutMilliseconds: Int32(deadline - now))
-        else {
-          return
-        }
+        guard now < deadline,
+          Sockets.waitWritable(
+            transport.descriptor, or: wakeup.descriptor, timeoutMilliseconds: Int32(deadline - now))
+        else { return }
       case .ended, .failed: return
       }
     }

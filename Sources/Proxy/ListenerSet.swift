@@ -10,8 +10,8 @@ package struct ListenError: Error {
   let message: String
 }
 
-struct ListenerSet {
-  private struct Open {
+struct ListenerSet: Sendable {
+  private struct Open: Sendable {
     let name: String
     /// Names the socket as long as the process lives, whatever its listener is called: connections go by it.
     let socket: Int
@@ -92,8 +92,8 @@ struct ListenerSet {
   }
 
   /// Closes what `old` does not have, after the reload for which it was opened was refused.
-  func discard(keeping old: ListenerSet) {
-    for entry in open where !old.open.contains(where: { $0.socket == entry.socket }) {
+  func discard(keeping old: ListenerSet?) {
+    for entry in open where old?.open.contains(where: { $0.socket == entry.socket }) != true {
       for fd in entry.descriptors { Sockets.closeDescriptor(fd) }
       if case .unix(let path) = entry.address { Sockets.removeFile(path) }
     }

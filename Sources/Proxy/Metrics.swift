@@ -6,7 +6,7 @@ import Wire
 package enum Counter: Int, CaseIterable {
   case connections, requests, responses1xx, responses2xx, responses3xx, responses4xx, responses5xx
   case bytesIn, bytesOut, upstreamConnections, upstreamReused, retries, startingRetries, tunnels, observed
-  case logLinesDropped, acceptPauses, reloads
+  case acceptPauses, reloads
   // Gauges: set, not added to.
   case openDownstreams, openUpstreams, idleUpstreams, openTunnels, lentBuffers
 
@@ -29,7 +29,6 @@ package enum Counter: Int, CaseIterable {
     case .startingRetries: ("countersign_starting_retries_total", "Requests signed anew for a starting validator.")
     case .tunnels: ("countersign_tunnels_total", "WebSocket tunnels begun.")
     case .observed: ("countersign_observed_total", "Requests that observe mode let pass without an identity.")
-    case .logLinesDropped: ("countersign_log_lines_dropped_total", "Access log lines lost to a slow disk.")
     case .acceptPauses: ("countersign_accept_pauses_total", "Times accepting paused for want of descriptors.")
     case .reloads: ("countersign_worker_reloads_total", "Configurations that workers took over.")
     case .openDownstreams: ("countersign_open_connections{side=\"downstream\"}", "Connections open now.")
@@ -74,5 +73,22 @@ package enum MetricsPage {
       page += "countersign_refusals_total{name=\"\(refusal.name)\"} \(workers.reduce(0) { $0 &+ $1.value(refusal) })\n"
     }
     return page
+  }
+
+  /// What is counted, or holds, for the process and not for a worker.
+  static func text(_ shared: ProcessShared) -> String {
+    """
+    # HELP countersign_log_lines_dropped_total Lines lost to a disk or a reader that does not keep up.
+    # TYPE countersign_log_lines_dropped_total counter
+    countersign_log_lines_dropped_total{log="access"} \(shared.accessLog.dropped)
+    countersign_log_lines_dropped_total{log="operational"} \(shared.operationalLog.queue.dropped)
+    # HELP countersign_replay_epochs Senders whose sequence numbers are remembered.
+    # TYPE countersign_replay_epochs gauge
+    countersign_replay_epochs \(shared.windows.epochCount)
+    # HELP countersign_start_time_seconds When the process began.
+    # TYPE countersign_start_time_seconds gauge
+    countersign_start_time_seconds \(shared.startMilliseconds / 1_000)
+
+    """
   }
 }

@@ -1,7 +1,6 @@
 // What the threads of the process have in common. Nothing here is touched on a request's path but the replay windows;
 // the rest is for accepting, for reloading and for telling operators.
 
-import Logging
 import Platform
 import Policy
 import Synchronization
@@ -11,8 +10,8 @@ final class ProcessShared: Sendable {
   let windows: ReplayWindows
   let mailboxes: [Mailbox<Worker.Message>]
   let counters: [Counters]
-  let logQueue: LogQueue
-  let logger: Logger
+  let accessLog: LogQueue
+  let operationalLog: OperationalLog
   let startMilliseconds: UInt64
   private let senderLanes: SendableLanes
   private let openConnections = Atomic<Int>(0)
@@ -23,15 +22,15 @@ final class ProcessShared: Sendable {
   /// Lanes are confined to their worker's thread once it runs; before that the supervisor tries signers on none of them.
   private struct SendableLanes: @unchecked Sendable { let all: [SenderLanes] }
 
-  init(workers: Int, replayWindowBits: Int, logger: Logger) throws {
+  init(workers: Int, replayWindowBits: Int, log: OperationalLog) throws {
     let start = Clock.read()
     startMilliseconds = start.wallMilliseconds
     windows = ReplayWindows(start: start, windowBits: replayWindowBits)
     mailboxes = try (0..<workers).map { _ in try Mailbox() }
     counters = (0..<workers).map { _ in Counters() }
-    logQueue = try LogQueue()
+    accessLog = try LogQueue(bytesMax: LogQueue.accessBytesMax)
     senderLanes = SendableLanes(all: try SenderLanes.make(workers: workers, nowMilliseconds: startMilliseconds))
-    self.logger = logger
+    operationalLog = log
   }
 
   func lanes(worker: Int) -> SenderLanes { senderLanes.all[worker] }
@@ -90,6 +89,6 @@ final class ProcessShared: Sendable {
     }
     guard due else { return }
     let line = text()
-    logger.warning("\(line)")
+    operationalLog.logger.warning("\(line)")
   }
 }

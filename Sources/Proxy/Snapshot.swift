@@ -53,14 +53,16 @@ package final class Snapshot: Sendable {
 
   /// Loads everything that a config names. The snapshot is nil exactly when a diagnostic is an error.
   /// - Parameter ownAddresses: addresses of listeners whose port or address the system chose; none at load.
+  /// - Parameter begin: told what is waited for next: a file or a name.
   package static func build(
-    _ config: Config, generation: UInt64, tickets: TicketKeys
+    _ config: Config, generation: UInt64, tickets: TicketKeys, begin: (String) -> Void = { _ in }
   ) -> (snapshot: Snapshot?, diagnostics: [Diagnostic]) {
     var findings: [Diagnostic] = []
     func fail(_ place: Place, _ message: String) { findings.append(Diagnostic(.error, at: place, message)) }
 
     var keys: KeySet?
     if let path = config.identity.keys {
+      begin("reading \(path)")
       do {
         keys = try KeySet.load(path: path, group: config.identity.keysGroup)
       } catch {
@@ -74,6 +76,7 @@ package final class Snapshot: Sendable {
     for (index, listener) in config.listeners.enumerated() {
       let place = config.place(of: "listeners[\(index)].tls")
       var tls: TLSServerContext?
+      begin("reading the certificates and keys of the listener \(listener.name)")
       let demand = clientDemand(listener)
       if !listener.certificates.isEmpty {
         do {
@@ -106,6 +109,7 @@ package final class Snapshot: Sendable {
       let place = config.place(of: "upstreams.\(upstream.name)")
       var tls: TLSClientContext?
       if let wanted = upstream.tls {
+        begin("reading the certificates and keys of the upstream \(upstream.name)")
         do {
           tls = try TLSClientContext(
             authorities: wanted.ca, name: wanted.name,
@@ -123,6 +127,7 @@ package final class Snapshot: Sendable {
       }
       var servers: [Server] = []
       for endpoint in upstream.servers {
+        if case .host(let name, _) = endpoint { begin("resolving \(name)") }
         do {
           servers += try resolve(endpoint)
         } catch {

@@ -1,9 +1,12 @@
-// The process: reads the configuration, opens what must be open, starts the workers, and then waits for signals.
+// The process: loads the configuration, starts the workers, and serves signals.
 //
-//   start ─► ready ─► SIGHUP: read, check, build, swap (or keep the old and say why) ─► ready
-//                 └─► SIGTERM: drain within timeouts.drain ─► end     SIGINT: end     SIGUSR1: reopen the logs
+//   loading ─► ready ─► SIGHUP: load (Load), then swap, or keep the old and say why ─► ready
+//      │         └─► SIGTERM: drain within timeouts.drain ─► end     SIGINT: end     SIGUSR1: reopen the access log
+//      └─► SIGTERM, SIGINT: end
 //
-// Invariant: a configuration that does not check whole changes nothing.
+// Invariants: a configuration that does not check whole changes nothing; this thread waits for nothing but signals and
+// the end of a load, so that a signal is served within a fraction of a second whatever else hangs: a resolver, a disk,
+// whoever should read a log. What hangs is left behind by the process when it ends.
 
 import Logging
 import Platform
@@ -12,95 +15,215 @@ import Wire
 
 package final class Supervisor {
   private let path: String
+  private let loadMilliseconds: UInt64
   private let signals: Signals
   private let tickets: TicketKeys
-  private let shared: ProcessShared
-  private let logger: Logger
-  private var snapshot: Snapshot
-  private var generation: UInt64 = 1
-  private var listeners: ListenerSet
-  private var threads: [WorkerThread] = []
-  private var logThread: WorkerThread?
+  private let log: OperationalLog
   private let admin: AdminServer
+  private var loading: Load?
+  /// A SIGHUP came while a load was under way: what that one read may be old.
+  private var loadsAgain = false
+  /// Loads that took too long; their threads may still hang.
+  private var abandoned: [Load] = []
+  private var serving: Serving?
+  private var reloads = ReloadStatus(nowMilliseconds: 0)
+
+  private var logger: Logger { log.logger }
+
+  /// What there is once the first configuration is loaded.
+  private struct Serving {
+    let shared: ProcessShared
+    /// When it began, on the monotonic clock.
+    let startedMilliseconds: UInt64
+    var snapshot: Snapshot
+    var listeners: ListenerSet
+    var threads: [WorkerThread] = []
+  }
+
+  /// Loads that may hang at the same time; each has a thread.
+  private static let abandonedMax = 4
+  /// How long workers may take to stop.
+  private static let stopMilliseconds: UInt64 = 5_000
 
   /// Serves by the configuration at `path` until a signal ends it.
+  /// - Parameter loadMilliseconds: how long reading a configuration and what it names may take.
   /// - Returns: the exit status: 0 after a signal, 1 when it could not start.
-  package static func run(configPath path: String) -> Int32 {
+  package static func run(configPath path: String, loadMilliseconds: UInt64) -> Int32 {
     RecordMemory.install()
-    var logger = Logger(label: "countersign") { _ in StandardErrorLog() }
-    logger.logLevel = .info
+    let supervisor: Supervisor
     do {
-      let supervisor = try Supervisor(path: path, logger: logger)
-      return supervisor.serve()
+      supervisor = try Supervisor(path: path, loadMilliseconds: loadMilliseconds)
     } catch {
-      switch error {
-      case .told: break
-      case .failed(let why): StandardError.write("countersign: \(why)\n")
-      }
+      StandardError.write("countersign: \(error)\n")
       return 1
     }
+    let code = supervisor.run()
+    supervisor.admin.stop()
+    supervisor.abandoned.removeAll { !$0.isRunning }
+    // What standard error does not take now is lost, and so is a thread that still hangs.
+    let isWhole = supervisor.log.queue.end() && supervisor.abandoned.isEmpty && supervisor.serving == nil
+    if !isWhole { ProcessLimits.endAtOnce(code) }
+    return code
   }
 
-  enum StartError: Error {
-    /// Standard error has it already.
-    case told
-    case failed(String)
-  }
-
-  private init(path: String, logger: Logger) throws(StartError) {
+  private init(path: String, loadMilliseconds: UInt64) throws {
     self.path = path
-    self.logger = logger
-    do {
-      // Before any thread is made: they inherit the mask.
-      signals = try Signals()
-      tickets = try TicketKeys()
-    } catch {
-      throw .failed("\(error)")
+    self.loadMilliseconds = loadMilliseconds
+    // Before any thread is made: they inherit the mask.
+    signals = try Signals()
+    log = try OperationalLog.start()
+    tickets = try TicketKeys()
+    admin = try AdminServer()
+    try admin.start()
+  }
+
+  // MARK: Signals
+
+  private func run() -> Int32 {
+    guard beginLoad() else { return 1 }
+    while true {
+      var most: Int32 = -1
+      if let loading {
+        most = Int32(clamping: Int64(loading.deadlineMilliseconds) - Int64(Clock.monotonicMilliseconds()))
+      }
+      switch signals.next(or: loading?.finished, timeoutMilliseconds: loading == nil ? -1 : max(0, most)) {
+      case .reload:
+        if loading == nil { beginReload() } else { loadsAgain = true }
+      case .reopenLogs: reopenLogs()
+      case .terminate:
+        giveUpLoading()
+        drain()
+        return 0
+      case .interrupt:
+        giveUpLoading()
+        stop()
+        return 0
+      case nil: break
+      }
+      if let loading, !endLoad(loading) { return 1 }
     }
-    guard let config = Supervisor.read(path),
-      let snapshot = Supervisor.build(config, path: path, generation: 1, tickets: tickets)
-    else { throw .told }
-    self.snapshot = snapshot
-    Supervisor.raiseOpenFiles(for: config, logger)
-    let workers = config.workers ?? Processors.count
-    do {
-      shared = try ProcessShared(
-        workers: workers, replayWindowBits: config.identity.replayWindowBits, logger: logger)
-    } catch {
-      throw .failed("\(error)")
-    }
-    if case .file(let path) = config.log.access {
-      do { _ = try LogFile(path: path) } catch { throw .failed("the access log cannot be opened: \(error)") }
-    }
-    do {
-      listeners = try ListenerSet(opening: config.listeners, workers: workers, keeping: nil)
-      admin = try AdminServer(shared: shared)
-      try admin.listen(config.admin)
-    } catch {
-      throw .failed("\(path): \(error.message)")
-    }
+  }
+
+  private func reopenLogs() {
+    guard let serving else { return }
+    serving.shared.accessLog.post(.reopen)
+    logger.info("logs reopened")
   }
 
   // MARK: Loading
 
-  private static func read(_ path: String) -> Config? {
-    let result = ConfigReader.read(path: path)
-    tell(result.diagnostics, path: path)
-    return result.config
+  private func beginLoad() -> Bool {
+    do {
+      let base = serving.map {
+        Load.Base(listeners: $0.listeners, access: $0.snapshot.config.log.access, workers: $0.threads.count)
+      }
+      let load = try Load(
+        path: path, generation: reloads.generation + (base == nil ? 0 : 1), tickets: tickets, admin: admin, base: base,
+        mostMilliseconds: loadMilliseconds)
+      try load.start()
+      loading = load
+      return true
+    } catch {
+      refuse(["the configuration cannot be loaded: \(error)"])
+      return false
+    }
   }
 
-  private static func build(_ config: Config, path: String, generation: UInt64, tickets: TicketKeys) -> Snapshot? {
-    let (snapshot, diagnostics) = Snapshot.build(config, generation: generation, tickets: tickets)
-    tell(diagnostics, path: path)
-    return snapshot
+  /// Sees to a load that is over, or has taken too long. False when the process cannot start.
+  private func endLoad(_ load: Load) -> Bool {
+    let outcome: Load.Outcome
+    if let its = load.outcome {
+      outcome = its
+    } else {
+      guard Clock.monotonicMilliseconds() >= load.deadlineMilliseconds else { return true }
+      let step = load.step
+      giveUpLoading()
+      outcome = .refused(["loading \(path) took longer than \(loadMilliseconds) ms; it was still \(step)"])
+    }
+    loading = nil
+    let isReload = serving != nil
+    switch outcome {
+    case .refused(let why): refuse(why)
+    case .loaded(let loaded):
+      for line in loaded.warnings { log.say(line) }
+      if isReload { take(loaded) } else { begin(loaded) }
+    }
+    guard serving != nil else { return false }
+    if loadsAgain {
+      loadsAgain = false
+      beginReload()
+    }
+    return true
   }
 
-  private static func tell(_ diagnostics: [Diagnostic], path: String) {
-    for diagnostic in diagnostics { StandardError.write(diagnostic.text(file: path) + "\n") }
+  private func giveUpLoading() {
+    guard let load = loading else { return }
+    loading = nil
+    load.abandon()
+    abandoned.append(load)
+  }
+
+  /// Says why a configuration is not taken.
+  private func refuse(_ why: [String]) {
+    for line in why { log.say(serving == nil && !line.hasPrefix("\(path):") ? "countersign: \(line)" : line) }
+    guard serving != nil else { return }
+    logger.error("reload refused; the configuration in use stays (what is wrong stands above)")
+    let reason = why.first { !$0.contains(": warning: ") } ?? "for an unknown reason"
+    reloads.noteFailure(reason, nowMilliseconds: Clock.wallMilliseconds())
+    showReloads()
+  }
+
+  private func showReloads() {
+    admin.set(reloads)
+    ServiceNotifier.notify("READY=1\nSTATUS=\(reloads.text)")
+  }
+
+  // MARK: The start
+
+  private func begin(_ loaded: Load.Loaded) {
+    let config = loaded.config
+    raiseOpenFiles(for: config)
+    var threads: [WorkerThread] = []
+    let shared: ProcessShared
+    do {
+      let workers = config.workers ?? Processors.count
+      // Only now that the sockets are open: an earlier process has taken its last request.
+      shared = try ProcessShared(workers: workers, replayWindowBits: config.identity.replayWindowBits, log: log)
+      let (queue, file, logger) = (shared.accessLog, loaded.accessLog ?? nil, logger)
+      _ = try WorkerThread.start(name: "log-access", processor: nil) {
+        LogThread(queue, to: file, name: "access log") { logger.warning("\($0)") }.run()
+      }
+      for index in shared.mailboxes.indices {
+        let sources = loaded.listeners.sources(worker: index)
+        let worker = try WorkerBox(Worker(index: index, shared: shared, snapshot: loaded.snapshot, sources: sources))
+        threads.append(
+          try WorkerThread.start(name: "worker-\(index)", processor: index) { worker.worker.run() })
+      }
+    } catch {
+      log.say("countersign: \(error)")
+      loaded.listeners.removeSocketFiles()
+      return
+    }
+    serving = Serving(
+      shared: shared, startedMilliseconds: Clock.monotonicMilliseconds(), snapshot: loaded.snapshot,
+      listeners: loaded.listeners, threads: threads)
+    reloads = ReloadStatus(nowMilliseconds: Clock.wallMilliseconds())
+    admin.show(shared)
+    setHealth()
+    log.say("ready listeners=\(readyListeners()) workers=\(threads.count) pid=\(ProcessLimits.processIdentifier)")
+    showReloads()
+  }
+
+  private func setHealth() {
+    guard let serving else { return }
+    let config = serving.snapshot.config
+    // Attestations count whole seconds, so the first that is late enough may be made a second after the skew.
+    let from = serving.startedMilliseconds + UInt64(config.identity.clockSkewMilliseconds) + 1_000
+    admin.set(.serving(fromMilliseconds: config.listeners.contains { $0.verifies } ? from : 0))
   }
 
   /// Each client connection may need one to an upstream.
-  private static func raiseOpenFiles(for config: Config, _ logger: Logger) {
+  private func raiseOpenFiles(for config: Config) {
     let limit = ProcessLimits.raiseOpenFiles()
     let wanted = config.limits.connections * 2 + 64
     if config.limits.connections == 0 || wanted <= limit { return }
@@ -109,89 +232,45 @@ package final class Supervisor {
     )
   }
 
-  // MARK: Serving
-
-  private func serve() -> Int32 {
-    do {
-      let (queue, destination, logger) = (shared.logQueue, snapshot.config.log.access, logger)
-      logThread = try WorkerThread.start(name: "log", processor: nil) {
-        LogThread.run(queue: queue, destination: destination) { logger.warning("\($0)") }
-      }
-      for index in shared.mailboxes.indices {
-        let (shared, snapshot, sources) = (shared, snapshot, listeners.sources(worker: index))
-        let worker = try WorkerBox(Worker(index: index, shared: shared, snapshot: snapshot, sources: sources))
-        threads.append(
-          try WorkerThread.start(name: "worker-\(index)", processor: index) { worker.worker.run() })
-      }
-      try admin.start()
-    } catch {
-      StandardError.write("countersign: \(error)\n")
-      return 1
-    }
-    StandardError.write(
-      "ready listeners=\(readyListeners()) workers=\(threads.count) pid=\(ProcessLimits.processIdentifier)\n")
-    ServiceNotifier.notify("READY=1")
-    while true {
-      guard let signal = signals.next(timeoutMilliseconds: -1) else { continue }
-      switch signal {
-      case .reload: reload()
-      case .reopenLogs:
-        shared.logQueue.post(.reopen)
-        logger.info("logs reopened")
-      case .terminate:
-        drain()
-        return 0
-      case .interrupt:
-        stop()
-        return 0
-      }
-    }
-  }
-
   private func readyListeners() -> String {
-    var all = listeners.bound.map { "\($0.name)=\($0.text)" }
+    var all = serving?.listeners.bound.map { "\($0.name)=\($0.text)" } ?? []
     if let admin = admin.boundText { all.append("admin=\(admin)") }
     return all.joined(separator: ",")
   }
 
   // MARK: Reloading
 
-  private func reload() {
+  private func beginReload() {
     ServiceNotifier.reloading()
-    defer { ServiceNotifier.notify("READY=1") }
-    guard let config = Supervisor.read(path),
-      let next = Supervisor.build(config, path: path, generation: generation + 1, tickets: tickets)
-    else {
-      logger.error("reload refused; the configuration in use stays (what is wrong stands above)")
+    abandoned.removeAll { !$0.isRunning }
+    if abandoned.count >= Supervisor.abandonedMax {
+      let steps = abandoned.map(\.step).joined(separator: "; ")
+      refuse(["\(abandoned.count) earlier loads still hang: \(steps)"])
       return
     }
-    let opened: ListenerSet
-    do {
-      opened = try ListenerSet(opening: config.listeners, workers: threads.count, keeping: listeners)
-    } catch {
-      logger.error("reload refused; the configuration in use stays: \(error.message)")
-      return
-    }
-    do {
-      try admin.listen(config.admin)
-    } catch {
-      opened.discard(keeping: listeners)
-      logger.error("reload refused; the configuration in use stays: \(error.message)")
-      return
-    }
-    for note in Supervisor.needsRestart(from: snapshot.config, to: config, workers: threads.count) {
+    _ = beginLoad()
+  }
+
+  private func take(_ loaded: Load.Loaded) {
+    guard var serving else { return }
+    let (config, shared) = (loaded.config, serving.shared)
+    for note in Supervisor.needsRestart(from: serving.snapshot.config, to: config, workers: serving.threads.count) {
       logger.warning("\(note) takes effect at the next start")
     }
-    generation += 1
-    if config.log.access != snapshot.config.log.access { shared.logQueue.post(.destination(config.log.access)) }
+    admin.take(loaded.admin)
+    if let file = loaded.accessLog { shared.accessLog.post(.destination(file)) }
     for (index, mailbox) in shared.mailboxes.enumerated() {
-      mailbox.post(.reload(next, opened.sources(worker: index)))
+      mailbox.post(.reload(loaded.snapshot, loaded.listeners.sources(worker: index)))
     }
     // Workers close what is no longer theirs; the set here only remembers what is open.
-    listeners.removeSocketFiles(unlessIn: opened)
-    listeners = opened
-    snapshot = next
-    logger.info("reloaded generation=\(generation) listeners=\(readyListeners())")
+    serving.listeners.removeSocketFiles(unlessIn: loaded.listeners)
+    serving.listeners = loaded.listeners
+    serving.snapshot = loaded.snapshot
+    self.serving = serving
+    reloads.noteSuccess(generation: loaded.snapshot.generation, nowMilliseconds: Clock.wallMilliseconds())
+    setHealth()
+    logger.info("reloaded generation=\(reloads.generation) listeners=\(readyListeners())")
+    showReloads()
   }
 
   /// Settings that a running process cannot change.
@@ -204,58 +283,51 @@ package final class Supervisor {
 
   // MARK: Ending
 
-  /// How long the last lines of the access log may take to be written.
-  private static let logEndMilliseconds: Int32 = 2_000
-
   private func drain() {
-    ServiceNotifier.notify("STOPPING=1")
-    let until = Clock.monotonicMilliseconds() + UInt64(snapshot.config.timeouts.drainMilliseconds)
-    logger.info("draining for at most \(snapshot.config.timeouts.drainMilliseconds) ms")
-    for mailbox in shared.mailboxes { mailbox.post(.drain(untilMilliseconds: until)) }
-    // A second signal ends it at once.
-    while Clock.monotonicMilliseconds() < until, shared.stoppedWorkers < threads.count {
-      if let signal = signals.next(timeoutMilliseconds: 50), signal == .interrupt || signal == .terminate { break }
+    if let serving {
+      admin.set(.draining)
+      ServiceNotifier.notify("STOPPING=1\nSTATUS=draining")
+      let most = serving.snapshot.config.timeouts.drainMilliseconds
+      let until = Clock.monotonicMilliseconds() + UInt64(most)
+      logger.info("draining for at most \(most) ms")
+      for mailbox in serving.shared.mailboxes { mailbox.post(.drain(untilMilliseconds: until)) }
+      // A second signal ends it at once.
+      while Clock.monotonicMilliseconds() < until, serving.shared.stoppedWorkers < serving.threads.count {
+        let signal = signals.next(timeoutMilliseconds: 50)
+        if signal == .interrupt || signal == .terminate { break }
+        if signal == .reopenLogs { reopenLogs() }
+      }
     }
     stop()
   }
 
+  /// Ends everything; `serving` is nil afterwards, unless a worker does not end.
   private func stop() {
     ServiceNotifier.notify("STOPPING=1")
-    for mailbox in shared.mailboxes { mailbox.post(.stop) }
-    for thread in threads { thread.join() }
     admin.stop()
-    shared.logQueue.post(.stop)
-    // Whoever should read standard output may have stopped: the process ends without its last lines then.
-    if shared.logQueue.ended.wait(timeoutMilliseconds: Supervisor.logEndMilliseconds) {
-      logThread?.join()
-    } else {
-      logger.warning("the access log is not being taken; its last lines are lost")
+    guard let serving else { return }
+    let shared = serving.shared
+    for mailbox in shared.mailboxes { mailbox.post(.stop) }
+    let until = Clock.monotonicMilliseconds() + Supervisor.stopMilliseconds
+    while shared.stoppedWorkers < serving.threads.count, Clock.monotonicMilliseconds() < until {
+      _ = signals.next(timeoutMilliseconds: 5)
     }
-    listeners.removeSocketFiles()
+    let isStopped = shared.stoppedWorkers == serving.threads.count
+    if isStopped {
+      for thread in serving.threads { thread.join() }
+    } else {
+      logger.error("a worker does not end; its connections are cut")
+    }
+    // Whoever should read the log may have stopped: the process ends without its last lines then.
+    let isWritten = shared.accessLog.end()
+    if !isWritten { logger.warning("the access log is not being taken; its last lines are lost") }
+    serving.listeners.removeSocketFiles()
+    if isStopped, isWritten { self.serving = nil }
   }
 
   /// A worker is made here and handed to its thread, which alone uses it from then on.
   private final class WorkerBox: @unchecked Sendable {
     let worker: Worker
     init(_ worker: Worker) { self.worker = worker }
-  }
-}
-
-/// The operational log: one line each on standard error, with the time and the level.
-struct StandardErrorLog: LogHandler {
-  var metadata: Logger.Metadata = [:]
-  var logLevel = Logger.Level.info
-
-  subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-    get { metadata[key] }
-    set { metadata[key] = newValue }
-  }
-
-  func log(event: LogEvent) {
-    var date = DateField()
-    date.update(wallMilliseconds: Clock.wallMilliseconds())
-    var time = ""
-    for i in 0..<24 { time.unicodeScalars.append(Unicode.Scalar(date.rfc3339[i])) }
-    StandardError.write("\(time) \(event.level) \(event.message)\n")
   }
 }

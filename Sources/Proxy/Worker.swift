@@ -73,7 +73,7 @@ final class Worker {
     poller = try Poller()
     mailbox = shared.mailboxes[index]
     counters = shared.counters[index]
-    log = AccessLog(queue: shared.logQueue, counters: counters)
+    log = AccessLog(queue: shared.accessLog)
     pool = Worker.makePool(snapshot.config)
     wheel = TimerWheel(nowMilliseconds: Clock.monotonicMilliseconds())
     plan = Plan(snapshot: snapshot, sources: sources, shared: shared, worker: index, previous: nil)

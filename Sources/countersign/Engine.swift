@@ -5,8 +5,8 @@ import Proxy
 
 enum Engine {
   /// Serves until a signal ends it; returns the exit code.
-  static func run(configPath: String) -> Int32 {
-    Supervisor.run(configPath: configPath)
+  static func run(configPath: String, loadMilliseconds: UInt64) -> Int32 {
+    Supervisor.run(configPath: configPath, loadMilliseconds: loadMilliseconds)
   }
 
   /// Loads what the configuration names (certificates, keys, patterns) and says what is wrong with it.

@@ -1,6 +1,7 @@
 // `countersign run`: serve.
 
 import ArgumentParser
+import Policy
 import Proxy
 
 struct Run: ParsableCommand {
@@ -14,14 +15,28 @@ struct Run: ParsableCommand {
 
       Signals: SIGHUP reads the configuration again (a faulty one is reported and the old one stays), SIGTERM takes no \
       more connections, lets those in flight finish for `timeouts.drain`, and ends; SIGINT ends at once; SIGUSR1 opens \
-      the log files again. Under systemd it says when it is ready, reloading and stopping (Type=notify).
+      the access log again. Signals are served at any time, also while a configuration is being loaded. Under systemd it \
+      says when it is ready, reloading and stopping, and what became of the last reload (Type=notify).
 
       Exit codes: 0 ended by a signal, 1 it could not start or go on, 2 the command was not understood.
       """)
 
   @OptionGroup var config: ConfigOptions
 
+  @Option(
+    help: ArgumentHelp(
+      "How long reading the configuration and all that it names may take, at the start and at a reload: 1ms to 10m.",
+      valueName: "duration"))
+  var loadTimeout = "30s"
+
+  func validate() throws {
+    guard let most = DurationText.milliseconds(loadTimeout), (1...600_000).contains(most) else {
+      throw ValidationError("--load-timeout takes a duration from 1ms to 10m with its unit, such as 30s")
+    }
+  }
+
   func run() throws {
-    throw ExitCode(Engine.run(configPath: config.path))
+    let most = DurationText.milliseconds(loadTimeout) ?? 30_000
+    throw ExitCode(Engine.run(configPath: config.path, loadMilliseconds: UInt64(most)))
   }
 }

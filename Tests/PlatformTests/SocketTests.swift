@@ -125,16 +125,20 @@ import Wire
 
   // MARK: Log files
 
+  /// Whether all of it was taken.
+  private func write(_ text: String, to log: LogFile) -> Bool {
+    if case .wrote(let count) = log.write(Array(text.utf8)) { count == text.utf8.count } else { false }
+  }
+
   @Test func aLogIsAppendedToAndOpenedAnew() throws {
     let path = "\(directory)/access.log"
     try PrivateFile.write(Array("old\n".utf8), to: path, existing: .refuse)
     let log = try LogFile(path: path)
-    #expect(log.write(Array("one\n".utf8)))
-    #expect(log.write([]))
+    #expect(write("one\n", to: log))
     try FileManager.default.moveItem(atPath: path, toPath: path + ".1")
-    #expect(log.write(Array("two\n".utf8)), "until told otherwise, into the file that was moved")
+    #expect(write("two\n", to: log), "until told otherwise, into the file that was moved")
     try log.reopen()
-    #expect(log.write(Array("three\n".utf8)))
+    #expect(write("three\n", to: log))
     #expect(try String(contentsOfFile: path + ".1", encoding: .utf8) == "old\none\ntwo\n")
     #expect(try String(contentsOfFile: path, encoding: .utf8) == "three\n")
   }
@@ -146,7 +150,42 @@ import Wire
     let log = try LogFile(path: path)
     try FileManager.default.moveItem(atPath: "\(directory)/logs", toPath: "\(directory)/moved")
     #expect(throws: SystemError.self) { try log.reopen() }
-    #expect(log.write(Array("still here\n".utf8)))
+    #expect(write("still here\n", to: log))
     #expect(try String(contentsOfFile: "\(directory)/moved/access.log", encoding: .utf8) == "still here\n")
+  }
+
+  @Test func aFIFOIsNeverWaitedFor() throws {
+    // As `Signals` does in the process.
+    signal(SIGPIPE, SIG_IGN)
+    let path = "\(directory)/fifo"
+    #expect(mkfifo(path, 0o600) == 0)
+    let log = try LogFile(path: path)
+    #expect(!log.isOpen && !write("nobody\n", to: log))
+    try log.reopen()
+    #expect(!log.isOpen)
+
+    let reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+    try log.reopen()
+    #expect(log.isOpen && write("line\n", to: log))
+    var room = [UInt8](repeating: 0, count: 64)
+    #expect(read(reader, &room, room.count) == 5 && room.starts(with: Array("line\n".utf8)))
+    var isFull = false
+    for _ in 0..<100 where !isFull {
+      if case .full = log.write([UInt8](repeating: 0x0a, count: 65536)) { isFull = true }
+    }
+    #expect(isFull, "a reader that does not read")
+    close(reader)
+    guard case .failed(let error) = log.write([0x0a]) else {
+      Issue.record("written to nobody")
+      return
+    }
+    #expect(error.code == EPIPE && !log.isOpen)
+  }
+
+  @Test func aSocketOnDiskIsNoLog() throws {
+    let path = "\(directory)/socket"
+    let descriptor = try Sockets.listen(on: .unix(path: path))
+    defer { Sockets.closeDescriptor(descriptor) }
+    #expect(throws: SystemError.self) { try LogFile(path: path) }
   }
 }

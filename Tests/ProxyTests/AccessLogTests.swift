@@ -9,20 +9,18 @@ import Wire
 
 @Suite struct AccessLogTests {
   private let queue: LogQueue
-  private let counters = Counters()
   private let log: AccessLog
   private static let time = Array("1994-11-06T08:49:37.000Z".utf8)
 
   init() throws {
-    queue = try LogQueue()
-    log = AccessLog(queue: queue, counters: counters)
+    queue = try LogQueue(bytesMax: LogQueue.accessBytesMax)
+    log = AccessLog(queue: queue)
   }
 
   /// Lines that were handed over.
   private func lines() throws -> [[UInt8]] {
     var all: [UInt8] = []
-    for command in queue.takeAll() {
-      guard case .lines(let bytes) = command else { continue }
+    for bytes in queue.takeLines(most: .max) {
       #expect(bytes.last == 0x0a)
       all += bytes
     }
@@ -95,7 +93,7 @@ import Wire
       #expect(line.count < AccessLog.lineBytesMax)
       #expect(try bytes(parse(line)["path"]) == Array(worst.prefix(AccessLog.pathBytesMax)))
     }
-    #expect(counters.value(.logLinesDropped) == 0)
+    #expect(queue.dropped == 0)
   }
 
   /// A unix path is an operator's, not a peer's; it may still hold a quote.
@@ -142,7 +140,7 @@ import Wire
     log.handOver(nowMilliseconds: 100)
     log.line(time: Self.time.span, nowMilliseconds: 104) { _ in }
     log.handOver(nowMilliseconds: 100 + AccessLog.delayMilliseconds - 1)
-    #expect(log.hasWaiting && queue.takeAll().isEmpty)
+    #expect(log.hasWaiting && queue.takeLines(most: .max).isEmpty)
     // The first line's wait counts, not the last one's.
     log.handOver(nowMilliseconds: 100 + AccessLog.delayMilliseconds)
     #expect(!log.hasWaiting)
@@ -161,31 +159,31 @@ import Wire
   // MARK: A disk that does not keep up
 
   @Test func whatCannotWaitIsDroppedWholeAndCounted() throws {
-    let block = [UInt8](repeating: 0x0a, count: 1 << 20)
+    let block = [UInt8](repeating: 0x61, count: 1 << 20)
     var taken = 0
     while queue.post(lines: block) { taken += 1 }
-    #expect(taken == LogQueue.waitingBytesMax >> 20)
+    #expect(taken == queue.bytesMax >> 20)
     for _ in 0..<3 { write(path: [0x2f]) }
     log.handOver(nowMilliseconds: 0, force: true)
     #expect(!log.hasWaiting)
-    #expect(counters.value(.logLinesDropped) == 3)
+    #expect(queue.dropped == 3)
     write(path: [0x2f])
     log.handOver(nowMilliseconds: 0, force: true)
-    #expect(counters.value(.logLinesDropped) == 4)
-    #expect(queue.takeAll().count == taken)
+    #expect(queue.dropped == 4)
+    #expect(queue.takeLines(most: .max).count == taken)
     // There is room again.
     write(path: Array("/after".utf8))
     log.handOver(nowMilliseconds: 0, force: true)
     let lines = try lines()
     #expect(lines.count == 1)
     #expect(try bytes(parse(lines[0])["path"]) == Array("/after".utf8))
-    #expect(counters.value(.logLinesDropped) == 4)
+    #expect(queue.dropped == 4)
   }
 
   @Test func commandsAreNeverDropped() {
     while queue.post(lines: [UInt8](repeating: 0x0a, count: 1 << 20)) {}
     queue.post(.stop)
-    guard case .stop? = queue.takeAll().last else {
+    guard case .stop? = queue.takeCommands().last else {
       Issue.record("the log thread would never end")
       return
     }
@@ -199,20 +197,30 @@ import Wire
     defer { try? FileManager.default.removeItem(atPath: directory) }
     #expect(queue.post(lines: Array("one\n".utf8)))
     queue.post(.reopen)
+    queue.post(.destination(try LogFile(path: "\(directory)/second")))
     #expect(queue.post(lines: Array("two\n".utf8)))
-    queue.post(.destination(.file("\(directory)/second")))
-    #expect(queue.post(lines: Array("three\n".utf8)))
-    queue.post(.destination(.file("\(directory)/none/third")))
-    #expect(queue.post(lines: Array("four\n".utf8)))
-    queue.post(.destination(.off))
-    #expect(queue.post(lines: Array("five\n".utf8)))
     queue.post(.stop)
-    #expect(queue.post(lines: Array("six\n".utf8)))
-    LogThread.run(queue: queue, destination: .file("\(directory)/first")) { said in
-      // A destination that cannot be had is said, and the one at hand is kept.
-      #expect(said.hasPrefix("the access log cannot be opened: ") && said.contains("third"))
-    }
-    #expect(try String(contentsOfFile: "\(directory)/first", encoding: .utf8) == "one\ntwo\n")
-    #expect(try String(contentsOfFile: "\(directory)/second", encoding: .utf8) == "three\nfour\n")
+    #expect(queue.post(lines: Array("three\n".utf8)))
+    LogThread(queue, to: try LogFile(path: "\(directory)/first"), name: "log") { Issue.record("\($0)") }.run()
+    let written = try ["first", "second"].map { try String(contentsOfFile: "\(directory)/\($0)", encoding: .utf8) }
+    #expect(written.joined() == "one\ntwo\nthree\n")
+    #expect(queue.dropped == 0)
+  }
+
+  @Test func aLogThatIsOffLosesNothing() throws {
+    #expect(queue.post(lines: Array("one\ntwo\n".utf8)))
+    queue.post(.stop)
+    LogThread(queue, to: nil, name: "log") { Issue.record("\($0)") }.run()
+    #expect(queue.dropped == 0 && queue.takeLines(most: .max).isEmpty)
+  }
+
+  @Test func whatAFullDeviceDoesNotTakeIsCountedAndTold() throws {
+    #expect(queue.post(lines: Array("one\ntwo\n".utf8)))
+    #expect(queue.post(lines: Array("three\n".utf8)))
+    queue.post(.stop)
+    var said: [String] = []
+    LogThread(queue, to: try LogFile(path: "/dev/full"), name: "log") { said.append($0) }.run()
+    #expect(queue.dropped == 3)
+    #expect(said == ["the log lost 3 lines: /dev/full: No space left on device"])
   }
 }

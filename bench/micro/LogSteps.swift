@@ -13,7 +13,7 @@ enum LogSteps {
   /// take them, or what waits would grow, and its memory be new each time.
   private static var line: Step {
     Step("log: a line") {
-      let (queue, log, counters) = try makeLog()
+      let (queue, log) = try makeLog()
       let bytes = Samples.browser
       let head = try Samples.parsed(bytes)
       let client = Samples.client
@@ -22,7 +22,7 @@ enum LogSteps {
         Array("public".utf8), Array("line 12".utf8), Array("monitor".utf8), Array("10.0.2.1:9443".utf8)
       )
       return Operation { index in
-        if index & 511 == 0 { _ = queue.takeAll() }
+        if index & 511 == 0 { _ = queue.takeLines(most: .max) }
         log.line(time: time.span, nowMilliseconds: 0) { line in
           line.member(",\"listener\":", text: listener)
           line.member(",\"client\":", address: client.address)
@@ -51,27 +51,27 @@ enum LogSteps {
           line.member(",\"server\":", text: server)
           line.member(",\"tls\":", "TLSv1.3")
         }
-        return counters.value(.logLinesDropped) == 0
+        return queue.dropped == 0
       }
     }
   }
 
   private static var handOver: Step {
     Step("log: 64 KiB of lines, handed over") {
-      let (queue, log, counters) = try makeLog()
+      let (queue, log) = try makeLog()
       let lines = [UInt8](repeating: 0x61, count: 65_536)
       let time = Array("1994-11-06T08:49:37.000Z".utf8)
       return Operation { index in
-        if index & 7 == 0 { _ = queue.takeAll() }
+        if index & 7 == 0 { _ = queue.takeLines(most: .max) }
         log.line(time: time.span, nowMilliseconds: 0) { $0.append(lines.span) }
         log.handOver(nowMilliseconds: 0, force: true)
-        return !log.hasWaiting && counters.value(.logLinesDropped) == 0
+        return !log.hasWaiting && queue.dropped == 0
       }
     }
   }
 
-  private static func makeLog() throws -> (LogQueue, AccessLog, Counters) {
-    let (queue, counters) = (try LogQueue(), Counters())
-    return (queue, AccessLog(queue: queue, counters: counters), counters)
+  private static func makeLog() throws -> (LogQueue, AccessLog) {
+    let queue = try LogQueue(bytesMax: LogQueue.accessBytesMax)
+    return (queue, AccessLog(queue: queue))
   }
 }

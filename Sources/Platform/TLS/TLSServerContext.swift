@@ -135,7 +135,20 @@ package struct CertificateFiles: Sendable, Equatable {
       let leaf = unsafe SSL_CTX_get0_certificate(context)
     else { throw .fromQueue(file: files.certificate, "cannot be read as a certificate chain (PEM, the leaf first)") }
     ERR_clear_error()
-    guard unsafe SSL_CTX_use_PrivateKey_file(context, files.key, SSL_FILETYPE_PEM) == 1 else {
+    var isEncrypted: Int32 = 0
+    // SAFETY: the pointer is used within the call only; after it the context has none.
+    let keyIsLoaded = unsafe withUnsafeMutablePointer(to: &isEncrypted) { asked in
+      unsafe cs_ctx_refuse_passphrases(context, asked)
+      defer { unsafe cs_ctx_refuse_passphrases(context, nil) }
+      return unsafe SSL_CTX_use_PrivateKey_file(context, files.key, SSL_FILETYPE_PEM) == 1
+    }
+    guard keyIsLoaded else {
+      guard isEncrypted == 0 else {
+        ERR_clear_error()
+        throw TLSError(
+          file: files.key,
+          "is encrypted with a passphrase, for which nobody can be asked; decrypt it: openssl pkey -in FILE -out NEW")
+      }
       let reason = TLSError.lastReason() ?? "not a private key"
       if reason.contains("mismatch") {
         throw TLSError(
@@ -163,8 +176,13 @@ package struct CertificateFiles: Sendable, Equatable {
     return unsafe leaf
   }
 
+  /// Once for the process.
+  private static let promptsAreRefused = cs_refuse_prompts() == 1
+
   /// What both sides of TLS set alike.
   static func applyCommon(_ context: OpaquePointer, minimumTLS13: Bool) throws(TLSError) {
+    guard promptsAreRefused else { throw .fromQueue(file: "", "cannot switch off prompts for passphrases") }
+    unsafe cs_ctx_refuse_passphrases(context, nil)
     _ = unsafe cs_ctx_set_mode(context, cs_modes())
     unsafe cs_ctx_set_read_ahead(context, 1)
     unsafe SSL_CTX_set_default_read_buffer_len(context, Transport.readAheadBytes)

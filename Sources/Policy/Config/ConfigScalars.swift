@@ -4,6 +4,18 @@
 import FoundationEssentials
 import Wire
 
+/// Durations on the command line, spelt as in the configuration.
+package enum DurationText {
+  /// Milliseconds, or nil where it is none.
+  package static func milliseconds(_ text: String) -> Int? {
+    guard let (number, name) = Unit.split(text), let unit = Unit.durations.first(where: { $0.name == name }) else {
+      return nil
+    }
+    let (product, overflow) = number.multipliedReportingOverflow(by: unit.milliseconds)
+    return overflow ? nil : product
+  }
+}
+
 /// What the units of durations and sizes stand for, the greatest first.
 enum Unit {
   static let durations: [(name: String, milliseconds: Int)] = [

@@ -22,13 +22,13 @@ final class ChildProcess: Sendable {
     }
   }
 
-  /// Starts a program. `passing` become file descriptors 3, 4, … of the child; `standardInput` and `output`, where
-  /// given, take the place of /dev/null and of the captured output. The caller keeps its own copies. `endSignal` is
+  /// Starts a program. `passing` become file descriptors 3, 4, … of the child; `standardInput`, `output` and `error`,
+  /// where given, take the place of /dev/null and of the captured output. The caller keeps its own copies. `endSignal` is
   /// what ends it in the end: SIGTERM for one that has children of its own.
   init(
     _ arguments: [String], name: String? = nil, environment: [String: String] = [:],
-    passing: [Int32] = [], standardInput: Int32? = nil, output: Int32? = nil, openFilesMax: Int? = nil,
-    endSignal: Int32 = SIGKILL
+    passing: [Int32] = [], standardInput: Int32? = nil, output: Int32? = nil, error: Int32? = nil,
+    openFilesMax: Int? = nil, endSignal: Int32 = SIGKILL
   ) throws {
     self.endSignal = endSignal
     self.name = name ?? (arguments[0] as NSString).lastPathComponent
@@ -37,10 +37,10 @@ final class ChildProcess: Sendable {
     command += arguments
 
     let out = try output == nil ? Pipe() : nil
-    let error = try Pipe()
+    let errorPipe = try error == nil ? Pipe() : nil
     let spawned = try Spawner.shared.spawn(
       command, environment: environment, standardInput: standardInput, standardOutput: output ?? out!.writeEnd,
-      standardError: error.writeEnd, passing: passing)
+      standardError: error ?? errorPipe!.writeEnd, passing: passing)
     pid = spawned
     if let out {
       out.closeWriteEnd()
@@ -48,8 +48,12 @@ final class ChildProcess: Sendable {
     } else {
       standardOutput.close()
     }
-    error.closeWriteEnd()
-    standardError.follow(error.readEnd)
+    if let errorPipe {
+      errorPipe.closeWriteEnd()
+      standardError.follow(errorPipe.readEnd)
+    } else {
+      standardError.close()
+    }
 
     let end = self.end
     Thread.detachNewThread {

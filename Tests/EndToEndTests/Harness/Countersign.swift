@@ -13,13 +13,13 @@ final class Countersign: Sendable {
 
   init(
     _ configuration: Configuration, name: String = "edge", in workspace: Workspace, environment: [String: String] = [:],
-    openFilesMax: Int? = nil
+    openFilesMax: Int? = nil, options: [String] = []
   ) throws {
     fileName = "\(name).yaml"
     self.workspace = workspace
     configurationFile = try workspace.write(fileName, configuration.text)
     let process = try ChildProcess(
-      [try Programs.countersign, "run", "-c", configurationFile], name: name, environment: environment,
+      [try Programs.countersign, "run", "-c", configurationFile] + options, name: name, environment: environment,
       openFilesMax: openFilesMax)
     self.process = process
     access = AccessLog(process.standardOutput)

@@ -14,6 +14,10 @@ enum Programs {
   static var chroot: String { get throws { try installed("chroot", package: "coreutils") } }
   static var unshare: String { get throws { try installed("unshare", package: "util-linux") } }
 
+  static var prlimit: String { get throws { try installed("prlimit", package: "util-linux") } }
+  /// Runs a program on a terminal of its own.
+  static var script: String { get throws { try installed("script", package: "bsdutils") } }
+
   static var nginxStreamModule: String {
     get throws {
       let path = "/usr/lib/nginx/modules/ngx_stream_module.so"

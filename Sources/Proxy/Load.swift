@@ -1,0 +1,173 @@
+// One attempt to load a configuration and everything that it names, on a thread of its own: reading files and resolving
+// names can wait for a disk or a resolver for as long as these like, and the supervisor has signals to serve.
+//
+//   running ─► finished ─► taken (the supervisor commits it)
+//      └─────► abandoned (it took too long, or the process ends): whatever it still opens is closed again
+//
+// Invariant: a load changes nothing that is in use. `step` says what it is waiting for.
+
+import Platform
+import Policy
+import Synchronization
+
+final class Load: Sendable {
+  /// What is in use while this load runs; nil at the start.
+  struct Base: Sendable {
+    let listeners: ListenerSet
+    let access: Config.Log.Destination
+    let workers: Int
+  }
+
+  struct Loaded: Sendable {
+    let config: Config
+    let snapshot: Snapshot
+    /// Where the access log goes; nil inside: nowhere; nil: where it goes already.
+    let accessLog: LogFile??
+    let listeners: ListenerSet
+    let admin: AdminServer.Opened
+    /// Findings that do not stop it.
+    let warnings: [String]
+  }
+
+  enum Outcome: Sendable {
+    case loaded(Loaded)
+    /// Lines that say what is wrong.
+    case refused([String])
+  }
+
+  private struct State {
+    var step = "reading the configuration"
+    var outcome: Outcome?
+    var isAbandoned = false
+    var isOver = false
+  }
+
+  private let path: String
+  private let generation: UInt64
+  private let tickets: TicketKeys
+  private let admin: AdminServer
+  private let base: Base?
+  private let state = Mutex(State())
+  /// Signalled when there is an outcome.
+  let finished: Wakeup
+  let deadlineMilliseconds: UInt64
+
+  init(
+    path: String, generation: UInt64, tickets: TicketKeys, admin: AdminServer, base: Base?, mostMilliseconds: UInt64
+  ) throws(SystemError) {
+    self.path = path
+    self.generation = generation
+    self.tickets = tickets
+    self.admin = admin
+    self.base = base
+    finished = try Wakeup()
+    deadlineMilliseconds = Clock.monotonicMilliseconds() + mostMilliseconds
+  }
+
+  func start() throws(SystemError) {
+    _ = try WorkerThread.start(name: "load", processor: nil) { [self] in
+      let outcome = run()
+      let isLate = state.withLock { state in
+        state.isOver = true
+        if !state.isAbandoned { state.outcome = outcome }
+        return state.isAbandoned
+      }
+      if isLate { discard(outcome) }
+      finished.signal()
+    }
+  }
+
+  // MARK: The supervisor's side
+
+  /// Nil while it runs.
+  var outcome: Outcome? { state.withLock { $0.outcome } }
+
+  /// What it is doing.
+  var step: String { state.withLock { $0.step } }
+
+  /// Whether its thread still runs.
+  var isRunning: Bool { state.withLock { !$0.isOver } }
+
+  /// Gives it up: what it comes to is closed again, here or by its thread.
+  func abandon() {
+    let outcome = state.withLock { state in
+      state.isAbandoned = true
+      return state.outcome
+    }
+    if let outcome { discard(outcome) }
+  }
+
+  private func discard(_ outcome: Outcome) {
+    guard case .loaded(let loaded) = outcome else { return }
+    loaded.listeners.discard(keeping: base?.listeners)
+    loaded.admin.discard()
+  }
+
+  // MARK: The thread's side
+
+  private func begin(_ step: String) { state.withLock { $0.step = step } }
+
+  private func run() -> Outcome {
+    begin("reading \(path)")
+    let read = ConfigReader.read(path: path)
+    var said = read.diagnostics.map { $0.text(file: path) }
+    guard let config = read.config else { return .refused(said) }
+
+    // At the start the admin listener answers while the rest is loaded, and says so.
+    var admin = AdminServer.Opened.unchanged
+    var problems: [String] = []
+    do {
+      admin = try self.admin.open(config.admin)
+      if base == nil {
+        self.admin.take(admin)
+        admin = .unchanged
+      }
+    } catch {
+      problems.append("\(path): \(error.message)")
+    }
+    var isTaken = false
+    defer { if !isTaken { admin.discard() } }
+
+    let (built, findings) = Snapshot.build(config, generation: generation, tickets: tickets) { self.begin($0) }
+    said += findings.map { $0.text(file: path) }
+    guard let snapshot = built, problems.isEmpty else { return .refused(said + problems) }
+
+    var accessLog: LogFile??
+    if config.log.access != base?.access {
+      do { accessLog = .some(try openAccessLog(config.log.access, &said)) } catch {
+        return .refused(said + ["the access log cannot be opened: \(error)"])
+      }
+    }
+
+    // A load that was given up opens nothing any more.
+    guard !state.withLock({ $0.isAbandoned }) else { return .refused([]) }
+    begin("opening listeners")
+    do {
+      let listeners = try ListenerSet(
+        opening: config.listeners, workers: base?.workers ?? config.workers ?? Processors.count,
+        keeping: base?.listeners)
+      isTaken = true
+      return .loaded(
+        Loaded(
+          config: config, snapshot: snapshot, accessLog: accessLog, listeners: listeners, admin: admin, warnings: said))
+    } catch {
+      return .refused(said + ["\(path): \(error.message)"])
+    }
+  }
+
+  private func openAccessLog(
+    _ destination: Config.Log.Destination, _ said: inout [String]
+  ) throws(SystemError) -> LogFile? {
+    switch destination {
+    case .off: return nil
+    case .stdout: return LogFile(.output)
+    case .file(let path):
+      begin("opening the access log \(path)")
+      let file = try LogFile(path: path)
+      if !file.isOpen {
+        said.append("\(path): the access log is a FIFO that nobody reads; its lines are lost until somebody does")
+      }
+      return file
+    }
+  }
+}

@@ -1,0 +1,64 @@
+// How the configuration in use came to be, and what became of the last attempt to replace it: for /metrics, /status and
+// systemd. The start counts as the first, successful load.
+
+import Platform
+
+struct ReloadStatus: Sendable {
+  /// Counts the configurations that came into force.
+  private(set) var generation: UInt64 = 1
+  private(set) var lastSuccessMilliseconds: UInt64
+  /// Why the last reload was refused; nil where the last was a success.
+  private(set) var failure: (milliseconds: UInt64, why: String)?
+
+  init(nowMilliseconds: UInt64) { lastSuccessMilliseconds = nowMilliseconds }
+
+  mutating func noteSuccess(generation: UInt64, nowMilliseconds: UInt64) {
+    self.generation = generation
+    lastSuccessMilliseconds = nowMilliseconds
+    failure = nil
+  }
+
+  mutating func noteFailure(_ why: String, nowMilliseconds: UInt64) { failure = (nowMilliseconds, why) }
+
+  var metrics: String {
+    """
+    # HELP countersign_config_last_reload_successful Whether the last configuration that was read came into force.
+    # TYPE countersign_config_last_reload_successful gauge
+    countersign_config_last_reload_successful \(failure == nil ? 1 : 0)
+    # HELP countersign_config_last_reload_success_timestamp_seconds When the configuration in use came into force.
+    # TYPE countersign_config_last_reload_success_timestamp_seconds gauge
+    countersign_config_last_reload_success_timestamp_seconds \(lastSuccessMilliseconds / 1_000)
+    # HELP countersign_config_generation Configurations that came into force since the start.
+    # TYPE countersign_config_generation gauge
+    countersign_config_generation \(generation)
+
+    """
+  }
+
+  /// An object for /status.
+  var json: String {
+    var text = "{\"generation\":\(generation),\"since\":\"\(ReloadStatus.time(lastSuccessMilliseconds))\""
+    text += ",\"last_reload_successful\":\(failure == nil)"
+    if let failure {
+      text += ",\"last_failure\":{\"time\":\"\(ReloadStatus.time(failure.milliseconds))\",\"why\":\""
+      let escaped = Buffer(capacity: 6 * failure.why.utf8.count + 8)
+      escaped.appendEscaped(Array(failure.why.utf8).span, most: failure.why.utf8.count)
+      text += String(decoding: escaped.copyBytes(), as: UTF8.self) + "\"}"
+    }
+    return text + "}"
+  }
+
+  /// One line for `systemctl status`.
+  var text: String {
+    guard let failure else { return "serving configuration \(generation)" }
+    let why = failure.why.split(whereSeparator: \.isNewline).joined(separator: "; ").prefix(400)
+    return
+      "reload refused at \(ReloadStatus.time(failure.milliseconds)), still serving configuration \(generation): \(why)"
+  }
+
+  private static func time(_ milliseconds: UInt64) -> String {
+    var date = DateField()
+    date.update(wallMilliseconds: milliseconds)
+    return String(decoding: (0..<24).map { date.rfc3339[$0] }, as: UTF8.self)
+  }
+}
