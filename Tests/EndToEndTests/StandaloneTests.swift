@@ -60,14 +60,19 @@ extension EndToEnd {
       let files = FileManager.default
       try files.copyItem(atPath: program, toPath: root.file("countersign"))
       for line in try ChildProcess.succeed([try Programs.ldd, program]).split(separator: "\n") {
-        guard let path = line.split(whereSeparator: \.isWhitespace).map(String.init).first(where: { $0.hasPrefix("/") }) else {
+        guard let path = line.split(whereSeparator: \.isWhitespace).map(String.init).first(where: { $0.hasPrefix("/") })
+        else {
           continue
         }
         #expect(!path.contains("swift"), "a library of the toolchain: \(path)")
         let place = root.path + path
         try files.createDirectory(
           atPath: (place as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
-        try files.copyItem(atPath: (path as NSString).resolvingSymlinksInPath, toPath: place)
+        // What is there may be a link: its content is wanted.
+        guard
+          files.createFile(
+            atPath: place, contents: files.contents(atPath: path), attributes: [.posixPermissions: 0o755])
+        else { throw Trouble("cannot copy \(path)") }
       }
     }
 
