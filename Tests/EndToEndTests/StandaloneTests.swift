@@ -22,7 +22,8 @@ extension EndToEnd {
         let outcome = try ChildProcess.run(Self.rooted(in: root.path, arguments))
         #expect(outcome.succeeded, "\(arguments): \(outcome.error)")
       }
-      try command("--version")
+      let version = try ChildProcess.run(Self.rooted(in: root.path, ["--version"]))
+      #expect(version.output.hasPrefix("0."), "\(version)")
       try command("keys", "new", "--kid", "k1", "--out", "/edge.jwks.json")
       try command("certs", "dev", "--out", "/certs", "--name", Site.host)
 
@@ -76,10 +77,12 @@ extension EndToEnd {
       }
     }
 
-    /// The program with that directory as its root. Who is not root becomes it in a user namespace.
+    /// The program with that directory as its root, and a /proc, where Swift's runtime reads the arguments. Who is not root
+    /// becomes it in a user namespace.
     private static func rooted(in directory: String, _ arguments: [String]) throws -> [String] {
-      let asRoot = getuid() == 0 ? [] : [try Programs.unshare, "--user", "--map-root-user", "--"]
-      return asRoot + [try Programs.chroot, directory, "/countersign"] + arguments
+      let asRoot = getuid() == 0 ? [] : ["--user", "--map-root-user"]
+      let script = #"mkdir -p "$0/proc" && mount --rbind /proc "$0/proc" && exec chroot "$0" /countersign "$@""#
+      return [try Programs.unshare] + asRoot + ["--mount", "--", "/bin/sh", "-c", script, directory] + arguments
     }
   }
 }

@@ -11,7 +11,6 @@ enum Programs {
   static var nginx: String { get throws { try installed("nginx", package: "nginx-light") } }
   static var readelf: String { get throws { try installed("readelf", package: "binutils") } }
   static var ldd: String { get throws { try installed("ldd", package: "libc-bin") } }
-  static var chroot: String { get throws { try installed("chroot", package: "coreutils") } }
   static var unshare: String { get throws { try installed("unshare", package: "util-linux") } }
 
   static var prlimit: String { get throws { try installed("prlimit", package: "util-linux") } }
