@@ -61,6 +61,9 @@ final class Exchange {
   var discardEndMilliseconds: UInt64 = 0
   /// Another try is due when the timer says so.
   var isBackingOff = false
+  /// What does not fit beside the held bytes is not read before this time, in case the server is starting; 0: not asked.
+  var holdUntilMilliseconds: UInt64 = 0
+  var holdIsOver = false
   var refusal: Refusal?
   /// What the log says about the refusal beyond its name.
   var detail = RefusalDetail.none
@@ -108,6 +111,8 @@ final class Exchange {
     isTunnel = false
     isBackingOff = false
     discardEndMilliseconds = 0
+    holdUntilMilliseconds = 0
+    holdIsOver = false
     requestTrailersSent = false
     responseTrailersSent = false
     upstreamDeaf = false

@@ -37,9 +37,8 @@ package struct ExchangeMachine: Sendable {
 
   /// How often a stale kept-alive connection may be replaced in one exchange, apart from the configured retries.
   package static let staleTriesMax = 2
-  /// How often, and how far apart, a validator that has just started is asked again.
+  /// How often a validator that has just started is asked again, in the edge's next second each time.
   package static let startingTriesMax = 6
-  package static let startingDelayMilliseconds: UInt64 = 1_000
 
   package init() {}
 
@@ -64,7 +63,7 @@ package struct ExchangeMachine: Sendable {
 
   package enum Verdict: Equatable, Sendable {
     case retry
-    case retryLater(milliseconds: UInt64)
+    case retryLater
     /// Answer with the refusal's status; then the connection is kept or closed as its table says.
     case answer(Refusal)
     /// The response was begun: end the client's connection so that it cannot take it for whole.
@@ -170,7 +169,7 @@ package struct ExchangeMachine: Sendable {
     case .starting:
       guard replayable, response == .awaiting, startingTriesLeft > 0 else { return .passOn }
       startingTriesLeft -= 1
-      return .retryLater(milliseconds: ExchangeMachine.startingDelayMilliseconds)
+      return .retryLater
     case .connect: return tryAgain(orElse: .upstreamConnect)
     case .connectTimeout: return tryAgain(orElse: .upstreamConnectTimeout)
     case .upstreamTLS: return tryAgain(orElse: .upstreamTls)

@@ -15,8 +15,15 @@ package final class ServerPool {
   var idle: ContiguousArray<Upstream> = []
   /// Requests under way.
   package var active = 0
-  /// No new request goes here before this time (monotonic ms), unless no other server is left.
-  package var avoidUntilMilliseconds: UInt64 = 0
+  /// Connections that are being made.
+  private(set) var opening = 0
+  /// Failures to connect in a row, and until when none is tried after the last (monotonic ms).
+  private var failures = 0
+  private var restsUntilMilliseconds: UInt64 = 0
+  /// It said that it has just started; asked again from then on.
+  private(set) var startsUntilMilliseconds: UInt64 = 0
+  /// It answered otherwise than that since it was last out of reach: a request need not be held back for it.
+  private(set) var isProven = false
   /// Its plan was replaced: connections are closed instead of kept.
   var isRetired = false
 
@@ -28,8 +35,55 @@ package final class ServerPool {
     idle.reserveCapacity(idleMax)
   }
 
-  /// How long a server that could not be reached is left alone.
-  static let avoidMilliseconds: UInt64 = 1_000
+  // MARK: Whether it can be reached
+
+  /// How long a server that could not be reached rests: the first time, and at most.
+  package static let restMilliseconds: UInt64 = 1_000
+  package static let restMillisecondsMax: UInt64 = 30_000
+
+  /// No connection could be made, or it failed before the first request. True when this begins a rest, and is news.
+  package func noteFailure(nowMilliseconds: UInt64) -> Bool {
+    isProven = false
+    // Those that set out together fail together, and are one failure.
+    guard nowMilliseconds >= restsUntilMilliseconds else { return false }
+    let most = ServerPool.restMillisecondsMax
+    restsUntilMilliseconds =
+      nowMilliseconds + (failures < 5 ? min(ServerPool.restMilliseconds << UInt64(failures), most) : most)
+    failures += 1
+    return true
+  }
+
+  /// A connection is ready for requests.
+  package func noteReached() {
+    guard failures > 0 else { return }
+    failures = 0
+    restsUntilMilliseconds = 0
+  }
+
+  package func noteOpening() { opening += 1 }
+  package func noteOpened() { opening -= 1 }
+
+  /// Not while it rests; and when that is over, one request finds out for all.
+  package func isWorthAsking(nowMilliseconds: UInt64) -> Bool {
+    failures == 0 || (nowMilliseconds >= restsUntilMilliseconds && opening == 0)
+  }
+
+  // MARK: Whether it is starting
+
+  /// It has just started, and is to be asked again then.
+  package func noteStarting(untilMilliseconds: UInt64) {
+    isProven = false
+    startsUntilMilliseconds = untilMilliseconds
+  }
+
+  /// It answered, or passed on an answer.
+  package func noteAnswered() {
+    isProven = true
+    startsUntilMilliseconds = 0
+  }
+
+  /// It ended a connection of its own accord: it may be another process by now.
+  package func noteEnded() { isProven = false }
 }
 
 /// An upstream of the config with what one worker needs to use it.
@@ -40,6 +94,8 @@ package final class UpstreamPlan {
   let tls: TLSClientContext?
   let servers: ContiguousArray<ServerPool>
   private var turn = 0
+  /// Some server said that it is starting, and that may not be over.
+  private var mayBeStarting = false
 
   package init(config: Config.Upstream, signer: Signer?, tls: TLSClientContext?, servers: ContiguousArray<ServerPool>) {
     name = Array(config.name.utf8)
@@ -72,7 +128,11 @@ package final class UpstreamPlan {
       let index = start + step < count ? start + step : start + step - count
       let pool = servers[index]
       var cost = config.balance == .leastRequests ? pool.active : step
-      if pool.avoidUntilMilliseconds > nowMilliseconds { cost += 1 << 30 }
+      if !pool.isWorthAsking(nowMilliseconds: nowMilliseconds) {
+        cost += 1 << 30
+      } else if pool.startsUntilMilliseconds > nowMilliseconds {
+        cost += 1 << 29
+      }
       if index < 64, tried & (1 << UInt64(index)) != 0 { cost += 1 << 40 }
       if cost < bestCost {
         best = index
@@ -80,6 +140,31 @@ package final class UpstreamPlan {
       }
     }
     return (servers[best], best)
+  }
+
+  /// A server says that it has just started.
+  package func noteStarting(_ server: ServerPool, untilMilliseconds: UInt64) {
+    server.noteStarting(untilMilliseconds: untilMilliseconds)
+    mayBeStarting = true
+  }
+
+  /// Until when a request has to wait because every server that is worth asking, and was not tried, is starting; 0 when
+  /// it need not.
+  package func waitsForStart(tried: UInt64, nowMilliseconds: UInt64) -> UInt64 {
+    guard mayBeStarting else { return 0 }
+    var earliest = UInt64.max
+    var isOver = true
+    for (index, pool) in servers.enumerated() {
+      let until = pool.startsUntilMilliseconds
+      if until > nowMilliseconds {
+        isOver = false
+        earliest = min(earliest, until)
+      } else if pool.isWorthAsking(nowMilliseconds: nowMilliseconds), index >= 64 || tried & (1 << UInt64(index)) == 0 {
+        earliest = 0
+      }
+    }
+    if isOver { mayBeStarting = false }
+    return isOver ? 0 : earliest
   }
 
   /// A mixing of the address's bits (splitmix64's finalizer); not for security.

@@ -123,7 +123,8 @@ package final class Snapshot: Sendable {
         findings.append(
           Diagnostic(
             .warning, at: place,
-            "`health` is read but no checks are made yet; a server that cannot be reached is avoided for a second"))
+            "`health` is read but no checks are made yet; a server that cannot be reached rests for a second, "
+              + "and for up to 30 s when it goes on"))
       }
       var servers: [Server] = []
       for endpoint in upstream.servers {

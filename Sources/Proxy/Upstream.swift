@@ -43,6 +43,8 @@ final class Upstream {
 
   /// Nothing waits to be sent to the server.
   var isFlushed: Bool { output.isEmpty && !transport.hasUnsent }
+  /// Not ready for requests yet.
+  var isOpening: Bool { phase != .free && phase != .ready }
   var token: Token { Token(.upstream, slot: slot, generation: generation) }
   var timer: Int { Worker.firstSlotTimer + slot * 2 + 1 }
 

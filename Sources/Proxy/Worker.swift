@@ -245,6 +245,9 @@ final class Worker {
         settle(d)
         // It had its time.
         if d.phase == .linger { closeLate(d) }
+      } else if isHoldingBack(x) {
+        x.holdIsOver = true
+        pump(d)
       } else if x.machine.request == .body, d.isFlushed {
         fault(x, .request(.bodyTimeout))
       } else {
@@ -258,13 +261,12 @@ final class Worker {
   private func expire(_ u: Upstream) {
     guard u.phase != .free else { return }
     guard let x = u.exchange else {
-      close(u)
+      if u.phase == .ready { close(u) } else { unreachable(u, timedOut: true) }
       return
     }
     switch u.phase {
     case .free: return
-    case .connecting: fault(x, .connectTimeout)
-    case .preamble, .handshake: fault(x, .upstreamTLS)
+    case .connecting, .preamble, .handshake: unreachable(u, timedOut: true)
     case .ready: fault(x, .responseTimeout)
     }
   }

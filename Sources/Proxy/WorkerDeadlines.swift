@@ -18,6 +18,10 @@ extension Worker {
       wheel.set(d.timer, deadlineMilliseconds: min(x.discardEndMilliseconds, quiet))
       return
     }
+    if isHoldingBack(x) {
+      wheel.set(d.timer, deadlineMilliseconds: x.holdUntilMilliseconds)
+      return
+    }
     let owesRoom = !d.isFlushed || (x.machine.response == .body && d.transport.isStuffed)
     guard owesRoom || owesBody(x) else {
       clearDeadline(d)

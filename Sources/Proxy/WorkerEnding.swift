@@ -20,28 +20,17 @@ extension Worker {
   /// Does what the machine decides about a fault. `refusal` names it more closely in the record of an abort.
   func fault(_ x: Exchange, _ fault: ExchangeMachine.Fault, refusal: Refusal? = nil) {
     guard x.isActive else { return }
-    if case .connect = fault, let server = x.upstream?.pool {
-      server.avoidUntilMilliseconds = nowMilliseconds + ServerPool.avoidMilliseconds
-    }
+    if fault == .closedBeforeResponse { x.upstream?.pool?.noteEnded() }
     switch x.machine.fault(fault) {
     case .retry:
       counters.add(.retries)
       drop(x)
       tryAgain(x)
-    case .retryLater(let milliseconds): backOff(x, milliseconds)
+    case .retryLater: waitForStart(x)
     case .answer(let refusal): answer(x, refusal)
     case .abort(let name): abandon(x, refusal ?? name)
     case .passOn: settleLater(x.downstream)
     }
-  }
-
-  /// Waits before the next try; the validator said that it has just started.
-  func backOff(_ x: Exchange, _ milliseconds: UInt64) {
-    counters.add(.startingRetries)
-    drop(x)
-    x.isBackingOff = true
-    x.triedServers = 0
-    wheel.set(x.downstream.timer, deadlineMilliseconds: nowMilliseconds + milliseconds)
   }
 
   /// Sends the held request once more, signed anew.
@@ -64,13 +53,15 @@ extension Worker {
     x.bytesIn = UInt64(x.headBytes)
     x.requestTrailersSent = false
     x.upstreamDeaf = false
+    x.holdUntilMilliseconds = 0
+    x.holdIsOver = false
     clearDeadline(d)
     attempt(x, d, group)
     enqueue(d)
   }
 
   /// Lets go of the exchange's upstream connection, which is in no state to be kept.
-  private func drop(_ x: Exchange) {
+  func drop(_ x: Exchange) {
     guard let u = x.upstream else { return }
     x.upstream = nil
     u.exchange = nil
@@ -167,6 +158,7 @@ extension Worker {
       counters.add(refusal)
     }
     record(x)
+    leaveConnecting(x)
     drop(x)
     // What came is given on; a reset would take it back. Where only the connection's end tells the length, the reset is
     // what tells the client that this is not it.

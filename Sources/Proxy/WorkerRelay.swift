@@ -89,7 +89,13 @@ extension Worker {
 
   private func readRequest(_ x: Exchange, _ d: Downstream, _ u: Upstream) -> Bool {
     // What is held for another try makes way when room is needed.
-    if d.input.room < Worker.directBytesMin, x.heldBytes > 0 { letGo(x) }
+    if d.input.room < Worker.directBytesMin, x.heldBytes > 0 {
+      if holdsBack(x, u) {
+        flush(u)
+        return false
+      }
+      letGo(x)
+    }
     switch d.transport.read(into: d.input) {
     case .bytes(let n):
       x.downstreamProgressMilliseconds = nowMilliseconds
@@ -266,17 +272,19 @@ extension Worker {
     }
     if head.status < 200 {
       if head.status == 100 { x.expectsContinue = false }
+      noteAnswered(x)
       // RFC 9110 section 15.2: not to a client of HTTP/1.0.
       if x.minorVersion > 0 { write(head, x, d, u, length, .none, isTunnel: false) }
       u.input.consume(length)
       return
     }
     if x.isSigned, u.input.withReadable({ HeadWriter.isStartingRefusal($0, head) }),
-      case .retryLater(let milliseconds) = x.machine.fault(.starting)
+      case .retryLater = x.machine.fault(.starting)
     {
-      backOff(x, milliseconds)
+      waitForStart(x)
       return
     }
+    noteAnswered(x)
     let framing = head.framing
     let outgoing = HeadWriter.ResponseFraming(
       head, requestWasHead: x.method == .head, clientMinorVersion: x.minorVersion)

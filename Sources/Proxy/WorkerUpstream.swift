@@ -15,6 +15,7 @@ extension Worker {
       known.via = .attested
       x.identity = known
     }
+    if x.isSigned, waitsForStart(x, group) { return }
     let identity = x.identity
     let found: Upstream?
     if group.isBound {
@@ -159,7 +160,7 @@ extension Worker {
         answer(x, .upstreamNone)
         return nil
       }
-      markUnreachable(server, error.code)
+      noteUnreachable(server, SystemError.text(error.code))
       fault(x, .connect)
       return nil
     }
@@ -176,6 +177,7 @@ extension Worker {
     u.transport.open(opened.fd)
     u.pool = server
     u.phase = .connecting
+    server.noteOpening()
     take(u, for: x, server, index: index)
     guard poller.add(connection: opened.fd, u.token) else {
       fault(x, .connect)
@@ -212,16 +214,6 @@ extension Worker {
     }
   }
 
-  /// A server that could not be reached is left alone for a moment, and the operator is told.
-  private func markUnreachable(_ server: ServerPool, _ code: Int32) {
-    if server.avoidUntilMilliseconds <= nowMilliseconds {
-      shared.report(
-        "upstream server \(String(decoding: server.text, as: UTF8.self)) cannot be reached: \(SystemError.text(code))",
-        once: "server")
-    }
-    server.avoidUntilMilliseconds = nowMilliseconds + ServerPool.avoidMilliseconds
-  }
-
   // MARK: What its socket says
 
   /// Carries an upstream connection on after an event.
@@ -231,11 +223,16 @@ extension Worker {
     case .connecting:
       let result = Sockets.connectResult(u.transport.descriptor)
       guard result == 0 else {
-        if let server = u.pool { markUnreachable(server, result) }
-        if let x = u.exchange { fault(x, .connect) } else { close(u) }
+        unreachable(u, SystemError.text(result))
         return
       }
       guard !u.transport.isStuffed else { return }
+      guard u.exchange != nil else {
+        // Nobody waited for it, and all that was to be learnt is that it can be reached.
+        if u.pool?.tls == nil { u.pool?.noteReached() }
+        close(u)
+        return
+      }
       connected(u)
     case .preamble: sendPreamble(u)
     case .handshake: handshake(u)
@@ -252,7 +249,6 @@ extension Worker {
 
   private func connected(_ u: Upstream) {
     guard let server = u.pool else { return }
-    server.avoidUntilMilliseconds = 0
     guard server.tls != nil else {
       becomeReady(u)
       return
@@ -271,12 +267,12 @@ extension Worker {
         u.preambleBytes -= n
       case .blocked: return
       case .ended, .failed:
-        if let x = u.exchange { fault(x, .connect) } else { close(u) }
+        unreachable(u, "it ended the connection before TLS began")
         return
       }
     }
     guard let tls = u.pool?.tls, u.transport.startTLS(connecting: tls) else {
-      if let x = u.exchange { fault(x, .upstreamTLS) } else { close(u) }
+      unreachable(u, "TLS cannot be begun")
       return
     }
     u.phase = .handshake
@@ -288,16 +284,15 @@ extension Worker {
     switch u.transport.handshake() {
     case .blocked: return
     case .failed:
-      shared.report(
-        "TLS to upstream server \(String(decoding: u.pool?.text ?? [], as: UTF8.self)) failed: "
-          + (u.transport.failure ?? "connection closed"), once: "tls")
-      if let x = u.exchange { fault(x, .upstreamTLS) } else { close(u) }
+      unreachable(u, u.transport.failure ?? "connection closed")
     case .done: becomeReady(u)
     }
   }
 
   private func becomeReady(_ u: Upstream) {
     u.phase = .ready
+    u.pool?.noteOpened()
+    u.pool?.noteReached()
     u.preambleBytes = 0
     wheel.set(u.timer, deadlineMilliseconds: 0)
     if let x = u.exchange {
@@ -348,7 +343,9 @@ extension Worker {
   private func checkIdle(_ u: Upstream) {
     switch u.transport.read(into: u.input) {
     case .blocked: u.input.releaseIfEmpty()
-    case .bytes, .ended, .failed: close(u)
+    case .bytes, .ended, .failed:
+      u.pool?.noteEnded()
+      close(u)
     }
   }
 
@@ -368,20 +365,18 @@ extension Worker {
     }
     u.input.releaseIfEmpty()
     u.output.releaseIfEmpty()
-    if u.owner != nil {
-      // It lives as long as its client's connection, and no longer.
-      wheel.set(u.timer, deadlineMilliseconds: 0)
-      if u.transport.mayRead { checkIdle(u) }
-      return
+    // One that has an owner waits for its client's next request, and ends with that client's connection at the latest.
+    if u.owner == nil {
+      guard server.idle.count < server.idleMax else {
+        close(u)
+        return
+      }
+      server.idle.append(u)
+      u.isIdle = true
+      idleUpstreams += 1
     }
-    guard server.idle.count < server.idleMax else {
-      close(u)
-      return
-    }
-    server.idle.append(u)
-    u.isIdle = true
-    idleUpstreams += 1
-    // A little less than the other side's usual patience, so that it is we who close.
+    // A little less than the other side's usual patience, so that it is we who close: a request that crosses the other
+    // side's end on the way is lost where it may not be sent twice.
     wheel.set(
       u.timer, deadlineMilliseconds: nowMilliseconds + UInt64(plan.config.timeouts.idleMilliseconds) * 3 / 4)
     // Its end, or bytes too many, may have come together with the response: no other event will tell.
@@ -398,6 +393,7 @@ extension Worker {
       x.upstream = nil
       u.pool?.active -= 1
     }
+    if u.isOpening { u.pool?.noteOpened() }
     if let owner = u.owner, owner.boundUpstream === u { owner.boundUpstream = nil }
     wheel.set(u.timer, deadlineMilliseconds: 0)
     u.transport.close(reset: reset)

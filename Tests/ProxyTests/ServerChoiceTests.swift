@@ -23,13 +23,15 @@ import Wire
     (0..<count).compactMap { _ in plan.choose(client: client, tried: tried, nowMilliseconds: now)?.index }
   }
 
+  /// A failure then is not over at any time that is asked about.
+  private static let late: UInt64 = 1 << 60
   private static let client = IPAddress(v4: 0xcb00_7109)
 
   @Test(arguments: [Config.Balance.roundRobin, .leastRequests, .clientHash])
   func noServersIsNoChoiceAndOneIsAlwaysIt(_ balance: Config.Balance) {
     #expect(plan(balance, 0).plan.choose(client: Self.client, tried: 0, nowMilliseconds: 0) == nil)
     let (one, pools) = plan(balance, 1)
-    pools[0].avoidUntilMilliseconds = .max
+    _ = pools[0].noteFailure(nowMilliseconds: Self.late)
     #expect(choices(one, 3, client: Self.client, tried: 1) == [0, 0, 0])
   }
 
@@ -52,7 +54,7 @@ import Wire
 
   @Test func aServerThatFailedLatelyIsPassedOver() {
     let (plan, pools) = plan(.roundRobin, 3)
-    pools[1].avoidUntilMilliseconds = 2_000
+    _ = pools[1].noteFailure(nowMilliseconds: 1_000)
     #expect(!choices(plan, 9, now: 1_999).contains(1))
     #expect(Set(choices(plan, 9, now: 1_999)) == [0, 2])
     // And is taken back when its time is over.
@@ -75,10 +77,10 @@ import Wire
   @Test(arguments: [Config.Balance.roundRobin, .leastRequests, .clientHash])
   func anUnreachableServerIsBetterThanATriedOne(_ balance: Config.Balance) {
     let (plan, pools) = plan(balance, 2)
-    pools[1].avoidUntilMilliseconds = .max
+    _ = pools[1].noteFailure(nowMilliseconds: Self.late)
     #expect(choices(plan, 4, client: Self.client, tried: 0b01) == [1, 1, 1, 1])
     #expect(choices(plan, 4, client: Self.client, tried: 0b10) == [0, 0, 0, 0])
-    pools[0].avoidUntilMilliseconds = .max
+    _ = pools[0].noteFailure(nowMilliseconds: Self.late)
     #expect(choices(plan, 4, client: Self.client, tried: 0b01) == [1, 1, 1, 1])
     #expect(choices(plan, 2, client: Self.client).count == 2)
   }
@@ -87,8 +89,66 @@ import Wire
     let (plan, pools) = plan(.roundRobin, 100)
     #expect(choices(plan, 100) == Array(0..<100))
     #expect(choices(plan, 100, tried: .max).allSatisfy { $0 >= 64 })
-    for pool in pools { pool.avoidUntilMilliseconds = .max }
+    for pool in pools { _ = pool.noteFailure(nowMilliseconds: Self.late) }
     #expect(choices(plan, 100, tried: 0).count == 100)
+  }
+
+  // MARK: Out of reach
+
+  @Test func eachFurtherRestIsTwiceAsLongUpToHalfAMinute() {
+    let pool = plan(.roundRobin, 1).pools[0]
+    var now: UInt64 = 10_000
+    for seconds in [1, 2, 4, 8, 16, 30, 30, 30] as [UInt64] {
+      #expect(pool.noteFailure(nowMilliseconds: now))
+      #expect(!pool.isWorthAsking(nowMilliseconds: now + seconds * 1_000 - 1))
+      now += seconds * 1_000
+      #expect(pool.isWorthAsking(nowMilliseconds: now))
+    }
+    pool.noteReached()
+    #expect(pool.isWorthAsking(nowMilliseconds: 0))
+    // It begins anew.
+    #expect(pool.noteFailure(nowMilliseconds: now))
+    #expect(pool.isWorthAsking(nowMilliseconds: now + 1_000))
+  }
+
+  @Test func failuresOfRequestsThatSetOutTogetherAreOne() {
+    let pool = plan(.roundRobin, 1).pools[0]
+    #expect(pool.noteFailure(nowMilliseconds: 1_000))
+    for _ in 0..<100 { #expect(!pool.noteFailure(nowMilliseconds: 1_500)) }
+    #expect(pool.isWorthAsking(nowMilliseconds: 2_000))
+  }
+
+  @Test func whenARestIsOverOneRequestFindsOutForAll() {
+    let (plan, pools) = plan(.roundRobin, 2)
+    _ = pools[0].noteFailure(nowMilliseconds: 1_000)
+    #expect(choices(plan, 4, now: 2_000).contains(0))
+    pools[0].noteOpening()
+    #expect(choices(plan, 4, now: 2_000) == [1, 1, 1, 1])
+    // It came to nothing of its own: another may ask.
+    pools[0].noteOpened()
+    #expect(choices(plan, 4, now: 2_000).contains(0))
+    pools[0].noteOpening()
+    pools[0].noteReached()
+    #expect(choices(plan, 4, now: 2_000).contains(0))
+  }
+
+  // MARK: Just started
+
+  @Test func aServerThatIsStartingIsPassedOverAndWaitedForWhereThereIsNoOther() {
+    let (plan, pools) = plan(.roundRobin, 2)
+    #expect(plan.waitsForStart(tried: 0, nowMilliseconds: 1_000) == 0)
+    plan.noteStarting(pools[0], untilMilliseconds: 1_700)
+    #expect(choices(plan, 4) == [1, 1, 1, 1])
+    #expect(plan.waitsForStart(tried: 0b01, nowMilliseconds: 1_000) == 0)
+    // The other one has been tried, rests, or is starting too: then the first that is to be asked again.
+    #expect(plan.waitsForStart(tried: 0b11, nowMilliseconds: 1_000) == 1_700)
+    plan.noteStarting(pools[1], untilMilliseconds: 1_600)
+    #expect(plan.waitsForStart(tried: 0b01, nowMilliseconds: 1_000) == 1_600)
+    #expect(plan.waitsForStart(tried: 0, nowMilliseconds: 1_600) == 0)
+    pools[1].noteAnswered()
+    _ = pools[1].noteFailure(nowMilliseconds: 1_000)
+    #expect(plan.waitsForStart(tried: 0, nowMilliseconds: 1_000) == 1_700)
+    #expect(plan.waitsForStart(tried: 0, nowMilliseconds: 1_700) == 0)
   }
 
   // MARK: Least requests
@@ -99,7 +159,7 @@ import Wire
     #expect(choices(plan, 5) == [1, 1, 1, 1, 1])
     pools[1].active = 7
     #expect(choices(plan, 5) == [2, 2, 2, 2, 2])
-    pools[2].avoidUntilMilliseconds = .max
+    _ = pools[2].noteFailure(nowMilliseconds: Self.late)
     #expect(choices(plan, 5) == [0, 0, 0, 0, 0])
   }
 
@@ -125,7 +185,7 @@ import Wire
     for count in counts { #expect((300...500).contains(count), "\(counts)") }
     // Away only while it must be, and then always to the same one.
     let home = choices(plan, 1, client: Self.client)[0]
-    pools[home].avoidUntilMilliseconds = 5_000
+    _ = pools[home].noteFailure(nowMilliseconds: 4_000)
     let away = choices(plan, 5, client: Self.client, now: 4_999)
     #expect(Set(away).count == 1 && away[0] != home)
     #expect(choices(plan, 1, client: Self.client, now: 5_000) == [home])

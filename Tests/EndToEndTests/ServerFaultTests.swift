@@ -1,0 +1,173 @@
+// Servers that do not answer, validators that have just come up, connections that end while nobody uses them: what of it
+// reaches a client.
+
+import Foundation
+import Testing
+
+extension EndToEnd {
+  @Suite struct ServerFaults {
+    // MARK: Out of reach
+
+    /// Few requests find out that it does not answer, however many there are.
+    @Test func aServerThatSwallowsEverythingIsAskedRarely() throws {
+      let workspace = try Workspace()
+      let backend = try RecordingBackend()
+      let hole = try BlackHole()
+      var configuration = Configuration.plainEdge(to: ["\(hole.address)", "\(backend.address)"])
+      configuration.timeouts = ["upstream_connect: 200ms"]
+      configuration.workers = "1"
+      configuration.hasAdmin = true
+      let edge = try Countersign(configuration, in: workspace)
+      let connections = try (0..<8).map { try Connection(to: edge["public"], from: Peer.client($0)) }
+      let seconds = try secondsTaken {
+        let end = Deadline.after(3.5)
+        var round = 0
+        while !end.hasPassed {
+          round += 1
+          for connection in connections { try connection.send(Text.request("/\(round)")) }
+          for connection in connections { #expect(try connection.readResponse().status == 200) }
+        }
+      }
+      let line = try #require(
+        edge.process.standardError.wait {
+          $0.contains("upstream server \(hole.address) cannot be reached: no connection in time") ? $0 : nil
+        })
+      #expect(line.contains("warning"))
+      // The first time those that had set out together found out, by turns half of the clients; after that one at a
+      // time, after rests of one second, two, four and so on.
+      let metrics = try Connection(to: edge["admin"], from: nil).get("/metrics").text
+      let tries = try #require(value("countersign_retries_total", in: metrics))
+      #expect(tries >= 1)
+      #expect(tries <= connections.count + Int(log2(seconds + 2)) + 1, "\(tries) tries in \(seconds) s")
+    }
+
+    /// It is asked again, and taken back when it answers.
+    @Test func aServerThatCanBeReachedAgainIsTakenBack() throws {
+      let workspace = try Workspace()
+      let lone = try RecordingBackend { try $0.reply("lone") }
+      let other = try RecordingBackend { try $0.reply("other") }
+      let address = other.address
+      other.close()
+      var configuration = Configuration.plainEdge(to: ["\(lone.address)", "\(address)"])
+      configuration.workers = "1"
+      let edge = try Countersign(configuration, in: workspace)
+      let client = try Connection(to: edge["public"])
+      for _ in 0..<4 { #expect(try client.get("/").text == "lone") }
+      let again = try RecordingBackend(listen: address) { try $0.reply("other") }
+      try eventually("it is taken back", everyMilliseconds: 50) { try client.get("/").text == "other" }
+      #expect(again.requests.count >= 1)
+    }
+
+    /// A client that gives up first does not keep the server from resting.
+    @Test func aConnectTimeoutIsNoticedThoughTheClientLeft() throws {
+      let workspace = try Workspace()
+      let hole = try BlackHole()
+      var configuration = Configuration.plainEdge(to: ["\(hole.address)"])
+      configuration.timeouts = ["upstream_connect: 1s"]
+      configuration.hasAdmin = true
+      let edge = try Countersign(configuration, in: workspace)
+      let client = try Connection(to: edge["public"])
+      try client.send(Text.request("/"))
+      let admin = try edge["admin"]
+      try eventually("it is being connected") { try open(admin) == 1 }
+      client.reset()
+      _ = try edge.access.wait(refusal: "client-reset")
+      _ = try #require(edge.process.standardError.wait { $0.contains("no connection in time") ? $0 : nil })
+      let patient = try Connection(to: edge["public"])
+      #expect(try patient.get("/").status == 504)
+    }
+
+    /// One that takes connections and fails at TLS rests as well.
+    @Test func aServerWhoseTLSFailsRests() throws {
+      let workspace = try Workspace()
+      let site = try Site(.shared, hopTLS: true)
+      let plain = try RecordingBackend { $0.end() }
+      var configuration = site.edgeConfiguration
+      configuration.upstreams[0].servers.insert("\(plain.address)", at: 0)
+      configuration.workers = "1"
+      configuration.timeouts = ["handshake: 300ms"]
+      let edge = try Countersign(configuration, name: "second", in: workspace)
+      let client = try Connection(to: edge["public"])
+      let seconds = try secondsTaken { () throws in
+        for i in 0..<100 { #expect(try client.get("/\(i)").status == 200) }
+      }
+      _ = try #require(
+        edge.process.standardError.wait { $0.contains("\(plain.address) cannot be reached: TLS: ") ? $0 : nil })
+      #expect(plain.connectionCount >= 1)
+      #expect(plain.connectionCount <= 2 + Int(log2(seconds + 2)))
+    }
+
+    private func value(_ name: String, in metrics: String) -> Int? {
+      metrics.split(separator: "\n").first { $0.hasPrefix("\(name) ") }
+        .flatMap { $0.split(separator: " ").last.flatMap { Int($0) } }
+    }
+
+    /// Connections to servers that are open, or being opened.
+    private func open(_ admin: Address) throws -> Int? {
+      value(
+        "countersign_open_connections{side=\"upstream\"}", in: try Connection(to: admin, from: nil).get("/metrics").text
+      )
+    }
+
+    // MARK: Just started
+
+    /// More than can be held: its rest stays with the client until the validator takes it.
+    @Test(arguments: Site.Mode.allCases)
+    func aLargeBodyWaitsForAValidatorThatIsStarting(_ mode: Site.Mode) throws {
+      let body = String(repeating: "0123456789abcdef", count: 20_000)
+      let site = try Site(
+        mode, isStarting: true, script: { try $0.reply("\(try $0.readBody().bytes.count)") },
+        validator: { $0.identity[$0.identity.count - 1] = "clock_skew: 1500ms" })
+      let connections = try (0..<4).map { try site.connect(from: Peer.client($0)) }
+      // What does not fit the buffers is sent while the edge reads it, so each has a thread of its own.
+      try together(connections.count, by: .usual) { i in
+        try connections[i].send(Text.request("/large/\(i)", method: "POST", body: body))
+      }
+      for (i, connection) in connections.enumerated() {
+        let response = try connection.readResponse()
+        #expect(response.status == 200)
+        #expect(response.text == "\(body.utf8.count)")
+        #expect(site.backend.requests(to: "/large/\(i)").count == 1)
+      }
+      _ = try site.validator.access.wait(refusal: "starting")
+    }
+
+    /// Where another server is ready, nobody waits for the one that has just started.
+    @Test func aServerThatIsReadyTakesWhatAStartingOneRefuses() throws {
+      let site = try Site(.shared)
+      var young = site.validatorConfiguration
+      young.identity[young.identity.count - 1] = "clock_skew: 30s"
+      let second = try Countersign(young, name: "second", in: site.workspace)
+      var configuration = site.edgeConfiguration
+      configuration.upstreams[0].servers.insert("\(try second["from-edge"])", at: 0)
+      configuration.workers = "1"
+      let edge = try Countersign(configuration, name: "front", in: site.workspace)
+      let client = try Connection(to: edge["public"])
+      // The young one would refuse them for half a minute.
+      for i in 0..<20 { #expect(try client.get("/\(i)").status == 200) }
+      _ = try second.access.wait(refusal: "starting")
+    }
+
+    // MARK: Idle
+
+    /// So that no request meets the validator's end of the connection on its way.
+    @Test func theEdgeEndsAnIdleBoundConnectionFirst() throws {
+      let site = try Site(
+        .bound,
+        edge: {
+          $0.timeouts = ["idle: 4s"]
+          $0.hasAdmin = true
+        })
+      let client = try site.connect()
+      #expect(try client.get("/first").status == 200)
+      let admin = try site.edge["admin"]
+      try eventually("it is counted") { try open(admin) == 1 }
+      try eventually("the edge ends it", everyMilliseconds: 50) { try open(admin) == 0 }
+      // The client's own connection has a quarter of its time left.
+      try client.send(Text.request("/second", method: "POST", body: "once"))
+      #expect(try client.readResponse().status == 200)
+      let peers = try ["/first", "/second"].map { try site.validator.access.wait(path: $0).peer }
+      #expect(peers[0] != peers[1])
+    }
+  }
+}
