@@ -1,6 +1,8 @@
 // Heads as they go out. What the client said about itself, what was meant for the hop before us, and framing are left
 // out and written anew; everything else is copied in runs, byte for byte. Identity comes last, so nothing that the
 // client nominated or spelled can stand after it or take it away.
+// Fields that we write have their usual case, for there are servers and devices that look for just that (RFC 9110 section 5.1
+// has names without case); the signed ones are lower case, as docs/IDENTITY.md has them.
 // Callers: the worker, with the parsed head and the bytes that it was parsed from.
 
 import Platform
@@ -29,7 +31,7 @@ package enum HeadWriter {
     out.append(0x20)
     out.append(bytes.extracting(head.path.range))
     if !head.query.isEmpty { out.append(bytes.extracting(head.query.range)) }
-    out.append(" HTTP/1.1\r\nhost: ")
+    out.append(" HTTP/1.1\r\nHost: ")
     out.append(bytes.extracting(head.authority.range))
     out.append("\r\n")
     // Lines lie one behind the other: those that stay are copied in runs.
@@ -49,13 +51,13 @@ package enum HeadWriter {
     switch framing {
     case .none, .untilClose: break
     case .length(let length):
-      out.append("content-length: ")
+      out.append("Content-Length: ")
       out.append(decimal: length)
       out.append("\r\n")
-    case .chunked: out.append("transfer-encoding: chunked\r\n")
+    case .chunked: out.append("Transfer-Encoding: chunked\r\n")
     }
-    if expectsContinue { out.append("expect: 100-continue\r\n") }
-    if webSocket { out.append("connection: upgrade\r\nupgrade: websocket\r\n") }
+    if expectsContinue { out.append("Expect: 100-continue\r\n") }
+    if webSocket { out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n") }
   }
 
   /// Who the client is, in plain words, for a backend that trusts us: each field once.
@@ -63,16 +65,16 @@ package enum HeadWriter {
     // Written once, and copied.
     let address = identity.address.text
     let proto: StaticString = identity.secure ? "https" : "http"
-    out.append("x-forwarded-for: ")
+    out.append("X-Forwarded-For: ")
     address.withBytes { out.append($0) }
-    out.append("\r\nx-forwarded-proto: ")
+    out.append("\r\nX-Forwarded-Proto: ")
     out.append(proto)
-    out.append("\r\nx-forwarded-host: ")
+    out.append("\r\nX-Forwarded-Host: ")
     out.append(host)
-    out.append("\r\nx-real-ip: ")
+    out.append("\r\nX-Real-IP: ")
     address.withBytes { out.append($0) }
     // RFC 7239 sections 4 and 6: an IPv6 address stands in brackets, and then in quotes.
-    out.append("\r\nforwarded: for=")
+    out.append("\r\nForwarded: for=")
     if identity.address.family == .v6 {
       out.append("\"[")
       address.withBytes { out.append($0) }
@@ -132,25 +134,25 @@ package enum HeadWriter {
     if runStart >= 0 { out.append(bytes.extracting(runStart..<length - 2)) }
     // RFC 9110 section 6.6.1: whoever forwards a response without a date adds one.
     if head.status >= 200, !head.has(.date) {
-      out.append("date: ")
+      out.append("Date: ")
       out.append(date)
       out.append("\r\n")
     }
     switch framing {
     case .none, .unsent, .close: break
     case .length(let length):
-      out.append("content-length: ")
+      out.append("Content-Length: ")
       out.append(decimal: length)
       out.append("\r\n")
-    case .chunked: out.append("transfer-encoding: chunked\r\n")
+    case .chunked: out.append("Transfer-Encoding: chunked\r\n")
     }
     if isTunnel {
-      out.append("connection: upgrade\r\nupgrade: websocket\r\n")
+      out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n")
     } else if head.status >= 200 {
       if !keepAlive {
-        out.append("connection: close\r\n")
+        out.append("Connection: close\r\n")
       } else if clientMinorVersion == 0 {
-        out.append("connection: keep-alive\r\n")
+        out.append("Connection: keep-alive\r\n")
       }
     }
     out.append("\r\n")
@@ -181,15 +183,15 @@ package enum HeadWriter {
     out.append(decimal: UInt64(status))
     out.append(0x20)
     out.append(reason)
-    out.append("\r\ndate: ")
+    out.append("\r\nDate: ")
     out.append(date)
-    out.append("\r\ncontent-type: text/plain\r\ncontent-length: ")
+    out.append("\r\nContent-Type: text/plain\r\nContent-Length: ")
     out.append(decimal: UInt64(reason.utf8CodeUnitCount + 5))
     out.append("\r\n")
-    if status == 405 { out.append("allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n") }
-    if status == 503 { out.append("retry-after: 1\r\n") }
+    if status == 405 { out.append("Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n") }
+    if status == 503 { out.append("Retry-After: 1\r\n") }
     if marksStarting { out.append("countersign-refusal: starting\r\n") }
-    out.append(keepAlive ? "\r\n" : "connection: close\r\n\r\n")
+    out.append(keepAlive ? "\r\n" : "Connection: close\r\n\r\n")
     guard !isHead else { return }
     out.append(decimal: UInt64(status))
     out.append(0x20)

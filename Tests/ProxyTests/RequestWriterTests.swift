@@ -22,41 +22,41 @@ import Wire
     Case(
       "fields stay as they came, byte for byte, in their order",
       "GET /a?b=c HTTP/1.1\nHost: app.test:8443\nuser-AGENT:  x  y \t\nAccept:*/*\nX-Empty:\nCookie: a=1\nCookie: b=2",
-      "GET /a?b=c HTTP/1.1\nhost: app.test:8443\nuser-AGENT:  x  y \t\nAccept:*/*\nX-Empty:\nCookie: a=1\nCookie: b=2\n"
+      "GET /a?b=c HTTP/1.1\nHost: app.test:8443\nuser-AGENT:  x  y \t\nAccept:*/*\nX-Empty:\nCookie: a=1\nCookie: b=2\n"
     ),
     Case(
       "Host is written once, first", "GET / HTTP/1.1\nA: 1\nhOsT: app.test\nB: 2",
-      "GET / HTTP/1.1\nhost: app.test\nA: 1\nB: 2\n"),
-    Case("nothing but Host", "GET / HTTP/1.1\nHost: a", "GET / HTTP/1.1\nhost: a\n"),
+      "GET / HTTP/1.1\nHost: app.test\nA: 1\nB: 2\n"),
+    Case("nothing but Host", "GET / HTTP/1.1\nHost: a", "GET / HTTP/1.1\nHost: a\n"),
     Case(
-      "HTTP/1.0 goes on as HTTP/1.1", "GET / HTTP/1.0\nHost: a\nConnection: keep-alive", "GET / HTTP/1.1\nhost: a\n"),
+      "HTTP/1.0 goes on as HTTP/1.1", "GET / HTTP/1.0\nHost: a\nConnection: keep-alive", "GET / HTTP/1.1\nHost: a\n"),
     Case(
       "an absolute form goes on as path and query", "GET http://APP.test/x?y HTTP/1.1\nHost: app.test",
-      "GET /x?y HTTP/1.1\nhost: app.test\n"),
-    Case("an absolute form without a path", "GET http://a HTTP/1.1\nHost: a", "GET / HTTP/1.1\nhost: a\n"),
-    Case("OPTIONS of the whole server", "OPTIONS * HTTP/1.1\nHost: a", "OPTIONS * HTTP/1.1\nhost: a\n"),
-    Case("a method of its own", "PROPFIND /x HTTP/1.1\nHost: a", "PROPFIND /x HTTP/1.1\nhost: a\n"),
+      "GET /x?y HTTP/1.1\nHost: app.test\n"),
+    Case("an absolute form without a path", "GET http://a HTTP/1.1\nHost: a", "GET / HTTP/1.1\nHost: a\n"),
+    Case("OPTIONS of the whole server", "OPTIONS * HTTP/1.1\nHost: a", "OPTIONS * HTTP/1.1\nHost: a\n"),
+    Case("a method of its own", "PROPFIND /x HTTP/1.1\nHost: a", "PROPFIND /x HTTP/1.1\nHost: a\n"),
     Case(
       "what is for this hop only stays here",
       "GET / HTTP/1.1\nHost: a\nConnection: close\nKeep-Alive: timeout=5\nProxy-Connection: keep-alive\nTE: trailers\n"
         + "Trailer: X-Sum\nUpgrade: h2c\nProxy-Authorization: Basic eA==\nProxy-Authenticate: Basic\nAccept: */*",
-      "GET / HTTP/1.1\nhost: a\nAccept: */*\n"),
+      "GET / HTTP/1.1\nHost: a\nAccept: */*\n"),
     Case(
       "what Connection nominates stays here, whatever its case",
       "GET / HTTP/1.1\nHost: a\nX-Hop: 1\nConnection: x-hop, X-OTHER\nKeep: 2\nx-other: 3\nX-hop: 4\nX-Hope: 5",
-      "GET / HTTP/1.1\nhost: a\nKeep: 2\nX-Hope: 5\n"),
+      "GET / HTTP/1.1\nHost: a\nKeep: 2\nX-Hope: 5\n"),
     Case(
       "a length is written anew", "POST / HTTP/1.1\nHost: a\nContent-Length: 0042\nA: 1",
-      "POST / HTTP/1.1\nhost: a\nA: 1\ncontent-length: 42\n"),
+      "POST / HTTP/1.1\nHost: a\nA: 1\nContent-Length: 42\n"),
     Case(
       "a length of zero is a length", "POST / HTTP/1.1\nHost: a\nContent-Length: 0",
-      "POST / HTTP/1.1\nhost: a\ncontent-length: 0\n"),
+      "POST / HTTP/1.1\nHost: a\nContent-Length: 0\n"),
     Case(
       "chunks stay chunks", "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: Chunked\nA: 1",
-      "POST / HTTP/1.1\nhost: a\nA: 1\ntransfer-encoding: chunked\n"),
+      "POST / HTTP/1.1\nHost: a\nA: 1\nTransfer-Encoding: chunked\n"),
     Case(
       "an expectation is not passed on by itself", "POST / HTTP/1.1\nHost: a\nContent-Length: 1\nExpect: 100-continue",
-      "POST / HTTP/1.1\nhost: a\ncontent-length: 1\n"),
+      "POST / HTTP/1.1\nHost: a\nContent-Length: 1\n"),
   ])
   func headsGoOnAsWritten(_ one: Case) throws {
     #expect(try HeadDocument.request(one.head) == one.written)
@@ -66,12 +66,12 @@ import Wire
     #expect(
       try HeadDocument.request(
         "POST / HTTP/1.1\nHost: a\nContent-Length: 1\nExpect: 100-continue", expectsContinue: true)
-        == "POST / HTTP/1.1\nhost: a\ncontent-length: 1\nexpect: 100-continue\n")
+        == "POST / HTTP/1.1\nHost: a\nContent-Length: 1\nExpect: 100-continue\n")
     #expect(
       try HeadDocument.request(
         "GET /ws HTTP/1.1\nHost: a\nUpgrade: websocket\nConnection: keep-alive, Upgrade\nSec-WebSocket-Key: k",
         webSocket: true)
-        == "GET /ws HTTP/1.1\nhost: a\nSec-WebSocket-Key: k\nconnection: upgrade\nupgrade: websocket\n")
+        == "GET /ws HTTP/1.1\nHost: a\nSec-WebSocket-Key: k\nConnection: Upgrade\nUpgrade: websocket\n")
   }
 
   // MARK: Identity
@@ -103,7 +103,7 @@ import Wire
   func noClaimPassesInAnySpelling(_ name: String) throws {
     for spelling in Self.spellings(name) {
       for line in ["\(spelling): 192.0.2.66", "\(spelling):", "\(spelling): a\n\(spelling): b"] {
-        let expected = "GET / HTTP/1.1\nhost: a\nA: 1\nB: 2\n"
+        let expected = "GET / HTTP/1.1\nHost: a\nA: 1\nB: 2\n"
         // First, in the middle, last, and alone between others that go.
         for head in [
           "GET / HTTP/1.1\n\(line)\nHost: a\nA: 1\nB: 2", "GET / HTTP/1.1\nHost: a\nA: 1\n\(line)\nB: 2",
@@ -124,7 +124,7 @@ import Wire
       "x-real-ipx: 1", "client: 1", "contentlength: 1", "user_agent: 1",
     ]
     let head = "GET / HTTP/1.1\nHost: a\n" + fields.joined(separator: "\n")
-    #expect(try HeadDocument.request(head) == "GET / HTTP/1.1\nhost: a\n" + fields.joined(separator: "\n") + "\n")
+    #expect(try HeadDocument.request(head) == "GET / HTTP/1.1\nHost: a\n" + fields.joined(separator: "\n") + "\n")
   }
 
   /// A reader that takes `Content_Length` for the real thing would cut the message elsewhere.
@@ -132,7 +132,7 @@ import Wire
   func framingByAnotherNameIsLeftOut(_ name: String) throws {
     #expect(
       try HeadDocument.request("POST / HTTP/1.1\nHost: a\n\(name): 5\nContent-Length: 3")
-        == "POST / HTTP/1.1\nhost: a\ncontent-length: 3\n")
+        == "POST / HTTP/1.1\nHost: a\nContent-Length: 3\n")
   }
 
   private func plain(_ head: String, _ identity: ClientIdentity) throws -> String {
@@ -157,13 +157,13 @@ import Wire
     #expect(
       try plain(head, identity) == """
         GET / HTTP/1.1
-        host: app.test:8443
+        Host: app.test:8443
         Accept: */*
-        x-forwarded-for: 203.0.113.9
-        x-forwarded-proto: https
-        x-forwarded-host: app.test:8443
-        x-real-ip: 203.0.113.9
-        forwarded: for=203.0.113.9;host="app.test:8443";proto=https
+        X-Forwarded-For: 203.0.113.9
+        X-Forwarded-Proto: https
+        X-Forwarded-Host: app.test:8443
+        X-Real-IP: 203.0.113.9
+        Forwarded: for=203.0.113.9;host="app.test:8443";proto=https
 
         """)
   }
@@ -176,12 +176,12 @@ import Wire
     #expect(
       try plain("GET / HTTP/1.1\nHost: [2001:db8::1]:80", identity) == """
         GET / HTTP/1.1
-        host: [2001:db8::1]:80
-        x-forwarded-for: 2001:db8::7
-        x-forwarded-proto: http
-        x-forwarded-host: [2001:db8::1]:80
-        x-real-ip: 2001:db8::7
-        forwarded: for="[2001:db8::7]";host="[2001:db8::1]:80";proto=http
+        Host: [2001:db8::1]:80
+        X-Forwarded-For: 2001:db8::7
+        X-Forwarded-Proto: http
+        X-Forwarded-Host: [2001:db8::1]:80
+        X-Real-IP: 2001:db8::7
+        Forwarded: for="[2001:db8::7]";host="[2001:db8::1]:80";proto=http
 
         """)
   }

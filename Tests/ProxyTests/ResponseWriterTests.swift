@@ -6,13 +6,13 @@ import Testing
 import Wire
 
 @Suite struct ResponseWriterTests {
-  private static let dated = "date: \(HeadDocument.date)\n"
+  private static let dated = "Date: \(HeadDocument.date)\n"
 
   @Test func fieldsStayAsTheyCame() throws {
     #expect(
       try HeadDocument.response(
         "HTTP/1.1 200 Fine by me\nServer: x\nDate: yesterday\nSet-Cookie: a=1\nSet-Cookie: b=2\nContent-Length: 03")
-        == "HTTP/1.1 200 Fine by me\nServer: x\nDate: yesterday\nSet-Cookie: a=1\nSet-Cookie: b=2\ncontent-length: 3\n\n"
+        == "HTTP/1.1 200 Fine by me\nServer: x\nDate: yesterday\nSet-Cookie: a=1\nSet-Cookie: b=2\nContent-Length: 3\n\n"
     )
   }
 
@@ -21,7 +21,7 @@ import Wire
       try HeadDocument.response(
         "HTTP/1.1 200 OK\nConnection: x-hop, keep-alive\nX-Hop: 1\nKeep-Alive: timeout=5\nUpgrade: h2c\nTrailer: x\n"
           + "Proxy-Authenticate: Basic\nProxy-Connection: close\nTE: x\nContent-Length: 0\nA: 1")
-        == "HTTP/1.1 200 OK\nA: 1\n\(Self.dated)content-length: 0\n\n")
+        == "HTTP/1.1 200 OK\nA: 1\n\(Self.dated)Content-Length: 0\n\n")
   }
 
   @Test func aDateIsAddedWhereThereIsNone() throws {
@@ -44,28 +44,28 @@ import Wire
     for head in [
       "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\nDate: d", "HTTP/1.1 200 OK\nDate: d", "HTTP/1.0 200 OK\nDate: d",
     ] {
-      #expect(try HeadDocument.response(head) == "HTTP/1.1 200 OK\nDate: d\ntransfer-encoding: chunked\n\n")
+      #expect(try HeadDocument.response(head) == "HTTP/1.1 200 OK\nDate: d\nTransfer-Encoding: chunked\n\n")
       // A client of HTTP/1.0 knows no chunks: the end of the connection is the end.
       #expect(
         try HeadDocument.response(head, keepAlive: false, clientMinorVersion: 0)
-          == "HTTP/1.1 200 OK\nDate: d\nconnection: close\n\n")
+          == "HTTP/1.1 200 OK\nDate: d\nConnection: close\n\n")
     }
     for version in [0, 1] {
       #expect(
         try HeadDocument.response(
           "HTTP/1.1 200 OK\nContent-Length: 18446744073\nDate: d", keepAlive: false, clientMinorVersion: version)
-          == "HTTP/1.1 200 OK\nDate: d\ncontent-length: 18446744073\nconnection: close\n\n")
+          == "HTTP/1.1 200 OK\nDate: d\nContent-Length: 18446744073\nConnection: close\n\n")
     }
   }
 
   @Test func connectionsAreToldOfToThoseWhoMustKnow() throws {
     let head = "HTTP/1.1 200 OK\nContent-Length: 0\nDate: d"
-    let start = "HTTP/1.1 200 OK\nDate: d\ncontent-length: 0\n"
+    let start = "HTTP/1.1 200 OK\nDate: d\nContent-Length: 0\n"
     #expect(try HeadDocument.response(head) == start + "\n")
-    #expect(try HeadDocument.response(head, keepAlive: false) == start + "connection: close\n\n")
-    #expect(try HeadDocument.response(head, clientMinorVersion: 0) == start + "connection: keep-alive\n\n")
+    #expect(try HeadDocument.response(head, keepAlive: false) == start + "Connection: close\n\n")
+    #expect(try HeadDocument.response(head, clientMinorVersion: 0) == start + "Connection: keep-alive\n\n")
     #expect(
-      try HeadDocument.response(head, keepAlive: false, clientMinorVersion: 0) == start + "connection: close\n\n")
+      try HeadDocument.response(head, keepAlive: false, clientMinorVersion: 0) == start + "Connection: close\n\n")
     #expect(try HeadDocument.response("HTTP/1.1 100 Continue", keepAlive: false) == "HTTP/1.1 100 Continue\n\n")
   }
 
@@ -74,7 +74,7 @@ import Wire
       try HeadDocument.response(
         "HTTP/1.1 101 Switching Protocols\nUpgrade: websocket\nConnection: Upgrade\nSec-WebSocket-Accept: k",
         keepAlive: false, isTunnel: true)
-        == "HTTP/1.1 101 Switching Protocols\nSec-WebSocket-Accept: k\nconnection: upgrade\nupgrade: websocket\n\n")
+        == "HTTP/1.1 101 Switching Protocols\nSec-WebSocket-Accept: k\nConnection: Upgrade\nUpgrade: websocket\n\n")
   }
 
   /// RFC 9110 sections 8.6 and 9.3.2: the length that content would have had.
@@ -114,7 +114,7 @@ import Wire
     for value in ["starting", "replay", ""] {
       #expect(
         try HeadDocument.response("HTTP/1.1 503 S\nA: 1\n\(name): \(value)\nContent-Length: 0\nDate: d")
-          == "HTTP/1.1 503 S\nA: 1\nDate: d\ncontent-length: 0\n\n")
+          == "HTTP/1.1 503 S\nA: 1\nDate: d\nContent-Length: 0\n\n")
     }
   }
 
@@ -166,17 +166,17 @@ import Wire
   }
 
   @Test func answersSayWhatTheirStatusAsksFor() {
-    #expect(HeadDocument.text(answer(405)).contains("\nallow: GET, "))
-    #expect(HeadDocument.text(answer(503)).contains("\nretry-after: 1\n"))
+    #expect(HeadDocument.text(answer(405)).contains("\nAllow: GET, "))
+    #expect(HeadDocument.text(answer(503)).contains("\nRetry-After: 1\n"))
     #expect(!HeadDocument.text(answer(503)).contains("countersign"))
     #expect(HeadDocument.text(answer(503, marksStarting: true)).contains("\ncountersign-refusal: starting\n"))
     #expect(
       HeadDocument.text(answer(403, keepAlive: false)) == """
         HTTP/1.1 403 Forbidden
-        date: \(HeadDocument.date)
-        content-type: text/plain
-        content-length: 14
-        connection: close
+        Date: \(HeadDocument.date)
+        Content-Type: text/plain
+        Content-Length: 14
+        Connection: close
 
         403 Forbidden
 
