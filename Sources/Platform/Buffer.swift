@@ -281,6 +281,16 @@ import Wire
     unsafe state.deallocate()
   }
 
+  /// Frees free chunks but for so many.
+  public func release(keeping most: Int) {
+    precondition(most >= 0)
+    // SAFETY: the entries from `most` on came from `take`'s allocation and are forgotten as they are freed.
+    while unsafe state.pointee.freeCount > most {
+      unsafe state.pointee.freeCount -= 1
+      unsafe free[state.pointee.freeCount].deallocate()
+    }
+  }
+
   @usableFromInline func take() -> UnsafeMutablePointer<UInt8> {
     unsafe state.pointee.lent += 1
     let count = unsafe state.pointee.freeCount

@@ -42,6 +42,12 @@ package final class WorkerThread: @unchecked Sendable {
     _ = pthread_join(handle, nil)
   }
 
+  /// Nobody will join it.
+  package func detach() {
+    // SAFETY: a handle that pthread_create filled, neither joined nor detached before.
+    _ = pthread_detach(handle)
+  }
+
   private final class Start: Sendable {
     let body: @Sendable () -> Void
     init(_ body: @escaping @Sendable () -> Void) { self.body = body }

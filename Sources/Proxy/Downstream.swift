@@ -75,6 +75,8 @@ final class Downstream {
     exchange.downstream = self
   }
 
+  package func retire() { exchange.downstream = nil }
+
   /// Nothing waits to be sent to the client.
   var isFlushed: Bool { output.isEmpty && !transport.hasUnsent }
   var token: Token { Token(.downstream, slot: slot, generation: generation) }

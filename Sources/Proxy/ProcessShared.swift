@@ -13,6 +13,7 @@ final class ProcessShared: Sendable {
   let accessLog: LogQueue
   let operationalLog: OperationalLog
   let startMilliseconds: UInt64
+  let freeMemory = FreeMemory()
   private let senderLanes: SendableLanes
   private let openConnections = Atomic<Int>(0)
   private let stopped = Atomic<Int>(0)

@@ -2,6 +2,12 @@
 
 package protocol Slot: AnyObject {
   var generation: UInt32 { get set }
+  /// It will not be used again: what refers to it from within itself lets go.
+  func retire()
+}
+
+extension Slot {
+  package func retire() {}
 }
 
 extension Downstream: Slot {}
@@ -10,6 +16,8 @@ extension Upstream: Slot {}
 package struct Slots<Element: Slot> {
   package private(set) var all: ContiguousArray<Element> = []
   private var free: ContiguousArray<Int32> = []
+  /// Of elements that are made anew.
+  private var firstGeneration: UInt32 = 0
   /// As many as a token can name.
   package static var countMax: Int { 1 << 24 }
 
@@ -24,6 +32,7 @@ package struct Slots<Element: Slot> {
       let element = all[Int(index)]
       guard replaces(element) else { return element }
       let new = make(Int(index))
+      element.retire()
       // Events that were meant for the old one still find nobody.
       new.generation = element.generation
       all[Int(index)] = new
@@ -31,8 +40,25 @@ package struct Slots<Element: Slot> {
     }
     guard all.count < Slots.countMax else { return nil }
     let element = make(all.count)
+    element.generation = firstGeneration
     all.append(element)
     return element
+  }
+
+  /// Drops free elements from the end of the table, back to the last that is in use. Those that are made later are
+  /// of a later generation than any that was dropped, so that their tokens are told apart.
+  package mutating func shrink() {
+    var isFree = [Bool](repeating: false, count: all.count)
+    for slot in free { isFree[Int(slot)] = true }
+    var count = all.count
+    while count > 0, isFree[count - 1] {
+      count -= 1
+      firstGeneration = max(firstGeneration, all[count].generation)
+      all[count].retire()
+    }
+    guard count < all.count else { return }
+    all = ContiguousArray(all[..<count])
+    free = ContiguousArray(free.filter { $0 < count })
   }
 
   package mutating func give(_ slot: Int) { free.append(Int32(slot)) }

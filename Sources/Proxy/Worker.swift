@@ -49,6 +49,12 @@ final class Worker {
   var openTunnels = 0
   var idleUpstreams = 0
 
+  // What WorkerMemory watches.
+  var chunkUse = UseWatch()
+  var connectionUse = UseWatch()
+  var memoryWatchMilliseconds: UInt64 = 0
+  var secondsBelow = 0
+
   /// Accepting rests while descriptors have run out.
   var pausedSources = false
   /// Indices in the timer wheel: accepting's own, then two for each slot.
@@ -138,6 +144,7 @@ final class Worker {
       settleAll()
       while let timer = wheel.due(nowMilliseconds: nowMilliseconds) { expire(timer) }
       updateGauges()
+      watchMemory()
       log.handOver(nowMilliseconds: nowMilliseconds)
       if isDraining { endDrainIfDone() }
     }

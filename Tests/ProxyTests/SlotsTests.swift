@@ -31,6 +31,43 @@ extension Slots where Element == Cell {
 }
 
 @Suite struct SlotsTests {
+  @Test func whatIsFreeAtTheEndIsDroppedAndItsTokensStayDead() throws {
+    var slots = Slots<Cell>()
+    let cells = try (0..<8).map { _ in try slots.take() }
+    let tokens = cells.map(\.token)
+    // All but the fourth, in some order; the last has had more lives than the others.
+    slots.end(cells[7])
+    let again = try slots.take()
+    #expect(again === cells[7])
+    let late = again.token
+    for i in [2, 7, 0, 5, 1, 6, 4] { slots.end(cells[i]) }
+    slots.shrink()
+    #expect(slots.all.count == 4)
+    #expect(slots.usedCount == 1)
+    #expect(slots.find(tokens[3]) === cells[3])
+    for token in tokens + [late] where token.slot != 3 { #expect(slots.find(token) == nil) }
+    // Made anew, and no earlier token names them.
+    let next = try (0..<7).map { _ in try slots.take() }
+    #expect(Set(next.map(\.slot)) == [0, 1, 2, 4, 5, 6, 7])
+    #expect(slots.usedCount == 8)
+    for token in tokens + [late] where token.slot != 3 { #expect(slots.find(token) == nil) }
+    for cell in next { #expect(slots.find(cell.token) === cell) }
+    slots.shrink()
+    #expect(slots.all.count == 8)
+  }
+
+  @Test func nothingIsLeftOfATableThatIsFree() throws {
+    var slots = Slots<Cell>()
+    weak let seen: Cell? = try {
+      let cell = try slots.take()
+      slots.end(cell)
+      return cell
+    }()
+    slots.shrink()
+    #expect(slots.all.isEmpty && slots.usedCount == 0)
+    #expect(seen == nil)
+  }
+
   @Test func aTokenFindsItsOwnLifeOnly() throws {
     var slots = Slots<Cell>()
     let first = try slots.take()

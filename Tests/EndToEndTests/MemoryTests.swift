@@ -1,0 +1,41 @@
+// A burst of connections leaves no memory behind.
+
+import Foundation
+import Testing
+
+extension EndToEnd {
+  @Suite struct Memory {
+    /// Each holds a buffer that is nearly full of its unfinished head.
+    @Test func afterABurstMemoryIsWhatItWasBefore() throws {
+      let workspace = try Workspace()
+      let backend = try RecordingBackend()
+      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+      configuration.limits = ["head: 64KiB"]
+      configuration.timeouts = ["head: 5m"]
+      configuration.access = "off"
+      let edge = try Countersign(configuration, in: workspace)
+      let address = try edge["public"]
+      #expect(try Connection(to: address).get("/before").status == 200)
+      let before = try edge.process.residentBytes
+      let most = before + before / 5
+      let piece = [UInt8]("GET /\(String(repeating: "x", count: 60 * 1_024))".utf8)
+      for burst in 0..<3 {
+        var clients: [Connection] = []
+        for i in 0..<1_000 {
+          let client = try Connection(to: address, from: Peer.client(i % 200))
+          try client.send(piece)
+          clients.append(client)
+        }
+        try eventually("the burst is held", by: .after(60), everyMilliseconds: 50) {
+          try edge.process.residentBytes > before + 40 << 20
+        }
+        for client in clients { client.close() }
+        clients = []
+        try eventually("burst \(burst) is given back: at most \(most)", by: .after(60), everyMilliseconds: 50) {
+          try edge.process.residentBytes <= most
+        }
+      }
+      #expect(try Connection(to: address).get("/after").status == 200)
+    }
+  }
+}
