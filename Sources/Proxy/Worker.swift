@@ -18,6 +18,7 @@ final class Worker {
   let mailbox: Mailbox<Message>
   let counters: Counters
   let log: AccessLog
+  var refusedLines = RefusedLines()
   var pool: BufferPool
   let wheel: TimerWheel
   var downstreams = Slots<Downstream>()
@@ -145,6 +146,7 @@ final class Worker {
       while let timer = wheel.due(nowMilliseconds: nowMilliseconds) { expire(timer) }
       updateGauges()
       watchMemory()
+      if nowMilliseconds >= refusedLines.dueMilliseconds { recordSuppressed() }
       log.handOver(nowMilliseconds: nowMilliseconds)
       if isDraining { endDrainIfDone() }
     }
@@ -350,6 +352,7 @@ final class Worker {
       if d.phase != .free { close(d) }
     }
     for u in upstreams.all where u.phase != .free { close(u) }
+    recordSuppressed()
     log.handOver(nowMilliseconds: nowMilliseconds, force: true)
   }
 

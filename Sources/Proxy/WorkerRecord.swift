@@ -50,9 +50,9 @@ extension Worker {
     x.savedRecord = part.copyBytes()
   }
 
-  /// Records a connection that was refused before any request.
+  /// Records a connection that was refused before any request, unless its peer had such lines enough.
   func recordRefused(_ d: Downstream, _ refusal: Refusal, _ detail: RefusalDetail = .none) {
-    guard log.isOn else { return }
+    guard log.isOn, refusedLines.admits(refusal, peer: d.peer, nowMilliseconds: nowMilliseconds) else { return }
     log.line(time: date.rfc3339.span, nowMilliseconds: nowMilliseconds) { line in
       writeConnection(d, d.listener, d.client, into: line)
       line.append(",\"status\":0")
@@ -67,15 +67,32 @@ extension Worker {
     }
   }
 
-  /// Records a connection that was turned away at the door.
+  /// Records a connection that was turned away at the door, likewise.
   func recordUnserved(_ refusal: Refusal, listener: ListenerPlan, peer: SocketAddress) {
     counters.add(refusal)
-    guard log.isOn else { return }
+    guard log.isOn, refusedLines.admits(refusal, peer: peer.ip, nowMilliseconds: nowMilliseconds) else { return }
     log.line(time: date.rfc3339.span, nowMilliseconds: nowMilliseconds) { line in
       line.member(",\"listener\":", text: listener.nameBytes)
       writePeer(peer.ip, peer.port, into: line)
       line.append(",\"status\":0")
       line.member(",\"refusal\":", refusal.name)
+    }
+  }
+
+  /// Records how many connections got no line of their own in the interval that is over.
+  func recordSuppressed() {
+    refusedLines.endInterval(nowMilliseconds: nowMilliseconds) { refusal, peer, count in
+      guard log.isOn else { return }
+      log.line(time: date.rfc3339.span, nowMilliseconds: nowMilliseconds) { line in
+        switch peer {
+        case .address(let address): line.member(",\"peer\":", address: address)
+        case .unix: line.member(",\"peer\":", "unix")
+        case .other: line.member(",\"peer\":", "other")
+        }
+        line.append(",\"status\":0")
+        line.member(",\"refusal\":", refusal.name)
+        line.member(",\"suppressed\":", count)
+      }
     }
   }
 

@@ -17,6 +17,7 @@ struct AccessEntry: Decodable, Sendable {
   var status: Int?
   var refusal: String?
   var detail: String?
+  var suppressed: Int?
   var bytes_in: Int?
   var bytes_out: Int?
   var duration_ms: Double?
