@@ -24,8 +24,14 @@ package enum PrivateFile {
       defer { close(file) }
       // The umask only takes bits away; the owner's must be there.
       guard fchmod(file, 0o600) == 0 else { throw SystemError("fchmod") }
-      if existing == .replace, let old = status(path), old.st_mode & (S_IFMT | 0o040) == S_IFREG | 0o040 {
-        guard fchown(file, uid_t.max, old.st_gid) == 0, fchmod(file, 0o640) == 0 else { throw SystemError("fchown") }
+      // The new file is its predecessor's owner's, and its group's where that may read: whoever served with the old one,
+      // root having changed it, can serve with this one.
+      if existing == .replace, let old = status(path), old.st_mode & S_IFMT == S_IFREG {
+        let isShared = old.st_mode & 0o040 != 0
+        if isShared || old.st_uid != geteuid() {
+          guard fchown(file, old.st_uid, isShared ? old.st_gid : gid_t.max) == 0 else { throw SystemError("fchown") }
+        }
+        if isShared { guard fchmod(file, 0o640) == 0 else { throw SystemError("fchmod") } }
       }
       var written = 0
       while written < bytes.count {

@@ -15,10 +15,15 @@ struct Keys: ParsableCommand {
         countersign keys export --audience monitor-1 --in edge.jwks.json --out monitor-1.jwks.json
         countersign keys list monitor-1.jwks.json
 
-      To rotate: add a key (`keys new --kid k2 --out edge.jwks.json`), export to every validator and reload it, set \
-      `sign_with: k2` at the edge and reload it, and take k1 out of the files when its last message has expired.
+      To rotate from k1 to k2:
+
+        countersign keys new --kid k2 --out edge.jwks.json      and export to every validator, and reload each
+        sign_with: k2                                           at the edge, and reload it
+        countersign keys retire --kid k1 FILE                   of the edge and of each validator, and reload each
+
+      Wait a minute before the last step: what k1 signed is good for 30 seconds.
       """,
-    subcommands: [New.self, Export.self, List.self])
+    subcommands: [New.self, Export.self, Retire.self, List.self])
 }
 
 /// A group that may read the files (mode 0640), as `identity.keys_group`.
@@ -90,6 +95,33 @@ extension Keys {
         let set = try KeySetStore.export(audience: audience, from: source, to: out, group: reading.group)
         let kids = set.keys.map { "\($0.id)" }.reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }
         print("\(out): \(kids.joined(separator: ", ")) for \(audience)")
+      }
+    }
+  }
+
+  struct Retire: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Remove a key from a set.",
+      discussion: """
+        The file is replaced whole and keeps its mode and owner. The last key of a set is not removed. A running process \
+        goes on with the old set until it is reloaded, which it refuses while `sign_with` names the key.
+
+          countersign keys retire --kid k1 edge.jwks.json
+        """)
+
+    @Option(help: ArgumentHelp("The key's name.", valueName: "name"))
+    var kid: String
+
+    @Argument(help: "The key set.")
+    var file: String
+
+    @OptionGroup var reading: GroupOption
+
+    func run() throws {
+      try attempt {
+        let set = try KeySetStore.retire(id: kid, from: file, group: reading.group)
+        let kids = set.keys.map { "\($0.id)" }.reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }
+        print("\(file): \(kid) removed; left: \(kids.joined(separator: ", "))")
       }
     }
   }

@@ -18,6 +18,60 @@ extension EndToEnd {
       #expect(try String(contentsOfFile: keys.edge, encoding: .utf8) == before)
     }
 
+    /// A rotation without a hand-edited file: from k1 to k2, with requests served all along, and k1 refused at the end.
+    @Test(arguments: Site.Mode.allCases)
+    func keysAreRotatedWithTheCommandsAlone(_ mode: Site.Mode) throws {
+      let workspace = try Workspace()
+      let keys = try Keys(in: workspace, prefix: "")
+      let site = try Site(
+        mode, validator: { $0.identity[0] = "keys: \"\(keys.validator)\"" },
+        edge: { $0.identity[1] = "keys: \"\(keys.edge)\"" })
+      let connection = try site.connect()
+      func served() throws { #expect(try connection.get("/served").status == 200) }
+      func command(_ arguments: String...) throws {
+        try ChildProcess.succeed([try Programs.countersign, "keys"] + arguments)
+      }
+      func reload(_ process: Countersign, _ text: String) throws {
+        let start = process.process.standardError.count
+        try process.reload(text)
+        let line = process.process.standardError.wait(from: start) { $0.contains("reload") ? $0 : nil }
+        #expect(line?.contains("reloaded") == true, "\(line ?? "nothing said")")
+      }
+      try served()
+      try command("new", "--kid", "k2", "--out", keys.edge)
+      try command("export", "--audience", Keys.audience, "--in", keys.edge, "--out", keys.validator)
+      try reload(site.validator, site.validatorConfiguration.text)
+      try served()
+      var next = site.edgeConfiguration
+      next.identity[2] = "sign_with: k2"
+      try reload(site.edge, next.text)
+      try served()
+      // Nothing is signed with it now.
+      try command("retire", "--kid", "k1", keys.edge)
+      try command("retire", "--kid", "k1", keys.validator)
+      try reload(site.edge, next.text)
+      try reload(site.validator, site.validatorConfiguration.text)
+      try eventually("the connection goes on under k2") { try site.connect().get("/after").status == 200 }
+      for file in [keys.edge, keys.validator] {
+        let listed = try Countersign.command("keys", "list", file).output
+        #expect(listed.contains("k2") && !listed.contains("k1"))
+        let mode = try FileManager.default.attributesOfItem(atPath: file)[.posixPermissions] as? NSNumber
+        #expect(mode?.intValue == 0o600)
+      }
+    }
+
+    @Test func aKeyThatIsNotThereOrIsTheLastIsNotRetired() throws {
+      let keys = try Keys(in: try Workspace(), prefix: "")
+      for (kid, word) in [("k9", "\"k1\""), ("k1", "only one")] {
+        for file in [keys.edge, keys.validator] {
+          let before = try String(contentsOfFile: file, encoding: .utf8)
+          let outcome = try Countersign.command("keys", "retire", "--kid", kid, file)
+          #expect(outcome.exit == .code(1) && outcome.error.contains(word), "\(outcome.error)")
+          #expect(try String(contentsOfFile: file, encoding: .utf8) == before)
+        }
+      }
+    }
+
     /// A validator's set is derived from the edge's secret and does not hold it.
     @Test func anExportedSetCannotForgeForAnother() throws {
       struct Set: Decodable {

@@ -57,6 +57,17 @@ import Testing
     #expect(try mode(path) == 0o600)
   }
 
+  /// Root may rotate a service's keys without taking them from it. Who is not root keeps what is its own.
+  @Test func whatBelongedToAnotherStaysItsOwn() throws {
+    try PrivateFile.write(Array("one".utf8), to: path, existing: .refuse)
+    let owner: uid_t = geteuid() == 0 ? 65_534 : geteuid()
+    #expect(chown(path, owner, gid_t.max) == 0)
+    try PrivateFile.write(Array("two".utf8), to: path, existing: .replace)
+    let attributes = try FileManager.default.attributesOfItem(atPath: path)
+    #expect((attributes[.ownerAccountID] as? NSNumber)?.uint32Value == owner)
+    #expect(try mode(path) == 0o600)
+  }
+
   @Test func aFailureLeavesNothingBehind() throws {
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
     #expect(throws: SystemError.self) { try PrivateFile.write(Array("x".utf8), to: path, existing: .replace) }

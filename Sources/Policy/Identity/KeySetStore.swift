@@ -51,6 +51,27 @@ package enum KeySetStore {
     }
   }
 
+  /// Removes the key of that name, in all its parts, from the set at `path`. Returns what is left, which is not nothing.
+  package static func retire(id: String, from path: String, group: String? = nil) throws -> KeySet {
+    try PrivateFile.locked(path) {
+      let set = try KeySet.load(path: path, group: group)
+      let left = set.keys.filter { "\($0.id)" != id }
+      guard left.count < set.keys.count else {
+        let known = set.keys.map { "\"\($0.id)\"" }.reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }
+        throw KeySetError(
+          source: path, problem: "has no key \"\(id)\"", mend: "its keys are \(known.joined(separator: ", "))")
+      }
+      guard !left.isEmpty else {
+        throw KeySetError(
+          source: path, key: "key \"\(id)\"", problem: "is the only one of the set",
+          mend: "add its successor first: countersign keys new --kid NAME --out \(path)")
+      }
+      let rest = try KeySet(left, source: path)
+      try write(rest, to: path, existing: .replace)
+      return rest
+    }
+  }
+
   private static func write(_ set: KeySet, to path: String, existing: PrivateFile.Existing) throws {
     let text = set.serialized()
     guard text.utf8.count <= KeyFile.bytesMax else {
