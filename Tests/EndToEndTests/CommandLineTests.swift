@@ -61,7 +61,8 @@ extension EndToEnd {
     }
 
     @Test func aKeyThatIsNotThereOrIsTheLastIsNotRetired() throws {
-      let keys = try Keys(in: try Workspace(), prefix: "")
+      let workspace = try Workspace()
+      let keys = try Keys(in: workspace, prefix: "")
       for (kid, word) in [("k9", "\"k1\""), ("k1", "only one")] {
         for file in [keys.edge, keys.validator] {
           let before = try String(contentsOfFile: file, encoding: .utf8)
@@ -70,6 +71,7 @@ extension EndToEnd {
           #expect(try String(contentsOfFile: file, encoding: .utf8) == before)
         }
       }
+      withExtendedLifetime(workspace) {}
     }
 
     /// A validator's set is derived from the edge's secret and does not hold it.
