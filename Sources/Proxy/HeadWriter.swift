@@ -12,7 +12,8 @@ import Wire
 package enum HeadWriter {
   /// Kinds that never pass from a request to the next hop as they came.
   private static let requestDropped: UInt64 =
-    FieldKind.identityBits | FieldKind.claim.bit | FieldKind.host.bit | FieldKind.contentLength.bit
+    FieldKind.identityBits | FieldKind.claim.bit | FieldKind.earlyData.bit | FieldKind.host.bit
+    | FieldKind.contentLength.bit
     | FieldKind.transferEncoding.bit | FieldKind.connection.bit | FieldKind.keepAlive.bit
     | FieldKind.proxyConnection.bit | FieldKind.te.bit | FieldKind.upgrade.bit | FieldKind.expect.bit
     | FieldKind.proxyAuthenticate.bit | FieldKind.proxyAuthorization.bit | FieldKind.trailer.bit

@@ -10,6 +10,8 @@ package final class Snapshot: Sendable {
   /// Counts the snapshots of this process.
   let generation: UInt64
   let keys: KeySet?
+  /// What the names of a request's fields are, `identity.claims` among them.
+  let fieldNames: FieldNames
   let listeners: [Listener]
   /// In the order of the config's upstreams.
   let upstreams: [Upstream]
@@ -47,6 +49,7 @@ package final class Snapshot: Sendable {
     self.config = config
     self.generation = generation
     self.keys = keys
+    fieldNames = FieldNames(claims: config.identity.claims)
     self.listeners = listeners
     self.upstreams = upstreams
   }

@@ -32,6 +32,7 @@ final class Worker {
   private(set) var fieldsMax: Int
   var responseHead: ResponseHead
   var trailers: TrailerSection
+  var responseTrailers: TrailerSection
 
   /// Connections that stopped only to let others have a turn.
   var queued: ContiguousArray<Downstream> = []
@@ -85,9 +86,10 @@ final class Worker {
     wheel = TimerWheel(nowMilliseconds: Clock.monotonicMilliseconds())
     plan = Plan(snapshot: snapshot, sources: sources, shared: shared, worker: index, previous: nil)
     fieldsMax = snapshot.config.limits.fields
-    requestHead = RequestHead(fieldsMax: fieldsMax)
+    requestHead = RequestHead(fieldsMax: fieldsMax, names: snapshot.fieldNames)
     responseHead = ResponseHead(fieldsMax: Worker.responseFieldsMax)
-    trailers = TrailerSection(fieldsMax: snapshot.config.limits.fields)
+    trailers = TrailerSection(fieldsMax: fieldsMax, names: snapshot.fieldNames)
+    responseTrailers = TrailerSection(fieldsMax: fieldsMax, names: .response)
     log.isOn = snapshot.config.log.access != .off
     readClock()
     guard poller.add(source: mailbox.wakeup.descriptor, Token(.wakeup, slot: 0, generation: 0)) else {
@@ -304,10 +306,11 @@ final class Worker {
     plan = Plan(snapshot: snapshot, sources: new, shared: shared, worker: index, previous: old)
     log.isOn = snapshot.config.log.access != .off
     // Never smaller: an exchange that began under a larger limit may have its head parsed again for another try.
-    if snapshot.config.limits.fields > fieldsMax {
-      fieldsMax = snapshot.config.limits.fields
-      requestHead = RequestHead(fieldsMax: fieldsMax)
-      trailers = TrailerSection(fieldsMax: fieldsMax)
+    if snapshot.config.limits.fields > fieldsMax || snapshot.config.identity.claims != old.config.identity.claims {
+      fieldsMax = max(fieldsMax, snapshot.config.limits.fields)
+      requestHead = RequestHead(fieldsMax: fieldsMax, names: snapshot.fieldNames)
+      trailers = TrailerSection(fieldsMax: fieldsMax, names: snapshot.fieldNames)
+      responseTrailers = TrailerSection(fieldsMax: fieldsMax, names: .response)
     }
     let wanted = Worker.makePool(snapshot.config)
     // Connections made from now on get buffers of the new size; the others keep theirs.

@@ -414,14 +414,14 @@ extension Worker {
 
   private func sendResponseTrailers(_ x: Exchange, _ d: Downstream, _ u: Upstream, _ count: Int) -> Bool {
     guard hasRoom(d, count * 2 + 8) else { return false }
-    let outcome = u.input.withReadable { trailers.parse($0.extracting(first: count), limits: limits) }
+    let outcome = u.input.withReadable { responseTrailers.parse($0.extracting(first: count), limits: limits) }
     guard case .complete = outcome else {
       fault(x, .badResponse)
       return true
     }
     if x.chunksResponse {
       let before = d.output.count
-      u.input.withReadable { TrailerWriter.write($0.extracting(first: count), trailers, into: d.output) }
+      u.input.withReadable { TrailerWriter.write($0.extracting(first: count), responseTrailers, into: d.output) }
       x.bytesOut += UInt64(d.output.count - before)
       x.responseTrailersSent = true
     }

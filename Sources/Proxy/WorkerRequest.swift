@@ -232,7 +232,7 @@ extension Worker {
         verifier.verify(
           head: bytes, method: head.methodRange, authority: head.authority, path: head.path, query: head.query,
           attest: head.attest, signatureInput: head.signatureInput, signature: head.signature,
-          at: clock, bound: d.bound)
+          at: clock, bound: d.bound, usedEarlyData: head.has(.earlyData))
       }
       switch outcome {
       case .verified(let verified):

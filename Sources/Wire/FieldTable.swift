@@ -29,13 +29,14 @@ final class FieldTable {
   private(set) var repeated: UInt64 = 0
   /// The first line of each kind in `seen`.
   private var first = InlineArray<32, UInt16>(repeating: 0)
-  private let names = FieldNames.shared
+  private let names: FieldNames
   private let fieldsMax: Int
 
-  init(fieldsMax: Int) {
+  init(fieldsMax: Int, names: FieldNames) {
     precondition(fieldsMax > 0 && fieldsMax <= Int(UInt16.max), "a line's index fits 16 bits")
     precondition(FieldKind.allCases.count <= 32)
     self.fieldsMax = fieldsMax
+    self.names = names
     let unused = FieldLine(name: .empty, value: .empty, kind: .other, isNominated: false)
     lines = [FieldLine](repeating: unused, count: fieldsMax)
   }
@@ -139,7 +140,7 @@ final class FieldTable {
       guard case .next(let next) = scan else { return scan }
       at = next
 
-      let kind = isPlain ? names.kind(packed) : names.foldedKind(bytes, name)
+      let kind = isPlain ? names.kind(packed, bytes, name) : names.foldedKind(bytes, name)
       let value = ByteRange(valueStart, valueEnd &- valueStart)
       lines[marks.count] = FieldLine(name: name, value: value, kind: kind, isNominated: false)
       marks.add(kind)

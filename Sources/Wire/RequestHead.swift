@@ -8,7 +8,7 @@ public final class RequestHead {
   var line = RequestLine()
   var facts = RequestFacts()
 
-  public init(fieldsMax: Int) { table = FieldTable(fieldsMax: fieldsMax) }
+  public init(fieldsMax: Int, names: FieldNames = .request) { table = FieldTable(fieldsMax: fieldsMax, names: names) }
 
   // MARK: The request line
 

@@ -6,7 +6,7 @@ public final class ResponseHead {
   let table: FieldTable
   var facts = ResponseFacts()
 
-  public init(fieldsMax: Int) { table = FieldTable(fieldsMax: fieldsMax) }
+  public init(fieldsMax: Int) { table = FieldTable(fieldsMax: fieldsMax, names: .response) }
 
   /// 100–599.
   public var status: Int { facts.status }

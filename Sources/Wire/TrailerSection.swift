@@ -5,7 +5,7 @@
 public final class TrailerSection {
   let table: FieldTable
 
-  public init(fieldsMax: Int) { table = FieldTable(fieldsMax: fieldsMax) }
+  public init(fieldsMax: Int, names: FieldNames = .request) { table = FieldTable(fieldsMax: fieldsMax, names: names) }
 
   /// `bytes` begin with the first field line (or the empty line, when there is none).
   public func parse(_ bytes: Span<UInt8>, limits: HeadLimits) -> HeadOutcome {

@@ -44,7 +44,19 @@ extension EndToEnd {
       "X-Cluster-Client-IP", "Fastly-Client-IP", "Client-Cert", "Client-Cert-Chain", "client-attest", "signature-input",
       "signature", "X-Original-Forwarded-For", "X-Envoy-External-Address", "X-ProxyUser-Ip", "WL-Proxy-Client-IP",
       "Proxy-Client-IP", "X-Remote-Addr", "X-Remote-IP", "X-Originating-IP", "X-Azure-ClientIP", "CF-Connecting-IPv6",
-      "X-Appengine-User-IP", "Cdn-Src-Ip", "Ali-CDN-Real-IP", "X-Original-Host",
+      "X-Appengine-User-IP", "Cdn-Src-Ip", "Ali-CDN-Real-IP", "X-Original-Host", "CloudFront-Viewer-Address",
+      "Fly-Client-IP", "DO-Connecting-IP", "X-NF-Client-Connection-IP", "X-Vercel-Forwarded-For", "Incap-Client-IP",
+      "X-Sucuri-ClientIP", "EO-Connecting-IP", "X-Real-Client-IP", "X-Source-IP", "X-Original-For", "Proxy",
+      "X-SSL-Client-Verify", "SSL-Client-Verify", "X-Client-Cert", "Remote-User", "X-Acme-Visitor-IP",
+      "Z-Forwarded-For",
+      "X-Ssl-Client-S-Dn",
+    ]
+
+    /// Fields of honest applications whose names only look like claims; the whole table is WireTests.ClaimNamesTests.
+    static let honestNames = [
+      "X-Request-Id", "X-Clip-Id", "Clientele", "X-Client-Version", "X-Client-Name", "X-Client-Id", "X-Client-Data",
+      "X-Client-Info", "X-Remote-Config", "X-Real-Estate", "X-Source-Ip-Ish", "X-Client-Certified", "Proxy-Status",
+      "X-User-Address", "X-Shipping-Address", "X-HTTP-Method-Override", "X_Client_Id", "X-Amzn-Trace-Id", "CF-Ray",
     ]
 
     /// The spellings that a careless reader takes for the same name.
@@ -88,6 +100,18 @@ extension EndToEnd {
         seesOnlyTheTruth(try backend.waitForRequest(to: mark).head, client: Peer.client())
       }
       #expect(!backend.saw(Peer.claimed))
+    }
+
+    @Test(arguments: Place.allCases)
+    func honestFieldsReachTheBackendUntouched(_ place: Place) throws {
+      let (backend, edge) = try Self.place(place)
+      let mark = mark()
+      let lines = Self.honestNames.enumerated().map { "\($1): honest \($0)" }
+      let response = try Connection(to: edge["public"]).get(mark, fields: lines)
+      #expect(response.status == 200)
+      let head = try backend.waitForRequest(to: mark).head
+      for line in lines { #expect(head.text.contains("\r\n\(line)\r\n"), "\(line)") }
+      seesOnlyTheTruth(head, client: Peer.client())
     }
 
     @Test(arguments: Place.allCases)

@@ -65,6 +65,8 @@ package struct Config: Sendable, Equatable {
     package var mode = Mode.enforce
     /// As written under `infrastructure`, without what is added by itself.
     package var infrastructure: [IPPrefix] = []
+    /// Further names of request fields that speak of the client, folded (`FieldNames.fold`), each once.
+    package var claims: [String] = []
     /// Bits of each replay window: a power of two, 2^10 to 2^24.
     package var replayWindowBits = 1 << 18
 

@@ -84,6 +84,7 @@ private struct Resolved {
     pair(1, "clock_skew", Unit.duration(identity.clockSkewMilliseconds))
     pair(1, "mode", identity.mode.rawValue)
     pair(1, "infrastructure", list(identity.infrastructure))
+    pair(1, "claims", "[\(identity.claims.map(Self.quote).joined(separator: ", "))]")
     pair(1, "replay_window", "\(identity.replayWindowBits)")
   }
 

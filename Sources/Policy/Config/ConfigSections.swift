@@ -30,7 +30,7 @@ extension Reading {
   private mutating func identity(_ node: YAMLNode) {
     let keys = [
       "edge", "keys", "keys_group", "sign_with", "audience", "edges", "clock_skew", "mode", "infrastructure",
-      "replay_window",
+      "claims", "replay_window",
     ]
     guard let fields = fields(node, "identity", keys: keys) else { return }
     if let node = fields["edge"] { config.identity.edge = name(node, "identity.edge", .name) }
@@ -65,6 +65,7 @@ extension Reading {
         config.identity.infrastructure.append(prefix)
       }
     }
+    if let node = fields["claims"] { config.identity.claims = claims(node) }
     if let node = fields["replay_window"], let bits = count(node, "identity.replay_window", 1 << 10...1 << 24) {
       if bits & (bits - 1) != 0 {
         let next = 1 << (Int.bitWidth - bits.leadingZeroBitCount)
@@ -73,6 +74,35 @@ extension Reading {
         config.identity.replayWindowBits = bits
       }
     }
+  }
+
+  /// Names of request fields, folded: every spelling of one is that one.
+  private mutating func claims(_ node: YAMLNode) -> [String] {
+    let path = "identity.claims"
+    guard let nodes = elements(node, path, of: "names of request fields") else { return [] }
+    if nodes.count > FieldNames.claimsMax {
+      error(node.place, "expected at most \(FieldNames.claimsMax) names in `\(path)`, found \(nodes.count)")
+      return []
+    }
+    var claims: [String] = []
+    for (index, node) in nodes.enumerated() {
+      let path = "\(path)[\(index)]"
+      let expected =
+        "the name of a request field, such as `X-Acme-Client`, of at most \(FieldNames.claimBytesMax) bytes"
+      guard let text = text(node, path, expected: expected) else { continue }
+      guard text.utf8.count <= FieldNames.claimBytesMax, let claim = FieldNames.fold(text) else {
+        let _: String? = wrong(node, path, expected: expected)
+        continue
+      }
+      if claims.contains(claim) { error(node.place, "the field \(quoted(text)) is given twice") }
+      // What the parsers and writers act on by rules of its own.
+      guard FieldNames.request.kind(of: claim).mayBeClaimed else {
+        error(node.place, "\(quoted(text)) cannot be a claim: this field is read and written by rules of its own")
+        continue
+      }
+      claims.append(claim)
+    }
+    return claims
   }
 
   // MARK: listeners

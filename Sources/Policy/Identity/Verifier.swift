@@ -86,10 +86,11 @@ package final class Verifier {
   // MARK: The fields of a request
 
   /// Verifies the request whose parts are those ranges of `head`. With `bound`, the connection began with a verified
-  /// PROXY header, and the request must say the same.
+  /// PROXY header, and the request must say the same. With `usedEarlyData` the request itself says that it may be a replay.
   package func verify(
     head: Span<UInt8>, method: ByteRange, authority: ByteRange, path: ByteRange, query: ByteRange, attest: ByteRange,
-    signatureInput: ByteRange, signature: ByteRange, at clock: Clock.Reading, bound: BoundIdentity?
+    signatureInput: ByteRange, signature: ByteRange, at clock: Clock.Reading, bound: BoundIdentity?,
+    usedEarlyData: Bool = false
   ) -> VerifyOutcome {
     let now = clock.wallMilliseconds
     guard !attest.isEmpty, !signatureInput.isEmpty, !signature.isEmpty else { return .refused(.identityMissing) }
@@ -192,6 +193,8 @@ package final class Verifier {
 
     if let refusal = key.window.peek(epoch: input.epoch, sequence: input.sequence) { return .refused(refusal) }
     guard isSigned() else { return .refused(.signatureInvalid) }
+    // RFC 8470 section 5.2. The number is not used up: the same request may come again without it.
+    guard !usedEarlyData else { return .refused(.earlyData) }
 
     let client = ClientIdentity(
       address: claim.address, port: claim.port, secure: claim.secure, via: claim.via, connection: claim.connection,

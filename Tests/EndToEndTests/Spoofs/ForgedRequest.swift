@@ -56,7 +56,7 @@ struct ForgedRequest: Sendable, CustomTestStringConvertible {
       "client.attest", "CLIENT_ATTEST", "Signature_Input", "Signature.Input", "True_Client_IP", "CF_Connecting_IP",
       "Client_IP",
       "X_Client_IP", "X_Cluster_Client_IP", "Fastly_Client_IP", "Client_Cert", "Client.Cert.Chain",
-      "X_Forwarded_Anything",
+      "X_Forwarded_Anything", "Early_Data",
     ].map { adding("name-alias", "\($0): \(Peer.claimed)") }
     + [
       "X-Forwarded-For", "client-attest", "Signature", "Signature-Input", "close, X-Real-IP", "Forwarded",
@@ -258,5 +258,13 @@ struct ForgedRequest: Sendable, CustomTestStringConvertible {
     signed("time-lifetime", "valid a second too short", status: 403, stays: true) { $0.expires -= 1 },
   ]
 
-  static let all = names + counts + identity + signature + keysAndTimes
+  // MARK: Early data
+
+  /// Whatever its value says: an edge sends no such field, so the request came another way.
+  static let early: [ForgedRequest] = [
+    "Early-Data: 1", "early-data: 0", "EARLY-DATA:", "Early-Data: 1\r\nEarly-Data: 1",
+  ]
+  .map { line in signed("early-data", line, status: 425, stays: true) { $0.fields = [line] } }
+
+  static let all = early + names + counts + identity + signature + keysAndTimes
 }

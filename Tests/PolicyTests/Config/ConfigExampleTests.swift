@@ -63,6 +63,7 @@ import Wire
       clock_skew: 250ms
       mode: observe
       infrastructure: [10.0.0.0/8, "2001:db8::/32"]
+      claims: [X-Acme-Client, x_shop_visitor]
       replay_window: 1024
     listeners:
       - name: public
@@ -160,7 +161,7 @@ import Wire
   @Test func defaultsAreWrittenOut() throws {
     let resolved = try config(minimal()).resolved()
     for line in [
-      "  clock_skew: 2s", "  mode: enforce", "  replay_window: 262144", "    identity: plain",
+      "  clock_skew: 2s", "  mode: enforce", "  claims: []", "  replay_window: 262144", "    identity: plain",
       "    balance: round-robin",
       "    idle_connections: 64", "  tunnel: 1h", "  head: 32KiB", "  body: 0", "  access: stdout", "workers: auto",
       "    trust: []  # any: socket",
@@ -178,11 +179,11 @@ import Wire
   @Test func everyValueHasItsPlace() throws {
     let read = try config(Self.full)
     #expect(read.place(of: "identity.keys") == Place(line: 3, column: 9))
-    #expect(read.place(of: "listeners[0].tls[1].key") == Place(line: 17, column: 48))
-    #expect(read.place(of: "routes[1].path") == Place(line: 30, column: 13))
-    #expect(read.place(of: "upstreams.monitor.tls.ca") == Place(line: 38, column: 16))
+    #expect(read.place(of: "listeners[0].tls[1].key") == Place(line: 18, column: 48))
+    #expect(read.place(of: "routes[1].path") == Place(line: 31, column: 13))
+    #expect(read.place(of: "upstreams.monitor.tls.ca") == Place(line: 39, column: 16))
     // What was not written has the place of what would hold it.
-    #expect(read.place(of: "listeners[2].tls[0].key") == Place(line: 27, column: 5))
+    #expect(read.place(of: "listeners[2].tls[0].key") == Place(line: 28, column: 5))
     #expect(read.place(of: "nonsense") == Place(line: 1, column: 1))
   }
 }

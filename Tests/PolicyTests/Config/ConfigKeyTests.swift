@@ -34,6 +34,10 @@ import Testing
       "expected `identity.infrastructure` to be a list of addresses and ranges, found a mapping"
     ),
     (
+      "identity.claims", "[X-Acme-Client]", "X-Acme-Client",
+      "expected `identity.claims` to be a list of names of request fields, found `X-Acme-Client`"
+    ),
+    (
       "identity.replay_window", "262144", "big",
       "expected a whole number from 1024 to 16777216 for `identity.replay_window`, found `big`"
     ),

@@ -101,6 +101,37 @@ import Wire
     #expect(findings(minimal("identity: { replay_window: \(bits) }\n")) == ["4:28: " + expected])
   }
 
+  @Test func claimsAreNamesOfFieldsInOneForm() throws {
+    let longest = String(repeating: "x", count: 64)
+    let read = try config(minimal("identity: { claims: [X-Acme-Client, x_SHOP.visitor, X-Client-IP, \(longest)] }\n"))
+    #expect(read.identity.claims == ["x-acme-client", "x-shop-visitor", "x-client-ip", longest])
+    let expected = "expected the name of a request field, such as `X-Acme-Client`, of at most 64 bytes"
+    for (claims, message) in [
+      ("[\(longest)x]", "4:22: \(expected) for `identity.claims[0]`, found `\(longest.dropLast(4))…`"),
+      ("[\"a b\"]", "4:22: \(expected) for `identity.claims[0]`, found `a b`"),
+      ("[\"é\"]", "4:22: \(expected) for `identity.claims[0]`, found `é`"),
+      ("[\"\"]", "4:22: \(expected) for `identity.claims[0]`, found ``"),
+      ("[--]", "4:22: \(expected) for `identity.claims[0]`, found `--`"),
+      ("[a-b, A_B]", "4:27: the field `A_B` is given twice"),
+      (
+        "[content_length]",
+        "4:22: `content_length` cannot be a claim: this field is read and written by rules of its own"
+      ),
+      ("[Host]", "4:22: `Host` cannot be a claim: this field is read and written by rules of its own"),
+      (
+        "[Client-Attest]", "4:22: `Client-Attest` cannot be a claim: this field is read and written by rules of its own"
+      ),
+      ("[Early-Data]", "4:22: `Early-Data` cannot be a claim: this field is read and written by rules of its own"),
+    ] {
+      #expect(findings(minimal("identity: { claims: \(claims) }\n")) == [message])
+    }
+    let many = (0...64).map { "x-\($0)" }.joined(separator: ", ")
+    #expect(
+      findings(minimal("identity: { claims: [\(many)] }\n")) == [
+        "4:21: expected at most 64 names in `identity.claims`, found 65"
+      ])
+  }
+
   // MARK: Endpoints
 
   static func listening(_ text: String) -> String {
