@@ -41,7 +41,10 @@ final class Downstream {
   var client: ClientIdentity?
   /// Why no request of this connection can be served.
   var clientRefusal: Refusal?
-  var isSecure = false
+  /// The TLS handshake with whoever connects to us is over.
+  var isTLS = false
+  /// The client's scheme as far as the connection tells.
+  var scheme = ClientScheme.plain
   var tlsVersion: StaticString = ""
   var certificate: CertificateDigest?
   /// Counted under limits.connections_per_client.
@@ -96,7 +99,8 @@ final class Downstream {
     bound = nil
     client = nil
     clientRefusal = nil
-    isSecure = false
+    isTLS = false
+    scheme = .plain
     tlsVersion = ""
     certificate = nil
     boundUpstream = nil

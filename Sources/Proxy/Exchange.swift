@@ -41,6 +41,8 @@ final class Exchange {
   var isSigned = false
   /// Who sent it, once settled; nil in observe mode where nothing was verified.
   var identity: ClientIdentity?
+  /// How the scheme in `identity` is known.
+  var schemeSource = ClientScheme.Source.connection
   /// The server of the last try; for the record.
   var server: ServerPool?
   /// Which tries have used which server: bit i for the group's server i.

@@ -222,33 +222,43 @@ extension Worker {
       d.countedClient = nil
     }
     let rule = listener.trust[d.rule]
+    d.scheme = listener.trust.connectionScheme(rule: d.rule, proxy: d.announced, isTLS: d.isTLS)
     let settlement: Settlement
     switch rule.evidence {
     case .refuse: settlement = .refused(.peerRefused)
-    case .socket: settlement = listener.trust.settleSocket(peer: d.peer, peerPort: d.peerPort, local: d.local)
+    case .socket:
+      settlement = listener.trust.settleSocket(
+        peer: d.peer, peerPort: d.peerPort, local: d.local, scheme: d.scheme)
     case .proxyProtocol:
       guard let announced = d.announced else {
         d.clientRefusal = .proxyMissing
         return
       }
-      d.isSecure = d.isSecure || announced.sslClient
       if rule.thenForwarded { return }
       settlement = listener.trust.settleAnnounced(
         rule: d.rule, source: announced.source, port: announced.sourcePort, version: Int(announced.version),
-        local: d.local)
+        local: d.local, scheme: d.scheme)
     case .forwarded, .attested: return
     }
     switch settlement {
     case .refused(let refusal): d.clientRefusal = refusal
-    case .settled(let address, let port, let via):
+    case .settled(let address, let port, let via, let scheme):
       d.client = ClientIdentity(
-        address: address, port: port, secure: d.isSecure, via: via, connection: d.connection,
-        certificate: d.certificate)
+        address: address, port: port, secure: scheme.isSecure, via: via, connection: d.connection,
+        certificate: scheme.isOwnTLS ? d.certificate : nil)
       guard shared.takeClient(address, most: plan.config.limits.connectionsPerClient, counted: &d.countedClient) else {
         d.clientRefusal = .clientLimit
         return
       }
     }
+  }
+
+  /// The scheme of a connection whose TLS handshake is over; its client was settled before.
+  private func settleScheme(_ d: Downstream) {
+    guard let listener = d.listener else { return }
+    d.scheme = listener.trust.connectionScheme(rule: d.rule, proxy: d.announced, isTLS: d.isTLS)
+    d.client?.secure = d.scheme.isSecure
+    d.client?.certificate = d.scheme.isOwnTLS ? d.certificate : nil
   }
 
   // MARK: TLS
@@ -279,13 +289,12 @@ extension Worker {
       refuseConnection(d, .tlsHandshake)
       return false
     case .done:
-      d.isSecure = true
+      d.isTLS = true
       d.tlsVersion = d.transport.tlsVersion
       if let digest = d.transport.peerCertificateDigest {
         d.certificate = CertificateDigest(digest.span)
-        d.client?.certificate = d.certificate
       }
-      d.client?.secure = true
+      settleScheme(d)
       d.phase = .head
       setDeadline(d, afterMilliseconds: plan.config.timeouts.headMilliseconds)
       return true

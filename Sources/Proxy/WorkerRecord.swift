@@ -20,7 +20,7 @@ extension Worker {
     }
     guard log.isOn, let d = x.downstream else { return }
     log.line(time: date.rfc3339.span, nowMilliseconds: nowMilliseconds) { line in
-      writeConnection(d, d.listener, x.identity ?? d.client, into: line)
+      writeConnection(d, d.listener, x.identity ?? d.client, x.schemeSource, into: line)
       if x.savedRecord.isEmpty { writeRequest(x, d, into: line) } else { line.append(x.savedRecord.span) }
       line.member(",\"status\":", UInt64(x.status))
       if let refusal = x.refusal {
@@ -54,7 +54,7 @@ extension Worker {
   func recordRefused(_ d: Downstream, _ refusal: Refusal, _ detail: RefusalDetail = .none) {
     guard log.isOn, refusedLines.admits(refusal, peer: d.peer, nowMilliseconds: nowMilliseconds) else { return }
     log.line(time: date.rfc3339.span, nowMilliseconds: nowMilliseconds) { line in
-      writeConnection(d, d.listener, d.client, into: line)
+      writeConnection(d, d.listener, d.client, d.scheme.source, into: line)
       line.append(",\"status\":0")
       line.member(",\"refusal\":", refusal.name)
       line.append(",\"bytes_in\":0,\"bytes_out\":0")
@@ -97,13 +97,16 @@ extension Worker {
   }
 
   private func writeConnection(
-    _ d: Downstream, _ listener: ListenerPlan?, _ client: ClientIdentity?, into line: Buffer
+    _ d: Downstream, _ listener: ListenerPlan?, _ client: ClientIdentity?, _ schemeSource: ClientScheme.Source,
+    into line: Buffer
   ) {
     if let listener { line.member(",\"listener\":", text: listener.nameBytes) }
     if let client {
       line.member(",\"client\":", address: client.address)
       line.member(",\"client_port\":", UInt64(client.port))
       line.member(",\"via\":", client.via.text)
+      line.append(client.secure ? ",\"scheme\":\"https\"" : ",\"scheme\":\"http\"")
+      line.member(",\"scheme_source\":", schemeSource.text)
     }
     if let listener { line.member(",\"rule\":", text: listener.trust[d.rule].nameBytes) }
     writePeer(d.peer, d.peerPort, into: line)

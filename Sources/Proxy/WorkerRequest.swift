@@ -149,12 +149,9 @@ extension Worker {
     guard let present = plan.listener(onSocket: d.socket) else { return false }
     let rule = present.trust.rule(for: d.peer)
     guard showsAll(d, for: present, rule: rule) else { return false }
-    let wasSecure = d.isSecure
     d.listener = present
     d.rule = rule
     settleConnection(d)
-    d.isSecure = wasSecure
-    d.client?.secure = wasSecure
     return true
   }
 
@@ -184,6 +181,7 @@ extension Worker {
     guard let listener = d.listener else { return .clientUnknown }
     let evidence = listener.trust.evidence(of: d.rule)
     x.isVerified = evidence == .attested
+    x.schemeSource = evidence == .attested ? .attested : d.scheme.source
     switch evidence {
     case .refuse: return .peerRefused
     case .socket:
@@ -210,14 +208,17 @@ extension Worker {
   ) -> Refusal? {
     let settlement = d.input.withReadable {
       listener.trust.settleForwarded(
-        rule: d.rule, from: sender, fromPort: port, version: version, bytes: $0, head: requestHead, local: d.local)
+        rule: d.rule, from: sender, fromPort: port, version: version, bytes: $0, head: requestHead, local: d.local,
+        scheme: d.scheme)
     }
     switch settlement {
     case .refused(let refusal): return refusal
-    case .settled(let address, let port, let via):
+    case .settled(let address, let port, let via, let scheme):
+      x.schemeSource = scheme.source
+      // A proxy's certificate is not the client's.
       x.identity = ClientIdentity(
-        address: address, port: port, secure: d.isSecure, via: via, connection: d.connection, certificate: d.certificate
-      )
+        address: address, port: port, secure: scheme.isSecure, via: via, connection: d.connection,
+        certificate: via != .forwarded && scheme.isOwnTLS ? d.certificate : nil)
       return nil
     }
   }

@@ -103,7 +103,7 @@ extension Worker {
       if d.boundUpstream === u { close(u) }
     }
     guard let (server, index) = chooseServer(x, group) else { return nil }
-    guard let signer = group.signer, let draft = makePreamble(d, signer, identity) else {
+    guard let signer = group.signer, let draft = makePreamble(d, x, signer, identity) else {
       answer(x, .signFailed)
       return nil
     }
@@ -195,7 +195,11 @@ extension Worker {
     return u.generation == generation ? u : nil
   }
 
-  private func makePreamble(_ d: Downstream, _ signer: Signer, _ identity: ClientIdentity) -> ProxyHeaderDraft? {
+  private func makePreamble(
+    _ d: Downstream, _ x: Exchange, _ signer: Signer, _ identity: ClientIdentity
+  ) -> ProxyHeaderDraft? {
+    // Version and cipher are those of the client's own TLS, not of a proxy's.
+    let isOwnTLS = x.schemeSource == .connection && identity.via != .forwarded
     // The destination is the address that the client came to. Behind a balancer or a unix socket it may be of the other
     // family, which a PROXY header cannot say: then it is left unspecified in the client's family.
     let unspecified = identity.address.family == .v4 ? IPAddress(v4: 0) : IPAddress(v6High: 0, v6Low: 0)
@@ -207,7 +211,8 @@ extension Worker {
           d.transport.withCipherName { cipher in
             signer.makeProxyHeader(
               identity, destination: destination, destinationPort: known ? d.localPort : 0, alpn: alpn,
-              authority: name, tlsVersion: version, tlsCipher: cipher, nowMilliseconds: wallMilliseconds)
+              authority: name, tlsVersion: isOwnTLS ? version : version.extracting(first: 0),
+              tlsCipher: isOwnTLS ? cipher : cipher.extracting(first: 0), nowMilliseconds: wallMilliseconds)
           }
         }
       }

@@ -11,6 +11,8 @@ public struct ForwardedNode: Equatable, Sendable {
   public let address: IPAddress
   /// 0 where none is written.
   public let port: UInt16
+  /// What `proto` says of the client's scheme, in Forwarded; nil where it says nothing.
+  public internal(set) var isSecure: Bool?
 }
 
 /// Walks the elements of one field line from the last to the first.
@@ -100,12 +102,14 @@ public struct ForwardedElements {
   private static let semicolon: UInt8 = 0x3b
   private static let equals: UInt8 = 0x3d
   private static let forName = PackedName("for")
+  private static let protoName = PackedName("proto")
 
   // MARK: RFC 7239 section 4
 
-  /// The one `for` of `[ pair ] *( ";" [ pair ] )`, each pair `token "=" ( token / quoted-string )`.
+  /// The one `for`, and the `proto` if there is one, of `[ pair ] *( ";" [ pair ] )`, each pair `token "=" ( token / quoted-string )`.
   private static func nodeOfElement(_ bytes: Span<UInt8>, _ range: Range<Int>) -> ForwardedNode? {
     var node: ForwardedNode?
+    var isSecure: Bool?
     var at = range.lowerBound
     while at < range.upperBound {
       if bytes[at] == semicolon {
@@ -133,12 +137,19 @@ public struct ForwardedElements {
         value = valueStart..<at
       }
       guard at == range.upperBound || bytes[at] == semicolon else { return nil }
+      if bytes.holds(protoName, at: name) {
+        let scheme = ByteRange(value.lowerBound, value.count)
+        guard isSecure == nil, let found = ForwardedScheme.isSecure(bytes, scheme) else { return nil }
+        isSecure = found
+        continue
+      }
       guard bytes.holds(forName, at: name) else { continue }
       // A parameter may not occur twice in an element. IPv6 is bracketed here; an escape inside an address has no use but
       // to be read differently by different readers, and is in no form that parses.
       guard node == nil, let found = ForwardedNode.parse(bytes.extracting(value), bareV6: false) else { return nil }
       node = found
     }
+    node?.isSecure = isSecure
     return node
   }
 }

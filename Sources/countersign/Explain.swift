@@ -17,6 +17,7 @@ struct Explain: ParsableCommand {
         peer     10.0.0.5
         rule     line 34: 10.0.0.0/24 proxy-protocol
         client   203.0.113.9 port 40000, by proxy-v2
+        scheme   https, by connection
 
       Exit codes: 0 the client is settled, 1 the request would be refused (its name and the mend are printed), 2 the \
       command was not understood or the configuration is faulty.
@@ -34,6 +35,10 @@ struct Explain: ParsableCommand {
   var proxySource: String?
 
   @Option(
+    help: ArgumentHelp("What that header says: the client used TLS (`on`) or did not (`off`).", valueName: "on|off"))
+  var proxyTls: String?
+
+  @Option(
     name: [.customShort("H"), .customLong("header")],
     help: ArgumentHelp("A field of the request; may be repeated.", valueName: "'Name: value'"))
   var fields: [String] = []
@@ -47,7 +52,8 @@ struct Explain: ParsableCommand {
     let peer = try peerAddress(listener)
     let policy = TrustPolicy(listener, infrastructure: Infrastructure(read))
     let explanation = policy.explain(
-      peer: peer, local: listener.address.ownAddress, proxySource: try source(), fields: try fields.map(field))
+      peer: peer, local: listener.address.ownAddress, isTLS: !listener.certificates.isEmpty,
+      proxySource: try source(), proxyTLS: try proxyTLS(), fields: try fields.map(field))
     print("peer     \(peer.map(\.description) ?? "unix socket")")
     print("rule     \(explanation.rule)")
     let evidence = policy[policy.rule(for: peer)].evidence
@@ -59,10 +65,11 @@ struct Explain: ParsableCommand {
 
   private func tell(_ verdict: TrustExplanation.Verdict, _ config: Config) throws {
     switch verdict {
-    case .settlement(.settled(let client, let port, let via)):
+    case .settlement(.settled(let client, let port, let via, let scheme)):
       // The port of a peer that was only described is nobody's.
       let place = via == .socket ? "" : port == 0 ? " port unknown" : " port \(port)"
       print("client   \(client)\(place), by \(via.text)")
+      print("scheme   \(scheme.text), by \(scheme.source.text)")
     case .settlement(.refused(let refusal)):
       print(
         "refused  \(refusal.name) (\(refusal.status == 0 ? "closed without an answer" : "status \(refusal.status)"))")
@@ -107,6 +114,13 @@ struct Explain: ParsableCommand {
       throw usage("--proxy-source takes IP:PORT or [IPV6]:PORT, found \"\(text)\"")
     }
     return (address, port)
+  }
+
+  private func proxyTLS() throws -> Bool? {
+    guard let text = proxyTls else { return nil }
+    guard text == "on" || text == "off" else { throw usage("--proxy-tls takes `on` or `off`, found \"\(text)\"") }
+    guard proxySource != nil else { throw usage("--proxy-tls is part of a PROXY header: give `--proxy-source` too") }
+    return text == "on"
   }
 
   private func field(_ text: String) throws -> (name: String, value: String) {

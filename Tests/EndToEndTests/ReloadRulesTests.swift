@@ -39,11 +39,13 @@ private struct RulesGenerator {
   func place(_ socket: Int) -> String { socket < tcp.count ? "\(tcp[socket].address)" : "unix:\(unixPath)" }
 
   private mutating func evidence() -> String {
-    pick([
+    let evidence = pick([
       "socket", "socket", "refuse", "attested", "forwarded", "forwarded, header: forwarded",
       "forwarded, hops: [\(Peer.hops)]", "proxy-protocol", "proxy-protocol",
       "proxy-protocol, then: forwarded, hops: [\(Peer.hops)]",
     ])
+    if evidence == "refuse" || evidence == "attested" { return evidence }
+    return evidence + pick(["", "", ", scheme: https", ", scheme: http"])
   }
 
   private mutating func trust(isUnix: Bool) -> [String] {
@@ -93,7 +95,8 @@ extension EndToEnd {
       static let request = Text.request(
         "/",
         fields: [
-          "X-Forwarded-For: \(Peer.claimed), 198.51.100.3", "Forwarded: for=\(Peer.claimed), for=198.51.100.4",
+          "X-Forwarded-For: \(Peer.claimed), 198.51.100.3", "X-Forwarded-Proto: http, https",
+          "Forwarded: for=\(Peer.claimed), for=198.51.100.4;proto=https",
           "X-Real-IP: \(Peer.claimed)",
         ])
 
@@ -102,7 +105,14 @@ extension EndToEnd {
           if let peer { try Connection(to: generator.tcp[socket].address, from: peer) } else {
             try Connection(unix: generator.unixPath)
           }
-        if announces { try connection.send("PROXY TCP4 \(Peer.hop) 127.0.0.1 4711 443\r\n") }
+        if announces, peer == Peer.balancer {
+          // Version 2, and the client of the source used TLS.
+          try connection.send(
+            SignedProxyHeader.signature
+              + [0x21, 0x11, 0, 20, 127, 30, 0, 1, 127, 0, 0, 1, 18, 103, 1, 187, 0x20, 0, 5, 1, 0, 0, 0, 0])
+        } else if announces {
+          try connection.send("PROXY TCP4 \(Peer.hop) 127.0.0.1 4711 443\r\n")
+        }
         return connection
       }
     }

@@ -15,6 +15,7 @@ enum TrustFacts {
       while let word = words.popFirst() {
         switch word {
         case "then": rule.thenForwarded = true
+        case "scheme": rule.scheme = try #require(Config.Scheme(rawValue: words.removeFirst()))
         case "hops":
           rule.hops = try words.removeFirst().split(separator: ",").map { try #require(IPPrefix(String($0))) }
         default: rule.header = try #require(Config.ForwardedHeader(rawValue: word))
@@ -42,7 +43,7 @@ enum TrustFacts {
 
   struct NotAHead: Error {}
 
-  /// A PROXY header from a load balancer: `v1 192.0.2.7 51324`.
+  /// A PROXY header from a load balancer: `v1 192.0.2.7 51324`, or `v2 192.0.2.7 51324 tls` (or `plain`) with an SSL TLV.
   static func proxy(_ text: String) throws -> ProxyHeader? {
     guard text != "" else { return nil }
     let words = text.split(separator: " ").map(String.init)
@@ -54,6 +55,10 @@ enum TrustFacts {
     if words[0] == "v2" {
       var draft = ProxyHeaderDraft(
         source: source, sourcePort: port, destination: try #require(IPAddress(destination)), destinationPort: 443)
+      let unnamed: [UInt8] = []
+      if words.count > 3 {
+        draft.addTLS(version: unnamed.span, cipher: unnamed.span, client: words[3] == "tls" ? 1 : 0)
+      }
       let sealed = draft.seal()
       try #require(sealed)
       bytes = draft.withBytes { span in (0..<span.count).map { span[$0] } }
@@ -62,9 +67,16 @@ enum TrustFacts {
     return header
   }
 
+  static func scheme(_ settlement: Settlement) -> String {
+    switch settlement {
+    case .settled(_, _, _, let scheme): "\(scheme.text) \(scheme.source.text)"
+    case .refused(let refusal): "refused \(refusal.name)"
+    }
+  }
+
   static func describe(_ settlement: Settlement) -> String {
     switch settlement {
-    case .settled(let address, let port, let via): "\(address) \(port) \(via.text)"
+    case .settled(let address, let port, let via, _): "\(address) \(port) \(via.text)"
     case .refused(let refusal): "refused \(refusal.name)"
     }
   }

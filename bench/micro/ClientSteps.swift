@@ -16,7 +16,7 @@ enum ClientSteps {
       return Operation { _ in
         guard policy[policy.rule(for: client.address)].evidence == .socket else { return false }
         let settlement = policy.settleSocket(peer: client.address, peerPort: client.port, local: local)
-        guard case .settled(let address, let port, .socket) = settlement else { return false }
+        guard case .settled(let address, let port, .socket, _) = settlement else { return false }
         return address == client.address && port == client.port
       }
     }
@@ -44,7 +44,7 @@ enum ClientSteps {
         let settlement = policy.settleForwarded(
           rule: policy.rule(for: peer), from: peer, fromPort: 40_000, version: 0, bytes: bytes.span, head: head,
           local: local)
-        guard case .settled(let address, _, .forwarded) = settlement else { return false }
+        guard case .settled(let address, _, .forwarded, _) = settlement else { return false }
         return address == client
       }
     }

@@ -124,6 +124,8 @@ package struct Config: Sendable, Equatable {
     package var hops: [IPPrefix] = []
     /// `proxy-protocol` only: a second step, over the client that the PROXY header names.
     package var thenForwarded = false
+    /// Where the client's scheme comes from; not with `attested` and `refuse`.
+    package var scheme = Scheme.evidence
     /// `attested` only: a PROXY v2 header with our attestation must come first.
     package var proxyProtocolRequired = false
     /// Line of the rule in the file, for `explain` and the log.
@@ -135,6 +137,8 @@ package struct Config: Sendable, Equatable {
   package enum Evidence: String, Sendable, CaseIterable {
     case socket, proxyProtocol = "proxy-protocol", forwarded, attested, refuse
   }
+
+  package enum Scheme: String, Sendable, CaseIterable { case evidence, http, https }
 
   package enum ForwardedHeader: String, Sendable, CaseIterable {
     case xForwardedFor = "x-forwarded-for", forwarded

@@ -114,6 +114,7 @@ private struct Resolved {
       parts.append("header: \(rule.header.rawValue)")
       parts.append("hops: \(list(rule.hops))")
     }
+    if rule.evidence != .attested, rule.evidence != .refuse { parts.append("scheme: \(rule.scheme.rawValue)") }
     if rule.evidence == .attested { parts.append("proxy_protocol: \(rule.proxyProtocolRequired ? "required" : "off")") }
     line(3, "- { \(parts.joined(separator: ", ")) }")
   }

@@ -20,7 +20,7 @@ extension Reading {
   private mutating func rule(
     _ node: YAMLNode, _ path: String, isUnix: Bool, taken: inout [IPPrefix?: Place]
   ) -> Config.TrustRule? {
-    let keys = ["from", "evidence", "header", "hops", "then", "proxy_protocol"]
+    let keys = ["from", "evidence", "header", "hops", "then", "scheme", "proxy_protocol"]
     let required = [
       (key: "from", what: "the peers it is for: ranges, or `any`"),
       (key: "evidence", what: "what they must show: one of \(list(Config.Evidence.allCases.map(\.rawValue)))"),
@@ -53,6 +53,14 @@ extension Reading {
         let mend =
           evidence == .proxyProtocol ? "or with `then: forwarded`" : "or `proxy-protocol` with `then: forwarded`"
         error(node.place, "`\(key)` is only used with `evidence: forwarded`, \(mend)")
+      }
+    }
+    if let node = fields["scheme"] {
+      if let scheme: Config.Scheme = word(node, "\(path).scheme") { rule.scheme = scheme }
+      switch evidence {
+      case .attested: error(node.place, "`scheme` is not used with `evidence: attested`: the edge has signed it")
+      case .refuse: error(node.place, "`scheme` is not used with `evidence: refuse`")
+      case .socket, .proxyProtocol, .forwarded, nil: break
       }
     }
     if let node = fields["proxy_protocol"] {

@@ -42,8 +42,10 @@ extension Refusal {
       )
     case .forwardedInvalid:
       (
-        "an element of the field, read from the right, is not an address of a client",
-        "look at what the proxy in front writes; nothing is skipped, for what cannot be read could hide anything"
+        "an element of the field, read from the right, is not an address of a client, or the scheme beside it (`proto`, or "
+          + "X-Forwarded-Proto, with one value or as many as X-Forwarded-For) is not one",
+        "look at what the proxy in front writes; nothing is skipped, for what cannot be read could hide anything. A "
+          + "scheme that the proxy does not write itself can be stated in the rule: `scheme: https`"
       )
     case .forwardedExhausted:
       (

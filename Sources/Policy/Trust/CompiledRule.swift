@@ -10,6 +10,7 @@ extension TrustPolicy {
     /// Addresses that are stepped over in that field.
     package let hops: PrefixTable
     package let thenForwarded: Bool
+    package let scheme: Config.Scheme
     package let proxyProtocolRequired: Bool
     /// In the file; 0 for the default.
     package let line: Int
@@ -23,6 +24,7 @@ extension TrustPolicy {
       evidence = rule.evidence
       header = rule.header
       hops = PrefixTable(rule.hops)
+      scheme = rule.scheme
       thenForwarded = rule.evidence == .proxyProtocol && rule.thenForwarded
       proxyProtocolRequired =
         rule.evidence == .proxyProtocol || rule.evidence == .attested && rule.proxyProtocolRequired
@@ -34,6 +36,7 @@ extension TrustPolicy {
       words += " \(rule.evidence.rawValue)"
       if thenForwarded { words += ", then forwarded" }
       if thenForwarded || evidence == .forwarded { words += " (\(rule.header.rawValue))" }
+      if scheme != .evidence { words += ", scheme \(scheme.rawValue)" }
       description = "\(name): \(words)"
     }
   }

@@ -18,10 +18,12 @@ package struct TrustExplanation: Sendable {
 
 extension TrustPolicy {
   /// What would become of a request with these field lines from `peer` (nil: over a unix socket), after a PROXY header that
-  /// names `proxySource` where there is one. `local` is the connection's own address, where it is known.
+  /// names `proxySource` where there is one, and says with `proxyTLS` whether the client used TLS. `isTLS`: the listener ends
+  /// TLS. `local` is the connection's own address, where it is known.
   package func explain(
     peer: IPAddress?, peerPort: UInt16 = 50_000, local: IPAddress? = nil,
-    proxySource: (address: IPAddress, port: UInt16)? = nil, fields: [(name: String, value: String)] = []
+    isTLS: Bool = false, proxySource: (address: IPAddress, port: UInt16)? = nil, proxyTLS: Bool? = nil,
+    fields: [(name: String, value: String)] = []
   ) -> TrustExplanation {
     let rule = rule(for: peer)
     let text = self[rule].description
@@ -35,6 +37,8 @@ extension TrustPolicy {
       let destination = local ?? .unspecified(proxySource.address.unmapped.family)
       var draft = ProxyHeaderDraft(
         source: proxySource.address, sourcePort: proxySource.port, destination: destination, destinationPort: 443)
+      let unnamed: [UInt8] = []
+      if let proxyTLS { draft.addTLS(version: unnamed.span, cipher: unnamed.span, client: proxyTLS ? 1 : 0) }
       guard draft.seal() else { return settled(.refused(.proxyMalformed)) }
       switch draft.withBytes({ ProxyHeader.decode($0, rules: .balancer) }) {
       case .complete(let header): proxy = header
@@ -55,30 +59,35 @@ extension TrustPolicy {
     case .refused(let refusal): return settled(.refused(refusal))
     }
     return settled(
-      settle(rule: rule, peer: peer, peerPort: peerPort, local: local, proxy: proxy, bytes: bytes.span, head: head))
+      settle(
+        rule: rule, peer: peer, peerPort: peerPort, local: local, isTLS: isTLS, proxy: proxy, bytes: bytes.span,
+        head: head))
   }
 
   /// Every step for one request, under any rule but `attested`.
   package func settle(
-    rule: Int, peer: IPAddress?, peerPort: UInt16, local: IPAddress?, proxy: ProxyHeader?, bytes: Span<UInt8>,
-    head: RequestHead
+    rule: Int, peer: IPAddress?, peerPort: UInt16, local: IPAddress?, isTLS: Bool = false, proxy: ProxyHeader?,
+    bytes: Span<UInt8>, head: RequestHead
   ) -> Settlement {
+    let scheme = connectionScheme(rule: rule, proxy: proxy, isTLS: isTLS)
     switch self[rule].evidence {
     case .refuse: return .refused(.peerRefused)
     case .attested: return .refused(.identityMissing)
-    case .socket: return settleSocket(peer: peer, peerPort: peerPort, local: local)
+    case .socket: return settleSocket(peer: peer, peerPort: peerPort, local: local, scheme: scheme)
     case .forwarded:
       return settleForwarded(
-        rule: rule, from: peer, fromPort: peerPort, version: 0, bytes: bytes, head: head, local: local)
+        rule: rule, from: peer, fromPort: peerPort, version: 0, bytes: bytes, head: head, local: local,
+        scheme: scheme)
     case .proxyProtocol:
       guard let proxy else { return .refused(.proxyMissing) }
       guard self[rule].thenForwarded else {
         return settleAnnounced(
-          rule: rule, source: proxy.source, port: proxy.sourcePort, version: Int(proxy.version), local: local)
+          rule: rule, source: proxy.source, port: proxy.sourcePort, version: Int(proxy.version), local: local,
+          scheme: scheme)
       }
       return settleForwarded(
         rule: rule, from: proxy.source, fromPort: proxy.sourcePort, version: Int(proxy.version), bytes: bytes,
-        head: head, local: local)
+        head: head, local: local, scheme: scheme)
     }
   }
 }

@@ -11,6 +11,8 @@
 // hop, that hop wrote the one before it. The first that is not a hop is the client; nothing to its left is even parsed,
 // for the client may have made it up. What cannot be parsed is never skipped.
 //
+// The scheme comes from the same hand as the address: see `connectionScheme` and `forwardedScheme`.
+//
 // After `proxy-protocol, then: forwarded` the sender of the field is the source of the PROXY header. It is believed only if it
 // is a listed hop. If it is not, it reached the load balancer by itself: then it IS the client, and the field it sent is
 // a claim about itself that is not read.
@@ -62,31 +64,48 @@ package final class TrustPolicy: Sendable {
 
   // MARK: By the connection
 
+  /// What the client used, as far as the connection tells: always the same for the same facts, at first and after a reload.
+  /// A header that says whether the client used TLS is believed before our own TLS, which then is the load balancer's.
+  package func connectionScheme(rule: Int, proxy: ProxyHeader?, isTLS: Bool) -> ClientScheme {
+    let compiled = rules[rule]
+    switch compiled.scheme {
+    case .http, .https: return ClientScheme(isSecure: compiled.scheme == .https, source: .rule)
+    case .evidence: break
+    }
+    if compiled.evidence == .proxyProtocol, let proxy, proxy.contents.contains(.ssl) {
+      return ClientScheme(isSecure: proxy.sslClient, source: .proxy)
+    }
+    return ClientScheme(isSecure: isTLS, source: .connection)
+  }
+
   /// The peer itself is the client. A listener's own address never is, not even on loopback: a proxy on this machine
   /// that forgot to pass the client on looks just like a local client (README, «Trying it out»).
-  package func settleSocket(peer: IPAddress?, peerPort: UInt16, local: IPAddress?) -> Settlement {
+  package func settleSocket(
+    peer: IPAddress?, peerPort: UInt16, local: IPAddress?, scheme: ClientScheme = .plain
+  ) -> Settlement {
     guard let client = peer?.unmapped, client.isPossibleClient else { return .refused(.clientUnknown) }
-    return admit(client, port: peerPort, .socket, local: local)
+    return admit(client, port: peerPort, .socket, scheme, local: local)
   }
 
   /// The source of the peer's PROXY header is the client. Not to be asked under a rule with `thenForwarded`, where each
   /// request says more.
   package func settleAnnounced(
-    rule: Int, source: IPAddress, port: UInt16, version: Int, local: IPAddress?
+    rule: Int, source: IPAddress, port: UInt16, version: Int, local: IPAddress?, scheme: ClientScheme = .plain
   ) -> Settlement {
     guard rules[rule].evidence == .proxyProtocol else { return .refused(.clientUnknown) }
     // A TCP client has a port; only its absence from a forwarded field can be told on the wire (`via="forwarded"`).
     guard source.isPossibleClient, port > 0 else { return .refused(.proxyAddress) }
-    return admit(source, port: port, version == 1 ? .proxyV1 : .proxyV2, local: local)
+    return admit(source, port: port, version == 1 ? .proxyV1 : .proxyV2, scheme, local: local)
   }
 
   // MARK: By the request
 
   /// The client that the forwarded field names. `sender` is who sent the field: the peer (nil: over a unix socket), or
-  /// under `proxy-protocol, then: forwarded` the source that a PROXY header of `version` announced, with its port.
+  /// under `proxy-protocol, then: forwarded` the source that a PROXY header of `version` announced, with its port. `scheme`
+  /// is what the connection tells.
   package func settleForwarded(
     rule: Int, from sender: IPAddress?, fromPort: UInt16, version: Int, bytes: Span<UInt8>, head: RequestHead,
-    local: IPAddress?
+    local: IPAddress?, scheme: ClientScheme = .plain
   ) -> Settlement {
     let compiled = rules[rule]
     switch compiled.evidence {
@@ -94,7 +113,8 @@ package final class TrustPolicy: Sendable {
     case .proxyProtocol where compiled.thenForwarded:
       guard let sender else { return .refused(.proxyMissing) }
       guard compiled.hops.contains(sender) else {
-        return settleAnnounced(rule: rule, source: sender, port: fromPort, version: version, local: local)
+        return settleAnnounced(
+          rule: rule, source: sender, port: fromPort, version: version, local: local, scheme: scheme)
       }
     default: return .refused(.clientUnknown)
     }
@@ -103,6 +123,7 @@ package final class TrustPolicy: Sendable {
     let syntax: ForwardedElements.Syntax = compiled.header == .forwarded ? .forwarded : .xForwardedFor
     // Several lines are one list in their order (RFC 9110 section 5.3): the last element of the last line comes first.
     var index = head.fieldCount
+    var hops = 0
     while index > 0 {
       index -= 1
       guard head.kind(index) == kind else { continue }
@@ -112,13 +133,56 @@ package final class TrustPolicy: Sendable {
         case .end: break walk
         case .malformed: return .refused(.forwardedInvalid)
         case .node(let node):
-          if compiled.hops.contains(node.address) { continue walk }
+          if compiled.hops.contains(node.address) {
+            hops += 1
+            continue walk
+          }
           guard node.address.isPossibleClient else { return .refused(.forwardedInvalid) }
-          return admit(node.address, port: node.port, .forwarded, local: local)
+          guard let scheme = forwardedScheme(compiled, node, hops: hops, bytes, head, connection: scheme) else {
+            return .refused(.forwardedInvalid)
+          }
+          return admit(node.address, port: node.port, .forwarded, scheme, local: local)
         }
       }
     }
     return .refused(.forwardedExhausted)
+  }
+
+  /// What the hop that named the client says of its scheme: `proto` in the same element of Forwarded. In X-Forwarded-Proto,
+  /// the element as far from the right end as the address is; or the only one, for most proxies write one value over what
+  /// came. Lists of different lengths were not written by the same hops, and then no element is sure to be a hop's: nil,
+  /// as where it cannot be read. Where nothing is said, the connection decides.
+  private func forwardedScheme(
+    _ compiled: CompiledRule, _ node: ForwardedNode, hops: Int, _ bytes: Span<UInt8>, _ head: RequestHead,
+    connection: ClientScheme
+  ) -> ClientScheme? {
+    guard compiled.scheme == .evidence else { return connection }
+    if compiled.header == .forwarded {
+      return node.isSecure.map { ClientScheme(isSecure: $0, source: .forwarded) } ?? connection
+    }
+    guard head.has(.xForwardedProto) else { return connection }
+    var schemes = 0
+    var addresses = 0
+    for index in 0..<head.fieldCount {
+      switch head.kind(index) {
+      case .xForwardedProto: schemes += ForwardedScheme.count(bytes, head.value(index))
+      case .xForwardedFor: addresses += ForwardedScheme.count(bytes, head.value(index))
+      default: break
+      }
+    }
+    guard schemes == 1 || schemes == addresses else { return nil }
+    var behind = schemes == 1 ? 0 : hops
+    var index = head.fieldCount
+    while index > 0 {
+      index -= 1
+      guard head.kind(index) == .xForwardedProto else { continue }
+      switch ForwardedScheme.element(bytes, head.value(index), behind: behind) {
+      case .secure(let isSecure): return ClientScheme(isSecure: isSecure, source: .forwarded)
+      case .malformed: return nil
+      case .none: behind -= ForwardedScheme.count(bytes, head.value(index))
+      }
+    }
+    return nil
   }
 
   /// What an edge signed is believed, but its list of machinery may be shorter than ours: an address that this
@@ -129,8 +193,10 @@ package final class TrustPolicy: Sendable {
   }
 
   /// The last check of an address that somebody else named.
-  private func admit(_ client: IPAddress, port: UInt16, _ via: Via, local: IPAddress?) -> Settlement {
+  private func admit(
+    _ client: IPAddress, port: UInt16, _ via: Via, _ scheme: ClientScheme, local: IPAddress?
+  ) -> Settlement {
     if infrastructure.contains(client) || client == local?.unmapped { return .refused(.clientInfrastructure) }
-    return .settled(client, port: port, via)
+    return .settled(client, port: port, via, scheme)
   }
 }

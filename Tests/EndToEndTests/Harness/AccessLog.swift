@@ -8,6 +8,8 @@ struct AccessEntry: Decodable, Sendable {
   var client: String?
   var client_port: Int?
   var via: String?
+  var scheme: String?
+  var scheme_source: String?
   var rule: String?
   var peer: String?
   var connection: String?

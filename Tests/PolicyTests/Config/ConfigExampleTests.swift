@@ -74,7 +74,7 @@ import Wire
         client_certificates: { ca: ../certs/dev/clients.pem, require: true }
         tls_minimum: 1.3
         trust:
-          - { from: [10.0.0.0/24], evidence: proxy-protocol }
+          - { from: [10.0.0.0/24], evidence: proxy-protocol, scheme: https }
           - { from: [10.0.1.0/24], evidence: forwarded, header: x-forwarded-for, hops: [192.0.2.0/24] }
           - { from: [10.0.2.0/24], evidence: proxy-protocol, then: forwarded, hops: [198.51.100.0/24] }
           - { from: [10.0.3.0/24], evidence: attested }

@@ -117,6 +117,15 @@ import Wire
         "6:56: expected one of `off`, `required` for `listeners[0].trust[0].proxy_protocol`, found `true`: did you mean `required`?"
       ]
     ),
+    (
+      "{ from: 10.0.0.1, evidence: proxy-protocol, scheme: ssl }",
+      ["6:59: expected one of `evidence`, `http`, `https` for `listeners[0].trust[0].scheme`, found `ssl`"]
+    ),
+    (
+      "{ from: any, evidence: attested, scheme: https }",
+      ["6:48: `scheme` is not used with `evidence: attested`: the edge has signed it"]
+    ),
+    ("{ from: any, evidence: refuse, scheme: http }", ["6:46: `scheme` is not used with `evidence: refuse`"]),
     ("{ form: any, evidence: socket }", ["6:9: unknown key `form` in `listeners[0].trust[0]`: did you mean `from`?"]),
   ]
 
