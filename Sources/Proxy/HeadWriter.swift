@@ -61,21 +61,36 @@ package enum HeadWriter {
     if webSocket { out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n") }
   }
 
-  /// Who the client is, in plain words, for a backend that trusts us: each field once.
-  package static func writePlainIdentity(_ identity: ClientIdentity, host: Span<UInt8>, into out: Buffer) {
+  /// Who the client is, in plain words, for a backend that trusts us: each of `fields` once.
+  package static func writePlainIdentity(
+    _ identity: ClientIdentity, host: Span<UInt8>, fields: Config.PlainFields = .all, into out: Buffer
+  ) {
     // Written once, and copied.
     let address = identity.address.text
     let proto: StaticString = identity.secure ? "https" : "http"
-    out.append("X-Forwarded-For: ")
-    address.withBytes { out.append($0) }
-    out.append("\r\nX-Forwarded-Proto: ")
-    out.append(proto)
-    out.append("\r\nX-Forwarded-Host: ")
-    out.append(host)
-    out.append("\r\nX-Real-IP: ")
-    address.withBytes { out.append($0) }
+    if fields.contains(.xForwardedFor) {
+      out.append("X-Forwarded-For: ")
+      address.withBytes { out.append($0) }
+      out.append("\r\n")
+    }
+    if fields.contains(.xForwardedProto) {
+      out.append("X-Forwarded-Proto: ")
+      out.append(proto)
+      out.append("\r\n")
+    }
+    if fields.contains(.xForwardedHost) {
+      out.append("X-Forwarded-Host: ")
+      out.append(host)
+      out.append("\r\n")
+    }
+    if fields.contains(.xRealIP) {
+      out.append("X-Real-IP: ")
+      address.withBytes { out.append($0) }
+      out.append("\r\n")
+    }
+    guard fields.contains(.forwarded) else { return }
     // RFC 7239 sections 4 and 6: an IPv6 address stands in brackets, and then in quotes.
-    out.append("\r\nForwarded: for=")
+    out.append("Forwarded: for=")
     if identity.address.family == .v6 {
       out.append("\"[")
       address.withBytes { out.append($0) }

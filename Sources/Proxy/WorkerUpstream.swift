@@ -51,7 +51,8 @@ extension Worker {
       case .plain:
         // Observe mode lets a request pass without an identity: then none is written.
         if let identity = x.identity {
-          HeadWriter.writePlainIdentity(identity, host: bytes.extracting(head.authority.range), into: out)
+          HeadWriter.writePlainIdentity(
+            identity, host: bytes.extracting(head.authority.range), fields: group.config.plainFields, into: out)
         }
         return true
       case .attest:

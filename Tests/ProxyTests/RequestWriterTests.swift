@@ -168,6 +168,25 @@ import Wire
         """)
   }
 
+  @Test func onlyTheChosenPlainFieldsAreWritten() throws {
+    let identity = ClientIdentity(
+      address: try #require(IPAddress("203.0.113.9")), port: 1, secure: false, via: .socket,
+      connection: ConnectionID(high: 1, low: 2))
+    let lines = [
+      "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: http", "X-Forwarded-Host: a", "X-Real-IP: 203.0.113.9",
+      "Forwarded: for=203.0.113.9;host=\"a\";proto=http",
+    ]
+    for choice in UInt8(1)..<32 {
+      let fields = Config.PlainFields(rawValue: choice)
+      let expected = lines.enumerated().filter { choice >> $0.offset & 1 == 1 }.map { $0.element + "\n" }.joined()
+      let written = try HeadDocument.request("GET / HTTP/1.1\nHost: a") { bytes, parsed, out in
+        HeadWriter.writePlainIdentity(
+          identity, host: bytes.extracting(parsed.authority.range), fields: fields, into: out)
+      }
+      #expect(written == "GET / HTTP/1.1\nHost: a\n" + expected)
+    }
+  }
+
   /// RFC 7239 section 6: brackets and quotes, in Forwarded alone.
   @Test func anIPv6ClientIsQuotedWhereItMustBe() throws {
     let identity = ClientIdentity(

@@ -158,6 +158,8 @@ package struct Config: Sendable, Equatable {
     package var identity = UpstreamIdentity.plain
     package var audience: String?
     package var proxyProtocol = false
+    /// With `identity: plain`: the fields that tell of the client.
+    package var plainFields = PlainFields.all
     package var servers: [Endpoint] = []
     package var tls: UpstreamTLS?
     package var balance = Balance.roundRobin
@@ -168,6 +170,24 @@ package struct Config: Sendable, Equatable {
     package var idleConnections = 64
 
     package init(name: String) { self.name = name }
+  }
+
+  /// Fields of `identity: plain`. Never none of them: that is `identity: none`.
+  package struct PlainFields: OptionSet, Sendable, Equatable {
+    package let rawValue: UInt8
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
+    package static let xForwardedFor = PlainFields(rawValue: 1)
+    package static let xForwardedProto = PlainFields(rawValue: 2)
+    package static let xForwardedHost = PlainFields(rawValue: 4)
+    package static let xRealIP = PlainFields(rawValue: 8)
+    package static let forwarded = PlainFields(rawValue: 16)
+    package static let all: PlainFields = [.xForwardedFor, .xForwardedProto, .xForwardedHost, .xRealIP, .forwarded]
+
+    /// In the order in which they are written.
+    package static let named: [(name: String, field: PlainFields)] = [
+      ("x-forwarded-for", .xForwardedFor), ("x-forwarded-proto", .xForwardedProto),
+      ("x-forwarded-host", .xForwardedHost), ("x-real-ip", .xRealIP), ("forwarded", .forwarded),
+    ]
   }
 
   package enum UpstreamIdentity: String, Sendable, CaseIterable { case attest, plain, none }

@@ -122,6 +122,10 @@ private struct Resolved {
   mutating func upstream(_ upstream: Config.Upstream) {
     line(1, "\(Self.quote(upstream.name)):")
     pair(2, "identity", upstream.identity.rawValue)
+    if upstream.identity == .plain {
+      let names = Config.PlainFields.named.filter { upstream.plainFields.contains($0.field) }.map(\.name)
+      pair(2, "plain_fields", "[\(names.joined(separator: ", "))]")
+    }
     pair(2, "audience", upstream.audience.map(Self.quote))
     pair(2, "proxy_protocol", upstream.proxyProtocol ? "v2" : "off")
     pair(2, "servers", "[\(upstream.servers.map(endpoint).joined(separator: ", "))]")

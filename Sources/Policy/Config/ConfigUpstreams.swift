@@ -26,12 +26,19 @@ extension Reading {
   private mutating func upstream(_ node: YAMLNode, _ path: String, name: String) -> Config.Upstream {
     var upstream = Config.Upstream(name: name)
     let keys = [
-      "identity", "audience", "proxy_protocol", "servers", "tls", "balance", "health", "retries", "idle_connections",
+      "identity", "plain_fields", "audience", "proxy_protocol", "servers", "tls", "balance", "health", "retries",
+      "idle_connections",
     ]
     let required = [(key: "servers", what: "a list such as `[\"127.0.0.1:3334\"]`")]
     guard let fields = fields(node, path, keys: keys, required: required) else { return upstream }
     if let node = fields["identity"], let identity: Config.UpstreamIdentity = word(node, "\(path).identity") {
       upstream.identity = identity
+    }
+    if let node = fields["plain_fields"] {
+      if let chosen = plainFields(node, "\(path).plain_fields") { upstream.plainFields = chosen }
+      if upstream.identity != .plain, !faulty.contains("\(path).identity") {
+        error(node.place, "`plain_fields` is only used with `identity: plain`")
+      }
     }
     if let node = fields["audience"] { upstream.audience = self.name(node, "\(path).audience", .audience) }
     if let node = fields["proxy_protocol"] {
@@ -53,6 +60,26 @@ extension Reading {
       upstream.idleConnections = count
     }
     return upstream
+  }
+
+  private mutating func plainFields(_ node: YAMLNode, _ path: String) -> Config.PlainFields? {
+    let names = Config.PlainFields.named.map(\.name)
+    guard let nodes = elements(node, path, of: "fields: \(list(names))") else { return nil }
+    if nodes.isEmpty {
+      error(
+        node.place, "expected at least one field in `\(path)`; to tell nothing of the client, write `identity: none`")
+    }
+    var chosen: Config.PlainFields = []
+    for (index, node) in nodes.enumerated() {
+      var node = node
+      // Field names have no case.
+      if case .scalar(let text, let plain) = node.value { node.value = .scalar(text.lowercased(), plain: plain) }
+      guard let found = word(node, "\(path)[\(index)]", of: names) else { continue }
+      if !chosen.insert(Config.PlainFields.named[found].field).inserted {
+        error(node.place, "the field `\(names[found])` is given twice")
+      }
+    }
+    return chosen
   }
 
   /// What attesting takes here; what it takes of `identity` is in ConfigChecks.

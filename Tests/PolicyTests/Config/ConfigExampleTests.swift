@@ -84,6 +84,7 @@ import Wire
     routes:
       - { host: "app\\.example\\.com", path: "/api/.*", to: monitor }
       - { path: '/a{2}: "x" #[]', to: on }
+      - { path: /plain, to: plain }
       - { to: monitor }
     upstreams:
       monitor:
@@ -99,6 +100,9 @@ import Wire
       on:
         identity: none
         servers: ["unix:/run/app.sock", "[::1]:80", "app.example:65535"]
+      plain:
+        plain_fields: [X-Real-IP, x-forwarded-for]
+        servers: ["127.0.0.1:3001"]
     timeouts: { handshake: 1s, head: 2s, idle: 3m, upstream_connect: 4s, upstream_response: 5h, tunnel: 6h, drain: 0 }
     limits: { connections: 7, connections_per_client: 8, head: 9KiB, fields: 10, body: 11MiB }
     log: { access: ../log/access.log, format: json }
@@ -162,6 +166,7 @@ import Wire
     let resolved = try config(minimal()).resolved()
     for line in [
       "  clock_skew: 2s", "  mode: enforce", "  claims: []", "  replay_window: 262144", "    identity: plain",
+      "    plain_fields: [x-forwarded-for, x-forwarded-proto, x-forwarded-host, x-real-ip, forwarded]",
       "    balance: round-robin",
       "    idle_connections: 64", "  tunnel: 1h", "  head: 32KiB", "  body: 0", "  access: stdout", "workers: auto",
       "    trust: []  # any: socket",
@@ -181,7 +186,7 @@ import Wire
     #expect(read.place(of: "identity.keys") == Place(line: 3, column: 9))
     #expect(read.place(of: "listeners[0].tls[1].key") == Place(line: 18, column: 48))
     #expect(read.place(of: "routes[1].path") == Place(line: 31, column: 13))
-    #expect(read.place(of: "upstreams.monitor.tls.ca") == Place(line: 39, column: 16))
+    #expect(read.place(of: "upstreams.monitor.tls.ca") == Place(line: 40, column: 16))
     // What was not written has the place of what would hold it.
     #expect(read.place(of: "listeners[2].tls[0].key") == Place(line: 28, column: 5))
     #expect(read.place(of: "nonsense") == Place(line: 1, column: 1))

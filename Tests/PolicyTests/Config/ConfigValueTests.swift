@@ -132,6 +132,43 @@ import Wire
       ])
   }
 
+  @Test(
+    arguments: [
+      ("[x-forwarded-for]", [.xForwardedFor]), ("[Forwarded, X-REAL-IP]", [.xRealIP, .forwarded]),
+      ("[x-forwarded-host, x-forwarded-proto, forwarded, x-real-ip, x-forwarded-for]", .all),
+    ] as [(String, Config.PlainFields)])
+  func plainFields(text: String, fields: Config.PlainFields) throws {
+    let yaml = """
+      listeners: [{ name: web, listen: "127.0.0.1:8080" }]
+      routes: [{ to: app }]
+      upstreams: { app: { servers: ["127.0.0.1:3000"], plain_fields: \(text) } }
+      """
+    let read = try config(yaml)
+    #expect(read.upstreams[0].plainFields == fields)
+    #expect(try config(read.resolved()).upstreams[0].plainFields == fields)
+  }
+
+  @Test(arguments: [
+    (
+      "plain_fields: []",
+      "3:64: expected at least one field in `upstreams.app.plain_fields`; to tell nothing of the client, write `identity: none`"
+    ),
+    (
+      "plain_fields: [x-forwarded-fro]",
+      "3:65: expected one of `x-forwarded-for`, `x-forwarded-proto`, `x-forwarded-host`, `x-real-ip`, `forwarded` for `upstreams.app.plain_fields[0]`, found `x-forwarded-fro`: did you mean `x-forwarded-for`?"
+    ),
+    ("plain_fields: [forwarded, Forwarded]", "3:76: the field `forwarded` is given twice"),
+    ("plain_fields: [forwarded], identity: none", "3:64: `plain_fields` is only used with `identity: plain`"),
+  ])
+  func notPlainFields(text: String, message: String) {
+    let yaml = """
+      listeners: [{ name: web, listen: "127.0.0.1:8080" }]
+      routes: [{ to: app }]
+      upstreams: { app: { servers: ["127.0.0.1:3000"], \(text) } }
+      """
+    #expect(findings(yaml) == [message])
+  }
+
   // MARK: Endpoints
 
   static func listening(_ text: String) -> String {
