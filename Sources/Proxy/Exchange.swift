@@ -66,6 +66,8 @@ final class Exchange {
   /// What does not fit beside the held bytes is not read before this time, in case the server is starting; 0: not asked.
   var holdUntilMilliseconds: UInt64 = 0
   var holdIsOver = false
+  /// We asked the server to say that it takes the body; the client did not.
+  var asksContinue = false
   var refusal: Refusal?
   /// What the log says about the refusal beyond its name.
   var detail = RefusalDetail.none
@@ -115,6 +117,7 @@ final class Exchange {
     discardEndMilliseconds = 0
     holdUntilMilliseconds = 0
     holdIsOver = false
+    asksContinue = false
     requestTrailersSent = false
     responseTrailersSent = false
     upstreamDeaf = false

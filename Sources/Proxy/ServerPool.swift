@@ -22,8 +22,8 @@ package final class ServerPool {
   private var restsUntilMilliseconds: UInt64 = 0
   /// It said that it has just started; asked again from then on.
   private(set) var startsUntilMilliseconds: UInt64 = 0
-  /// It answered otherwise than that since it was last out of reach: a request need not be held back for it.
-  private(set) var isProven = false
+  /// Open connections over which it has answered otherwise than that. They end with its process.
+  private var answering = 0
   /// Its plan was replaced: connections are closed instead of kept.
   var isRetired = false
 
@@ -43,7 +43,6 @@ package final class ServerPool {
 
   /// No connection could be made, or it failed before the first request. True when this begins a rest, and is news.
   package func noteFailure(nowMilliseconds: UInt64) -> Bool {
-    isProven = false
     // Those that set out together fail together, and are one failure.
     guard nowMilliseconds >= restsUntilMilliseconds else { return false }
     let most = ServerPool.restMillisecondsMax
@@ -71,19 +70,20 @@ package final class ServerPool {
   // MARK: Whether it is starting
 
   /// It has just started, and is to be asked again then.
-  package func noteStarting(untilMilliseconds: UInt64) {
-    isProven = false
-    startsUntilMilliseconds = untilMilliseconds
-  }
+  package func noteStarting(untilMilliseconds: UInt64) { startsUntilMilliseconds = untilMilliseconds }
 
-  /// It answered, or passed on an answer.
-  package func noteAnswered() {
-    isProven = true
+  /// It answered otherwise; `first` for the first time over that connection.
+  package func noteAnswered(first: Bool) {
     startsUntilMilliseconds = 0
+    if first { answering += 1 }
   }
 
-  /// It ended a connection of its own accord: it may be another process by now.
-  package func noteEnded() { isProven = false }
+  /// A connection is closed over which it had answered.
+  package func noteAnsweringEnded() { answering -= 1 }
+
+  /// The process that is there now has been heard, and is not starting: a request need not be kept for it. Where no such
+  /// connection is open, it may be another process than it was.
+  package var isProven: Bool { answering > 0 && startsUntilMilliseconds == 0 }
 }
 
 /// An upstream of the config with what one worker needs to use it.

@@ -29,6 +29,8 @@ final class Upstream {
   /// Bytes at the front of `output` that go out before TLS begins.
   var preambleBytes = 0
   var isIdle = false
+  /// A response came over it that did not say that the server is starting.
+  var hasAnswered = false
   /// Requests that were answered over it.
   var served = 0
   /// Bytes of the response head at hand that an earlier parse has seen.
@@ -60,6 +62,7 @@ final class Upstream {
     boundSigner = nil
     preambleBytes = 0
     isIdle = false
+    hasAnswered = false
     served = 0
     headSeen = 0
   }

@@ -20,7 +20,6 @@ extension Worker {
   /// Does what the machine decides about a fault. `refusal` names it more closely in the record of an abort.
   func fault(_ x: Exchange, _ fault: ExchangeMachine.Fault, refusal: Refusal? = nil) {
     guard x.isActive else { return }
-    if fault == .closedBeforeResponse { x.upstream?.pool?.noteEnded() }
     switch x.machine.fault(fault) {
     case .retry:
       counters.add(.retries)

@@ -8,7 +8,7 @@ import Wire
 
 extension Worker {
   /// Pieces from this size on are written directly.
-  private static let directBytesMin = 8 * 1024
+  static let directBytesMin = 8 * 1024
   /// What a chunk costs besides its payload: sixteen digits at most and two line ends.
   private static let chunkOverheadBytes = 20
   /// What a response head may grow by: date, framing, connection.
@@ -271,20 +271,22 @@ extension Worker {
       return
     }
     if head.status < 200 {
-      if head.status == 100 { x.expectsContinue = false }
       noteAnswered(x)
-      // RFC 9110 section 15.2: not to a client of HTTP/1.0.
-      if x.minorVersion > 0 { write(head, x, d, u, length, .none, isTunnel: false) }
+      // The word that we asked for is not the client's. RFC 9110 section 15.2: none to one of HTTP/1.0.
+      let isOurs = head.status == 100 && x.asksContinue
+      if isOurs { x.asksContinue = false } else if head.status == 100 { x.expectsContinue = false }
+      if x.minorVersion > 0, !isOurs { write(head, x, d, u, length, .none, isTunnel: false) }
       u.input.consume(length)
       return
     }
-    if x.isSigned, u.input.withReadable({ HeadWriter.isStartingRefusal($0, head) }),
-      case .retryLater = x.machine.fault(.starting)
-    {
-      waitForStart(x)
-      return
+    if x.isSigned, u.input.withReadable({ HeadWriter.isStartingRefusal($0, head) }) {
+      if case .retryLater = x.machine.fault(.starting) {
+        waitForStart(x)
+        return
+      }
+    } else {
+      noteAnswered(x)
     }
-    noteAnswered(x)
     let framing = head.framing
     let outgoing = HeadWriter.ResponseFraming(
       head, requestWasHead: x.method == .head, clientMinorVersion: x.minorVersion)

@@ -44,7 +44,7 @@ extension Worker {
   // MARK: Just started
 
   /// How long what cannot be held is kept back from a server that may be starting. It says so at once if it is.
-  private static let holdMilliseconds: UInt64 = 1_000
+  private static let holdMilliseconds = 1_000
 
   /// A request that has waited this long is sent, whatever other requests were told meanwhile.
   private static let startWaitMilliseconds: UInt64 = 10_000
@@ -75,7 +75,20 @@ extension Worker {
   private var nextSecondMilliseconds: UInt64 { nowMilliseconds + 1_001 - wallMilliseconds % 1_000 }
 
   func noteAnswered(_ x: Exchange) {
-    if let server = x.server, !server.isProven { server.noteAnswered() }
+    guard let u = x.upstream, let server = u.pool, !u.hasAnswered || !server.isProven else { return }
+    server.noteAnswered(first: !u.hasAnswered)
+    u.hasAnswered = true
+  }
+
+  /// Whether this request's body is more than can be held, and its validator may have just started. Then a word from it
+  /// is asked for (`Expect: 100-continue`), which ends the wait of `holdsBack`; what is held is sent without it.
+  func mayHaveToHoldBack(_ x: Exchange, _ d: Downstream, _ u: Upstream) -> Bool {
+    guard x.isSigned, x.minorVersion > 0, let server = u.pool, !server.isProven else { return false }
+    switch x.requestFraming {
+    case .length(let n): return n > UInt64(max(0, d.input.capacity - Worker.directBytesMin - x.headBytes))
+    case .chunked: return true
+    default: return false
+    }
   }
 
   /// Whether the request may not give up what it holds yet: its validator may be one that has just started, and the
@@ -84,7 +97,11 @@ extension Worker {
     guard x.isSigned, !x.holdIsOver, x.machine.response == .awaiting, let server = u.pool, !server.isProven else {
       return false
     }
-    if x.holdUntilMilliseconds == 0 { x.holdUntilMilliseconds = nowMilliseconds + Worker.holdMilliseconds }
+    if x.holdUntilMilliseconds == 0 {
+      // The server's patience with a body is not shorter than ours.
+      let most = min(Worker.holdMilliseconds, plan.config.timeouts.idleMilliseconds / 2)
+      x.holdUntilMilliseconds = nowMilliseconds + UInt64(most)
+    }
     return true
   }
 

@@ -42,9 +42,11 @@ extension Worker {
   private func write(_ x: Exchange, _ d: Downstream, _ group: UpstreamPlan, into u: Upstream) -> Bool {
     let head = requestHead
     let out = u.output
+    x.asksContinue = !x.expectsContinue && mayHaveToHoldBack(x, d, u)
     let signed = d.input.withReadable { bytes in
       HeadWriter.writeRequest(
-        bytes, head: head, framing: x.requestFraming, webSocket: x.wantsWebSocket, expectsContinue: x.expectsContinue,
+        bytes, head: head, framing: x.requestFraming, webSocket: x.wantsWebSocket,
+        expectsContinue: x.expectsContinue || x.asksContinue,
         into: out)
       switch group.config.identity {
       case .none: return true
@@ -349,9 +351,7 @@ extension Worker {
   private func checkIdle(_ u: Upstream) {
     switch u.transport.read(into: u.input) {
     case .blocked: u.input.releaseIfEmpty()
-    case .bytes, .ended, .failed:
-      u.pool?.noteEnded()
-      close(u)
+    case .bytes, .ended, .failed: close(u)
     }
   }
 
@@ -400,6 +400,7 @@ extension Worker {
       u.pool?.active -= 1
     }
     if u.isOpening { u.pool?.noteOpened() }
+    if u.hasAnswered { u.pool?.noteAnsweringEnded() }
     if let owner = u.owner, owner.boundUpstream === u { owner.boundUpstream = nil }
     wheel.set(u.timer, deadlineMilliseconds: 0)
     u.transport.close(reset: reset)

@@ -132,6 +132,45 @@ extension EndToEnd {
       _ = try site.validator.access.wait(refusal: "starting")
     }
 
+    /// Nobody told the edge that the validator is another process: no connection was open when it was restarted.
+    @Test(arguments: Site.Mode.allCases)
+    func aLargeBodyMeetsARestartedValidator(_ mode: Site.Mode) throws {
+      let body = String(repeating: "0123456789abcdef", count: 20_000)
+      let port = try Socket.reserve("127.0.0.1")
+      defer { close(port.descriptor) }
+      let site = try Site(
+        mode,
+        script: { exchange in
+          if exchange.head["expect"] != nil { try exchange.send("HTTP/1.1 100 Continue\r\n\r\n") }
+          try exchange.reply("\(exchange.readBody().bytes.count)")
+        }, validator: { $0.listeners[0].listen = "\(port.address)" },
+        edge: {
+          $0.workers = "1"
+          $0.timeouts = ["idle: 2s"]
+          $0.hasAdmin = true
+        })
+      let early = try site.connect()
+      #expect(try early.get("/early").status == 200)
+      early.close()
+      try eventually("no connection is left") { try open(site.edge["admin"]) == 0 }
+      site.validator.process.kill()
+      var configuration = site.validatorConfiguration
+      configuration.identity[configuration.identity.count - 1] = "clock_skew: 1500ms"
+      let again = try Countersign(configuration, name: "again", in: site.workspace)
+      let client = try site.connect()
+      try client.send(Text.request("/large", method: "POST", body: body))
+      // Its first line is the answer's: the word that the edge asked for is not the client's.
+      let head = try #require(try client.readHead())
+      #expect(head.text.hasPrefix("HTTP/1.1 200 "))
+      #expect(try client.readText(head.contentLength ?? 0) == "\(body.utf8.count)")
+      #expect(site.backend.requests(to: "/large").count == 1)
+      _ = try again.access.wait(refusal: "starting")
+      // It has answered now, and over this connection it is not asked again.
+      try client.send(Text.request("/more", method: "POST", body: body))
+      #expect(try client.readResponse().status == 200)
+      #expect(site.backend.requests(to: "/more").first?.head["expect"] == nil)
+    }
+
     /// Where another server is ready, nobody waits for the one that has just started.
     @Test func aServerThatIsReadyTakesWhatAStartingOneRefuses() throws {
       let site = try Site(.shared)

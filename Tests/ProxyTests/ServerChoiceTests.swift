@@ -145,10 +145,26 @@ import Wire
     plan.noteStarting(pools[1], untilMilliseconds: 1_600)
     #expect(plan.waitsForStart(tried: 0b01, nowMilliseconds: 1_000) == 1_600)
     #expect(plan.waitsForStart(tried: 0, nowMilliseconds: 1_600) == 0)
-    pools[1].noteAnswered()
+    pools[1].noteAnswered(first: true)
     _ = pools[1].noteFailure(nowMilliseconds: 1_000)
     #expect(plan.waitsForStart(tried: 0, nowMilliseconds: 1_000) == 1_700)
     #expect(plan.waitsForStart(tried: 0, nowMilliseconds: 1_700) == 0)
+  }
+
+  /// Only a connection that is still open tells that the process which answered is still there.
+  @Test func aServerIsProvenAsLongAsAConnectionOverWhichItAnsweredIsOpen() {
+    let (plan, pools) = plan(.roundRobin, 1)
+    #expect(!pools[0].isProven)
+    pools[0].noteAnswered(first: true)
+    pools[0].noteAnswered(first: true)
+    pools[0].noteAnsweringEnded()
+    #expect(pools[0].isProven)
+    plan.noteStarting(pools[0], untilMilliseconds: 2_000)
+    #expect(!pools[0].isProven)
+    pools[0].noteAnswered(first: false)
+    #expect(pools[0].isProven)
+    pools[0].noteAnsweringEnded()
+    #expect(!pools[0].isProven)
   }
 
   // MARK: Least requests
