@@ -120,6 +120,7 @@ extension Worker {
     }
     x.machine.begin(
       hasBody: hasBody, isIdempotent: false, keepAlive: headBytes > 0 && requestHead.keepAlive, retries: 0)
+    if refusal == .targetForm { x.detail = .text(requestHead.targetFault.text) }
     answer(x, refusal)
   }
 

@@ -23,6 +23,8 @@ public final class RequestHead {
   public var isAbsoluteForm: Bool { line.isAbsoluteForm }
   /// The last digit of the version: 0 or 1.
   public var minorVersion: Int { line.minorVersion }
+  /// After `.refused(.targetForm)`: what is wrong with the target.
+  public var targetFault: TargetFault { line.targetFault }
 
   // MARK: What the fields say
 
@@ -89,8 +91,26 @@ struct RequestLine {
   var isConnect = false
   /// The authority inside an absolute form.
   var targetAuthority = ByteRange.empty
+  var targetFault = TargetFault.none
 
   init() {}
+}
+
+/// Why a target is refused as `target-form`, for the log.
+public enum TargetFault: UInt8, CaseIterable, Sendable {
+  case none, control, notASCII, fragment, backslash, form, connect
+
+  public var text: StaticString {
+    switch self {
+    case .none: ""
+    case .control: "a control byte in the target"
+    case .notASCII: "a byte in the target that is not ASCII and not percent-encoded"
+    case .fragment: "a # in the target; fragments are not sent"
+    case .backslash: "a backslash in the target's path"
+    case .form: "the target is neither a path that begins with /, nor an http or https URL, nor the * of OPTIONS"
+    case .connect: "CONNECT with a target that is not host:port"
+    }
+  }
 }
 
 /// What the fields of a request say together.

@@ -115,19 +115,11 @@ extension RequestLine {
       }
       guard at < end else { return .incomplete }
       let byte = bytes[at]
-      guard Self.isTargetByte(byte) else {
+      guard Self.isTargetByte(byte, inQuery: queryStart >= 0) else {
         if byte == Ascii.space { break }
-        return Self.targetStop(bytes, at, end)
+        return targetStop(bytes, at, end)
       }
-      if byte == 0x25 {  // %
-        guard at &+ 1 < end else { return .incomplete }
-        guard Ascii.hex(bytes[at &+ 1]) != nil else { return Self.targetStop(bytes, at &+ 1, end) }
-        guard at &+ 2 < end else { return .incomplete }
-        guard Ascii.hex(bytes[at &+ 2]) != nil else { return Self.targetStop(bytes, at &+ 2, end) }
-        at &+= 2
-      } else if byte == 0x3f, queryStart < 0 {  // ?
-        queryStart = at
-      }
+      if byte == 0x3f, queryStart < 0 { queryStart = at }  // ?
       at &+= 1
     }
     guard at > targetStart else { return .refused(.requestLine) }
@@ -136,7 +128,10 @@ extension RequestLine {
     guard case .next = scan else { return scan }
 
     readMethod(bytes)
-    guard readTarget(bytes, queryStart: queryStart < 0 ? at : queryStart) else { return .refused(.targetForm) }
+    guard readTarget(bytes, queryStart: queryStart < 0 ? at : queryStart) else {
+      targetFault = isConnect ? .connect : .form
+      return .refused(.targetForm)
+    }
     return scan
   }
 
@@ -148,15 +143,30 @@ extension RequestLine {
     return Scan.lineEnd(bytes, at, end)
   }
 
-  /// Which bytes a target may hold. RFC 3986 would also exclude `"<>[]^{|}` and the backtick, but browsers send them in
-  /// queries and they end or divide nothing. Refused is what readers differ on: control bytes, space, bytes that are not ASCII,
-  /// `#` (a fragment to some) and `\` (a slash to some).
-  @inline(__always) private static func isTargetByte(_ byte: UInt8) -> Bool {
-    byte > 0x20 && byte < 0x7f && byte != 0x23 && byte != 0x5c
+  /// Which bytes a target may hold: whatever a URL parser of the WHATWG URL standard leaves unescaped, and what RFC 3986
+  /// excludes but divides nothing (`"<>[]^{|}` and the backtick).
+  ///
+  /// - A `%` without two hexadecimal digits: neither the path nor the query percent-encode set (section 1.3) has `%`, so
+  ///   the path and the query state (section 4.4) report it and leave it.
+  /// - `\`: not in the query percent-encode set, so it stays in a query. In the path of an http(s) URL the path state takes it
+  ///   for a slash, so no browser sends one, and servers differ on what it is: refused there.
+  /// - Never in either: controls, space, bytes that are not ASCII (the C0 control percent-encode set and the space) and `#`,
+  ///   which ends both.
+  ///
+  /// The bytes are routed, signed and sent on as they came.
+  @inline(__always) private static func isTargetByte(_ byte: UInt8, inQuery: Bool) -> Bool {
+    byte > 0x20 && byte < 0x7f && byte != 0x23 && (byte != 0x5c || inQuery)
   }
 
-  private static func targetStop(_ bytes: Span<UInt8>, _ at: Int, _ end: Int) -> Scan {
-    bytes[at] == Ascii.cr || bytes[at] == Ascii.lf ? .notALine(bytes, at, end) : .refused(.targetForm)
+  private mutating func targetStop(_ bytes: Span<UInt8>, _ at: Int, _ end: Int) -> Scan {
+    switch bytes[at] {
+    case Ascii.cr, Ascii.lf: return .notALine(bytes, at, end)
+    case 0x23: targetFault = .fragment
+    case 0x5c: targetFault = .backslash
+    case 0x80...: targetFault = .notASCII
+    default: targetFault = .control
+    }
+    return .refused(.targetForm)
   }
 
   private mutating func readMethod(_ bytes: Span<UInt8>) {

@@ -97,12 +97,12 @@ public enum Word {
     return (~(letter | digit) & differs(from: 0x2d, low) | word) & bit7
   }
 
-  /// Bytes of a request target that end it, may not stand in it, or have to be looked at: `%` and `?`.
+  /// Bytes of a request target that end it, may not stand in it, or have to be looked at: `\` and `?`.
   @inline(__always) static func targetSpecial(_ word: UInt64) -> UInt64 {
     let low = word & ~bit7
     let plain =
-      atLeast(0x21, low) & ~atLeast(0x7f, low) & differs(from: 0x23, low) & differs(from: 0x25, low)
-      & differs(from: 0x3f, low) & differs(from: 0x5c, low)
+      atLeast(0x21, low) & ~atLeast(0x7f, low) & differs(from: 0x23, low) & differs(from: 0x3f, low)
+      & differs(from: 0x5c, low)
     return (~plain | word) & bit7
   }
 }

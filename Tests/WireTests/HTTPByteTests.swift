@@ -71,11 +71,33 @@ import Wire
             switch byte {
             case 0x0a, 0x0d: .refused(.lineEnding)
             case 0x20: .refused(.requestLine)
-            case 0x23, 0x25, 0x5c: .refused(.targetForm)
+            case 0x23, 0x5c: .refused(.targetForm)
             default: byte > 0x20 && byte < 0x7f ? .complete(length: bytes.count) : .refused(.targetForm)
             }
           #expect(outcome == expected, "byte \(byte) at \(offset)")
           if byte == 0x3f { #expect(reader.head.query == ByteRange(5 + offset, 20 - offset)) }
+        }
+      }
+    }
+  }
+
+  /// In a query a backslash divides nothing; all else is as in a path.
+  @Test func queries() {
+    for byte in UInt8.min...UInt8.max {
+      for offset in 0..<20 {
+        let (outcome, bytes) = outcome(byte, at: offset, followed: "") { _ in
+          ("GET /?", " HTTP/1.1\r\nHost: a\r\n\r\n")
+        }
+        let expected: HeadOutcome =
+          switch byte {
+          case 0x0a, 0x0d: .refused(.lineEnding)
+          case 0x20: .refused(.requestLine)
+          case 0x23: .refused(.targetForm)
+          default: byte > 0x20 && byte < 0x7f ? .complete(length: bytes.count) : .refused(.targetForm)
+          }
+        #expect(outcome == expected, "byte \(byte) at \(offset)")
+        if outcome == .complete(length: bytes.count) {
+          #expect(reader.head.path == ByteRange(4, 1) && reader.head.query.count == 21)
         }
       }
     }

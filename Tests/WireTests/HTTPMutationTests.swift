@@ -20,7 +20,7 @@ struct Dice: RandomNumberGenerator {
   static let fragments: [[UInt8]] = [
     "\r\n", "\n", "\r", " ", "\t", ":", ",", "\0", "Transfer-Encoding: chunked\r\n", "Content-Length: 5\r\n",
     "Host: a\r\n", "X-Forwarded-For: 192.0.2.7\r\n", "x_forwarded_for", "Connection: close, x\r\n", "\r\n\r\n", "\r\n ",
-    "HTTP/1.1", "HTTP/1.0", "%", "%41", "?", "*", "http://a/", "chunked", "0\r\n\r\n", "5\r\nhello\r\n", ";",
+    "HTTP/1.1", "HTTP/1.0", "%", "%41", "?", "\\", "*", "http://a/", "chunked", "0\r\n\r\n", "5\r\nhello\r\n", ";",
     "ffffffffffffffff",
     "Signature: a\r\n", "Trailer: x, signature\r\n",
   ].map { Array($0.utf8) }
@@ -280,17 +280,11 @@ enum Model {
   }
 
   static func isTarget(_ target: String, method: String) -> Bool {
-    var digits = 0
+    var inQuery = false
     for scalar in target.unicodeScalars {
-      guard scalar.value > 0x20, scalar.value < 0x7f, scalar != "#", scalar != "\\" else { return false }
-      if digits > 0 {
-        guard scalar.properties.isASCIIHexDigit else { return false }
-        digits -= 1
-      } else if scalar == "%" {
-        digits = 2
-      }
+      guard scalar.value > 0x20, scalar.value < 0x7f, scalar != "#", inQuery || scalar != "\\" else { return false }
+      if scalar == "?" { inQuery = true }
     }
-    guard digits == 0 else { return false }
     if method == "CONNECT" { return isHost(target) }
     if target.hasPrefix("/") { return true }
     if target == "*" { return method == "OPTIONS" }

@@ -194,16 +194,88 @@ import Wire
     GET /%2 HTTP/1.1\r\n
     Host: a\r\n
     \r\n
-    --> refused target-form
+    --> complete path=/%2 query=
 
     # a percent sign with none
-    GET /%zz HTTP/1.1\r\n
+    GET /%zz/% HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> complete path=/%zz/%
+
+    # a percent sign at the end, in the query
+    GET /?100% HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> complete path=/ query=?100%
+
+    # a backslash in the query
+    GET /a?p=C:\\x HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> complete path=/a query=?p=C:\x
+
+    # everything that may stand in a query
+    GET /a?!"$%&'()*+,-./09:;<=>?@AZ[\\]^_`az{|}~ HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> complete path=/a query=?!"$%&'()*+,-./09:;<=>?@AZ[\]^_`az{|}~
+
+    # everything that may stand in a path
+    GET /!"$%&'()*+,-./09:;<=>@AZ[]^_`az{|}~ HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> complete path=/!"$%&'()*+,-./09:;<=>@AZ[]^_`az{|}~ query=
+
+    # absolute form with both
+    GET http://a/%?\\% HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> complete absolute=true path=/% query=?\%
+
+    # absolute form without a path, and a backslash in the query
+    GET http://a?\\x HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> complete absolute=true path=/ query=?\x
+
+    # a backslash for the slash behind an authority
+    GET http://a\\x?y HTTP/1.1\r\n
     Host: a\r\n
     \r\n
     --> refused target-form
 
-    # a percent sign at the end, in the query
-    GET /?100% HTTP/1.1\r\n
+    # a percent sign in an authority
+    GET http://a%2/ HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused absolute-form
+
+    # a fragment in the query
+    GET /?a#b HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused target-form
+
+    # a NUL in the query
+    GET /?a\0 HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused target-form
+
+    # a tab in the query
+    GET /?a\tb HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused target-form
+
+    # a carriage return in the query
+    GET /?a\rb HTTP/1.1\r\n
+    Host: a\r\n
+    \r\n
+    --> refused line-ending
+
+    # bytes that are not ASCII in the query
+    GET /?\xc3\xbc HTTP/1.1\r\n
     Host: a\r\n
     \r\n
     --> refused target-form
@@ -325,5 +397,15 @@ import Wire
   @Test(arguments: documents) func reads(_ document: Document) {
     let reader = RequestReader()
     check(document, parse: reader.parse, summary: reader.summary)
+  }
+
+  @Test(arguments: [
+    (#"/a\\b"#, TargetFault.backslash), ("/#x", .fragment), (#"/\xc3\xbc"#, .notASCII), (#"/a\x7f"#, .control),
+    (#"/a\t"#, .control), ("x", .form), ("*", .form), ("ftp://a/", .form),
+  ]) func saysWhatIsWrongWithATarget(_ target: String, _ fault: TargetFault) {
+    let reader = RequestReader()
+    let bytes = Document.bytes("GET " + target + #" HTTP/1.1\r\nHost: a\r\n\r\n"#)
+    #expect(reader.parse(bytes, 0) == .refused(.targetForm))
+    #expect(reader.head.targetFault == fault)
   }
 }

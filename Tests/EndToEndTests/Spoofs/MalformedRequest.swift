@@ -108,7 +108,7 @@ struct MalformedRequest: Sendable, CustomTestStringConvertible {
     starting("target-form", "no slash", "GET PATHless HTTP/1.1\r\n\(host)".replacing("PATHless", with: "nopath")),
     starting("target-form", "a star for GET", "GET * HTTP/1.1\r\n\(host)"),
     starting("target-form", "a fragment", "GET PATH#part HTTP/1.1\r\n\(host)"),
-    starting("target-form", "a broken escape", "GET PATH%zz HTTP/1.1\r\n\(host)"),
+    starting("target-form", "a backslash in the path", "GET PATH\\x HTTP/1.1\r\n\(host)"),
     starting("absolute-form", "an authority that Host denies", "GET http://other.examplePATH HTTP/1.1\r\n\(host)"),
     starting("request-line", "two spaces", "GET  PATH HTTP/1.1\r\n\(host)"),
     starting("request-line", "a fourth word", "GET PATH HTTP/1.1 more\r\n\(host)"),
