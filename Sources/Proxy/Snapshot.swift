@@ -139,6 +139,13 @@ package final class Snapshot: Sendable {
             place, "upstream \(upstream.name): server \(error.host) cannot be resolved: \(error.reason)")
         }
       }
+      // A name that leads to several hosts of one family leads to several validators; of two families, mostly to one.
+      func count(_ family: IPAddress.Family) -> Int { servers.count { $0.address.ip?.family == family } }
+      let most = max(count(.v4), count(.v6))
+      if upstream.identity == .attest, !upstream.sharedAudience, most > 1, let audience = upstream.audience {
+        fail(
+          config.place(of: "upstreams.\(upstream.name).servers"), Config.sharesAudience(audience, "\(most) addresses"))
+      }
       upstreams.append(Upstream(config: upstream, tls: tls, servers: servers))
     }
 

@@ -70,7 +70,9 @@ private struct RulesGenerator {
     let servers = backends.shuffled(using: &random)
     configuration.upstreams = zip(["one", "two"], servers).map { name, server in
       let identity =
-        chance(70) ? ["identity: attest", "audience: \(pick(["monitor-1", "monitor-2"]))"] : ["identity: plain"]
+        chance(70)
+        ? ["identity: attest", "audience: \(pick(["monitor-1", "monitor-2"]))", "shared_audience: true"]
+        : ["identity: plain"]
       return Configuration.Upstream(name: name, members: identity, servers: ["\(server)"])
     }
     configuration.routes = ["to: \(pick(["one", "two"]))"]

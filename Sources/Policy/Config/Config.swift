@@ -157,6 +157,8 @@ package struct Config: Sendable, Equatable {
     package var name: String
     package var identity = UpstreamIdentity.plain
     package var audience: String?
+    /// Several servers may have that audience: a message to one can be replayed at another.
+    package var sharedAudience = false
     package var proxyProtocol = false
     /// With `identity: plain`: the fields that tell of the client.
     package var plainFields = PlainFields.all

@@ -9,6 +9,7 @@ extension Reading {
     checkRoutes()
     checkSigning()
     checkVerifying()
+    checkAudiences()
     // What looks like a mistake is told once there is none.
     guard !diagnostics.contains(where: { $0.severity == .error }) else { return }
     suspectAdmin()
@@ -83,6 +84,20 @@ extension Reading {
     }
   }
 
+  /// One audience is one validator, which remembers by itself what it has seen. Servers that share one are servers between
+  /// which a message can be replayed, so that has to be asked for (docs/IDENTITY.md section 5).
+  private mutating func checkAudiences() {
+    var servers: [String: Set<Config.Endpoint>] = [:]
+    for upstream in config.upstreams where upstream.identity == .attest {
+      if let audience = upstream.audience { servers[audience, default: []].formUnion(upstream.servers) }
+    }
+    for upstream in config.upstreams where upstream.identity == .attest && !upstream.sharedAudience {
+      guard let audience = upstream.audience, let count = servers[audience]?.count, count > 1 else { continue }
+      error(
+        config.place(of: "upstreams.\(upstream.name).audience"), Config.sharesAudience(audience, "\(count) servers"))
+    }
+  }
+
   private mutating func needs(_ what: String, _ place: Place, _ key: String, _ value: String?, _ meaning: String) {
     guard value == nil, !faulty.contains("identity"), !faulty.contains("identity.\(key)") else { return }
     error(place, "`\(what)` needs `identity.\(key)`: \(meaning)")
@@ -122,12 +137,6 @@ extension Reading {
   private mutating func suspectUpstreams() {
     for upstream in config.upstreams {
       let path = "upstreams.\(upstream.name)"
-      if upstream.identity == .attest, upstream.servers.count > 1 {
-        warn(
-          config.place(of: "\(path).audience"),
-          "\(upstream.servers.count) servers share this audience: what one has seen could be replayed at another, "
-            + "unless one validator stands behind all of them")
-      }
       guard upstream.identity == .plain, upstream.tls == nil else { continue }
       for (index, server) in upstream.servers.enumerated() where !Self.isLocal(server) {
         warn(
@@ -151,5 +160,13 @@ extension Reading {
     case .host(let host, _): host == "localhost" || host.hasSuffix(".localhost")
     case .address(let address, _): isLoopback(address)
     }
+  }
+}
+
+extension Config {
+  /// What is wrong with several servers under one audience, and what to write.
+  package static func sharesAudience(_ audience: String, _ servers: String) -> String {
+    "\(servers) share the audience `\(audience)`, so a message that one has taken could be replayed at another: give each "
+      + "validator an upstream and an audience of its own, or accept that with `shared_audience: true`"
   }
 }

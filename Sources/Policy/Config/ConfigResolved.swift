@@ -127,6 +127,7 @@ private struct Resolved {
       pair(2, "plain_fields", "[\(names.joined(separator: ", "))]")
     }
     pair(2, "audience", upstream.audience.map(Self.quote))
+    if upstream.identity == .attest { pair(2, "shared_audience", "\(upstream.sharedAudience)") }
     pair(2, "proxy_protocol", upstream.proxyProtocol ? "v2" : "off")
     pair(2, "servers", "[\(upstream.servers.map(endpoint).joined(separator: ", "))]")
     if let tls = upstream.tls {

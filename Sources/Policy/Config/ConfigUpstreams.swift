@@ -26,8 +26,8 @@ extension Reading {
   private mutating func upstream(_ node: YAMLNode, _ path: String, name: String) -> Config.Upstream {
     var upstream = Config.Upstream(name: name)
     let keys = [
-      "identity", "plain_fields", "audience", "proxy_protocol", "servers", "tls", "balance", "health", "retries",
-      "idle_connections",
+      "identity", "plain_fields", "audience", "shared_audience", "proxy_protocol", "servers", "tls", "balance",
+      "health", "retries", "idle_connections",
     ]
     let required = [(key: "servers", what: "a list such as `[\"127.0.0.1:3334\"]`")]
     guard let fields = fields(node, path, keys: keys, required: required) else { return upstream }
@@ -41,6 +41,9 @@ extension Reading {
       }
     }
     if let node = fields["audience"] { upstream.audience = self.name(node, "\(path).audience", .audience) }
+    if let node = fields["shared_audience"], let shared = truth(node, "\(path).shared_audience") {
+      upstream.sharedAudience = shared
+    }
     if let node = fields["proxy_protocol"] {
       upstream.proxyProtocol = word(node, "\(path).proxy_protocol", of: ["off", "v2"]) == 1
     }
@@ -96,6 +99,9 @@ extension Reading {
     }
     if let node = fields["audience"] {
       error(node.place, "`audience` is only used with `identity: attest`")
+    }
+    if upstream.sharedAudience, let node = fields["shared_audience"] {
+      error(node.place, "`shared_audience` is only used with `identity: attest`")
     }
     if upstream.proxyProtocol, let node = fields["proxy_protocol"] {
       error(node.place, "`proxy_protocol: v2` is only sent with `identity: attest`")

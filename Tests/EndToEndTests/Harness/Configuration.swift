@@ -60,6 +60,9 @@ struct Configuration: Sendable {
     for upstream in upstreams {
       lines.append("  \(upstream.name):")
       lines += upstream.members.map { "    \($0)" }
+      if upstream.servers.count > 1, upstream.members.contains("identity: attest") {
+        lines.append("    shared_audience: true")
+      }
       lines.append("    servers: [\(upstream.servers.map { "\"\($0)\"" }.joined(separator: ", "))]")
       if let tls = upstream.tls { lines.append("    tls: { \(tls) }") }
     }

@@ -363,6 +363,39 @@ import Testing
 
   // MARK: Warnings
 
+  /// One audience is one validator, unless it is said that it is not; over all upstreams that sign for it.
+  @Test func serversThatShareAnAudienceHaveToBeAskedFor() {
+    func findings(_ upstreams: String) -> [String] {
+      let yaml = """
+        identity: { edge: e, keys: k, sign_with: k1 }
+        listeners: [{ name: web, listen: "127.0.0.1:8080" }]
+        routes: [{ path: /a, to: a }, { to: b }]
+        upstreams:
+          a: { identity: attest, audience: v, \(upstreams)
+        """
+      return ConfigReader.read(text: yaml, path: "/c.yaml").diagnostics.map { $0.text(file: "c") }
+    }
+    let advice =
+      "share the audience `v`, so a message that one has taken could be replayed at another: give each validator an "
+      + "upstream and an audience of its own, or accept that with `shared_audience: true`"
+    #expect(
+      findings("servers: [\"192.0.2.1:80\", \"192.0.2.2:80\"] }\n  b: { servers: [\"127.0.0.1:1\"] }")
+        == ["c:5:36: 2 servers \(advice)"])
+    #expect(
+      findings(
+        "servers: [\"192.0.2.1:80\"] }\n  b: { identity: attest, audience: v, servers: [\"192.0.2.2:80\"] }")
+        == ["c:5:36: 2 servers \(advice)", "c:6:36: 2 servers \(advice)"])
+    // The same server by two upstreams, another audience, and what was asked for.
+    for upstreams in [
+      "servers: [\"192.0.2.1:80\"] }\n  b: { identity: attest, audience: v, servers: [\"192.0.2.1:80\"] }",
+      "servers: [\"192.0.2.1:80\"] }\n  b: { identity: attest, audience: w, servers: [\"192.0.2.2:80\"] }",
+      "shared_audience: true, servers: [\"192.0.2.1:80\", \"192.0.2.2:80\"] }\n  b: { servers: [\"127.0.0.1:1\"] }",
+    ] { #expect(findings(upstreams) == [], "\(upstreams)") }
+    #expect(
+      findings("servers: [\"192.0.2.1:80\"] }\n  b: { shared_audience: true, servers: [\"127.0.0.1:1\"] }")
+        .first?.contains("only used with `identity: attest`") == true)
+  }
+
   @Test func whatLooksLikeAMistakeIsAWarning() {
     let yaml = """
       identity: { edge: e, keys: k, sign_with: k1, audience: me, edges: [edge-b] }
@@ -372,7 +405,7 @@ import Testing
         - { path: /a, to: signed }
       upstreams:
         app: { servers: ["app.internal:3000", "localhost:3000", "unix:/run/a", "192.0.2.1:80"] }
-        signed: { identity: attest, audience: v, servers: ["192.0.2.1:80", "192.0.2.2:80"] }
+        signed: { identity: attest, audience: v, shared_audience: true, servers: ["192.0.2.1:80", "192.0.2.2:80"] }
         spare: { servers: ["127.0.0.1:80"] }
       admin: { listen: "0.0.0.0:9901" }
       """
@@ -385,7 +418,6 @@ import Testing
         "c:5:5: warning: never reached: the route in line 4 takes every request",
         "c:7:20: warning: the identity goes there in plain words, unsigned and without TLS: whoever is on the way, or reaches the server directly, can write another",
         "c:7:74: warning: the identity goes there in plain words, unsigned and without TLS: whoever is on the way, or reaches the server directly, can write another",
-        "c:8:41: warning: 2 servers share this audience: what one has seen could be replayed at another, unless one validator stands behind all of them",
         "c:9:3: warning: no route leads to the upstream `spare`",
         "c:10:18: warning: the admin listener asks nobody who they are; bind it to loopback or to a unix socket",
       ])
