@@ -62,7 +62,7 @@ final class Plan {
       verifier = try? Verifier(
         keys: keys, audience: audience, edges: config.identity.edges,
         skewMilliseconds: UInt64(config.identity.clockSkewMilliseconds), windows: shared.windows,
-        headBytesMax: config.limits.headBytes)
+        headBytesMax: config.limits.headBytes + HeadGrowth.bytes)
     }
     listeners = snapshot.listeners.map { listener in
       guard let source = sources.first(where: { $0.name == listener.config.name }) else {

@@ -194,7 +194,8 @@ package final class Snapshot: Sendable {
       _ = try Verifier(
         keys: keys, audience: audience, edges: config.identity.edges,
         skewMilliseconds: UInt64(config.identity.clockSkewMilliseconds),
-        windows: ReplayWindows(start: Clock.read(), windowBits: 1 << 10), headBytesMax: config.limits.headBytes)
+        windows: ReplayWindows(start: Clock.read(), windowBits: 1 << 10),
+        headBytesMax: config.limits.headBytes + HeadGrowth.bytes)
     } catch {
       fail(config.place(of: "identity.keys"), "\(error)")
     }

@@ -85,9 +85,9 @@ final class Worker {
     pool = Worker.makePool(snapshot.config)
     wheel = TimerWheel(nowMilliseconds: Clock.monotonicMilliseconds())
     plan = Plan(snapshot: snapshot, sources: sources, shared: shared, worker: index, previous: nil)
-    fieldsMax = snapshot.config.limits.fields
+    fieldsMax = snapshot.config.limits.fields + HeadGrowth.fields
     requestHead = RequestHead(fieldsMax: fieldsMax, names: snapshot.fieldNames)
-    responseHead = ResponseHead(fieldsMax: Worker.responseFieldsMax)
+    responseHead = ResponseHead(fieldsMax: Worker.responseFieldsMax + HeadGrowth.fields)
     trailers = TrailerSection(fieldsMax: fieldsMax, names: snapshot.fieldNames)
     responseTrailers = TrailerSection(fieldsMax: fieldsMax, names: .response)
     log.isOn = snapshot.config.log.access != .off
@@ -107,11 +107,26 @@ final class Worker {
 
   /// Buffers hold a whole head and what we add to it.
   static func makePool(_ config: Config) -> BufferPool {
-    BufferPool(chunkBytes: max(64 * 1024, config.limits.headBytes) + headGrowthBytes, keptMax: 128)
+    BufferPool(
+      chunkBytes: max(64 * 1024, config.limits.headBytes + HeadGrowth.bytes) + headGrowthBytes, keptMax: 128)
   }
 
   var limits: HeadLimits {
     HeadLimits(headBytes: plan.config.limits.headBytes, fields: plan.config.limits.fields)
+  }
+
+  /// The limits for the request heads of a connection. An edge that has the same limits as this validator must not be
+  /// refused here what it took there.
+  func requestLimits(of d: Downstream) -> HeadLimits {
+    guard let listener = d.listener, listener.trust.evidence(of: d.rule) == .attested else { return limits }
+    return limits.withEdgeGrowth
+  }
+
+  /// The limits for the heads of a server's responses, which are long in some applications; at an edge, with room for
+  /// what a validator adds to them.
+  func responseLimits(of group: UpstreamPlan?) -> HeadLimits {
+    let limits = HeadLimits(headBytes: max(limits.headBytes, 16 * 1024), fields: Worker.responseFieldsMax)
+    return group?.config.identity == .attest ? limits.withEdgeGrowth : limits
   }
 
   // MARK: The loop
@@ -306,8 +321,9 @@ final class Worker {
     plan = Plan(snapshot: snapshot, sources: new, shared: shared, worker: index, previous: old)
     log.isOn = snapshot.config.log.access != .off
     // Never smaller: an exchange that began under a larger limit may have its head parsed again for another try.
-    if snapshot.config.limits.fields > fieldsMax || snapshot.config.identity.claims != old.config.identity.claims {
-      fieldsMax = max(fieldsMax, snapshot.config.limits.fields)
+    let fields = snapshot.config.limits.fields + HeadGrowth.fields
+    if fields > fieldsMax || snapshot.config.identity.claims != old.config.identity.claims {
+      fieldsMax = max(fieldsMax, fields)
       requestHead = RequestHead(fieldsMax: fieldsMax, names: snapshot.fieldNames)
       trailers = TrailerSection(fieldsMax: fieldsMax, names: snapshot.fieldNames)
       responseTrailers = TrailerSection(fieldsMax: fieldsMax, names: .response)

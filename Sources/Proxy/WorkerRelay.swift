@@ -219,11 +219,10 @@ extension Worker {
       guard d.output.isEmpty else { return false }
     }
     if u.input.count > u.headSeen {
-      let most = min(max(limits.headBytes, 16 * 1024), u.input.capacity - Worker.headGrowthBytes)
+      var limits = responseLimits(of: x.group)
+      limits.headBytes = min(limits.headBytes, u.input.capacity - Worker.headGrowthBytes)
       let outcome = u.input.withReadable {
-        responseHead.parse(
-          $0, limits: HeadLimits(headBytes: most, fields: Worker.responseFieldsMax), requestWasHead: x.method == .head,
-          seen: u.headSeen)
+        responseHead.parse($0, limits: limits, requestWasHead: x.method == .head, seen: u.headSeen)
       }
       switch outcome {
       case .complete(let length):

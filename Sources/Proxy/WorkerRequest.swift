@@ -43,6 +43,7 @@ extension Worker {
 
   private func parseHead(_ d: Downstream) -> HeadOutcome {
     // An older connection's buffer may be smaller than the limit that a reload has brought.
+    let limits = requestLimits(of: d)
     let most = min(limits.headBytes, d.input.capacity - Worker.headGrowthBytes)
     let outcome = d.input.withReadable {
       requestHead.parse($0, limits: HeadLimits(headBytes: most, fields: limits.fields), seen: d.headSeen)

@@ -12,6 +12,19 @@ public struct HeadLimits: Sendable {
     self.headBytes = headBytes
     self.fields = fields
   }
+
+  /// What a validator takes where an edge with these limits has taken it from a client.
+  public var withEdgeGrowth: HeadLimits {
+    HeadLimits(headBytes: headBytes + HeadGrowth.bytes, fields: fields + HeadGrowth.fields)
+  }
+}
+
+/// By how much a head may grow between an edge that took it and the validator that it is for, and a response's head on the
+/// way back. Requests: `client-attest`, `signature-input` and `signature` at their longest, `Expect`, and the space after
+/// the colon of the fields that are written anew. Responses: `Date`, framing, `Connection`.
+public enum HeadGrowth {
+  public static let bytes = 1024
+  public static let fields = 8
 }
 
 /// What became of the bytes at hand. `incomplete` is not an error: call again with more.

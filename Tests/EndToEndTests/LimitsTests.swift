@@ -29,6 +29,54 @@ extension EndToEnd {
       _ = try site.edge.access.wait(refusal: "too-many-fields")
     }
 
+    /// An edge adds fields of its own, and a validator to the answer: with the same limits at both, what the first one takes
+    /// is not refused by the second. The fields are spelled without a space, which those that we write have.
+    @Test(arguments: ["hmac", "ed25519"])
+    func whatTheEdgeTakesIsNotTooLargeForTheValidator(_ algorithm: String) throws {
+      let workspace = try Workspace()
+      let keys = algorithm == "hmac" ? try Keys.standard : try Keys(in: workspace, prefix: "", algorithm: algorithm)
+      let limits = ["head: 2KiB", "fields: 20"]
+      let site = try Site(
+        .shared,
+        script: { request in
+          guard let size = Int(request.head["x-want"] ?? "") else { return try request.reply("small") }
+          let frame = "HTTP/1.1 200 OK\r\nTransfer-Encoding:chunked\r\nX-Fill:\r\n\r\n"
+          let fill = String(repeating: "a", count: size - frame.utf8.count)
+          try request.send(frame.replacing("X-Fill:", with: "X-Fill:\(fill)") + Text.chunks(["large"]))
+        },
+        validator: {
+          $0.identity[0] = "keys: \"\(keys.validator)\""
+          $0.limits = limits
+        },
+        edge: {
+          $0.identity[1] = "keys: \"\(keys.edge)\""
+          $0.limits = limits
+        })
+      func request(_ size: Int, fields count: Int) -> String {
+        let fields = (2..<count).map { "X-\($0):a" }
+        let frame =
+          "POST /sized HTTP/1.1\r\nHost:\(Site.host)\r\nTransfer-Encoding:chunked\r\n"
+          + fields.map { $0 + "\r\n" }.joined()
+        let fill = String(repeating: "a", count: max(0, size - frame.utf8.count - 11))
+        return frame + (count > 2 ? "X-Fill:\(fill)\r\n" : "") + "\r\n" + Text.chunks(["body"])
+      }
+      let most = 2 * 1024
+      for (size, fields, status) in [
+        (most - 1, 19, 200), (most, 19, 200), (most + 1, 19, 431), (most, 18, 200), (most, 20, 431),
+      ] {
+        let connection = try site.connect()
+        try connection.send(request(size, fields: fields))
+        #expect(try connection.readResponse().status == status, "\(size) bytes, \(fields + 1) fields")
+      }
+      #expect(site.validator.access.entries.allSatisfy { $0.refusal == nil })
+      // A server's head may have 16 KiB at least.
+      for (size, status) in [(16 * 1024 - 1, 200), (16 * 1024, 200), (16 * 1024 + 1, 502)] {
+        let connection = try site.connect()
+        #expect(try connection.get("/large", fields: ["X-Want: \(size)"]).status == status, "\(size) bytes back")
+      }
+      _ = try site.validator.access.wait(refusal: "upstream-response")
+    }
+
     @Test func aBodyMayBeAsLargeAsTheLimitAndNoLarger() throws {
       let site = try Site(.bound, edge: { $0.limits = ["body: 10KiB"] })
       let fits = String(repeating: "a", count: 10 * 1024)

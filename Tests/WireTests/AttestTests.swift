@@ -165,6 +165,21 @@ import Wire
         } == Self.input)
   }
 
+  /// What an edge adds fits what a validator's limits leave for it.
+  @Test func whatAnEdgeAddsHasRoomInAValidatorsLimits() {
+    let lines = [
+      "client-attest: ".utf8.count + Attest.countMax + 2,
+      "signature-input: cs=".utf8.count + SignatureInput.countMax + 2,
+      // 64 bytes of Ed25519 in base64.
+      "signature: cs=::".utf8.count + 88 + 2,
+      "Expect: 100-continue\r\n".utf8.count,
+      // Host, and the one that frames the body: a space where the client wrote none.
+      1, 1,
+    ]
+    #expect(lines.count <= HeadGrowth.fields)
+    #expect(lines.reduce(0, +) <= HeadGrowth.bytes)
+  }
+
   private func written(_ body: (ArraySink) -> Void) -> String {
     let sink = ArraySink()
     body(sink)
