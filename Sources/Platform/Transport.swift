@@ -44,6 +44,8 @@ package enum Handshake: Equatable, Sendable {
     var hangup = false
     /// Our close_notify was sealed: nothing follows it.
     var saidGoodbye = false
+    /// The first byte that came for TLS; 0 before.
+    var firstByte: UInt8 = 0
     /// Our side is to be closed behind what is sealed.
     var isFinishing = false
     /// How reading ended, found behind bytes that were handed on first.

@@ -190,9 +190,10 @@ package enum HeadWriter {
     return false
   }
 
-  /// An answer of our own: small, without internals.
+  /// An answer of our own: small, without internals. `sentence` says more to whoever reads it, and may be empty.
   package static func writeAnswer(
-    status: Int, reason: StaticString, keepAlive: Bool, isHead: Bool, marksStarting: Bool, date: Span<UInt8>,
+    status: Int, reason: StaticString, sentence: StaticString = "", keepAlive: Bool, isHead: Bool, marksStarting: Bool,
+    date: Span<UInt8>,
     into out: Buffer
   ) {
     out.append("HTTP/1.1 ")
@@ -202,7 +203,8 @@ package enum HeadWriter {
     out.append("\r\nDate: ")
     out.append(date)
     out.append("\r\nContent-Type: text/plain\r\nContent-Length: ")
-    out.append(decimal: UInt64(reason.utf8CodeUnitCount + 5))
+    let sentenceBytes = sentence.utf8CodeUnitCount
+    out.append(decimal: UInt64(reason.utf8CodeUnitCount + 5 + (sentenceBytes > 0 ? sentenceBytes + 1 : 0)))
     out.append("\r\n")
     if status == 405 { out.append("Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n") }
     if status == 503 { out.append("Retry-After: 1\r\n") }
@@ -212,6 +214,9 @@ package enum HeadWriter {
     out.append(decimal: UInt64(status))
     out.append(0x20)
     out.append(reason)
+    out.append(0x0a)
+    guard sentenceBytes > 0 else { return }
+    out.append(sentence)
     out.append(0x0a)
   }
 

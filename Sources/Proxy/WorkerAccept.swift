@@ -286,7 +286,12 @@ extension Worker {
     switch d.transport.handshake() {
     case .blocked: return false
     case .failed:
-      refuseConnection(d, .tlsHandshake)
+      if d.transport.beganWithText {
+        d.transport.abandonTLS()
+        answerPlainHTTP(d)
+      } else {
+        refuseConnection(d, .tlsHandshake)
+      }
       return false
     case .done:
       d.isTLS = true

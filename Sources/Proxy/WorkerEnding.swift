@@ -14,6 +14,8 @@ extension Worker {
   private static let kernelBytesMax: UInt64 = 128 * 1024
   /// Reads of one closing connection in one turn.
   private static let lingerReadsPerTurn = 16
+  /// How a TLS handshake begins (RFC 8446 section 5.1).
+  private static let handshakeRecordType: UInt8 = 22
 
   // MARK: Faults
 
@@ -121,6 +123,9 @@ extension Worker {
     x.machine.begin(
       hasBody: hasBody, isIdempotent: false, keepAlive: headBytes > 0 && requestHead.keepAlive, retries: 0)
     if refusal == .targetForm { x.detail = .text(requestHead.targetFault.text) }
+    if headBytes == 0, d.input.withReadable({ !$0.isEmpty && $0[0] == Worker.handshakeRecordType }) {
+      x.detail = .text("TLS came to a listener without `tls`")
+    }
     answer(x, refusal)
   }
 
@@ -227,6 +232,22 @@ extension Worker {
     counters.add(refusal)
     recordRefused(d, refusal, detail)
     close(d)
+  }
+
+  /// Tells a client that speaks plain HTTP to a listener with TLS what is wrong, and ends its connection. Nothing that it
+  /// sent is read as a request.
+  func answerPlainHTTP(_ d: Downstream) {
+    counters.add(.plainHttp)
+    recordRefused(d, .plainHttp, .text("a request in plain HTTP came where TLS is spoken"))
+    HeadWriter.writeAnswer(
+      status: Int(Refusal.plainHttp.status), reason: HeadWriter.reason(Int(Refusal.plainHttp.status)),
+      sentence: "This port speaks HTTPS, and the request came as plain HTTP.", keepAlive: false, isHead: false,
+      marksStarting: false, date: date.imf.span, into: d.output)
+    guard flush(d) else {
+      close(d)
+      return
+    }
+    closeInOrder(d, waits: true)
   }
 
   /// Frees the connection and everything that lives and dies with it.

@@ -55,7 +55,7 @@ extension Worker {
     guard log.isOn, refusedLines.admits(refusal, peer: d.peer, nowMilliseconds: nowMilliseconds) else { return }
     log.line(time: date.rfc3339.span, nowMilliseconds: nowMilliseconds) { line in
       writeConnection(d, d.listener, d.client, d.scheme.source, into: line)
-      line.append(",\"status\":0")
+      line.member(",\"status\":", UInt64(refusal == .plainHttp ? refusal.status : 0))
       line.member(",\"refusal\":", refusal.name)
       line.append(",\"bytes_in\":0,\"bytes_out\":0")
       line.member(",\"duration_ms\":", microseconds: (nowMilliseconds - d.acceptedMilliseconds) * 1_000)

@@ -24,7 +24,7 @@ public enum Refusal: UInt8, CaseIterable, Sendable {
     upstreamReset
   case upstreamTimeout, upstreamResponse
   // The connection
-  case tlsHandshake, handshakeTimeout, connectionLimit, clientLimit, clientReset, clientTimeout, draining
+  case tlsHandshake, plainHttp, handshakeTimeout, connectionLimit, clientLimit, clientReset, clientTimeout, draining
 }
 
 extension Refusal {
@@ -120,6 +120,7 @@ extension Refusal {
     case .upstreamTimeout: ("upstream-timeout", 504, false)
     case .upstreamResponse: ("upstream-response", 502, false)
     case .tlsHandshake: ("tls-handshake", 0, true)
+    case .plainHttp: ("plain-http", 400, true)
     case .handshakeTimeout: ("handshake-timeout", 0, true)
     case .connectionLimit: ("connection-limit", 0, true)
     case .clientLimit: ("client-limit", 0, true)

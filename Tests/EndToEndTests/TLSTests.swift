@@ -67,6 +67,46 @@ extension EndToEnd {
       _ = try Self.site.get().edge.access.wait(refusal: "tls-handshake")
     }
 
+    /// It is told what is wrong, in what it speaks, and reaches no backend; whatever its method is.
+    @Test(arguments: Array(["GET", "POST", "OPTIONS", "DELETE", "CONNECT", "PROPFIND"].enumerated()))
+    func plainHTTPWhereTLSIsSpokenIsAnsweredInPlainHTTP(_ row: (Int, String)) throws {
+      let site = try Self.site.get()
+      let start = site.edge.access.end
+      let (index, method) = row
+      let body = String(repeating: "a", count: 100_000)
+      // Each with lines of its own in the log.
+      let connection = try site.connect(from: Peer.client(20 + index))
+      try connection.send(Text.request("/plain", method: method, body: method == "GET" ? "" : body))
+      let answer = try connection.readResponse()
+      #expect(answer.status == 400)
+      #expect(answer.text.contains("This port speaks HTTPS, and the request came as plain HTTP."))
+      #expect(try connection.readToEnd() == [])
+      let entry = try site.edge.access.wait(refusal: "plain-http", from: start)
+      #expect(entry.status == 400)
+      #expect(entry.detail == "a request in plain HTTP came where TLS is spoken")
+      #expect(!site.backend.saw("/plain"))
+    }
+
+    @Test func whatIsNeitherTLSNorHTTPIsNotAnswered() throws {
+      let site = try Self.site.get()
+      for bytes in [[0, 1, 2, 3, 4, 5], Array("get / HTTP/1.1\r\n\r\n".utf8), [0x80, 0x2e, 1, 0, 2, 0, 0]] as [[UInt8]]
+      {
+        let start = site.edge.access.end
+        let connection = try site.connect()
+        try connection.send(bytes)
+        connection.shutdownWrite()
+        #expect(!String(decoding: try connection.readToEnd(), as: UTF8.self).contains("HTTP/"))
+        _ = try site.edge.access.wait(refusal: "tls-handshake", from: start)
+      }
+    }
+
+    @Test func tlsWherePlainHTTPIsSpokenIsNamedInTheLog() throws {
+      let site = try Site(.shared)
+      _ = try? site.connectTLS().get("/")
+      let entry = try site.edge.access.wait(refusal: "request-line")
+      #expect(entry.detail == "TLS came to a listener without `tls`")
+    }
+
     @Test func alpnIsAnsweredWithWhatIsSpoken() throws {
       let address = try Self.site.get().publicAddress
       #expect(
@@ -228,16 +268,6 @@ extension EndToEnd {
         to: server.address, tls: "ca: \"\(Certificates.standard.ca)\", name: monitor-1.internal", in: workspace)
       #expect(try Connection(to: edge["public"]).get("/plain").status == 502)
       #expect(try edge.access.wait(path: "/plain").refusal == "upstream-tls")
-    }
-
-    @Test func plainHTTPToATLSListenerIsNotAnswered() throws {
-      let site = try Self.site.get()
-      let start = site.edge.access.end
-      let connection = try site.connect()
-      try connection.send(Text.request("/plain"))
-      #expect(!String(decoding: try connection.readToEnd(), as: UTF8.self).contains("200"))
-      _ = try site.edge.access.wait(refusal: "tls-handshake", from: start)
-      #expect(!site.backend.saw("/plain"))
     }
   }
 }

@@ -31,6 +31,9 @@ enum SocketBIO {
     }
     let n = unsafe cs_recv(state.pointee.descriptor, into, Int(length))
     if n > 0 {
+      if unsafe state.pointee.firstByte == 0, let into = unsafe into {
+        unsafe state.pointee.firstByte = UInt8(bitPattern: into[0])
+      }
       if n < Int(length), unsafe !state.pointee.hangup { unsafe state.pointee.drained = true }
     } else if n == 0 {
       unsafe state.pointee.ended = true

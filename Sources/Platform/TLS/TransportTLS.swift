@@ -68,8 +68,24 @@ extension Transport {
       failure = TLSError.lastReason() ?? "connection closed"
     }
     // The alert that says why.
-    _ = push()
+    if !beganWithText { _ = push() }
     return .failed
+  }
+
+  /// The peer began with a capital letter, as a request in plain HTTP does, where a TLS record was to come, which begins
+  /// with 20 to 23 (RFC 8446 section 5.1).
+  package var beganWithText: Bool {
+    unsafe (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(state.pointee.firstByte)
+  }
+
+  /// Ends a TLS session whose handshake failed, without a word of it to the peer: what is written from now on is plain.
+  package func abandonTLS() {
+    guard let session = unsafe state.pointee.session else { return }
+    dropSealed()
+    unsafe SSL_free(session)
+    unsafe state.pointee.session = nil
+    accepting = nil
+    ERR_clear_error()
   }
 
   package var isTLS13: Bool {
