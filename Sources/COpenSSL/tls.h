@@ -84,5 +84,9 @@ static inline STACK_OF(X509) *cs_ctx_chain(SSL_CTX *c) {
   SSL_CTX_get0_chain_certs(c, &s);
   return s;
 }
-static inline int cs_is_expired(const X509 *x) { return X509_cmp_current_time(X509_get0_notAfter(x)) < 0; }
+// Seconds since 1970; the far future where the certificate's time cannot be read.
+static inline int64_t cs_not_after(const X509 *x) {
+  struct tm time;
+  return ASN1_TIME_to_tm(X509_get0_notAfter(x), &time) == 1 ? (int64_t)timegm(&time) : INT64_MAX;
+}
 static inline int cs_is_early(const X509 *x) { return X509_cmp_current_time(X509_get0_notBefore(x)) > 0; }

@@ -42,6 +42,16 @@ package enum Sockets {
     return bound != 0 && cs_errno() == EADDRINUSE
   }
 
+  /// Whether a socket of this host can be bound to `address`. True as well where that cannot be found out.
+  package static func hasAddress(_ address: IPAddress) -> Bool {
+    let fd = cs_socket(address.family == .v4 ? AF_INET : AF_INET6, cs_stream())
+    guard fd >= 0 else { return true }
+    defer { close(fd) }
+    // SAFETY: the kernel's form lives for the call.
+    let bound = unsafe SocketAddress.ip(address, port: 0).withKernelForm { unsafe cs_bind(fd, $0, $1) } ?? -1
+    return bound == 0 || cs_errno() != EADDRNOTAVAIL
+  }
+
   /// A socket file that nobody listens on any more is removed; a live one, or another kind of file, is left alone and
   /// bind then fails.
   private static func removeStaleSocket(_ path: String, closing fd: Int32) throws(SystemError) {

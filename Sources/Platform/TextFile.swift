@@ -7,6 +7,18 @@ package enum TextFile {
   /// The error's code where the path is a directory.
   package static let isDirectory = EISDIR
 
+  /// Why a file cannot be read, in the system's words ("no such file", "permission denied"); nil where it can. Libssl, which
+  /// reads the file then, says only that it could not.
+  package static func obstacle(path: String) -> String? {
+    // SAFETY: the path is passed as a NUL-terminated string for the call.
+    let file = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+    guard file >= 0 else { return SystemError("open").reason }
+    defer { close(file) }
+    var status = stat()
+    // SAFETY: status is a whole struct stat for the call to fill.
+    return unsafe fstat(file, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR ? "is a directory" : nil
+  }
+
   /// At most `bytesMax` bytes from the front of a file. What is no file, such as a pipe, is read until it ends.
   package static func read(path: String, bytesMax: Int) throws(SystemError) -> [UInt8] {
     // SAFETY: the path is passed as a NUL-terminated string for the call. O_NONBLOCK: a FIFO without a writer is empty, and

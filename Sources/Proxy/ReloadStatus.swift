@@ -10,10 +10,17 @@ struct ReloadStatus: Sendable {
   /// Why the last reload was refused; nil where the last was a success.
   private(set) var failure: (milliseconds: UInt64, why: String)?
 
-  init(nowMilliseconds: UInt64) { lastSuccessMilliseconds = nowMilliseconds }
+  /// Until when the certificates in use are valid.
+  private var expiries: [CertificateExpiry]
 
-  mutating func noteSuccess(generation: UInt64, nowMilliseconds: UInt64) {
-    self.generation = generation
+  init(nowMilliseconds: UInt64, expiries: [CertificateExpiry] = []) {
+    lastSuccessMilliseconds = nowMilliseconds
+    self.expiries = expiries
+  }
+
+  mutating func noteSuccess(_ snapshot: Snapshot, nowMilliseconds: UInt64) {
+    generation = snapshot.generation
+    expiries = snapshot.expiries
     lastSuccessMilliseconds = nowMilliseconds
     failure = nil
   }
@@ -32,7 +39,7 @@ struct ReloadStatus: Sendable {
     # TYPE countersign_config_generation gauge
     countersign_config_generation \(generation)
 
-    """
+    """ + SnapshotFiles.metrics(expiries)
   }
 
   /// An object for /status.

@@ -15,6 +15,8 @@ package final class Snapshot: Sendable {
   let listeners: [Listener]
   /// In the order of the config's upstreams.
   let upstreams: [Upstream]
+  /// Until when its certificates are valid, each file once.
+  let expiries: [CertificateExpiry]
 
   struct Listener: Sendable {
     let config: Config.Listener
@@ -44,7 +46,8 @@ package final class Snapshot: Sendable {
   }
 
   private init(
-    config: Config, generation: UInt64, keys: KeySet?, listeners: [Listener], upstreams: [Upstream]
+    config: Config, generation: UInt64, keys: KeySet?, listeners: [Listener], upstreams: [Upstream],
+    expiries: [CertificateExpiry]
   ) {
     self.config = config
     self.generation = generation
@@ -52,11 +55,13 @@ package final class Snapshot: Sendable {
     fieldNames = FieldNames(claims: config.identity.claims)
     self.listeners = listeners
     self.upstreams = upstreams
+    self.expiries = expiries
   }
 
   /// Loads everything that a config names. The snapshot is nil exactly when a diagnostic is an error.
   /// - Parameter ownAddresses: addresses of listeners whose port or address the system chose; none at load.
   /// - Parameter begin: told what is waited for next: a file or a name.
+  /// It also does for a config of which a part could not be read (`ConfigResult.partial`): what is missing is not missed.
   package static func build(
     _ config: Config, generation: UInt64, tickets: TicketKeys, begin: (String) -> Void = { _ in }
   ) -> (snapshot: Snapshot?, diagnostics: [Diagnostic]) {
@@ -74,6 +79,7 @@ package final class Snapshot: Sendable {
     }
     if let keys { checkKeys(keys, config, fail) }
 
+    var files = SnapshotFiles(config)
     let infrastructure = Infrastructure(config)
     var listeners: [Listener] = []
     for (index, listener) in config.listeners.enumerated() {
@@ -81,7 +87,7 @@ package final class Snapshot: Sendable {
       var tls: TLSServerContext?
       begin("reading the certificates and keys of the listener \(listener.name)")
       let demand = clientDemand(listener)
-      if !listener.certificates.isEmpty {
+      if !listener.certificates.isEmpty, files.areReadable(listener, at: index) {
         do {
           tls = try TLSServerContext(
             certificates: listener.certificates.map { CertificateFiles(certificate: $0.certificate, key: $0.key) },
@@ -92,8 +98,9 @@ package final class Snapshot: Sendable {
           for warning in tls?.warnings ?? [] {
             findings.append(Diagnostic(.warning, at: place, warning))
           }
+          files.check(tls?.expiries ?? [], in: "listeners[\(index)].tls")
         } catch {
-          fail(place, "listener \(listener.name): \(error)")
+          fail(files.place(of: error.file, in: "listeners[\(index)]"), "listener \(listener.name): \(error)")
         }
         // Or what was loaded would be taken, from then on, for what the digest is of.
         if tls != nil, demand != clientDemand(listener) {
@@ -111,14 +118,15 @@ package final class Snapshot: Sendable {
     for upstream in config.upstreams {
       let place = config.place(of: "upstreams.\(upstream.name)")
       var tls: TLSClientContext?
-      if let wanted = upstream.tls {
+      if let wanted = upstream.tls, files.areReadable(wanted, at: "upstreams.\(upstream.name).tls") {
         begin("reading the certificates and keys of the upstream \(upstream.name)")
         do {
           tls = try TLSClientContext(
             authorities: wanted.ca, name: wanted.name,
             certificate: wanted.certificate.map { CertificateFiles(certificate: $0.certificate, key: $0.key) })
+          files.check(tls?.expiry.map { [$0] } ?? [], in: "upstreams.\(upstream.name).tls")
         } catch {
-          fail(place, "upstream \(upstream.name): \(error)")
+          fail(files.place(of: error.file, in: "upstreams.\(upstream.name)"), "upstream \(upstream.name): \(error)")
         }
       }
       if upstream.health != nil {
@@ -162,43 +170,14 @@ package final class Snapshot: Sendable {
         }
       }
     }
+    findings += files.findings
     guard !findings.contains(where: { $0.severity == .error }) else { return (nil, findings) }
     return (
-      Snapshot(config: config, generation: generation, keys: keys, listeners: listeners, upstreams: upstreams), findings
+      Snapshot(
+        config: config, generation: generation, keys: keys, listeners: listeners, upstreams: upstreams,
+        expiries: files.expiries),
+      findings
     )
-  }
-
-  /// What `countersign check` asks beyond reading the file: nothing is listened on and nothing is kept.
-  package static func check(_ config: Config) -> [Diagnostic] {
-    do {
-      return build(config, generation: 0, tickets: try TicketKeys()).diagnostics
-    } catch {
-      return [Diagnostic(.error, at: Place(line: 1, column: 1), "\(error)")]
-    }
-  }
-
-  /// Signers and verifiers are made once here, so that a key that cannot do what the config asks of it is found at load.
-  private static func checkKeys(
-    _ keys: KeySet, _ config: Config, _ fail: (Place, String) -> Void
-  ) {
-    do {
-      let lanes = try SenderLanes.make(workers: 1, nowMilliseconds: Clock.wallMilliseconds())[0]
-      for upstream in config.upstreams where upstream.identity == .attest {
-        _ = try Plan.makeSigner(upstream, config, keys, lanes)
-      }
-    } catch {
-      fail(config.place(of: "identity.keys"), "\(error)")
-    }
-    guard let audience = config.identity.audience, config.listeners.contains(where: { $0.verifies }) else { return }
-    do {
-      _ = try Verifier(
-        keys: keys, audience: audience, edges: config.identity.edges,
-        skewMilliseconds: UInt64(config.identity.clockSkewMilliseconds),
-        windows: ReplayWindows(start: Clock.read(), windowBits: 1 << 10),
-        headBytesMax: config.limits.headBytes + HeadGrowth.bytes)
-    } catch {
-      fail(config.place(of: "identity.keys"), "\(error)")
-    }
   }
 
   /// Sessions of one listener are not taken up at another.

@@ -207,7 +207,7 @@ package final class Supervisor {
     serving = Serving(
       shared: shared, startedMilliseconds: Clock.monotonicMilliseconds(), snapshot: loaded.snapshot,
       listeners: loaded.listeners, threads: threads)
-    reloads = ReloadStatus(nowMilliseconds: Clock.wallMilliseconds())
+    reloads = ReloadStatus(nowMilliseconds: Clock.wallMilliseconds(), expiries: loaded.snapshot.expiries)
     admin.show(shared)
     setHealth()
     log.say("ready listeners=\(readyListeners()) workers=\(threads.count) pid=\(ProcessLimits.processIdentifier)")
@@ -267,7 +267,7 @@ package final class Supervisor {
     serving.listeners = loaded.listeners
     serving.snapshot = loaded.snapshot
     self.serving = serving
-    reloads.noteSuccess(generation: loaded.snapshot.generation, nowMilliseconds: Clock.wallMilliseconds())
+    reloads.noteSuccess(loaded.snapshot, nowMilliseconds: Clock.wallMilliseconds())
     setHealth()
     logger.info("reloaded generation=\(reloads.generation) listeners=\(readyListeners())")
     showReloads()

@@ -23,19 +23,24 @@ struct Check: ParsableCommand {
   var resolved = false
 
   func run() throws {
-    let read = try Self.read(config.path)
+    let read = ConfigReader.read(path: config.path)
     let findings = Engine.check(read)
-    for finding in findings { Console.complain(finding.text(file: config.path)) }
-    guard !findings.contains(where: { $0.severity == .error }) else { throw ExitCode(1) }
-    print(resolved ? read.resolved() : "\(config.path): would run\n", terminator: "")
+    let checked = try Self.report(findings, on: read, config.path)
+    print(resolved ? checked.resolved() : "\(config.path): would run\n", terminator: "")
   }
 
   /// The configuration, after its findings were reported; ends the command with `code` when it has errors.
   static func read(_ path: String, code: Int32 = 1) throws -> Config {
     let result = ConfigReader.read(path: path)
-    for finding in result.diagnostics { Console.complain(finding.text(file: path)) }
-    guard let config = result.config else {
-      let count = result.diagnostics.count { $0.severity == .error }
+    return try report(result.diagnostics, on: result, path, code: code)
+  }
+
+  private static func report(
+    _ findings: [Diagnostic], on read: ConfigResult, _ path: String, code: Int32 = 1
+  ) throws -> Config {
+    for finding in findings { Console.complain(finding.text(file: path)) }
+    let count = findings.count { $0.severity == .error }
+    guard let config = read.config, count == 0 else {
       Console.complain("\(path): \(count) error\(count == 1 ? "" : "s")")
       throw ExitCode(code)
     }

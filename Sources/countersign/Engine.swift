@@ -10,7 +10,7 @@ enum Engine {
   }
 
   /// Loads what the configuration names (certificates, keys, patterns) and says what is wrong with it.
-  static func check(_ config: Config) -> [Diagnostic] {
-    Snapshot.check(config)
+  static func check(_ read: ConfigResult) -> [Diagnostic] {
+    Snapshot.check(read)
   }
 }

@@ -358,6 +358,31 @@ extension EndToEnd {
       #expect(try Connection(unix: workspace.file("admin.sock")).get("/healthz").status == 200)
     }
 
+    /// In seconds since 1970, as `openssl x509 -enddate` has it, and anew after a reload.
+    @Test func untilWhenCertificatesAreValidIsAMetric() throws {
+      let certificates = try Certificates.standard
+      let site = try Site(.shared, tls: true, edge: { $0.hasAdmin = true })
+      func expiry(_ file: String) throws -> Int? {
+        let name = "countersign_certificate_expiry_timestamp_seconds{file=\"\(file)\"} "
+        let lines = try Connection(to: site.edge["admin"], from: nil).get("/metrics").text.split(separator: "\n")
+        return lines.first { $0.hasPrefix(name) }.flatMap { Int($0.dropFirst(name.count)) }
+      }
+      func stated(_ file: String) throws -> Int? {
+        let date = try ChildProcess.succeed([
+          "/bin/sh", "-c", "date -d \"$(openssl x509 -in \(file) -noout -enddate | cut -d= -f2)\" +%s",
+        ])
+        return Int(date.trimmingCharacters(in: .whitespacesAndNewlines))
+      }
+      #expect(try expiry(certificates.app.certificate) == stated(certificates.app.certificate))
+      var next = site.edgeConfiguration
+      next.listeners[0].certificates = [certificates.wild]
+      try site.edge.reload(next.text)
+      try eventually("the reload") {
+        try expiry(certificates.wild.certificate) == stated(certificates.wild.certificate)
+      }
+      #expect(try expiry(certificates.app.certificate) == nil)
+    }
+
     @Test func metricsCountWhatHappened() throws {
       let site = try Site(.bound, edge: { $0.hasAdmin = true })
       let admin = try site.edge["admin"]

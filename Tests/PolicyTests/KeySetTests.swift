@@ -280,7 +280,7 @@ import Wire
       let pipe = directory + "/pipe"
       #expect(mkfifo(pipe, 0o600) == 0)
       #expect(problem(file: pipe).contains("is not a regular file"))
-      #expect(problem(file: directory + "/nothing").contains("cannot be opened: No such file or directory"))
+      #expect(problem(file: directory + "/nothing").contains("nothing: no such file"))
     }
   }
 

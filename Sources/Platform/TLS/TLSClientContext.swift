@@ -8,12 +8,15 @@ import Glibc
   private let context: OpaquePointer
   private let name: String
   private let nameIsAddress: Bool
+  /// Of our own certificate, where there is one.
+  package let expiry: CertificateExpiry?
 
   /// - Parameters:
   ///   - authorities: PEM file of the authorities that the upstream's certificate is checked against.
   ///   - name: the DNS name (or address) that it must carry; also sent as SNI where it is a name.
   ///   - certificate: what we show when asked; optional.
   package init(authorities: String, name: String, certificate: CertificateFiles?) throws(TLSError) {
+    try TLSError.checkReadable(authorities)
     ERR_clear_error()
     guard let made = unsafe SSL_CTX_new(TLS_client_method()) else { throw .fromQueue(file: "", "SSL_CTX_new") }
     var kept = false
@@ -29,7 +32,12 @@ import Glibc
     guard unsafe SSL_CTX_set_alpn_protos(made, offered, UInt32(offered.count)) == 0 else {
       throw .fromQueue(file: "", "ALPN")
     }
-    if let certificate { _ = try unsafe TLSServerContext.loadChain(certificate, into: made) }
+    var expiry: CertificateExpiry?
+    if let certificate {
+      let leaf = try unsafe TLSServerContext.loadChain(certificate, into: made)
+      expiry = unsafe CertificateExpiry(file: certificate.certificate, seconds: cs_not_after(leaf))
+    }
+    self.expiry = expiry
     ERR_clear_error()
     self.name = name
     var scratch = in6_addr()

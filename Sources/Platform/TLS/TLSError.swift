@@ -16,18 +16,28 @@ package struct TLSError: Error, CustomStringConvertible, Sendable {
     self.reason = reason
   }
 
+  /// Says why where `file` cannot be read at all.
+  static func checkReadable(_ file: String) throws(TLSError) {
+    if let obstacle = TextFile.obstacle(path: file) { throw TLSError(file: file, obstacle) }
+  }
+
   /// With OpenSSL's own reason for its last failure behind ours.
   static func fromQueue(file: String, _ what: String) -> TLSError {
     guard let reason = lastReason() else { return TLSError(file: file, what) }
     return TLSError(file: file, "\(what): \(reason)")
   }
 
-  /// The newest reason in this thread's queue, which is emptied.
+  /// The newest reason in this thread's queue that says something, and not only in which part of the library it was found
+  /// ("PEM lib"). The queue is emptied.
   static func lastReason() -> String? {
-    let code = ERR_peek_last_error()
-    ERR_clear_error()
-    // SAFETY: a static string or NULL; copied at once.
-    guard code != 0, let text = unsafe ERR_reason_error_string(code) else { return nil }
-    return unsafe String(cString: text)
+    var reason: String?
+    while true {
+      let code = ERR_get_error()
+      guard code != 0 else { return reason }
+      // SAFETY: a static string or NULL; copied at once.
+      guard let text = unsafe ERR_reason_error_string(code) else { continue }
+      let words = unsafe String(cString: text)
+      if reason == nil || !words.hasSuffix(" lib") { reason = words }
+    }
   }
 }

@@ -13,6 +13,18 @@ package struct CertificateFiles: Sendable, Equatable {
     self.certificate = certificate
     self.key = key
   }
+
+  func checkReadable() throws(TLSError) {
+    for file in [certificate, key] { try TLSError.checkReadable(file) }
+  }
+}
+
+/// Until when a certificate is valid.
+package struct CertificateExpiry: Sendable, Equatable {
+  /// The file that it was read from.
+  package let file: String
+  /// Seconds since 1970.
+  package let seconds: Int64
 }
 
 @safe package final class TLSServerContext: @unchecked Sendable {
@@ -23,6 +35,8 @@ package struct CertificateFiles: Sendable, Equatable {
   private let tickets: TicketKeys
   /// Things an operator should know that do not stop the listener, such as a certificate that has run out.
   package let warnings: [String]
+  /// Of each certificate file, in their order.
+  package let expiries: [CertificateExpiry]
 
   /// - Parameters:
   ///   - certificates: at least one; the first is the default.
@@ -38,6 +52,7 @@ package struct CertificateFiles: Sendable, Equatable {
     var table = NameTable()
     var loaded: [(names: Set<String>, kind: Int32, context: Int)] = []
     var notes: [String] = []
+    var expiries: [CertificateExpiry] = []
     do {
       for files in certificates {
         let context = try unsafe TLSServerContext.makeContext(
@@ -46,9 +61,10 @@ package struct CertificateFiles: Sendable, Equatable {
         var kept = false
         defer { if !kept { unsafe SSL_CTX_free(context) } }
         let leaf = try unsafe TLSServerContext.load(files, into: context, notes: &notes)
+        expiries.append(CertificateExpiry(file: files.certificate, seconds: leaf.expirySeconds))
         // The same names with a key of another kind: one context serves both, and the client's abilities choose.
         if let twin = loaded.first(where: { $0.names == leaf.names && !leaf.names.isEmpty && $0.kind != leaf.kind }) {
-          _ = try unsafe TLSServerContext.load(files, into: made[twin.context], notes: &notes)
+          _ = try unsafe TLSServerContext.loadChain(files, into: made[twin.context])
           continue
         }
         kept = true
@@ -65,6 +81,7 @@ package struct CertificateFiles: Sendable, Equatable {
     names = table
     self.tickets = tickets
     warnings = notes
+    self.expiries = expiries
     // SAFETY: the callback's argument is this object unretained: it is called inside handshakes only, and a transport
     // holds this object as long as its session lives.
     unsafe contexts.forEach {
@@ -106,6 +123,8 @@ package struct CertificateFiles: Sendable, Equatable {
     }
     unsafe SSL_CTX_set_alpn_select_cb(context, chooseProtocol, nil)
     if let file = clientAuthorities {
+      try TLSError.checkReadable(file)
+      ERR_clear_error()
       guard unsafe SSL_CTX_load_verify_locations(context, file, nil) == 1,
         let list = unsafe SSL_load_client_CA_file(file)
       else { throw .fromQueue(file: file, "cannot be read as certificates of client authorities (PEM)") }
@@ -120,16 +139,16 @@ package struct CertificateFiles: Sendable, Equatable {
   /// Reads a chain and its key, and checks that they belong together.
   private static func load(
     _ files: CertificateFiles, into context: OpaquePointer, notes: inout [String]
-  ) throws(TLSError) -> (names: Set<String>, kind: Int32) {
+  ) throws(TLSError) -> (names: Set<String>, kind: Int32, expirySeconds: Int64) {
     let leaf = try unsafe loadChain(files, into: context)
-    if unsafe cs_is_expired(leaf) != 0 { notes.append("\(files.certificate): the certificate has run out") }
     if unsafe cs_is_early(leaf) != 0 { notes.append("\(files.certificate): the certificate is not valid yet") }
     let kind = unsafe X509_get0_pubkey(leaf).map { unsafe EVP_PKEY_get_id($0) } ?? 0
-    return unsafe (CertificateNames.of(leaf), kind)
+    return unsafe (CertificateNames.of(leaf), kind, cs_not_after(leaf))
   }
 
   /// Shared with the upstream side: certificate chain, private key, and the checks on both.
   static func loadChain(_ files: CertificateFiles, into context: OpaquePointer) throws(TLSError) -> OpaquePointer {
+    try files.checkReadable()
     ERR_clear_error()
     guard unsafe SSL_CTX_use_certificate_chain_file(context, files.certificate) == 1,
       let leaf = unsafe SSL_CTX_get0_certificate(context)

@@ -10,6 +10,9 @@ import Wire
 /// What reading came to. `config` is nil exactly when a diagnostic is an error.
 package struct ConfigResult: Sendable {
   package var config: Config?
+  /// What could be read where something is wrong, for looking at the files that it names: what was wrong is left out or
+  /// has a default. Nil where the file is none that could be read at all.
+  package var partial: Config?
   /// In the order of the file.
   package var diagnostics: [Diagnostic]
 }
@@ -54,7 +57,9 @@ package enum ConfigReader {
       .sorted { ($0.element.place, $0.offset) < ($1.element.place, $1.offset) }
       .map(\.element)
     let failed = diagnostics.contains { $0.severity == .error }
-    return ConfigResult(config: failed ? nil : reading.config, diagnostics: diagnostics)
+    return ConfigResult(
+      config: failed ? nil : reading.config, partial: failed && document.root != nil ? reading.config : nil,
+      diagnostics: diagnostics)
   }
 
   private static func failure(_ message: String) -> ConfigResult {

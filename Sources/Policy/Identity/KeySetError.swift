@@ -27,7 +27,7 @@ extension KeySetError {
   init(file: String, _ error: KeyFileError) {
     let (problem, mend): (String, String?) =
       switch error {
-      case .open(let code): ("cannot be opened: \(SystemError.text(code))", nil)
+      case .open(let code): (SystemError("open", code: code).reason, nil)
       case .isLink:
         ("is a symbolic link, which is not followed", "name the file itself")
       case .isNotRegular: ("is not a regular file", nil)

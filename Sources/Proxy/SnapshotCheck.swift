@@ -1,0 +1,59 @@
+// What `countersign check` asks beyond reading the configuration. Nothing is listened on and nothing is kept.
+
+import Platform
+import Policy
+import Wire
+
+extension Snapshot {
+  /// Everything that is wrong: with the file, and with what it names as far as it could be read. In the order of the file.
+  package static func check(_ read: ConfigResult) -> [Diagnostic] {
+    guard let config = read.config ?? read.partial else { return read.diagnostics }
+    var findings = read.diagnostics
+    do {
+      findings += build(config, generation: 0, tickets: try TicketKeys()).diagnostics
+    } catch {
+      findings.append(Diagnostic(.error, at: Place(line: 1, column: 1), "\(error)"))
+    }
+    findings += addressesNotHere(config)
+    // Equal places keep their order.
+    return findings.enumerated()
+      .sorted { ($0.element.place, $0.offset) < ($1.element.place, $1.offset) }
+      .map(\.element)
+  }
+
+  /// A warning, because the file may be checked on another host than it is for, or before the address is there.
+  private static func addressesNotHere(_ config: Config) -> [Diagnostic] {
+    var listened = config.listeners.enumerated().map { ($1.address, "listeners[\($0)].listen") }
+    if let admin = config.admin?.address { listened.append((admin, "admin.listen")) }
+    return listened.compactMap { endpoint, path in
+      guard case .address(let address, _) = endpoint, !Sockets.hasAddress(address) else { return nil }
+      return Diagnostic(
+        .warning, at: config.place(of: path),
+        "this host does not have the address \(address), so it cannot listen there")
+    }
+  }
+
+  /// Signers and verifiers are made once here, so that a key that cannot do what the config asks of it is found at load.
+  static func checkKeys(_ keys: KeySet, _ config: Config, _ fail: (Place, String) -> Void) {
+    do {
+      let lanes = try SenderLanes.make(workers: 1, nowMilliseconds: Clock.wallMilliseconds())[0]
+      if config.identity.edge != nil, config.identity.signWith != nil {
+        for upstream in config.upstreams where upstream.identity == .attest && upstream.audience != nil {
+          _ = try Plan.makeSigner(upstream, config, keys, lanes)
+        }
+      }
+    } catch {
+      fail(config.place(of: "identity.keys"), "\(error)")
+    }
+    guard let audience = config.identity.audience, config.listeners.contains(where: { $0.verifies }) else { return }
+    do {
+      _ = try Verifier(
+        keys: keys, audience: audience, edges: config.identity.edges,
+        skewMilliseconds: UInt64(config.identity.clockSkewMilliseconds),
+        windows: ReplayWindows(start: Clock.read(), windowBits: 1 << 10),
+        headBytesMax: config.limits.headBytes + HeadGrowth.bytes)
+    } catch {
+      fail(config.place(of: "identity.keys"), "\(error)")
+    }
+  }
+}

@@ -1,0 +1,115 @@
+// The certificate files of a configuration while a snapshot is built: whether they can be read, where a fault of one stands
+// in the configuration, and which of them expire soon.
+
+import Platform
+import Policy
+
+struct SnapshotFiles {
+  /// A certificate that is valid for less is told of.
+  static let expirySoonDays: Int64 = 21
+
+  private let config: Config
+  private let nowSeconds = Int64(Clock.wallMilliseconds() / 1_000)
+  private(set) var findings: [Diagnostic] = []
+  /// Each file once.
+  private(set) var expiries: [CertificateExpiry] = []
+
+  init(_ config: Config) { self.config = config }
+
+  /// Whether the files that a listener names can be read. Each that cannot is a finding of its own, where it is named.
+  mutating func areReadable(_ listener: Config.Listener, at index: Int) -> Bool {
+    var files = certificates(listener.certificates, "listeners[\(index)].tls")
+    if let asked = listener.clientCertificates {
+      files.append((asked.ca, "listeners[\(index)].client_certificates.ca"))
+    }
+    return areReadable(files)
+  }
+
+  mutating func areReadable(_ tls: Config.UpstreamTLS, at path: String) -> Bool {
+    var files = [(tls.ca, "\(path).ca")]
+    if let own = tls.certificate { files += [(own.certificate, "\(path).certificate"), (own.key, "\(path).key")] }
+    return areReadable(files)
+  }
+
+  private mutating func areReadable(_ files: [(file: String, path: String)]) -> Bool {
+    var all = true
+    for (file, path) in files {
+      guard let obstacle = TextFile.obstacle(path: file) else { continue }
+      findings.append(Diagnostic(.error, at: config.place(of: path), "\(file): \(obstacle)"))
+      all = false
+    }
+    return all
+  }
+
+  /// Where the file that is at fault stands below `path`; the place of `path` where it stands nowhere.
+  func place(of file: String, in path: String) -> Place {
+    var files: [(file: String, path: String)] = []
+    for (index, listener) in config.listeners.enumerated() {
+      files += certificates(listener.certificates, "listeners[\(index)].tls")
+      if let asked = listener.clientCertificates {
+        files.append((asked.ca, "listeners[\(index)].client_certificates.ca"))
+      }
+    }
+    for upstream in config.upstreams {
+      guard let tls = upstream.tls else { continue }
+      let path = "upstreams.\(upstream.name).tls"
+      files.append((tls.ca, "\(path).ca"))
+      if let own = tls.certificate { files += [(own.certificate, "\(path).certificate"), (own.key, "\(path).key")] }
+    }
+    return config.place(of: files.first { $0.file == file && $0.path.hasPrefix(path) }?.path ?? path)
+  }
+
+  private func certificates(_ pairs: [Config.Certificate], _ path: String) -> [(file: String, path: String)] {
+    pairs.enumerated().flatMap { index, pair in
+      [(pair.certificate, "\(path)[\(index)].certificate"), (pair.key, "\(path)[\(index)].key")]
+    }
+  }
+
+  /// Notes until when certificates are valid, and tells of those that expire soon or have expired.
+  mutating func check(_ found: [CertificateExpiry], in path: String) {
+    for expiry in found where !expiries.contains(where: { $0.file == expiry.file }) {
+      expiries.append(expiry)
+      let leftSeconds = expiry.seconds - nowSeconds
+      guard leftSeconds < SnapshotFiles.expirySoonDays * 86_400 else { continue }
+      let when =
+        if leftSeconds < 0 {
+          "has expired, at \(SnapshotFiles.time(expiry.seconds))"
+        } else {
+          "expires in \(leftSeconds / 86_400) days, at \(SnapshotFiles.time(expiry.seconds))"
+        }
+      findings.append(
+        Diagnostic(.warning, at: place(of: expiry.file, in: path), "\(expiry.file): the certificate \(when)"))
+    }
+  }
+
+  private static func time(_ seconds: Int64) -> String {
+    guard seconds >= 0 else { return "a time before 1970" }
+    var date = DateField()
+    date.update(wallMilliseconds: UInt64(seconds) * 1_000)
+    return String(decoding: (0..<19).map { date.rfc3339[$0] }, as: UTF8.self) + "Z"
+  }
+
+  /// For Prometheus.
+  static func metrics(_ expiries: [CertificateExpiry]) -> String {
+    guard !expiries.isEmpty else { return "" }
+    var text = """
+      # HELP countersign_certificate_expiry_timestamp_seconds Until when the certificate in a file is valid, as it was read.
+      # TYPE countersign_certificate_expiry_timestamp_seconds gauge
+
+      """
+    for expiry in expiries {
+      // The escapes of the exposition format: backslash, quote and line feed.
+      var file = ""
+      for scalar in expiry.file.unicodeScalars {
+        switch scalar {
+        case "\\": file += "\\\\"
+        case "\"": file += "\\\""
+        case "\n": file += "\\n"
+        default: file.unicodeScalars.append(scalar)
+        }
+      }
+      text += "countersign_certificate_expiry_timestamp_seconds{file=\"\(file)\"} \(expiry.seconds)\n"
+    }
+    return text
+  }
+}

@@ -1,0 +1,116 @@
+// What `check` finds in the files that a configuration names, beside what is wrong with the configuration itself.
+
+import Foundation
+import Platform
+import Policy
+import Proxy
+import Testing
+
+@Suite struct SnapshotCheckTests {
+  private let directory: String
+
+  init() throws {
+    directory = FileManager.default.temporaryDirectory.appendingPathComponent("countersign-\(UUID())").path
+    try PrivateFile.makeDirectory(directory)
+    let authority = try CertificateAuthority(commonName: "test", days: 30)
+    try PrivateFile.write(authority.issued.certificate, to: "\(directory)/ca.pem", existing: .refuse)
+    for (name, days) in [("good", 22), ("soon", 20), ("over", -1)] {
+      let issuer = try CertificateAuthority(commonName: "test", days: days)
+      let pair = try issuer.issue(.server(names: ["\(name).test"], addresses: []), commonName: name)
+      try PrivateFile.write(pair.certificate, to: "\(directory)/\(name).pem", existing: .refuse)
+      try PrivateFile.write(pair.key, to: "\(directory)/\(name).key", existing: .refuse)
+    }
+    try PrivateFile.write(Array("nothing".utf8), to: "\(directory)/none.pem", existing: .refuse)
+  }
+
+  /// The findings as `check` prints them, with the directory left out.
+  private func findings(_ yaml: String) -> [String] {
+    let path = "\(directory)/c.yaml"
+    let found = Snapshot.check(ConfigReader.read(text: yaml, path: path))
+    return found.map { $0.text(file: "c").replacing(directory + "/", with: "").replacing(directory, with: "DIR") }
+  }
+
+  private func removeFiles() { try? FileManager.default.removeItem(atPath: directory) }
+
+  /// Schema errors do not hide what is wrong with files and patterns, nor one bad file the next.
+  @Test func filesAndPatternsAreReportedTogetherWithSchemaErrors() {
+    defer { removeFiles() }
+    let yaml = """
+      identity: { edge: e, keys: gone.jwks.json, sign_with: k1 }
+      listeners:
+        - name: web
+          lisen: "127.0.0.1:8443"
+          tls:
+            - { certificate: gone.pem, key: good.key }
+            - { certificate: good.pem, key: . }
+          client_certificates: { ca: nobody.pem }
+        - { name: two, listen: "127.0.0.1:8444", tls: [{ certificate: none.pem, key: good.key }] }
+        - { name: three, listen: "127.0.0.1:8445", tls: [{ certificate: good.pem, key: soon.key }] }
+      routes:
+        - { path: "(", to: app }
+        - { path: /a, to: nowhere }
+      upstreams:
+        app: { servers: ["127.0.0.1:1"], tls: { ca: none.pem, name: a.test } }
+        other: { servers: ["127.0.0.1:2"], tls: { ca: ca.pem, name: a.test, certificate: lost.pem, key: lost.key } }
+      """
+    #expect(
+      findings(yaml) == [
+        "c:1:28: gone.jwks.json: no such file",
+        "c:4:5: unknown key `lisen` in `listeners[0]`: did you mean `listen`?",
+        "c:6:24: gone.pem: no such file",
+        "c:7:39: DIR: is a directory",
+        "c:8:32: nobody.pem: no such file",
+        "c:9:65: listener two: none.pem: cannot be read as a certificate chain (PEM, the leaf first): no start line",
+        "c:10:82: listener three: soon.key: is not the private key of good.pem; make or name the pair's own key",
+        "c:12:13: route path: the pattern is not valid at byte 1: missing closing parenthesis",
+        "c:13:21: there is no upstream `nowhere`; there is `app`, `other`",
+        "c:15:47: upstream app: none.pem: cannot be read as certificates of authorities (PEM): no certificate or crl found",
+        "c:16:84: lost.pem: no such file",
+        "c:16:99: lost.key: no such file",
+      ])
+  }
+
+  @Test func aCertificateThatExpiresWithinThreeWeeksIsAWarning() {
+    defer { removeFiles() }
+    func yaml(_ name: String) -> String {
+      """
+      listeners:
+        - { name: web, listen: "127.0.0.1:8443", tls: [{ certificate: \(name).pem, key: \(name).key }] }
+      routes: [{ to: app }]
+      upstreams:
+        app: { servers: ["127.0.0.1:1"] }
+      """
+    }
+    #expect(findings(yaml("good")) == [])
+    let soon = findings(yaml("soon"))
+    #expect(soon.count == 1)
+    // 20 days less what the test has taken.
+    #expect(
+      soon.first?.prefixMatch(of: /c:2:65: warning: soon.pem: the certificate expires in (19|20) days, at 20/) != nil,
+      "\(soon)")
+    let over = findings(yaml("over"))
+    #expect(over.count == 1)
+    #expect(over.first?.hasPrefix("c:2:65: warning: over.pem: the certificate has expired, at 20") == true, "\(over)")
+  }
+
+  /// TEST-NET-1: no host has it.
+  @Test func anAddressThatThisHostDoesNotHaveIsAWarning() {
+    defer { removeFiles() }
+    let yaml = """
+      listeners:
+        - { name: web, listen: "192.0.2.1:8443" }
+        - { name: any, listen: "0.0.0.0:8444" }
+        - { name: own, listen: "127.0.0.1:8445" }
+      routes: [{ to: app }]
+      upstreams:
+        app: { servers: ["127.0.0.1:1"] }
+      admin: { listen: "[2001:db8::1]:9901" }
+      """
+    #expect(
+      findings(yaml) == [
+        "c:2:26: warning: this host does not have the address 192.0.2.1, so it cannot listen there",
+        "c:8:18: warning: the admin listener asks nobody who they are; bind it to loopback or to a unix socket",
+        "c:8:18: warning: this host does not have the address 2001:db8::1, so it cannot listen there",
+      ])
+  }
+}
