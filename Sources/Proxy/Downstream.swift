@@ -41,6 +41,8 @@ final class Downstream {
   var client: ClientIdentity?
   /// Why no request of this connection can be served.
   var clientRefusal: Refusal?
+  /// The address that was refused as infrastructure.
+  var refusedClient: IPAddress?
   /// The TLS handshake with whoever connects to us is over.
   var isTLS = false
   /// The client's scheme as far as the connection tells.
@@ -99,6 +101,7 @@ final class Downstream {
     bound = nil
     client = nil
     clientRefusal = nil
+    refusedClient = nil
     isTLS = false
     scheme = .plain
     tlsVersion = ""

@@ -216,6 +216,7 @@ extension Worker {
     guard let listener = d.listener else { return }
     d.client = nil
     d.clientRefusal = nil
+    d.refusedClient = nil
     // Counted anew, under the present limit and for whoever is the client now.
     if let counted = d.countedClient {
       shared.giveClient(counted)
@@ -228,7 +229,7 @@ extension Worker {
     case .refuse: settlement = .refused(.peerRefused)
     case .socket:
       settlement = listener.trust.settleSocket(
-        peer: d.peer, peerPort: d.peerPort, local: d.local, scheme: d.scheme)
+        rule: d.rule, peer: d.peer, peerPort: d.peerPort, local: d.local, scheme: d.scheme)
     case .proxyProtocol:
       guard let announced = d.announced else {
         d.clientRefusal = .proxyMissing
@@ -242,6 +243,9 @@ extension Worker {
     }
     switch settlement {
     case .refused(let refusal): d.clientRefusal = refusal
+    case .infrastructure(let address):
+      d.clientRefusal = .clientInfrastructure
+      d.refusedClient = address
     case .settled(let address, let port, let via, let scheme):
       d.client = ClientIdentity(
         address: address, port: port, secure: scheme.isSecure, via: via, connection: d.connection,

@@ -87,7 +87,9 @@ extension Worker {
     x.status = Int(refusal.status)
     let before = d.output.count
     HeadWriter.writeAnswer(
-      status: x.status, reason: HeadWriter.reason(x.status), keepAlive: keep, isHead: x.method == .head,
+      status: x.status, reason: HeadWriter.reason(x.status),
+      sentence: refusal.isNamedOnLoopback && d.peer?.unmapped.isLoopback == true ? refusal.name : "", keepAlive: keep,
+      isHead: x.method == .head,
       marksStarting: refusal == .starting, date: date.imf.span, into: d.output)
     x.bytesOut += UInt64(d.output.count - before)
     x.machine.answered(keepAlive: keep)

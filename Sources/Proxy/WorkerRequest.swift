@@ -178,7 +178,10 @@ extension Worker {
   /// Settles who sent this request, or says why it is refused. Nothing of the client's own claims is used but what the
   /// trust rule demands from this peer.
   private func identify(_ d: Downstream, _ x: Exchange) -> Refusal? {
-    if let refusal = d.clientRefusal { return refusal }
+    if let refusal = d.clientRefusal {
+      if let address = d.refusedClient { x.detail = infrastructureDetail(d, address) }
+      return refusal
+    }
     guard let listener = d.listener else { return .clientUnknown }
     let evidence = listener.trust.evidence(of: d.rule)
     x.isVerified = evidence == .attested
@@ -214,6 +217,9 @@ extension Worker {
     }
     switch settlement {
     case .refused(let refusal): return refusal
+    case .infrastructure(let address):
+      x.detail = infrastructureDetail(d, address)
+      return .clientInfrastructure
     case .settled(let address, let port, let via, let scheme):
       x.schemeSource = scheme.source
       // A proxy's certificate is not the client's.
@@ -222,6 +228,11 @@ extension Worker {
         certificate: via != .forwarded && scheme.isOwnTLS ? d.certificate : nil)
       return nil
     }
+  }
+
+  private func infrastructureDetail(_ d: Downstream, _ address: IPAddress) -> RefusalDetail {
+    guard let listener = d.listener else { return .none }
+    return .named("", Array(listener.trust.whyInfrastructure(address, rule: d.rule).utf8), "")
   }
 
   /// Believes only what is signed. In observe mode a refusal is recorded and the request goes on without an identity.
@@ -243,6 +254,7 @@ extension Worker {
           x.identity = verified.client
           return nil
         }
+        x.detail = infrastructureDetail(d, verified.client.address)
       case .refused(let why):
         refusal = why
         x.detail = timeDetail(why, listener, edge: d.input, peer: d.peer)

@@ -27,6 +27,9 @@ extension IPPrefix {
     self.length = address.family == .v4 ? 32 : 128
   }
 
+  /// Whether it holds one address only.
+  @inlinable public var isHost: Bool { length == (address.family == .v4 ? 32 : 128) }
+
   /// Whether `other` is in the range. A mapped address is an IPv6 one here; ask for its `unmapped` before.
   @inlinable public func contains(_ other: IPAddress) -> Bool {
     guard other.family == address.family else { return false }

@@ -1,5 +1,5 @@
 // The one table of named refusals: what is refused, with which status, and whether the connection ends with it.
-// Names are what the access log, the metrics and the specification use; they never go to a client.
+// Names are what the access log, the metrics and the specification use; they do not go to clients elsewhere.
 
 /// Why a request or a connection was refused. The order is not part of any format.
 public enum Refusal: UInt8, CaseIterable, Sendable {
@@ -34,6 +34,15 @@ extension Refusal {
   public var status: UInt16 { entry.status }
   /// Whether the connection is closed after the answer.
   public var closes: Bool { entry.closes }
+
+  /// Whether a client on this host is told the name: whoever tries a configuration out meets these first. An answer of a
+  /// validator passes on to clients elsewhere, so none of its refusals is one of them.
+  public var isNamedOnLoopback: Bool {
+    switch self {
+    case .clientInfrastructure, .clientUnknown, .forwardedMissing, .forwardedExhausted: true
+    default: false
+    }
+  }
 
   private var entry: (name: StaticString, status: UInt16, closes: Bool) {
     switch self {

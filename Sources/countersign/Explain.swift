@@ -31,6 +31,14 @@ struct Explain: ParsableCommand {
   @Option(help: ArgumentHelp("Who connects: an address, or `unix` for a unix socket.", valueName: "ip"))
   var peer: String
 
+  @Option(
+    help: ArgumentHelp(
+      """
+      The listener's address that the client connects to, where it listens on every address (0.0.0.0 or ::). Without it, \
+      127.0.0.1 or ::1 for a peer on loopback, and for others one that is not the client's.
+      """, valueName: "ip"))
+  var to: String?
+
   @Option(help: ArgumentHelp("The source in the PROXY header that the peer sends first.", valueName: "ip:port"))
   var proxySource: String?
 
@@ -50,40 +58,51 @@ struct Explain: ParsableCommand {
         "there is no listener \"\(self.listener)\"; there is \(read.listeners.map(\.name).joined(separator: ", "))")
     }
     let peer = try peerAddress(listener)
+    let local = try localAddress(listener, peer)
     let policy = TrustPolicy(listener, infrastructure: Infrastructure(read))
     let explanation = policy.explain(
-      peer: peer, local: listener.address.ownAddress, isTLS: !listener.certificates.isEmpty,
+      peer: peer, local: local, isTLS: !listener.certificates.isEmpty,
       proxySource: try source(), proxyTLS: try proxyTLS(), fields: try fields.map(field))
     print("peer     \(peer.map(\.description) ?? "unix socket")")
+    if let local, listener.address.ownAddress == nil {
+      print("to       \(local)\(to == nil ? ", as nothing is said" : "")")
+    }
     print("rule     \(explanation.rule)")
     let evidence = policy[policy.rule(for: peer)].evidence
     if proxySource != nil, evidence != .proxyProtocol {
       print("note     no PROXY header is read by this rule: a peer that sends one is refused")
     }
-    try tell(explanation.verdict, read)
+    try tell(explanation.verdict, policy, peer, read)
   }
 
-  private func tell(_ verdict: TrustExplanation.Verdict, _ config: Config) throws {
+  private func tell(
+    _ verdict: TrustExplanation.Verdict, _ policy: TrustPolicy, _ peer: IPAddress?, _ config: Config
+  ) throws {
     switch verdict {
     case .settlement(.settled(let client, let port, let via, let scheme)):
       // The port of a peer that was only described is nobody's.
       let place = via == .socket ? "" : port == 0 ? " port unknown" : " port \(port)"
       print("client   \(client)\(place), by \(via.text)")
       print("scheme   \(scheme.text), by \(scheme.source.text)")
-    case .settlement(.refused(let refusal)):
-      print(
-        "refused  \(refusal.name) (\(refusal.status == 0 ? "closed without an answer" : "status \(refusal.status)"))")
-      if let advice = refusal.advice {
-        print("why      \(advice.why)")
-        print("mend     \(advice.mend)")
-      }
-      throw ExitCode(1)
+    case .settlement(.refused(let refusal)): try tell(refusal, why: nil)
+    case .settlement(.infrastructure(let client)):
+      try tell(.clientInfrastructure, why: policy.whyInfrastructure(client, rule: policy.rule(for: peer)))
     case .signature:
       let audience = config.identity.audience ?? ""
       let edges = config.identity.edges
       let signers = edges.isEmpty ? "any edge whose key is in the set" : edges.joined(separator: ", ")
       print("client   whom a valid signature for \(audience) names, by \(signers); without one, refused")
     }
+  }
+
+  private func tell(_ refusal: Refusal, why: String?) throws {
+    print("refused  \(refusal.name) (\(refusal.status == 0 ? "closed without an answer" : "status \(refusal.status)"))")
+    if let why { print("detail   \(why)") }
+    if let advice = refusal.advice {
+      print("why      \(advice.why)")
+      print("mend     \(advice.mend)")
+    }
+    throw ExitCode(1)
   }
 
   private func peerAddress(_ listener: Config.Listener) throws -> IPAddress? {
@@ -96,6 +115,24 @@ struct Explain: ParsableCommand {
     }
     guard let address = IPAddress(peer) else { throw usage("--peer takes an address, found \"\(peer)\"") }
     return address.unmapped
+  }
+
+  /// The address on our side of the connection, which is never a client.
+  private func localAddress(_ listener: Config.Listener, _ peer: IPAddress?) throws -> IPAddress? {
+    guard case .address(let bound, _) = listener.address else {
+      guard to == nil else { throw usage("the listener \"\(listener.name)\" is a unix socket: it has no address") }
+      return nil
+    }
+    guard let to else {
+      guard bound.isUnspecified else { return bound.unmapped }
+      guard let peer, peer.isLoopback else { return nil }
+      return peer.family == .v4 ? IPAddress(v4: 0x7f00_0001) : peer
+    }
+    guard let address = IPAddress(to)?.unmapped else { throw usage("--to takes an address, found \"\(to)\"") }
+    guard bound.isUnspecified ? bound.family == address.family : bound.unmapped == address else {
+      throw usage("the listener \"\(listener.name)\" listens on \(bound), where nobody can connect to \(address)")
+    }
+    return address
   }
 
   private func source() throws -> (address: IPAddress, port: UInt16)? {
@@ -140,6 +177,6 @@ struct Explain: ParsableCommand {
 extension Config.Endpoint {
   /// The one address that a connection to this listener has on our side, where there is only one.
   fileprivate var ownAddress: IPAddress? {
-    if case .address(let address, _) = self, !address.isUnspecified { address } else { nil }
+    if case .address(let address, _) = self, !address.isUnspecified { address.unmapped } else { nil }
   }
 }

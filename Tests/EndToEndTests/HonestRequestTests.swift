@@ -345,8 +345,30 @@ extension EndToEnd {
       let site = try Site(.bound)
       let response = try site.connect(from: "127.0.0.1").get("/own")
       #expect(response.status == 403)
-      #expect(try site.edge.access.wait(path: "/own").refusal == "client-infrastructure")
+      // Somebody is trying it out.
+      #expect(response.text == "403 Forbidden\nclient-infrastructure\n")
+      let entry = try site.edge.access.wait(path: "/own")
+      #expect(entry.refusal == "client-infrastructure")
+      #expect(
+        entry.detail
+          == "127.0.0.1 is the address of the listener public; where programs on this host are clients write "
+          + "{ from: [127.0.0.1], evidence: socket }")
       #expect(!site.backend.saw("/own"))
+    }
+
+    /// The operator's word for exactly that address, and `check` says what it means.
+    @Test(arguments: Site.Mode.allCases)
+    func whoComesFromTheListenersOwnAddressIsAClientWhereARuleNamesIt(_ mode: Site.Mode) throws {
+      let site = try Site(mode, edge: { $0.listeners[0].trust = ["from: [127.0.0.1], evidence: socket"] })
+      #expect(
+        try site.connect(from: "127.0.0.1").get("/own", fields: ["X-Forwarded-For: \(Peer.claimed)"]).text
+          == "127.0.0.1")
+      #expect(try site.edge.access.wait(path: "/own").via == "socket")
+      let file = try site.workspace.write("checked.yaml", site.edgeConfiguration.text)
+      let check = try Countersign.command("check", "-c", file)
+      #expect(check.exit == .code(0))
+      #expect(
+        check.error.contains("warning: every program on this host that connects from 127.0.0.1 is taken for a client"))
     }
 
     @Test func listenersAndServersMayBeUnixSockets() throws {

@@ -71,6 +71,7 @@ enum TrustFacts {
     switch settlement {
     case .settled(_, _, _, let scheme): "\(scheme.text) \(scheme.source.text)"
     case .refused(let refusal): "refused \(refusal.name)"
+    case .infrastructure: "refused client-infrastructure"
     }
   }
 
@@ -78,6 +79,7 @@ enum TrustFacts {
     switch settlement {
     case .settled(let address, let port, let via, _): "\(address) \(port) \(via.text)"
     case .refused(let refusal): "refused \(refusal.name)"
+    case .infrastructure: "refused client-infrastructure"
     }
   }
 }

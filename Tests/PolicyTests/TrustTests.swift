@@ -86,6 +86,29 @@ import Wire
     #expect(try settle(try policy(), peer, ["X-Forwarded-For: 1.1.1.1", "Forwarded: for=1.1.1.1"]) == expected)
   }
 
+  /// Only a rule for this one address, and only the peer itself; what the configuration calls infrastructure stays that.
+  @Test func anOwnAddressThatARuleNamesIsAClient() throws {
+    for (rules, expected) in [
+      ("127.0.0.1 socket", "127.0.0.1 4711 socket"),
+      ("127.0.0.9,127.0.0.1/32,10.1.0.0/16 socket", "127.0.0.1 4711 socket"),
+      ("::ffff:127.0.0.1/128 socket", "127.0.0.1 4711 socket"),
+      ("127.0.0.0/8 socket", "refused client-infrastructure"),
+      ("127.0.0.0/31,127.0.0.9 socket", "refused client-infrastructure"),
+      ("any socket", "refused client-infrastructure"),
+      ("", "refused client-infrastructure"),
+      ("127.0.0.9 socket", "refused client-infrastructure"),
+      ("127.0.0.1 forwarded x-forwarded-for", "refused client-infrastructure"),
+    ] {
+      let lines = ["X-Forwarded-For: 127.0.0.1"]
+      #expect(try settle(try policy(rules), "127.0.0.1", local: "127.0.0.1", lines) == expected, "\(rules)")
+    }
+    // The listener's own address, by whichever listener the connection came.
+    #expect(
+      try settle(try policy("203.0.113.80 socket"), "203.0.113.80", local: "127.0.0.1") == "203.0.113.80 4711 socket")
+    #expect(
+      try settle(try policy("10.9.1.1 socket"), "10.9.1.1") == "refused client-infrastructure")
+  }
+
   @Test func theConnectionsOwnAddressIsNoClient() throws {
     let policy = try policy("")
     #expect(try settle(policy, "198.51.100.9", local: "198.51.100.9") == "refused client-infrastructure")

@@ -7,7 +7,7 @@ extension Config {
   /// YAML that reads back to this configuration. Paths in it are absolute.
   package func resolved() -> String {
     var out = Resolved()
-    out.identity(identity)
+    out.identity(identity, Infrastructure(self))
     out.line(0, "listeners:")
     for listener in listeners { out.listener(listener) }
     out.line(0, "routes:")
@@ -73,7 +73,7 @@ private struct Resolved {
     "certificate: \(Self.quote(certificate.certificate)), key: \(Self.quote(certificate.key))"
   }
 
-  mutating func identity(_ identity: Config.Identity) {
+  mutating func identity(_ identity: Config.Identity, _ infrastructure: Infrastructure) {
     line(0, "identity:")
     pair(1, "edge", identity.edge.map(Self.quote))
     pair(1, "keys", identity.keys.map(Self.quote))
@@ -84,6 +84,12 @@ private struct Resolved {
     pair(1, "clock_skew", Unit.duration(identity.clockSkewMilliseconds))
     pair(1, "mode", identity.mode.rawValue)
     pair(1, "infrastructure", list(identity.infrastructure))
+    // What `run` adds to it; said, and not written, for it follows from the rest.
+    for (prefix, source) in infrastructure.descriptions.dropFirst(identity.infrastructure.count) {
+      let source = source.filter { !$0.isNewline }
+      line(1, "#   \(prefix.isHost ? "\(prefix.address)" : "\(prefix)"), by \(source)")
+    }
+    line(1, "#   and the address that a connection came to")
     pair(1, "claims", "[\(identity.claims.map(Self.quote).joined(separator: ", "))]")
     pair(1, "replay_window", "\(identity.replayWindowBits)")
   }

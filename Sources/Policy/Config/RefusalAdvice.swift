@@ -17,8 +17,8 @@ extension Refusal {
         "the address belongs to our own machinery (`identity.infrastructure`, a `from` range whose word is taken, or a "
           + "listener's address), so it cannot be a client's: something in front does not pass the client's address on",
         "make the proxy in front send it (PROXY protocol, or the field that the rule reads) and give that proxy such a "
-          + "rule; or take the address out of `identity.infrastructure`. On one machine, connect from another loopback "
-          + "address (`curl --interface 127.0.0.9`), or listen on 127.0.0.2"
+          + "rule; or take the address out of `identity.infrastructure`. Where programs on this "
+          + "host are clients, name their address in a rule: `{ from: [127.0.0.1], evidence: socket }`"
       )
     case .clientUnknown:
       (

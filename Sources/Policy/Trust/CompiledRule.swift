@@ -9,6 +9,9 @@ extension TrustPolicy {
     package let header: Config.ForwardedHeader
     /// Addresses that are stepped over in that field.
     package let hops: PrefixTable
+    /// With `socket`: addresses that the rule names one by one. Such a peer is a client even where it has the address of a
+    /// listener.
+    package let namedClients: PrefixTable
     package let thenForwarded: Bool
     package let scheme: Config.Scheme
     package let proxyProtocolRequired: Bool
@@ -24,6 +27,7 @@ extension TrustPolicy {
       evidence = rule.evidence
       header = rule.header
       hops = PrefixTable(rule.hops)
+      namedClients = PrefixTable(rule.evidence == .socket ? rule.from.filter(\.isHost) : [])
       scheme = rule.scheme
       thenForwarded = rule.evidence == .proxyProtocol && rule.thenForwarded
       proxyProtocolRequired =

@@ -73,7 +73,7 @@ extension TrustPolicy {
     switch self[rule].evidence {
     case .refuse: return .refused(.peerRefused)
     case .attested: return .refused(.identityMissing)
-    case .socket: return settleSocket(peer: peer, peerPort: peerPort, local: local, scheme: scheme)
+    case .socket: return settleSocket(rule: rule, peer: peer, peerPort: peerPort, local: local, scheme: scheme)
     case .forwarded:
       return settleForwarded(
         rule: rule, from: peer, fromPort: peerPort, version: 0, bytes: bytes, head: head, local: local,

@@ -78,12 +78,16 @@ package final class TrustPolicy: Sendable {
     return ClientScheme(isSecure: isTLS, source: .connection)
   }
 
-  /// The peer itself is the client. A listener's own address never is, not even on loopback: a proxy on this machine
-  /// that forgot to pass the client on looks just like a local client (README, «Trying it out»).
+  /// The peer itself is the client. A listener's own address is one only under a rule that names this very address: a
+  /// proxy on this machine that forgot to pass the client on looks just like a local client (decision 3).
   package func settleSocket(
-    peer: IPAddress?, peerPort: UInt16, local: IPAddress?, scheme: ClientScheme = .plain
+    rule: Int, peer: IPAddress?, peerPort: UInt16, local: IPAddress?, scheme: ClientScheme = .plain
   ) -> Settlement {
     guard let client = peer?.unmapped, client.isPossibleClient else { return .refused(.clientUnknown) }
+    if rules[rule].namedClients.contains(client) {
+      if infrastructure.isDeclared(client) { return .infrastructure(client) }
+      return .settled(client, port: peerPort, .socket, scheme)
+    }
     return admit(client, port: peerPort, .socket, scheme, local: local)
   }
 
@@ -196,7 +200,24 @@ package final class TrustPolicy: Sendable {
   private func admit(
     _ client: IPAddress, port: UInt16, _ via: Via, _ scheme: ClientScheme, local: IPAddress?
   ) -> Settlement {
-    if infrastructure.contains(client) || client == local?.unmapped { return .refused(.clientInfrastructure) }
+    if infrastructure.contains(client) || client == local?.unmapped { return .infrastructure(client) }
     return .settled(client, port: port, via, scheme)
+  }
+
+  /// Why `client` is infrastructure, and what to do about it, for the log and for `explain`. `rule`: the one by which it
+  /// was refused.
+  package func whyInfrastructure(_ client: IPAddress, rule: Int) -> String {
+    let isDeclared = infrastructure.isDeclared(client)
+    let source = infrastructure.source(of: client)
+    let what =
+      switch source {
+      case nil: "\(client) is the address that the connection came to"
+      case let source? where isDeclared: "\(client) is infrastructure by \(source)"
+      case let source?: "\(client) is the address of \(source)"
+      }
+    if !isDeclared, rules[rule].evidence == .socket {
+      return what + "; where programs on this host are clients write { from: [\(client)], evidence: socket }"
+    }
+    return what + "; the proxy there does not pass its client on"
   }
 }
