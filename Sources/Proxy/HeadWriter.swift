@@ -136,13 +136,18 @@ package enum HeadWriter {
     let count = head.fieldCount
     var runStart = -1
     var droppedKinds = responseDropped
-    if case .unsent = framing { droppedKinds &= ~FieldKind.contentLength.bit }
+    if case .unsent = framing, head.repeatedLength == nil { droppedKinds &= ~FieldKind.contentLength.bit }
     for i in 0..<count {
       let kind = head.kind(i)
       let dropped = kind.bit & droppedKinds != 0 || head.isNominated(i) || isRefusalMark(bytes, head, i, kind)
       if dropped {
         if runStart >= 0 { out.append(bytes.extracting(runStart..<head.name(i).lower)) }
         runStart = -1
+      } else if head.hasBareLF {
+        out.append(bytes.extracting(head.name(i).range))
+        out.append(": ")
+        out.append(bytes.extracting(head.value(i).range))
+        out.append("\r\n")
       } else if runStart < 0 {
         runStart = head.name(i).lower
       }
@@ -155,11 +160,9 @@ package enum HeadWriter {
       out.append("\r\n")
     }
     switch framing {
-    case .none, .unsent, .close: break
-    case .length(let length):
-      out.append("Content-Length: ")
-      out.append(decimal: length)
-      out.append("\r\n")
+    case .none, .close: break
+    case .unsent: if let length = head.repeatedLength { writeLength(length, into: out) }
+    case .length(let length): writeLength(length, into: out)
     case .chunked: out.append("Transfer-Encoding: chunked\r\n")
     }
     if isTunnel {
@@ -171,6 +174,12 @@ package enum HeadWriter {
         out.append("Connection: keep-alive\r\n")
       }
     }
+    out.append("\r\n")
+  }
+
+  private static func writeLength(_ length: UInt64, into out: Buffer) {
+    out.append("Content-Length: ")
+    out.append(decimal: length)
     out.append("\r\n")
   }
 

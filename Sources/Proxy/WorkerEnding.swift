@@ -137,7 +137,7 @@ extension Worker {
   func finish(_ x: Exchange, _ d: Downstream, _ ending: ExchangeMachine.Ending) {
     record(x)
     // What could not be sent is gone from its buffer: that connection is out of step.
-    release(x, keep: ending.keepUpstream && !x.upstreamDeaf)
+    release(x, keep: ending.keepUpstream && !x.upstreamDeaf && !x.responseDecoder.isBent)
     if x.heldBytes > 0 { d.input.consume(min(x.heldBytes, d.input.count)) }
     // Of a head that was refused it is not known where its request ends.
     let mayComeMore = x.machine.request != .done || x.headBytes == 0

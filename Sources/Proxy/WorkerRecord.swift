@@ -15,7 +15,8 @@ extension Worker {
     case 200..<300: counters.add(.responses2xx)
     case 300..<400: counters.add(.responses3xx)
     case 400..<500: counters.add(.responses4xx)
-    case 500..<600: counters.add(.responses5xx)
+    // RFC 9110 section 15: what is over 599 counts as a server's error.
+    case 500...: counters.add(.responses5xx)
     default: break
     }
     guard log.isOn, let d = x.downstream else { return }

@@ -12,7 +12,8 @@ extension Worker {
   /// What a chunk costs besides its payload: sixteen digits at most and two line ends.
   private static let chunkOverheadBytes = 20
   /// What a response head may grow by: date, framing, connection.
-  private static let responseGrowthBytes = 256
+  /// Its lines may be written anew, each up to three bytes longer.
+  private static let responseGrowthBytes = 256 + 3 * (Worker.responseFieldsMax + HeadGrowth.fields)
   /// Steps of one exchange in one turn, before other connections have theirs.
   private static let relayStepsPerTurn = 128
   /// Gathered bytes are sent once there are this many: one TLS record.
@@ -234,7 +235,7 @@ extension Worker {
           }
           guard d.output.room >= length + Worker.responseGrowthBytes else {
             guard d.output.isEmpty else { return false }
-            fault(x, .badResponse)
+            refuseResponse(x, .headTooLarge)
             return true
           }
         }
@@ -242,7 +243,7 @@ extension Worker {
         takeResponse(x, d, u, length)
         return true
       case .refused:
-        fault(x, .badResponse)
+        refuseResponse(x, responseHead.fault)
         return true
       case .incomplete: u.headSeen = u.input.count
       }
@@ -258,12 +259,18 @@ extension Worker {
     }
   }
 
+  /// The server's response cannot be taken; the log says what it was.
+  private func refuseResponse(_ x: Exchange, _ what: ResponseFault) {
+    x.detail = .text(what.text)
+    fault(x, .badResponse)
+  }
+
   /// Acts on a whole response head at the front of the upstream's input.
   private func takeResponse(_ x: Exchange, _ d: Downstream, _ u: Upstream, _ length: Int) {
     let head = responseHead
     if head.status == 101 {
       guard x.wantsWebSocket, head.wantsWebSocket else {
-        fault(x, .badResponse)
+        refuseResponse(x, .upgrade)
         return
       }
       beginTunnel(x, d, u, length)
@@ -299,7 +306,7 @@ extension Worker {
     x.status = head.status
     x.responseStartedMicroseconds = nowMicroseconds
     x.responseFraming = framing
-    x.responseDecoder = BodyDecoder(framing, trailerBytesMax: trailerBytesMax)
+    x.responseDecoder = BodyDecoder(framing, trailerBytesMax: trailerBytesMax, isLenient: true)
     if case .chunked = outgoing { x.chunksResponse = true } else { x.chunksResponse = false }
     x.responseTrailersSent = false
     write(head, x, d, u, length, outgoing, isTunnel: false)
@@ -332,7 +339,7 @@ extension Worker {
     x.responseDecoder = decoder
     switch step {
     case .refused:
-      fault(x, .badResponse)
+      refuseResponse(x, .chunk)
       return true
     case .data(let skip, let count):
       u.input.consume(skip)
@@ -417,7 +424,7 @@ extension Worker {
     guard hasRoom(d, count * 2 + 8) else { return false }
     let outcome = u.input.withReadable { responseTrailers.parse($0.extracting(first: count), limits: limits) }
     guard case .complete = outcome else {
-      fault(x, .badResponse)
+      refuseResponse(x, .trailers)
       return true
     }
     if x.chunksResponse {

@@ -42,9 +42,14 @@ public struct BodyDecoder: Sendable {
   /// Bytes still to be taken: of the body, of this chunk, or of the trailer section that was offered.
   private var rest: UInt64 = 0
   private let trailerBytesMax: Int
+  /// From the operator's own servers: spaces behind a chunk's size, and chunk lines that end in a bare LF, are taken.
+  private let isLenient: Bool
+  /// Something of that kind was met: the connection should serve no further message.
+  public private(set) var isBent = false
 
-  public init(_ framing: BodyFraming, trailerBytesMax: Int = 8192) {
+  public init(_ framing: BodyFraming, trailerBytesMax: Int = 8192, isLenient: Bool = false) {
     self.trailerBytesMax = trailerBytesMax
+    self.isLenient = isLenient
     switch framing {
     case .none: state = .ended
     case .length(let length):
@@ -69,7 +74,7 @@ public struct BodyDecoder: Sendable {
       case .length, .payload: return data(bytes, at)
       case .untilClose: return bytes.count > 0 ? .data(skip: 0, count: bytes.count) : .incomplete(skip: 0)
       case .payloadEnd:
-        switch Self.crlf(bytes, at) {
+        switch crlf(bytes, at) {
         case .next(let next): at = next
         case .incomplete: return .incomplete(skip: at)
         case .refused(let refusal): return .refused(refusal)
@@ -85,8 +90,8 @@ public struct BodyDecoder: Sendable {
       case .trailers:
         guard at < bytes.count else { return .incomplete(skip: at) }
         // Without trailers the empty line follows at once.
-        guard bytes[at] == Ascii.cr else { return trailers(bytes, at) }
-        switch Self.crlf(bytes, at) {
+        guard bytes[at] == Ascii.cr || isLenient && bytes[at] == Ascii.lf else { return trailers(bytes, at) }
+        switch crlf(bytes, at) {
         case .next(let next): at = next
         case .incomplete: return .incomplete(skip: at)
         case .refused(let refusal): return .refused(refusal)
@@ -116,14 +121,19 @@ public struct BodyDecoder: Sendable {
     return count > 0 ? .data(skip: at, count: count) : .incomplete(skip: at)
   }
 
-  private static func crlf(_ bytes: Span<UInt8>, _ at: Int) -> Scan {
+  private mutating func crlf(_ bytes: Span<UInt8>, _ at: Int) -> Scan {
     guard at < bytes.count else { return .incomplete }
-    guard bytes[at] == Ascii.cr else { return .refused(.framingChunk) }
+    guard bytes[at] == Ascii.cr else {
+      guard isLenient, bytes[at] == Ascii.lf else { return .refused(.framingChunk) }
+      isBent = true
+      return .next(at &+ 1)
+    }
     guard at &+ 1 < bytes.count else { return .incomplete }
     return bytes[at &+ 1] == Ascii.lf ? .next(at &+ 2) : .refused(.framingChunk)
   }
 
-  /// chunk-size [ chunk-ext ] CRLF. The size ends at once in CR or `;`: no whitespace, sign or prefix, at most 16 digits, below 2^63.
+  /// chunk-size [ chunk-ext ] CRLF. The size ends at once in CR or `;`: no whitespace (behind it, where lenient), sign or prefix, at
+  /// most 16 digits, below 2^63.
   private mutating func size(_ bytes: Span<UInt8>, _ start: Int) -> Scan {
     var at = start
     var size: UInt64 = 0
@@ -135,9 +145,17 @@ public struct BodyDecoder: Sendable {
     guard size <= UInt64(Int64.max) else { return .refused(.framingChunk) }
     guard at < bytes.count else { return .incomplete }
     guard at > start else { return .refused(.framingChunk) }
+    let extensionStart = at
+    if isLenient, Ascii.isBlank(bytes[at]) {
+      while at < bytes.count, Ascii.isBlank(bytes[at]) {
+        at &+= 1
+        guard at &- extensionStart <= Self.extensionBytesMax else { return .refused(.framingChunk) }
+      }
+      guard at < bytes.count else { return .incomplete }
+      isBent = true
+    }
     if bytes[at] == 0x3b {  // ;
-      let extensionStart = at
-      while at < bytes.count, bytes[at] != Ascii.cr {
+      while at < bytes.count, bytes[at] != Ascii.cr, !isLenient || bytes[at] != Ascii.lf {
         guard Ascii.isText(bytes[at]) && bytes[at] < 0x80 || bytes[at] == Ascii.tab else {
           return .refused(.framingChunk)
         }
@@ -146,7 +164,7 @@ public struct BodyDecoder: Sendable {
       }
       guard at < bytes.count else { return .incomplete }
     }
-    let scan = Self.crlf(bytes, at)
+    let scan = crlf(bytes, at)
     if case .next = scan { rest = size }
     return scan
   }

@@ -29,10 +29,18 @@ final class FieldTable {
   private(set) var repeated: UInt64 = 0
   /// The first line of each kind in `seen`.
   private var first = InlineArray<32, UInt16>(repeating: 0)
+  /// A line of the last scan ended in a bare LF.
+  private(set) var hasBareLF = false
+  /// The Content-Length that is stated several times over, always the same.
+  private(set) var lengthIsRepeated = false
   private let names: FieldNames
   private let fieldsMax: Int
+  /// From the operator's own servers what has one reading is taken though it is not how it should be: lines that end in a
+  /// bare LF (RFC 9112 section 2.2 lets a recipient take them), and one length stated twice (RFC 9110 section 8.6).
+  private let isLenient: Bool
 
-  init(fieldsMax: Int, names: FieldNames) {
+  init(fieldsMax: Int, names: FieldNames, isLenient: Bool = false) {
+    self.isLenient = isLenient
     precondition(fieldsMax > 0 && fieldsMax <= Int(UInt16.max), "a line's index fits 16 bits")
     precondition(FieldKind.allCases.count <= 32)
     self.fieldsMax = fieldsMax
@@ -45,6 +53,8 @@ final class FieldTable {
     count = 0
     seen = 0
     repeated = 0
+    hasBareLF = false
+    lengthIsRepeated = false
   }
 
   func line(_ index: Int) -> FieldLine {
@@ -69,6 +79,7 @@ final class FieldTable {
     var count = 0
     var seen: UInt64 = 0
     var repeated: UInt64 = 0
+    var hasBareLF = false
     var first = InlineArray<32, UInt16>(repeating: 0)
 
     @inline(__always) mutating func add(_ kind: FieldKind) {
@@ -96,6 +107,7 @@ final class FieldTable {
     seen = marks.seen
     repeated = marks.repeated
     first = marks.first
+    hasBareLF = marks.hasBareLF
     return scan
   }
 
@@ -107,7 +119,10 @@ final class FieldTable {
       guard at < end else { return .incomplete }
       switch bytes[at] {
       case Ascii.cr: return Scan.lineEnd(bytes, at, end)
-      case Ascii.lf: return .refused(.lineEnding)
+      case Ascii.lf:
+        guard isLenient else { return .refused(.lineEnding) }
+        marks.hasBareLF = true
+        return .next(at &+ 1)
       // A line that continues the one before (RFC 9112 section 5.2), or stands before the first (section 2.2).
       case Ascii.space, Ascii.tab: return .refused(.obsFold)
       default: break
@@ -131,14 +146,18 @@ final class FieldTable {
       let valueStart = at
       at = Self.textEnd(bytes, at, end)
       guard at < end else { return .incomplete }
-      guard bytes[at] == Ascii.cr else {
-        return .refused(bytes[at] == Ascii.lf ? .lineEnding : .valueInvalid)
-      }
       var valueEnd = at
       while valueEnd > valueStart, Ascii.isBlank(bytes[valueEnd &- 1]) { valueEnd &-= 1 }
-      let scan = Scan.lineEnd(bytes, at, end)
-      guard case .next(let next) = scan else { return scan }
-      at = next
+      if bytes[at] == Ascii.cr {
+        let scan = Scan.lineEnd(bytes, at, end)
+        guard case .next(let next) = scan else { return scan }
+        at = next
+      } else {
+        guard bytes[at] == Ascii.lf else { return .refused(.valueInvalid) }
+        guard isLenient else { return .refused(.lineEnding) }
+        marks.hasBareLF = true
+        at &+= 1
+      }
 
       let kind = isPlain ? names.kind(packed, bytes, name) : names.foldedKind(bytes, name)
       let value = ByteRange(valueStart, valueEnd &- valueStart)
@@ -290,9 +309,11 @@ final class FieldTable {
     let hasLength = has(.contentLength)
     guard has(.transferEncoding) else {
       guard hasLength else { return .stated(.none) }
-      guard repeated & FieldKind.contentLength.bit == 0,
-        let length = Self.length(bytes, firstValue(.contentLength))
-      else { return .refused(.framingLength) }
+      if repeated & FieldKind.contentLength.bit == 0, let length = Self.length(bytes, firstValue(.contentLength)) {
+        return .stated(.length(length))
+      }
+      guard isLenient, let length = repeatedLength(bytes) else { return .refused(.framingLength) }
+      lengthIsRepeated = true
       return .stated(.length(length))
     }
     if hasLength { return .refused(.framingTeCl) }
@@ -300,6 +321,28 @@ final class FieldTable {
       bytes.holds(Self.chunked, at: firstValue(.transferEncoding))
     else { return .refused(.framingTe) }
     return .stated(.chunked)
+  }
+
+  /// The length that all lines and elements of Content-Length state alike; nil where one differs or is none.
+  private func repeatedLength(_ bytes: Span<UInt8>) -> UInt64? {
+    var stated: UInt64?
+    for index in firstIndex(.contentLength)..<count where lines[index].kind == .contentLength {
+      let value = lines[index].value
+      var start = value.lower
+      while true {
+        var end = start
+        while end < value.upper, bytes[end] != Ascii.comma { end &+= 1 }
+        var (first, last) = (start, end)
+        while first < last, Ascii.isBlank(bytes[first]) { first &+= 1 }
+        while last > first, Ascii.isBlank(bytes[last &- 1]) { last &-= 1 }
+        guard let length = Self.length(bytes, ByteRange(first, last &- first)) else { return nil }
+        if let stated, stated != length { return nil }
+        stated = length
+        guard end < value.upper else { break }
+        start = end &+ 1
+      }
+    }
+    return stated
   }
 
   enum Framing {

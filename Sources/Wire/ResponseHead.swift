@@ -1,14 +1,15 @@
-// The head of one HTTP/1 response (RFC 9112 section 4) and where its content ends (section 6.3). As strict as for
-// requests: a backend that answers with an ambiguous message gets its connection closed and the client a 502.
-// Every refusal is `.upstreamResponse`. Caller: the upstream connection; one object for each worker, reused.
+// The head of one HTTP/1 response (RFC 9112 section 4) and where its content ends (section 6.3). It comes from the operator's
+// own server, so what has one reading only is taken though it is not how it should be: the head is then `isBent`, its
+// connection serves no further request, and what goes on to the client is written clean. What two readers could take in two
+// ways is refused as `.upstreamResponse`, with its `fault`. Caller: the upstream connection; one object for each worker, reused.
 
 public final class ResponseHead {
   let table: FieldTable
   var facts = ResponseFacts()
 
-  public init(fieldsMax: Int) { table = FieldTable(fieldsMax: fieldsMax, names: .response) }
+  public init(fieldsMax: Int) { table = FieldTable(fieldsMax: fieldsMax, names: .response, isLenient: true) }
 
-  /// 100–599.
+  /// 100–999; what is over 599 passes on as it came.
   public var status: Int { facts.status }
   /// May be empty.
   public var reason: ByteRange { facts.reason }
@@ -18,6 +19,14 @@ public final class ResponseHead {
   public var keepAlive: Bool { facts.keepAlive }
   /// 101 with `Connection: upgrade` and `Upgrade: websocket` alone.
   public var wantsWebSocket: Bool { facts.wantsWebSocket }
+  /// It is not how it should be, in a way that leaves one reading.
+  public var isBent: Bool { facts.isBent || table.hasBareLF || table.lengthIsRepeated }
+  /// A field line ended in a bare LF, so that lines cannot go on as they came.
+  public var hasBareLF: Bool { table.hasBareLF }
+  /// The length that Content-Length states several times over, in one line or several; nil where it is stated once or not at all.
+  public var repeatedLength: UInt64? { facts.repeatedLength }
+  /// What was wrong, after a refusal.
+  public var fault: ResponseFault { facts.fault }
 
   public var fieldCount: Int { table.count }
   /// All about one field at once: for loops over every field.
@@ -45,24 +54,38 @@ public final class ResponseHead {
       if case .next(let start) = scan { scan = table.scan(bytes, from: start, end: end, limits: limits) }
     }
     switch scan {
-    case .incomplete: return bytes.count >= limits.headBytes ? .refused(.upstreamResponse) : .incomplete
-    case .refused: return .refused(.upstreamResponse)
+    case .incomplete:
+      guard bytes.count >= limits.headBytes else { return .incomplete }
+      facts.fault = .headTooLarge
+      return .refused(.upstreamResponse)
+    case .refused(let refusal):
+      if facts.fault == .none { facts.fault = ResponseFault(refusal) }
+      return .refused(.upstreamResponse)
     case .next(let length):
-      guard conclude(bytes, requestWasHead: requestWasHead) else { return .refused(.upstreamResponse) }
-      return .complete(length: length)
+      facts.fault = conclude(bytes, requestWasHead: requestWasHead)
+      return facts.fault == .none ? .complete(length: length) : .refused(.upstreamResponse)
     }
   }
 
-  private func conclude(_ bytes: Span<UInt8>, requestWasHead: Bool) -> Bool {
-    guard case .stated(let stated) = table.framing(bytes, minorVersion: facts.minorVersion) else { return false }
+  private func conclude(_ bytes: Span<UInt8>, requestWasHead: Bool) -> ResponseFault {
+    let stated: BodyFraming
+    switch table.framing(bytes, minorVersion: facts.minorVersion) {
+    case .stated(let framing): stated = framing
+    case .refused(let refusal): return ResponseFault(refusal)
+    }
+    if table.lengthIsRepeated, case .length(let length) = stated { facts.repeatedLength = length }
     var options = FieldTable.ConnectionOptions()
-    guard table.readConnection(bytes, into: &options) == nil else { return false }
+    if let refusal = table.readConnection(bytes, into: &options) { return ResponseFault(refusal) }
 
     // RFC 9112 section 6.3, rules 1 and 4 to 8.
-    if facts.status < 200 || facts.status == 204 {
-      // A length or a coding must not be stated here (RFC 9110 section 8.6, RFC 9112 section 6.1), and who states one may
-      // send content too; a length of 0 is common and harmless.
-      guard stated == .none || stated == .length(0) else { return false }
+    if facts.status < 200 {
+      // A length or a coding must not be stated here (RFC 9110 section 8.6, RFC 9112 section 6.1), and where content comes with
+      // it, it would be read as the final response; a length of 0 is common and harmless.
+      guard stated == .none || stated == .length(0) else { return .interimContent }
+      facts.framing = .none
+    } else if facts.status == 204 {
+      // The status ends it, whatever the fields say. Content that comes all the same is left unread with the connection.
+      if stated != .none, stated != .length(0) { facts.isBent = true }
       facts.framing = .none
     } else if requestWasHead || facts.status == 304 {
       facts.framing = .none
@@ -70,12 +93,12 @@ public final class ResponseHead {
       facts.framing = stated == .none ? .untilClose : stated
     }
     facts.keepAlive =
-      !options.close && facts.framing != .untilClose && (facts.minorVersion == 1 || options.keepAlive)
+      !isBent && !options.close && facts.framing != .untilClose && (facts.minorVersion == 1 || options.keepAlive)
     if facts.status == 101, options.upgrade, facts.minorVersion == 1, table.has(.upgrade) {
       facts.wantsWebSocket =
         table.repeated & FieldKind.upgrade.bit == 0 && bytes.holds(.websocket, at: table.firstValue(.upgrade))
     }
-    return true
+    return .none
   }
 }
 
@@ -86,12 +109,28 @@ struct ResponseFacts {
   var framing = BodyFraming.none
   var keepAlive = false
   var wantsWebSocket = false
+  var isBent = false
+  var repeatedLength: UInt64?
+  var fault = ResponseFault.none
 
   init() {}
 
-  /// `HTTP/1.x SP 3DIGIT [ SP reason ] CRLF`. The space before an empty reason is asked for by the grammar and often missing.
+  /// Empty lines that may stand before a status line.
+  private static let emptyLinesMax = 2
+
+  /// `HTTP/1.x SP 3DIGIT [ SP reason ] CRLF`, where a bare LF does as well. The space before an empty reason is asked for by the
+  /// grammar and often missing. Some servers end a response before this one, or its request, with an empty line too many.
   mutating func scan(_ bytes: Span<UInt8>, end: Int) -> Scan {
-    let version = Scan.version(bytes, 0, end, minor: &minorVersion)
+    var start = 0
+    for _ in 0..<Self.emptyLinesMax {
+      guard start < end else { return .incomplete }
+      guard bytes[start] == Ascii.cr || bytes[start] == Ascii.lf else { break }
+      let scan = lineEnd(bytes, start, end)
+      guard case .next(let next) = scan else { return scan }
+      isBent = true
+      start = next
+    }
+    let version = Scan.version(bytes, start, end, minor: &minorVersion)
     guard case .next(var at) = version else { return version }
     guard at < end else { return .incomplete }
     guard bytes[at] == Ascii.space else { return .refused(.upstreamResponse) }
@@ -100,7 +139,7 @@ struct ResponseFacts {
       guard at < end else { return .incomplete }
       guard Ascii.isDigit(bytes[at]) else { return .refused(.upstreamResponse) }
       status = status &* 10 &+ Int(bytes[at] &- 0x30)
-      guard digit > 0 || (1...5).contains(status) else { return .refused(.upstreamResponse) }
+      guard digit > 0 || status > 0 else { return .refused(.upstreamResponse) }
       at &+= 1
     }
     guard at < end else { return .incomplete }
@@ -111,7 +150,64 @@ struct ResponseFacts {
       guard at < end else { return .incomplete }
       reason = ByteRange(start, at &- start)
     }
-    guard bytes[at] == Ascii.cr else { return .refused(.upstreamResponse) }
-    return Scan.lineEnd(bytes, at, end)
+    guard bytes[at] == Ascii.cr || bytes[at] == Ascii.lf else { return .refused(.upstreamResponse) }
+    return lineEnd(bytes, at, end)
+  }
+
+  /// Behind the CR or LF at `at`.
+  private mutating func lineEnd(_ bytes: Span<UInt8>, _ at: Int, _ end: Int) -> Scan {
+    guard bytes[at] == Ascii.lf else { return Scan.lineEnd(bytes, at, end) }
+    isBent = true
+    return .next(at &+ 1)
+  }
+}
+
+/// What was wrong with a response: for the log, beside the refusal's name.
+public enum ResponseFault: UInt8, Sendable {
+  case none, headTooLarge, tooManyFields, notHTTP, version, status, lineEnding, obsFold, nameSpace, nameToken,
+    valueInvalid
+  case framingTeCl, framingTe, framingLength, connection, interimContent, chunk, trailers, upgrade
+
+  init(_ refusal: Refusal) {
+    self =
+      switch refusal {
+      case .tooManyFields: .tooManyFields
+      case .requestLine: .notHTTP
+      case .version: .version
+      case .upstreamResponse: .status
+      case .lineEnding: .lineEnding
+      case .obsFold: .obsFold
+      case .nameSpace: .nameSpace
+      case .nameToken: .nameToken
+      case .framingTeCl: .framingTeCl
+      case .framingTe: .framingTe
+      case .framingLength: .framingLength
+      case .hopNominated: .connection
+      default: .valueInvalid
+      }
+  }
+
+  public var text: StaticString {
+    switch self {
+    case .none: ""
+    case .headTooLarge: "the response's head is larger than the limit"
+    case .tooManyFields: "the response has too many fields, or names too many in Connection"
+    case .notHTTP: "what the server sent is no HTTP/1 response"
+    case .version: "the response's version is neither HTTP/1.0 nor HTTP/1.1"
+    case .status: "the response's status line has no status of three digits, or a control character"
+    case .lineEnding: "a CR without LF in the response's head"
+    case .obsFold: "a folded field line, or a space before the first one, in the response"
+    case .nameSpace: "a space between a field's name and its colon in the response"
+    case .nameToken: "a line without a field's name and a colon in the response's head"
+    case .valueInvalid: "a control character, or an empty element, in a field's value of the response"
+    case .framingTeCl: "the response has Content-Length and Transfer-Encoding"
+    case .framingTe: "the response's Transfer-Encoding is not chunked alone, or is one of HTTP/1.0"
+    case .framingLength: "the response's Content-Length is no number, or states two that differ"
+    case .connection: "the response's Connection names a field that frames it"
+    case .interimContent: "an interim response (1xx) states content"
+    case .chunk: "the chunks of the response's body are malformed"
+    case .trailers: "the response's trailers are malformed, too long, or hold a field that frames a message"
+    case .upgrade: "the server switches to a protocol that was not asked for"
+    }
   }
 }

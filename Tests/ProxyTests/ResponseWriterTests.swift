@@ -107,6 +107,42 @@ import Wire
     }
   }
 
+  // MARK: What is not how it should be
+
+  private func rewritten(_ raw: String, requestWasHead: Bool = false) -> String {
+    let bytes = Array(raw.utf8)
+    let head = ResponseHead(fieldsMax: 10)
+    guard
+      case .complete(let length) = head.parse(
+        bytes.span, limits: HeadDocument.limits, requestWasHead: requestWasHead)
+    else { return "not a head: \(head.fault.text)" }
+    let out = Buffer(capacity: 4_096)
+    HeadWriter.writeResponse(
+      bytes.span, head: head, length: length,
+      framing: HeadWriter.ResponseFraming(head, requestWasHead: requestWasHead, clientMinorVersion: 1), keepAlive: true,
+      clientMinorVersion: 1, isTunnel: false, date: Array(HeadDocument.date.utf8).span, into: out)
+    return String(decoding: out.copyBytes(), as: UTF8.self)
+  }
+
+  /// Whatever its lines ended in, and however often its length was stated: a client reads CRLF, and one length.
+  @Test func aBentHeadGoesOutClean() {
+    let clean = "HTTP/1.1 200 OK\r\nA: b\r\nC: d\r\nDate: d\r\nContent-Length: 5\r\n\r\n"
+    for raw in [
+      "HTTP/1.1 200 OK\nA: b\nC: d\nDate: d\nContent-Length: 5\n\n",
+      "HTTP/1.1 200 OK\r\nA:b\nContent-Length: 5\r\nC:\td  \r\nDate: d\r\n\r\n",
+      "HTTP/1.1 200 OK\nA: b\r\nConnection: x\r\nX: y\r\nC: d\r\nDate: d\r\nContent-Length: 5\r\n\n",
+      "\r\nHTTP/1.1 200 OK\r\nA: b\r\nC: d\r\nDate: d\r\nContent-Length: 5\r\n\r\n",
+      "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nA: b\r\nContent-Length: 5\r\nC: d\r\nDate: d\r\n\r\n",
+      "HTTP/1.1 200 OK\r\nA: b\r\nC: d\r\nDate: d\r\nContent-Length: 5, 5\r\n\r\n",
+    ] { #expect(rewritten(raw) == clean, "\(raw)") }
+    // To HEAD the length stands for content that does not come, and stands once.
+    let repeated = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\nDate: d\r\n\r\n"
+    #expect(
+      rewritten(repeated, requestWasHead: true) == "HTTP/1.1 200 OK\r\nDate: d\r\nContent-Length: 5\r\n\r\n")
+    #expect(
+      rewritten("HTTP/1.1 204 No\nContent-Length: 3\nDate: d\n\n") == "HTTP/1.1 204 No\r\nDate: d\r\n\r\n")
+  }
+
   // MARK: The mark between a validator and its edge
 
   @Test(arguments: ["Countersign-Refusal", "countersign-refusal", "COUNTERSIGN-REFUSAL"])

@@ -9,14 +9,19 @@ struct DecodedBody: Equatable {
   var trailers: [UInt8] = []
   /// Nil while more is needed.
   var end: End?
+  var isBent = false
   enum End: Equatable {
     case complete(length: Int)
     case refused(String)
   }
 
   /// Feeds `bytes` in pieces of `piece`, takes at most `takes` payload bytes at a time.
-  init(_ bytes: [UInt8], _ framing: BodyFraming, piece: Int, takes: Int, trailerBytesMax: Int = 8192) {
-    var decoder = BodyDecoder(framing, trailerBytesMax: trailerBytesMax)
+  init(
+    _ bytes: [UInt8], _ framing: BodyFraming, piece: Int, takes: Int, trailerBytesMax: Int = 8192,
+    isLenient: Bool = false
+  ) {
+    var decoder = BodyDecoder(framing, trailerBytesMax: trailerBytesMax, isLenient: isLenient)
+    defer { isBent = decoder.isBent }
     var front = 0
     var available = 0
     var steps = 0

@@ -104,7 +104,7 @@ struct Dice: RandomNumberGenerator {
       guard case .complete(let length) = reader.parse(bytes, 0) else { continue }
       accepted += 1
       let head = reader.head
-      #expect(length <= 300 && (100...599).contains(head.status) && head.reason.upper <= length)
+      #expect(length <= 300 && (100...999).contains(head.status) && head.reason.upper <= length)
       for index in 0..<head.fieldCount {
         #expect(head.name(index).upper <= length && head.value(index).upper <= length)
       }

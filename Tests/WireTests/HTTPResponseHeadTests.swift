@@ -16,7 +16,8 @@ struct ResponseReader {
     let fields = 0..<head.fieldCount
     return [
       "status=\(head.status)", "reason=\(text(head.reason, bytes))", "framing=\(head.framing.text)",
-      "keepAlive=\(head.keepAlive)", "minor=\(head.minorVersion)", "websocket=\(head.wantsWebSocket)",
+      "keepAlive=\(head.keepAlive)", "minor=\(head.minorVersion)", "bent=\(head.isBent)",
+      "websocket=\(head.wantsWebSocket)",
       "fields=\(head.fieldCount)",
       "nominated=" + fields.filter { head.isNominated($0) }.map { text(head.name($0), bytes) }.joined(separator: ","),
       "kinds=" + fields.map { "\(head.kind($0))" }.joined(separator: ","),
@@ -80,13 +81,13 @@ struct ResponseReader {
     HTTP/1.1 204 No\r\n
     Content-Length: 3\r\n
     \r\n
-    --> refused upstream-response
+    --> complete framing=none keepAlive=false bent=true
 
     # 204 that is chunked
     HTTP/1.1 204 No\r\n
     Transfer-Encoding: chunked\r\n
     \r\n
-    --> refused upstream-response
+    --> complete framing=none keepAlive=false bent=true
 
     # 103 with a length
     HTTP/1.1 103 Early\r\n
@@ -163,10 +164,59 @@ struct ResponseReader {
     \r\n
     --> refused upstream-response
 
-    # two lengths
+    # two lengths that are one
+    HTTP/1.1 200 OK\r\n
+    Content-Length: 5\r\n
+    A: b\r\n
+    Content-Length: 5\r\n
+    \r\n
+    --> complete framing=5 keepAlive=false bent=true fields=3
+
+    # a list of lengths that are one
+    HTTP/1.1 200 OK\r\n
+    Content-Length: 5,5 , \t5\r\n
+    content-length: 5\r\n
+    \r\n
+    --> complete framing=5 keepAlive=false bent=true
+
+    # two lengths that differ
+    HTTP/1.1 200 OK\r\n
+    Content-Length: 5\r\n
+    Content-Length: 6\r\n
+    \r\n
+    --> refused upstream-response
+
+    # a list of lengths that differ
+    HTTP/1.1 200 OK\r\n
+    Content-Length: 5, 6\r\n
+    \r\n
+    --> refused upstream-response
+
+    # a list with an empty element
+    HTTP/1.1 200 OK\r\n
+    Content-Length: 5,,5\r\n
+    \r\n
+    --> refused upstream-response
+
+    # a length and nothing
+    HTTP/1.1 200 OK\r\n
+    Content-Length: 5\r\n
+    Content-Length:\r\n
+    \r\n
+    --> refused upstream-response
+
+    # repeated lengths and chunked
     HTTP/1.1 200 OK\r\n
     Content-Length: 5\r\n
     Content-Length: 5\r\n
+    Transfer-Encoding: chunked\r\n
+    \r\n
+    --> refused upstream-response
+
+    # a length as a client may not write it
+    HTTP/1.1 200 OK\r\n
+    Content-Length: +5\r\n
+    Content-Length: +5\r\n
     \r\n
     --> refused upstream-response
 
@@ -184,9 +234,51 @@ struct ResponseReader {
     \r\n
     --> refused upstream-response
 
-    # a bare LF
+    # a bare LF behind the status line
     HTTP/1.1 200 OK\n
     A: b\r\n
+    Content-Length: 5\r\n
+    \r\n\|
+    12345
+    --> complete status=200 reason=OK framing=5 keepAlive=false bent=true fields=2
+
+    # a bare LF behind a field
+    HTTP/1.1 200 OK\r\n
+    A: b \n
+    Content-Length: 5\r\n
+    \r\n
+    --> complete framing=5 keepAlive=false bent=true fields=2
+
+    # a bare LF at the end
+    HTTP/1.1 200 OK\r\n
+    Content-Length: 5\r\n
+    \n\|
+    12345
+    --> complete framing=5 keepAlive=false bent=true fields=1
+
+    # bare LFs everywhere
+    HTTP/1.0 200\n
+    Content-Type: text/html\n
+    \n\|
+    12345
+    --> complete status=200 reason= framing=until-close keepAlive=false bent=true fields=1
+
+    # a folded line behind a bare LF
+    HTTP/1.1 200 OK\n
+    A: b\n
+    \sc\n
+    \n
+    --> refused upstream-response
+
+    # a name alone before a bare LF
+    HTTP/1.1 200 OK\n
+    A\n
+    \n
+    --> refused upstream-response
+
+    # CR CR LF
+    HTTP/1.1 200 OK\r\n
+    A: b\r\r\n
     \r\n
     --> refused upstream-response
 
@@ -208,8 +300,14 @@ struct ResponseReader {
 
     # status 600
     HTTP/1.1 600 x\r\n
+    Content-Length: 0\r\n
     \r\n
-    --> refused upstream-response
+    --> complete status=600 framing=0 keepAlive=true bent=false
+
+    # status 999
+    HTTP/1.1 999 Request denied\r\n
+    \r\n
+    --> complete status=999 framing=until-close
 
     # two digits
     HTTP/1.1 20 x\r\n
@@ -234,6 +332,28 @@ struct ResponseReader {
     # an empty line first
     \r\n
     HTTP/1.1 200 x\r\n
+    Content-Length: 0\r\n
+    \r\n
+    --> complete status=200 framing=0 keepAlive=false bent=true
+
+    # two empty lines first
+    \n
+    \r\n
+    HTTP/1.1 200 x\r\n
+    Content-Length: 0\r\n
+    \r\n
+    --> complete status=200 framing=0 keepAlive=false bent=true
+
+    # three empty lines first
+    \r\n
+    \r\n
+    \r\n
+    HTTP/1.1 200 x\r\n
+    \r\n
+    --> refused upstream-response
+
+    # a CR first
+    \rHTTP/1.1 200 x\r\n
     \r\n
     --> refused upstream-response
 
@@ -266,5 +386,38 @@ struct ResponseReader {
     #expect(short.parse(Array(bytes.dropLast()), 0) == .refused(.upstreamResponse))
     let none = ResponseReader(limits: HeadLimits(headBytes: bytes.count, fields: 0))
     #expect(none.parse(bytes, 0) == .refused(.upstreamResponse))
+  }
+
+  /// Each refusal says what it was: a line for the log.
+  @Test(arguments: [
+    (#"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"#, ResponseFault.framingLength),
+    (#"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"#, .framingLength),
+    (#"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"#, .framingTeCl),
+    (#"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"#, .framingTe),
+    (#"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"#, .framingTe),
+    (#"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n"#, .obsFold),
+    (#"HTTP/1.1 200 OK\nA: b\n c\n\n"#, .obsFold),
+    (#"HTTP/1.1 200 OK\r\nA : b\r\n\r\n"#, .nameSpace),
+    (#"HTTP/1.1 200 OK\r\nA\r\n\r\n"#, .nameToken),
+    (#"HTTP/1.1 200 OK\r\nA: \0\r\n\r\n"#, .valueInvalid),
+    (#"HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n"#, .lineEnding),
+    (#"HTTP/1.1 200 OK\r\nConnection: host\r\n\r\n"#, .connection),
+    (#"HTTP/1.1 103 Early\r\nContent-Length: 3\r\n\r\n"#, .interimContent),
+    (#"HTTP/1.1 100 Go on\r\nTransfer-Encoding: chunked\r\n\r\n"#, .interimContent),
+    (#"HTTP/1.1 099 x\r\n\r\n"#, .status), (#"HTTP/1.1 20 x\r\n\r\n"#, .status), (#"HTTP/1.1 200 \0\r\n\r\n"#, .status),
+    (#"HTTP/2.0 200 x\r\n\r\n"#, .version), (#"SSH-2.0-x\r\n"#, .notHTTP), (#"<html>\n"#, .notHTTP),
+  ]) func aRefusalSaysWhatItWas(_ text: String, _ fault: ResponseFault) {
+    let reader = ResponseReader()
+    #expect(reader.parse(Document.bytes(text), 0) == .refused(.upstreamResponse))
+    #expect(reader.head.fault == fault)
+    #expect(!"\(fault.text)".isEmpty)
+  }
+
+  @Test func aHeadThatIsTooLargeSaysSo() {
+    let reader = ResponseReader(limits: HeadLimits(headBytes: 20, fields: 1))
+    let bytes = Document.bytes(#"HTTP/1.1 200 OK\r\nA: b\r\n\r\n"#)
+    #expect(reader.parse(bytes, 0) == .refused(.upstreamResponse))
+    #expect(reader.head.fault == .headTooLarge)
+    #expect(ResponseReader(limits: HeadLimits(headBytes: 99, fields: 0)).parse(bytes, 0) == .refused(.upstreamResponse))
   }
 }
