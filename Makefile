@@ -28,6 +28,7 @@ test: deps-test ## run every test, as CI does
 	$(SWIFT_BUILD) --product AllocationCounter
 	$(SWIFT_BUILD) --product SettableClock
 	$(SWIFT_BUILD) --product countersignPackageTests
+	@.ci/readme
 	@# The sample backend is asynchronous and shares few threads with other tests of its process: it has a run of its own.
 	@$(SWIFT) test -c release --skip-build --disable-xctest --filter MonitorTests
 	@$(SWIFT) test -c release --skip-build --disable-xctest --skip MonitorTests

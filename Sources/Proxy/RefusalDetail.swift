@@ -15,7 +15,7 @@ package enum RefusalDetail: Sendable {
   case named(StaticString, [UInt8], StaticString)
 
   /// The log shows no more of a detail than this.
-  private static let bytesMax = 200
+  private static let bytesMax = 320
 
   /// Appends the member `detail`, or nothing where there is none.
   package func write(to line: Buffer) {

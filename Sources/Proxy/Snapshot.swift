@@ -81,6 +81,7 @@ package final class Snapshot: Sendable {
 
     var files = SnapshotFiles(config)
     let infrastructure = Infrastructure(config)
+    findings += ownClients(config, infrastructure)
     var listeners: [Listener] = []
     for (index, listener) in config.listeners.enumerated() {
       let place = config.place(of: "listeners[\(index)].tls")

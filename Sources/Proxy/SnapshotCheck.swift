@@ -33,6 +33,28 @@ extension Snapshot {
     }
   }
 
+  /// A listener's own address as a client is the operator's word, and has a price (decision 3). Where a listener is on every
+  /// address, all of this host's are its own.
+  static func ownClients(_ config: Config, _ infrastructure: Infrastructure) -> [Diagnostic] {
+    var findings: [Diagnostic] = []
+    for (index, listener) in config.listeners.enumerated() {
+      guard case .address(let bound, _) = listener.address else { continue }
+      for (number, rule) in listener.trust.enumerated() where rule.evidence == .socket {
+        for (position, prefix) in rule.from.enumerated() where prefix.isHost {
+          let address = prefix.address.unmapped
+          let isOwn = infrastructure.isOwn(address) || bound.isUnspecified && Sockets.hasAddress(address)
+          guard isOwn, !infrastructure.isDeclared(address) else { continue }
+          findings.append(
+            Diagnostic(
+              .warning, at: config.place(of: "listeners[\(index)].trust[\(number)].from[\(position)]"),
+              "every program on this host that connects from \(address) is taken for a client with that address, also a "
+                + "proxy that does not pass its client on; good for trying things out"))
+        }
+      }
+    }
+    return findings
+  }
+
   /// Signers and verifiers are made once here, so that a key that cannot do what the config asks of it is found at load.
   static func checkKeys(_ keys: KeySet, _ config: Config, _ fail: (Place, String) -> Void) {
     do {

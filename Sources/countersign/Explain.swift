@@ -69,8 +69,9 @@ struct Explain: ParsableCommand {
     }
     print("rule     \(explanation.rule)")
     let evidence = policy[policy.rule(for: peer)].evidence
-    if proxySource != nil, evidence != .proxyProtocol {
-      print("note     no PROXY header is read by this rule: a peer that sends one is refused")
+    if proxySource != nil, evidence == .socket || evidence == .forwarded {
+      print("note     no PROXY header is read by this rule, so one is taken for the beginning of a request")
+      try tell(listener.certificates.isEmpty ? .requestLine : .tlsHandshake, why: nil)
     }
     try tell(explanation.verdict, policy, peer, read)
   }

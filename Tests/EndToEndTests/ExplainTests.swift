@@ -101,15 +101,18 @@ extension EndToEnd {
             let explained = try ChildProcess.run([try Programs.countersign] + arguments)
             let expected = Self.said(explained.output)
 
+            let start = edge.access.end
             let connection = try Connection(to: Address(host: to, port: port), from: peer)
-            // A rule that reads no header takes one for a request.
-            if let source, !explained.output.contains("no PROXY header is read") {
+            if let source {
               try? connection.send(Self.announcement(source, to))
             }
             try? connection.send(Text.request("/\(number)", fields: fields))
             let happened: [String]
             if let response = try? connection.readResponse() {
-              let entry = try edge.access.wait(path: "/\(number)")
+              // A head that was not understood has no path.
+              let entry = try edge.access.wait(from: start, for: "/\(number)") {
+                $0.path == "/\(number)" || $0.refusal == "request-line"
+              }
               if let refusal = entry.refusal {
                 happened = ["\(refusal) (status \(response.status))"]
               } else {

@@ -109,6 +109,23 @@ import Wire
       try settle(try policy("10.9.1.1 socket"), "10.9.1.1") == "refused client-infrastructure")
   }
 
+  /// The advice can be pasted into the file.
+  @Test func whatToWriteForAnOwnAddressIsYAML() throws {
+    let policy = try policy("any socket")
+    let any = policy.rule(for: IPAddress("192.0.2.1"))
+    #expect(
+      policy.whyInfrastructure(try #require(IPAddress("203.0.113.80")), rule: any)
+        == "203.0.113.80 is the address of the listener public; where programs on this host are clients write "
+        + "{ from: [203.0.113.80], evidence: socket }")
+    #expect(
+      policy.whyInfrastructure(try #require(IPAddress("::1")), rule: any)
+        == "::1 is the address that the connection came to; where programs on this host are clients write "
+        + "{ from: [\"::1\"], evidence: socket }")
+    #expect(
+      policy.whyInfrastructure(try #require(IPAddress("10.9.1.1")), rule: any)
+        == "10.9.1.1 is infrastructure by identity.infrastructure; the proxy there does not pass its client on")
+  }
+
   @Test func theConnectionsOwnAddressIsNoClient() throws {
     let policy = try policy("")
     #expect(try settle(policy, "198.51.100.9", local: "198.51.100.9") == "refused client-infrastructure")

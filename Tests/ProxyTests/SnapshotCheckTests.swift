@@ -113,4 +113,32 @@ import Testing
         "c:8:18: warning: this host does not have the address 2001:db8::1, so it cannot listen there",
       ])
   }
+
+  /// Where the exception of decision 3 holds, and nowhere else.
+  @Test func anOwnAddressAsAClientIsAWarning() {
+    defer { removeFiles() }
+    func warnings(_ listen: String, _ from: String, infrastructure: String = "[]") -> [String] {
+      findings(
+        """
+        identity: { infrastructure: \(infrastructure) }
+        listeners:
+          - name: web
+            listen: "\(listen)"
+            trust: [{ from: \(from), evidence: socket }]
+        routes: [{ to: app }]
+        upstreams: { app: { servers: ["127.0.0.1:1"] } }
+        """)
+    }
+    let warning =
+      "c:5:22: warning: every program on this host that connects from 127.0.0.1 is taken for a client with that address, "
+      + "also a proxy that does not pass its client on; good for trying things out"
+    #expect(warnings("127.0.0.1:8080", "[127.0.0.1]") == [warning])
+    // On every address: any of this host's is its own, and those of others are not.
+    #expect(warnings("0.0.0.0:8080", "[127.0.0.1]") == [warning])
+    #expect(warnings("0.0.0.0:8080", "[192.0.2.7]") == [])
+    #expect(warnings("127.0.0.2:8080", "[127.0.0.1]") == [])
+    #expect(warnings("127.0.0.1:8080", "[127.0.0.0/8]") == [])
+    // It stays refused there.
+    #expect(warnings("127.0.0.1:8080", "[127.0.0.1]", infrastructure: "[127.0.0.1]") == [])
+  }
 }

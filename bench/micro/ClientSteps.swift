@@ -15,7 +15,8 @@ enum ClientSteps {
       let local = Samples.local
       return Operation { _ in
         guard policy[policy.rule(for: client.address)].evidence == .socket else { return false }
-        let settlement = policy.settleSocket(peer: client.address, peerPort: client.port, local: local)
+        let settlement = policy.settleSocket(
+          rule: policy.rule(for: client.address), peer: client.address, peerPort: client.port, local: local)
         guard case .settled(let address, let port, .socket, _) = settlement else { return false }
         return address == client.address && port == client.port
       }

@@ -15,7 +15,6 @@ extension Reading {
     suspectAdmin()
     suspectRoutes()
     suspectIdentity()
-    suspectOwnClients()
     suspectUpstreams()
   }
 
@@ -132,26 +131,6 @@ extension Reading {
       warn(
         config.place(of: "identity.\(key)"),
         "`\(key)` has no use here: no listener has a rule with `evidence: attested`")
-    }
-  }
-
-  /// A listener's own address as a client is the operator's word, and has a price (decision 3).
-  private mutating func suspectOwnClients() {
-    let own = config.listeners.compactMap { listener -> IPAddress? in
-      if case .address(let address, _) = listener.address { address.unmapped } else { nil }
-    }
-    for (index, listener) in config.listeners.enumerated() {
-      guard case .address(let bound, _) = listener.address else { continue }
-      for (number, rule) in listener.trust.enumerated() where rule.evidence == .socket {
-        for (position, prefix) in rule.from.enumerated() where prefix.isHost {
-          let address = prefix.address.unmapped
-          guard own.contains(address) || bound.isUnspecified && Self.isLoopback(address) else { continue }
-          warn(
-            config.place(of: "listeners[\(index)].trust[\(number)].from[\(position)]"),
-            "every program on this host that connects from \(address) is taken for a client with that address, also a proxy "
-              + "that does not pass its client on; good for trying things out")
-        }
-      }
     }
   }
 

@@ -216,7 +216,9 @@ package final class TrustPolicy: Sendable {
       case let source?: "\(client) is the address of \(source)"
       }
     if !isDeclared, rules[rule].evidence == .socket {
-      return what + "; where programs on this host are clients write { from: [\(client)], evidence: socket }"
+      // A YAML list takes an IPv6 address in quotes only.
+      let from = client.family == .v4 ? "\(client)" : "\"\(client)\""
+      return what + "; where programs on this host are clients write { from: [\(from)], evidence: socket }"
     }
     return what + "; the proxy there does not pass its client on"
   }
