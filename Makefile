@@ -28,6 +28,9 @@ test: deps-test ## run every test, as CI does
 	$(SWIFT_BUILD) --product AllocationCounter
 	$(SWIFT_BUILD) --product SettableClock
 	$(SWIFT_BUILD) --product countersignPackageTests
+	@# Each step of the micro-benchmark checks what it does; its numbers are not looked at here.
+	$(SWIFT_BUILD) --product countersign-micro
+	@.build/release/countersign-micro --quick > /dev/null
 	@.ci/readme
 	@# The sample backend is asynchronous and shares few threads with other tests of its process: it has a run of its own.
 	@$(SWIFT) test -c release --skip-build --disable-xctest --filter MonitorTests

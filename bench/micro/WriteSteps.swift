@@ -8,7 +8,7 @@ import Wire
 enum WriteSteps {
   static var all: [Step] {
     [
-      request("of a browser", { Samples.browser }, at: "host: printers.example.com"),
+      request("of a browser", { Samples.browser }, at: "Host: printers.example.com"),
       request("of a page's script", { Samples.many }, at: "Traceparent: "),
       signedRequest, plainIdentity, response,
     ]
@@ -67,7 +67,7 @@ enum WriteSteps {
         out.removeAll()
         HeadWriter.writePlainIdentity(client, host: host.span, into: out)
       }
-      let length = try checked(out, holds: "x-forwarded-for: 198.51.100.9\r\n", write)
+      let length = try checked(out, holds: "X-Forwarded-For: 198.51.100.9\r\n", write)
       return Operation { _ in
         write()
         return out.count == length && !out.overflowed
@@ -88,7 +88,7 @@ enum WriteSteps {
           framing: HeadWriter.ResponseFraming(head, requestWasHead: false, clientMinorVersion: 1), keepAlive: true,
           clientMinorVersion: 1, isTunnel: false, date: date.span, into: out)
       }
-      let length = try checked(out, holds: "content-length: 88\r\n", write)
+      let length = try checked(out, holds: "Content-Length: 88\r\n", write)
       return Operation { _ in
         write()
         return out.count == length && !out.overflowed
