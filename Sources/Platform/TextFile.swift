@@ -9,14 +9,22 @@ package enum TextFile {
 
   /// Why a file cannot be read, in the system's words ("no such file", "permission denied"); nil where it can. Libssl, which
   /// reads the file then, says only that it could not.
-  package static func obstacle(path: String) -> String? {
-    // SAFETY: the path is passed as a NUL-terminated string for the call.
+  /// With `refusesPipes` a named pipe is one: whoever opens it to read waits for a writer, for as long as it takes.
+  package static func obstacle(path: String, refusesPipes: Bool = false) -> String? {
+    var status = stat()
+    // SAFETY: status is a whole struct stat for the call to fill; the path is a NUL-terminated string for the call.
+    guard unsafe stat(path, &status) == 0 else { return SystemError("stat").reason }
+    switch status.st_mode & S_IFMT {
+    case S_IFDIR: return "is a directory"
+    // Not opened here: whoever writes to it would take this for its reader.
+    case S_IFIFO: return refusesPipes ? "is a named pipe" : nil
+    default: break
+    }
+    // SAFETY: as above.
     let file = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
     guard file >= 0 else { return SystemError("open").reason }
-    defer { close(file) }
-    var status = stat()
-    // SAFETY: status is a whole struct stat for the call to fill.
-    return unsafe fstat(file, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR ? "is a directory" : nil
+    close(file)
+    return nil
   }
 
   /// At most `bytesMax` bytes from the front of a file. What is no file, such as a pipe, is read until it ends.

@@ -44,8 +44,8 @@ package enum Handshake: Equatable, Sendable {
     var hangup = false
     /// Our close_notify was sealed: nothing follows it.
     var saidGoodbye = false
-    /// The first byte that came for TLS; 0 before.
-    var firstByte: UInt8 = 0
+    /// The first bytes that came for TLS, as many as came at once and up to eight, the first one highest; 0 before.
+    var firstBytes: UInt64 = 0
     /// Our side is to be closed behind what is sealed.
     var isFinishing = false
     /// How reading ended, found behind bytes that were handed on first.

@@ -52,6 +52,8 @@ final class Exchange {
   var status = 0
   var responseDecoder = BodyDecoder(.none)
   var responseFraming = BodyFraming.none
+  /// A head of the server's was not how it should be: its connection serves no further request.
+  var serverIsBent = false
   /// The response body goes out in chunks although it came otherwise, or the other way round.
   var chunksResponse = false
   /// A trailer section went to the client in place of a bare last chunk.
@@ -113,6 +115,7 @@ final class Exchange {
     status = 0
     endsWithConnection = false
     isTunnel = false
+    serverIsBent = false
     isBackingOff = false
     discardEndMilliseconds = 0
     holdUntilMilliseconds = 0

@@ -63,7 +63,8 @@ package final class Snapshot: Sendable {
   /// - Parameter begin: told what is waited for next: a file or a name.
   /// It also does for a config of which a part could not be read (`ConfigResult.partial`): what is missing is not missed.
   package static func build(
-    _ config: Config, generation: UInt64, tickets: TicketKeys, begin: (String) -> Void = { _ in }
+    _ config: Config, generation: UInt64, tickets: TicketKeys, refusesPipes: Bool = false,
+    begin: (String) -> Void = { _ in }
   ) -> (snapshot: Snapshot?, diagnostics: [Diagnostic]) {
     var findings: [Diagnostic] = []
     func fail(_ place: Place, _ message: String) { findings.append(Diagnostic(.error, at: place, message)) }
@@ -79,7 +80,7 @@ package final class Snapshot: Sendable {
     }
     if let keys { checkKeys(keys, config, fail) }
 
-    var files = SnapshotFiles(config)
+    var files = SnapshotFiles(config, refusesPipes: refusesPipes)
     let infrastructure = Infrastructure(config)
     findings += ownClients(config, infrastructure)
     var listeners: [Listener] = []
@@ -88,7 +89,9 @@ package final class Snapshot: Sendable {
       var tls: TLSServerContext?
       begin("reading the certificates and keys of the listener \(listener.name)")
       let demand = clientDemand(listener)
-      if !listener.certificates.isEmpty, files.areReadable(listener, at: index) {
+      let isReadable = files.areReadable(listener, at: index)
+      if !isReadable { files.checkOthers(listener, at: index, than: nil, tickets) }
+      if !listener.certificates.isEmpty, isReadable {
         do {
           tls = try TLSServerContext(
             certificates: listener.certificates.map { CertificateFiles(certificate: $0.certificate, key: $0.key) },
@@ -102,6 +105,7 @@ package final class Snapshot: Sendable {
           files.check(tls?.expiries ?? [], in: "listeners[\(index)].tls")
         } catch {
           fail(files.place(of: error.file, in: "listeners[\(index)]"), "listener \(listener.name): \(error)")
+          files.checkOthers(listener, at: index, than: error, tickets)
         }
         // Or what was loaded would be taken, from then on, for what the digest is of.
         if tls != nil, demand != clientDemand(listener) {
@@ -142,18 +146,13 @@ package final class Snapshot: Sendable {
       for endpoint in upstream.servers {
         if case .host(let name, _) = endpoint { begin("resolving \(name)") }
         do {
-          servers += try resolve(endpoint)
+          let found = try resolve(endpoint)
+          checkAudience(upstream, endpoint, found, config, fail)
+          servers += found
         } catch {
           fail(
             place, "upstream \(upstream.name): server \(error.host) cannot be resolved: \(error.reason)")
         }
-      }
-      // A name that leads to several hosts of one family leads to several validators; of two families, mostly to one.
-      func count(_ family: IPAddress.Family) -> Int { servers.count { $0.address.ip?.family == family } }
-      let most = max(count(.v4), count(.v6))
-      if upstream.identity == .attest, !upstream.sharedAudience, most > 1, let audience = upstream.audience {
-        fail(
-          config.place(of: "upstreams.\(upstream.name).servers"), Config.sharesAudience(audience, "\(most) addresses"))
       }
       upstreams.append(Upstream(config: upstream, tls: tls, servers: servers))
     }

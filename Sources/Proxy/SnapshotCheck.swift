@@ -10,7 +10,7 @@ extension Snapshot {
     guard let config = read.config ?? read.partial else { return read.diagnostics }
     var findings = read.diagnostics
     do {
-      findings += build(config, generation: 0, tickets: try TicketKeys()).diagnostics
+      findings += build(config, generation: 0, tickets: try TicketKeys(), refusesPipes: true).diagnostics
     } catch {
       findings.append(Diagnostic(.error, at: Place(line: 1, column: 1), "\(error)"))
     }
@@ -33,6 +33,23 @@ extension Snapshot {
     }
   }
 
+  /// A name that leads to several hosts of one family leads to several validators; of two families, mostly to one. Several
+  /// servers are an error of the file's.
+  static func checkAudience(
+    _ upstream: Config.Upstream, _ endpoint: Config.Endpoint, _ found: [Server], _ config: Config,
+    _ fail: (Place, String) -> Void
+  ) {
+    guard case .host(let name, _) = endpoint, upstream.identity == .attest, !upstream.sharedAudience,
+      let audience = upstream.audience
+    else { return }
+    func count(_ family: IPAddress.Family) -> Int { found.count { $0.address.ip?.family == family } }
+    let most = max(count(.v4), count(.v6))
+    guard most > 1 else { return }
+    fail(
+      config.place(of: "upstreams.\(upstream.name).servers"),
+      Config.sharesAudience(audience, "\(most) addresses of \(name)"))
+  }
+
   /// A listener's own address as a client is the operator's word, and has a price (decision 3). Where a listener is on every
   /// address, all of this host's are its own.
   static func ownClients(_ config: Config, _ infrastructure: Infrastructure) -> [Diagnostic] {
@@ -42,11 +59,18 @@ extension Snapshot {
       for (number, rule) in listener.trust.enumerated() where rule.evidence == .socket {
         for (position, prefix) in rule.from.enumerated() where prefix.isHost {
           let address = prefix.address.unmapped
-          let isOwn = infrastructure.isOwn(address) || bound.isUnspecified && Sockets.hasAddress(address)
-          guard isOwn, !infrastructure.isDeclared(address) else { continue }
+          let place = config.place(of: "listeners[\(index)].trust[\(number)].from[\(position)]")
+          if infrastructure.isDeclared(address), let source = infrastructure.source(of: address) {
+            findings.append(
+              Diagnostic(
+                .warning, at: place,
+                "\(address) is infrastructure by \(source), so it is never a client, whatever this rule says"))
+            continue
+          }
+          guard infrastructure.isOwn(address) || bound.isUnspecified && Sockets.hasAddress(address) else { continue }
           findings.append(
             Diagnostic(
-              .warning, at: config.place(of: "listeners[\(index)].trust[\(number)].from[\(position)]"),
+              .warning, at: place,
               "every program on this host that connects from \(address) is taken for a client with that address, also a "
                 + "proxy that does not pass its client on; good for trying things out"))
         }

@@ -14,7 +14,13 @@ struct SnapshotFiles {
   /// Each file once.
   private(set) var expiries: [CertificateExpiry] = []
 
-  init(_ config: Config) { self.config = config }
+  /// Nobody watches over how long the reading takes.
+  private let refusesPipes: Bool
+
+  init(_ config: Config, refusesPipes: Bool) {
+    self.config = config
+    self.refusesPipes = refusesPipes
+  }
 
   /// Whether the files that a listener names can be read. Each that cannot is a finding of its own, where it is named.
   mutating func areReadable(_ listener: Config.Listener, at index: Int) -> Bool {
@@ -34,11 +40,33 @@ struct SnapshotFiles {
   private mutating func areReadable(_ files: [(file: String, path: String)]) -> Bool {
     var all = true
     for (file, path) in files {
-      guard let obstacle = TextFile.obstacle(path: file) else { continue }
+      guard let obstacle = TextFile.obstacle(path: file, refusesPipes: refusesPipes) else { continue }
       findings.append(Diagnostic(.error, at: config.place(of: path), "\(file): \(obstacle)"))
       all = false
     }
     return all
+  }
+
+  /// A listener's certificates are loaded together, up to the first fault: says what is wrong with each pair by itself, but for
+  /// `told` and what cannot be read.
+  mutating func checkOthers(_ listener: Config.Listener, at index: Int, than told: TLSError?, _ tickets: TicketKeys) {
+    guard told == nil || listener.certificates.count > 1 else { return }
+    let path = "listeners[\(index)].tls"
+    // A pipe has been read, and would be waited for.
+    for pair in listener.certificates
+    where [pair.certificate, pair.key].allSatisfy({ TextFile.obstacle(path: $0, refusesPipes: true) == nil }) {
+      do {
+        let alone = try TLSServerContext(
+          certificates: [CertificateFiles(certificate: pair.certificate, key: pair.key)], clientAuthorities: nil,
+          requireClientCertificate: false, minimumTLS13: false, sessionContext: [], tickets: tickets)
+        check(alone.expiries, in: path)
+      } catch {
+        guard error.description != told?.description else { continue }
+        findings.append(
+          Diagnostic(
+            .error, at: place(of: error.file, in: "listeners[\(index)]"), "listener \(listener.name): \(error)"))
+      }
+    }
   }
 
   /// Where the file that is at fault stands below `path`; the place of `path` where it stands nowhere.

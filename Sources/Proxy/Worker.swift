@@ -89,7 +89,7 @@ final class Worker {
     requestHead = RequestHead(fieldsMax: fieldsMax, names: snapshot.fieldNames)
     responseHead = ResponseHead(fieldsMax: Worker.responseFieldsMax + HeadGrowth.fields)
     trailers = TrailerSection(fieldsMax: fieldsMax, names: snapshot.fieldNames)
-    responseTrailers = TrailerSection(fieldsMax: fieldsMax, names: .response)
+    responseTrailers = TrailerSection(fieldsMax: fieldsMax, names: .response, isLenient: true)
     log.isOn = snapshot.config.log.access != .off
     readClock()
     guard poller.add(source: mailbox.wakeup.descriptor, Token(.wakeup, slot: 0, generation: 0)) else {
@@ -127,6 +127,12 @@ final class Worker {
   func responseLimits(of group: UpstreamPlan?) -> HeadLimits {
     let limits = HeadLimits(headBytes: max(limits.headBytes, 16 * 1024), fields: Worker.responseFieldsMax)
     return group?.config.identity == .attest ? limits.withEdgeGrowth : limits
+  }
+
+  /// The limits for a request's trailers, or for a response's, with the same room as its head's has.
+  func trailerLimits(_ grown: Bool) -> HeadLimits {
+    let limits = HeadLimits(headBytes: trailerBytesMax, fields: limits.fields)
+    return grown ? limits.withEdgeGrowth : limits
   }
 
   // MARK: The loop
@@ -326,7 +332,7 @@ final class Worker {
       fieldsMax = max(fieldsMax, fields)
       requestHead = RequestHead(fieldsMax: fieldsMax, names: snapshot.fieldNames)
       trailers = TrailerSection(fieldsMax: fieldsMax, names: snapshot.fieldNames)
-      responseTrailers = TrailerSection(fieldsMax: fieldsMax, names: .response)
+      responseTrailers = TrailerSection(fieldsMax: fieldsMax, names: .response, isLenient: true)
     }
     let wanted = Worker.makePool(snapshot.config)
     // Connections made from now on get buffers of the new size; the others keep theirs.

@@ -293,6 +293,9 @@ extension Worker {
       if d.transport.beganWithText {
         d.transport.abandonTLS()
         answerPlainHTTP(d)
+      } else if d.transport.beganWithProxyHeader {
+        refuseConnection(
+          d, .tlsHandshake, detail: .text("a PROXY header came from a peer whose trust rule does not read one"))
       } else {
         refuseConnection(d, .tlsHandshake)
       }

@@ -49,7 +49,7 @@ extension Worker {
     let hasBody = x.requestFraming != .none && x.requestFraming != .length(0)
     x.machine.rewind(hasBody: hasBody)
     x.heldBytes = x.headBytes
-    x.requestDecoder = BodyDecoder(x.requestFraming, trailerBytesMax: trailerBytesMax)
+    x.requestDecoder = BodyDecoder(x.requestFraming, trailerBytesMax: trailerLimits(x.isVerified).headBytes)
     x.requestBodyBytes = 0
     x.bytesIn = UInt64(x.headBytes)
     x.requestTrailersSent = false
@@ -88,12 +88,18 @@ extension Worker {
     let before = d.output.count
     HeadWriter.writeAnswer(
       status: x.status, reason: HeadWriter.reason(x.status),
-      sentence: refusal.isNamedOnLoopback && d.peer?.unmapped.isLoopback == true ? refusal.name : "", keepAlive: keep,
+      sentence: isTriedOut(d) && refusal.isNamedOnLoopback ? refusal.name : "", keepAlive: keep,
       isHead: x.method == .head,
       marksStarting: refusal == .starting, date: date.imf.span, into: d.output)
     x.bytesOut += UInt64(d.output.count - before)
     x.machine.answered(keepAlive: keep)
     enqueue(d)
+  }
+
+  /// The client is a program on this host, and speaks for nobody else: a proxy or an edge there would pass on what it is told.
+  private func isTriedOut(_ d: Downstream) -> Bool {
+    guard let listener = d.listener, d.peer?.unmapped.isLoopback == true else { return false }
+    return listener.trust.evidence(of: d.rule) == .socket
   }
 
   /// Refuses a head that could not be taken. `headBytes`: its length where it was understood, or 0.
@@ -137,7 +143,8 @@ extension Worker {
   func finish(_ x: Exchange, _ d: Downstream, _ ending: ExchangeMachine.Ending) {
     record(x)
     // What could not be sent is gone from its buffer: that connection is out of step.
-    release(x, keep: ending.keepUpstream && !x.upstreamDeaf && !x.responseDecoder.isBent)
+    let isClean = !x.upstreamDeaf && !x.serverIsBent && !x.responseDecoder.isBent
+    release(x, keep: ending.keepUpstream && isClean)
     if x.heldBytes > 0 { d.input.consume(min(x.heldBytes, d.input.count)) }
     // Of a head that was refused it is not known where its request ends.
     let mayComeMore = x.machine.request != .done || x.headBytes == 0

@@ -36,7 +36,9 @@ extension Worker {
       return true
     case .trailers(let skip, let count):
       use(x, skip)
-      let outcome = d.input.withReadable { trailers.parse($0.extracting(first: count), limits: limits) }
+      let outcome = d.input.withReadable {
+        trailers.parse($0.extracting(first: count), limits: trailerLimits(x.isVerified))
+      }
       guard case .complete = outcome else {
         x.machine.noteDownstreamCloses()
         return false

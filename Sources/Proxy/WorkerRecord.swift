@@ -60,7 +60,7 @@ extension Worker {
       line.member(",\"refusal\":", refusal.name)
       line.append(",\"bytes_in\":0,\"bytes_out\":0")
       line.member(",\"duration_ms\":", microseconds: (nowMilliseconds - d.acceptedMilliseconds) * 1_000)
-      if refusal == .tlsHandshake, let why = d.transport.failure {
+      if refusal == .tlsHandshake, case .none = detail, let why = d.transport.failure {
         RefusalDetail.named("", Array(why.utf8), "").write(to: line)
       } else {
         detail.write(to: line)

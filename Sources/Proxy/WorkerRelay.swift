@@ -11,8 +11,7 @@ extension Worker {
   static let directBytesMin = 8 * 1024
   /// What a chunk costs besides its payload: sixteen digits at most and two line ends.
   private static let chunkOverheadBytes = 20
-  /// What a response head may grow by: date, framing, connection.
-  /// Its lines may be written anew, each up to three bytes longer.
+  /// What a response head may grow by: date, framing, connection, and three bytes a line that is written anew.
   private static let responseGrowthBytes = 256 + 3 * (Worker.responseFieldsMax + HeadGrowth.fields)
   /// Steps of one exchange in one turn, before other connections have theirs.
   private static let relayStepsPerTurn = 128
@@ -55,8 +54,6 @@ extension Worker {
   private func goesOn(_ x: Exchange, _ d: Downstream, _ u: Upstream) -> Bool {
     x.isActive && d.phase == .exchange && !x.isBackingOff && x.upstream === u && u.phase == .ready
   }
-
-  // MARK: The request's body
 
   /// One step of the request's body. True when something moved.
   private func relayRequest(_ x: Exchange, _ d: Downstream, _ u: Upstream) -> Bool {
@@ -170,7 +167,7 @@ extension Worker {
     guard hasRoom(u, count * 2 + 8) else { return false }
     let held = x.heldBytes
     let outcome = d.input.withReadable {
-      trailers.parse($0.extracting(held..<held + count), limits: limits)
+      trailers.parse($0.extracting(held..<held + count), limits: trailerLimits(x.isVerified))
     }
     guard case .complete = outcome else {
       if case .refused(let refusal) = outcome { fault(x, .request(refusal)) } else { fault(x, .request(.framingChunk)) }
@@ -223,7 +220,8 @@ extension Worker {
       var limits = responseLimits(of: x.group)
       limits.headBytes = min(limits.headBytes, u.input.capacity - Worker.headGrowthBytes)
       let outcome = u.input.withReadable {
-        responseHead.parse($0, limits: limits, requestWasHead: x.method == .head, seen: u.headSeen)
+        responseHead.parse(
+          $0, limits: limits, requestWasHead: x.method == .head, isFirst: u.served == 0, seen: u.headSeen)
       }
       switch outcome {
       case .complete(let length):
@@ -259,7 +257,7 @@ extension Worker {
     }
   }
 
-  /// The server's response cannot be taken; the log says what it was.
+  /// The log says what it was that cannot be taken.
   private func refuseResponse(_ x: Exchange, _ what: ResponseFault) {
     x.detail = .text(what.text)
     fault(x, .badResponse)
@@ -268,6 +266,7 @@ extension Worker {
   /// Acts on a whole response head at the front of the upstream's input.
   private func takeResponse(_ x: Exchange, _ d: Downstream, _ u: Upstream, _ length: Int) {
     let head = responseHead
+    if head.isBent { x.serverIsBent = true }
     if head.status == 101 {
       guard x.wantsWebSocket, head.wantsWebSocket else {
         refuseResponse(x, .upgrade)
@@ -306,7 +305,8 @@ extension Worker {
     x.status = head.status
     x.responseStartedMicroseconds = nowMicroseconds
     x.responseFraming = framing
-    x.responseDecoder = BodyDecoder(framing, trailerBytesMax: trailerBytesMax, isLenient: true)
+    x.responseDecoder = BodyDecoder(
+      framing, trailerBytesMax: trailerLimits(x.isSigned).headBytes, isLenient: true)
     if case .chunked = outgoing { x.chunksResponse = true } else { x.chunksResponse = false }
     x.responseTrailersSent = false
     write(head, x, d, u, length, outgoing, isTunnel: false)
@@ -422,7 +422,9 @@ extension Worker {
 
   private func sendResponseTrailers(_ x: Exchange, _ d: Downstream, _ u: Upstream, _ count: Int) -> Bool {
     guard hasRoom(d, count * 2 + 8) else { return false }
-    let outcome = u.input.withReadable { responseTrailers.parse($0.extracting(first: count), limits: limits) }
+    let outcome = u.input.withReadable {
+      responseTrailers.parse($0.extracting(first: count), limits: trailerLimits(x.isSigned))
+    }
     guard case .complete = outcome else {
       refuseResponse(x, .trailers)
       return true

@@ -95,10 +95,13 @@ extension Worker {
     x.downstreamProgressMilliseconds = nowMilliseconds
 
     guard adopt(d) else {
+      x.requestDecoder = BodyDecoder(x.requestFraming, trailerBytesMax: trailerBytesMax)
       answer(x, .draining)
       return
     }
-    if let refusal = identify(d, x) {
+    let refusal = identify(d, x)
+    x.requestDecoder = BodyDecoder(x.requestFraming, trailerBytesMax: trailerLimits(x.isVerified).headBytes)
+    if let refusal {
       answer(x, refusal)
       return
     }
@@ -129,7 +132,6 @@ extension Worker {
     x.authorityRange = head.authority
     x.minorVersion = head.minorVersion
     x.requestFraming = head.framing
-    x.requestDecoder = BodyDecoder(head.framing, trailerBytesMax: trailerBytesMax)
     x.wantsWebSocket = head.wantsWebSocket
     x.expectsContinue = head.expectsContinue
   }

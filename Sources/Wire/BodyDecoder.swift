@@ -175,15 +175,20 @@ public struct BodyDecoder: Sendable {
     var lineStart = start
     var at = start
     while at < end {
-      if bytes[at] == Ascii.lf { return .refused(.lineEnding) }
-      guard bytes[at] == Ascii.cr else {
+      if bytes[at] == Ascii.lf {
+        guard isLenient else { return .refused(.lineEnding) }
+        isBent = true
+        at &+= 1
+      } else if bytes[at] == Ascii.cr {
+        guard at &+ 1 < end else { break }
+        guard bytes[at &+ 1] == Ascii.lf else { return .refused(.lineEnding) }
+        at &+= 2
+      } else {
         at &+= 1
         continue
       }
-      guard at &+ 1 < end else { break }
-      guard bytes[at &+ 1] == Ascii.lf else { return .refused(.lineEnding) }
-      at &+= 2
-      if at == lineStart &+ 2 {
+      // Only a line's end fits in so few bytes.
+      if at &- lineStart <= 2, bytes[lineStart] == Ascii.cr || bytes[lineStart] == Ascii.lf {
         rest = UInt64(at &- start)
         return .trailers(skip: start, count: at &- start)
       }

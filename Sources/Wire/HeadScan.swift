@@ -21,7 +21,7 @@ public struct HeadLimits: Sendable {
 
 /// By how much a head may grow between an edge that took it and the validator that it is for, and a response's head on the
 /// way back. Requests: `client-attest`, `signature-input` and `signature` at their longest, `Expect`, and the space after
-/// the colon of the fields that are written anew. Responses: `Date`, framing, `Connection`.
+/// the colon of the fields that are written anew. Trailers, in which every field is. Responses: `Date`, framing, `Connection`.
 public enum HeadGrowth {
   public static let bytes = 1024
   public static let fields = 8

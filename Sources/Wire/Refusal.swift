@@ -35,14 +35,8 @@ extension Refusal {
   /// Whether the connection is closed after the answer.
   public var closes: Bool { entry.closes }
 
-  /// Whether a client on this host is told the name: whoever tries a configuration out meets these first. An answer of a
-  /// validator passes on to clients elsewhere, so none of its refusals is one of them.
-  public var isNamedOnLoopback: Bool {
-    switch self {
-    case .clientInfrastructure, .clientUnknown, .forwardedMissing, .forwardedExhausted: true
-    default: false
-    }
-  }
+  /// Whether a client on this host is told the name: whoever tries a configuration out meets it first.
+  public var isNamedOnLoopback: Bool { self == .clientInfrastructure || self == .clientUnknown }
 
   private var entry: (name: StaticString, status: UInt16, closes: Bool) {
     switch self {

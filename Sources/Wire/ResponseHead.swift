@@ -42,14 +42,18 @@ public final class ResponseHead {
 
   /// Parses the head at the front of `bytes`. `seen`: how many of these bytes an earlier call for the same head found
   /// incomplete. `requestWasHead`: the request's method was HEAD, so no content follows whatever the fields say.
-  public func parse(_ bytes: Span<UInt8>, limits: HeadLimits, requestWasHead: Bool, seen: Int = 0) -> HeadOutcome {
+  /// `isFirst`: it is the first response of its connection, before which empty lines may stand. Behind another one they say that
+  /// the connection is out of step.
+  public func parse(
+    _ bytes: Span<UInt8>, limits: HeadLimits, requestWasHead: Bool, isFirst: Bool = true, seen: Int = 0
+  ) -> HeadOutcome {
     let end = min(bytes.count, limits.headBytes)
     facts = ResponseFacts()
     table.removeAll()
     var scan = Scan.incomplete
     if bytes.endsLine(after: seen, before: end) {
       var facts = ResponseFacts()
-      scan = facts.scan(bytes, end: end)
+      scan = facts.scan(bytes, end: end, emptyLinesMax: isFirst ? ResponseFacts.emptyLinesMax : 0)
       self.facts = facts
       if case .next(let start) = scan { scan = table.scan(bytes, from: start, end: end, limits: limits) }
     }
@@ -116,13 +120,13 @@ struct ResponseFacts {
   init() {}
 
   /// Empty lines that may stand before a status line.
-  private static let emptyLinesMax = 2
+  static let emptyLinesMax = 2
 
   /// `HTTP/1.x SP 3DIGIT [ SP reason ] CRLF`, where a bare LF does as well. The space before an empty reason is asked for by the
   /// grammar and often missing. Some servers end a response before this one, or its request, with an empty line too many.
-  mutating func scan(_ bytes: Span<UInt8>, end: Int) -> Scan {
+  mutating func scan(_ bytes: Span<UInt8>, end: Int, emptyLinesMax: Int) -> Scan {
     var start = 0
-    for _ in 0..<Self.emptyLinesMax {
+    for _ in 0..<emptyLinesMax {
       guard start < end else { return .incomplete }
       guard bytes[start] == Ascii.cr || bytes[start] == Ascii.lf else { break }
       let scan = lineEnd(bytes, start, end)
@@ -130,6 +134,8 @@ struct ResponseFacts {
       isBent = true
       start = next
     }
+    guard start < end else { return .incomplete }
+    if bytes[start] == Ascii.cr || bytes[start] == Ascii.lf { return .refused(.requestLine) }
     let version = Scan.version(bytes, start, end, minor: &minorVersion)
     guard case .next(var at) = version else { return version }
     guard at < end else { return .incomplete }

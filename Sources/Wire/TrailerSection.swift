@@ -5,7 +5,10 @@
 public final class TrailerSection {
   let table: FieldTable
 
-  public init(fieldsMax: Int, names: FieldNames = .request) { table = FieldTable(fieldsMax: fieldsMax, names: names) }
+  /// `isLenient`: lines may end in a bare LF, as a server's may.
+  public init(fieldsMax: Int, names: FieldNames = .request, isLenient: Bool = false) {
+    table = FieldTable(fieldsMax: fieldsMax, names: names, isLenient: isLenient)
+  }
 
   /// `bytes` begin with the first field line (or the empty line, when there is none).
   public func parse(_ bytes: Span<UInt8>, limits: HeadLimits) -> HeadOutcome {

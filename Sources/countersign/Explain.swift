@@ -69,7 +69,7 @@ struct Explain: ParsableCommand {
     }
     print("rule     \(explanation.rule)")
     let evidence = policy[policy.rule(for: peer)].evidence
-    if proxySource != nil, evidence == .socket || evidence == .forwarded {
+    if proxySource != nil, evidence != .refuse, !policy[policy.rule(for: peer)].proxyProtocolRequired {
       print("note     no PROXY header is read by this rule, so one is taken for the beginning of a request")
       try tell(listener.certificates.isEmpty ? .requestLine : .tlsHandshake, why: nil)
     }

@@ -77,6 +77,29 @@ extension EndToEnd {
       _ = try site.validator.access.wait(refusal: "upstream-response")
     }
 
+    /// Each trailer is written with a space more than it came with.
+    @Test func trailersThatTheEdgeTakesAreNotTooLargeForTheValidator() throws {
+      let lines = (0..<90).map { "t\($0):" + String(repeating: "v", count: 85) }
+      var section = lines.map { $0 + "\r\n" }.joined()
+      section += "f:" + String(repeating: "v", count: 8_192 - section.utf8.count - 6) + "\r\n\r\n"
+      #expect(section.utf8.count == 8_192)
+      let body = "2\r\nok\r\n0\r\n" + section
+      let site = try Site(
+        .shared,
+        script: { request in
+          try request.finishBody()
+          try request.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+        })
+      let connection = try site.connect()
+      try connection.send(
+        "POST /trailers HTTP/1.1\r\nHost: \(Site.host)\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+      let head = try #require(try connection.readHead())
+      #expect(head.text.hasPrefix("HTTP/1.1 200 "))
+      let answer = try connection.readChunked()
+      #expect(answer.text == "ok" && answer.trailers.count == 91)
+      #expect(site.validator.access.entries.allSatisfy { $0.refusal == nil })
+    }
+
     @Test func aBodyMayBeAsLargeAsTheLimitAndNoLarger() throws {
       let site = try Site(.bound, edge: { $0.limits = ["body: 10KiB"] })
       let fits = String(repeating: "a", count: 10 * 1024)

@@ -92,12 +92,25 @@ extension EndToEnd {
       for bytes in [[0, 1, 2, 3, 4, 5], Array("get / HTTP/1.1\r\n\r\n".utf8), [0x80, 0x2e, 1, 0, 2, 0, 0]] as [[UInt8]]
       {
         let start = site.edge.access.end
-        let connection = try site.connect()
+        // Lines for connections that come to nothing are few for one peer.
+        let connection = try site.connect(from: Peer.client(40 + bytes.count))
         try connection.send(bytes)
         connection.shutdownWrite()
         #expect(!String(decoding: try connection.readToEnd(), as: UTF8.self).contains("HTTP/"))
         _ = try site.edge.access.wait(refusal: "tls-handshake", from: start)
       }
+    }
+
+    @Test(arguments: ["PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "\r\n\r\n\0\r\nQUIT\n"])
+    func aPROXYHeaderThatNoRuleReadsIsNamedInTheLog(_ text: String) throws {
+      let site = try Self.site.get()
+      let connection = try site.connect(from: Peer.client(60 + text.utf8.count))
+      let start = site.edge.access.end
+      try connection.send(text)
+      connection.shutdownWrite()
+      #expect(!String(decoding: try connection.readToEnd(), as: UTF8.self).contains("HTTP/"))
+      let entry = try site.edge.access.wait(refusal: "tls-handshake", from: start)
+      #expect(entry.detail == "a PROXY header came from a peer whose trust rule does not read one")
     }
 
     @Test func tlsWherePlainHTTPIsSpokenIsNamedInTheLog() throws {

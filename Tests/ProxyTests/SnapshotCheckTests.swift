@@ -45,7 +45,9 @@ import Testing
             - { certificate: good.pem, key: . }
           client_certificates: { ca: nobody.pem }
         - { name: two, listen: "127.0.0.1:8444", tls: [{ certificate: none.pem, key: good.key }] }
-        - { name: three, listen: "127.0.0.1:8445", tls: [{ certificate: good.pem, key: soon.key }] }
+        - name: three
+          listen: "127.0.0.1:8445"
+          tls: [{ certificate: good.pem, key: soon.key }, { certificate: none.pem, key: good.key }]
       routes:
         - { path: "(", to: app }
         - { path: /a, to: nowhere }
@@ -61,12 +63,13 @@ import Testing
         "c:7:39: DIR: is a directory",
         "c:8:32: nobody.pem: no such file",
         "c:9:65: listener two: none.pem: cannot be read as a certificate chain (PEM, the leaf first): no start line",
-        "c:10:82: listener three: soon.key: is not the private key of good.pem; make or name the pair's own key",
-        "c:12:13: route path: the pattern is not valid at byte 1: missing closing parenthesis",
-        "c:13:21: there is no upstream `nowhere`; there is `app`, `other`",
-        "c:15:47: upstream app: none.pem: cannot be read as certificates of authorities (PEM): no certificate or crl found",
-        "c:16:84: lost.pem: no such file",
-        "c:16:99: lost.key: no such file",
+        "c:12:41: listener three: soon.key: is not the private key of good.pem; make or name the pair's own key",
+        "c:12:68: listener three: none.pem: cannot be read as a certificate chain (PEM, the leaf first): no start line",
+        "c:14:13: route path: the pattern is not valid at byte 1: missing closing parenthesis",
+        "c:15:21: there is no upstream `nowhere`; there is `app`, `other`",
+        "c:17:47: upstream app: none.pem: cannot be read as certificates of authorities (PEM): no certificate or crl found",
+        "c:18:84: lost.pem: no such file",
+        "c:18:99: lost.key: no such file",
       ])
   }
 
@@ -139,6 +142,36 @@ import Testing
     #expect(warnings("127.0.0.2:8080", "[127.0.0.1]") == [])
     #expect(warnings("127.0.0.1:8080", "[127.0.0.0/8]") == [])
     // It stays refused there.
-    #expect(warnings("127.0.0.1:8080", "[127.0.0.1]", infrastructure: "[127.0.0.1]") == [])
+    #expect(
+      warnings("127.0.0.1:8080", "[127.0.0.1]", infrastructure: "[127.0.0.1]") == [
+        "c:5:22: warning: 127.0.0.1 is infrastructure by identity.infrastructure, so it is never a client, whatever this rule "
+          + "says"
+      ])
+  }
+
+  /// Nobody would end the wait.
+  @Test func aNamedPipeIsNotWaitedFor() throws {
+    defer { removeFiles() }
+    #expect(mkfifo("\(directory)/pipe.pem", 0o600) == 0)
+    #expect(
+      findings(
+        """
+        listeners: [{ name: web, listen: "127.0.0.1:8443", tls: [{ certificate: pipe.pem, key: good.key }] }]
+        routes: [{ to: app }]
+        upstreams: { app: { servers: ["127.0.0.1:1"] } }
+        """) == ["c:1:73: pipe.pem: is a named pipe"])
+  }
+
+  /// One mistake is one finding.
+  @Test func serversThatShareAnAudienceAreToldOnce() {
+    defer { removeFiles() }
+    let found = findings(
+      """
+      identity: { edge: e, keys: none.pem, sign_with: k1 }
+      listeners: [{ name: web, listen: "127.0.0.1:8443" }]
+      routes: [{ to: app }]
+      upstreams: { app: { identity: attest, audience: w, servers: ["127.0.0.1:1", "127.0.0.4:1"] } }
+      """)
+    #expect(found.count { $0.contains("share the audience") } == 1, "\(found)")
   }
 }

@@ -31,6 +31,8 @@ import Wire
     Row(#"5\r\nhello\r\n0\n\r\n"#, "hello"),
     Row(#"5;a\nhello\r\n0\r\n\n"#, "hello"),
     Row(#"5  \nhello\n0\r\nX: y\r\n\r\n"#, "hello", trailerBytes: 8),
+    Row(#"5\nhello\n0\nX: y\n\n"#, "hello", trailerBytes: 6),
+    Row(#"5\r\nhello\r\n0\r\nX: y\r\nZ: w\n\r\n"#, "hello", trailerBytes: 13),
     // Two readings, or none.
     Row(#" 5\r\nhello\r\n0\r\n\r\n"#, nil),
     Row(#"5 5\r\nhello\r\n0\r\n\r\n"#, nil),
@@ -43,7 +45,7 @@ import Wire
     Row(#"\n"#, nil),
     Row(#"5\nhello\rX0\n\n"#, nil),
     Row(#"4\nhello\n0\n\n"#, nil),
-    Row(#"5\nhello\n0\nX: y\n\n"#, nil),
+    Row(#"5\nhello\n0\nX: y\rz\n\n"#, nil),
   ]
 
   @Test(arguments: rows) func fromAServer(_ row: Row) {

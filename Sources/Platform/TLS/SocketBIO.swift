@@ -31,8 +31,10 @@ enum SocketBIO {
     }
     let n = unsafe cs_recv(state.pointee.descriptor, into, Int(length))
     if n > 0 {
-      if unsafe state.pointee.firstByte == 0, let into = unsafe into {
-        unsafe state.pointee.firstByte = UInt8(bitPattern: into[0])
+      if unsafe state.pointee.firstBytes == 0, let into = unsafe into {
+        var first: UInt64 = 0
+        for i in 0..<8 { first = first << 8 | (i < n ? unsafe UInt64(UInt8(bitPattern: into[i])) : 0) }
+        unsafe state.pointee.firstBytes = first
       }
       if n < Int(length), unsafe !state.pointee.hangup { unsafe state.pointee.drained = true }
     } else if n == 0 {

@@ -75,7 +75,14 @@ extension Transport {
   /// The peer began with a capital letter, as a request in plain HTTP does, where a TLS record was to come, which begins
   /// with 20 to 23 (RFC 8446 section 5.1).
   package var beganWithText: Bool {
-    unsafe (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(state.pointee.firstByte)
+    unsafe (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(UInt8(state.pointee.firstBytes >> 56))
+      && !beganWithProxyHeader
+  }
+
+  /// The peer began with a PROXY header of version 1, or with the first bytes of version 2's signature, where none is read.
+  package var beganWithProxyHeader: Bool {
+    let first = unsafe state.pointee.firstBytes
+    return first >> 16 == 0x5052_4f58_5920 || first == 0x0d0a_0d0a_000d_0a51
   }
 
   /// Ends a TLS session whose handshake failed, without a word of it to the peer: what is written from now on is plain.
