@@ -136,6 +136,7 @@ package enum HeadWriter {
     let count = head.fieldCount
     var runStart = -1
     var droppedKinds = responseDropped
+    let goesInRuns = !head.hasBareLF
     if case .unsent = framing, head.repeatedLength == nil { droppedKinds &= ~FieldKind.contentLength.bit }
     for i in 0..<count {
       let kind = head.kind(i)
@@ -143,13 +144,10 @@ package enum HeadWriter {
       if dropped {
         if runStart >= 0 { out.append(bytes.extracting(runStart..<head.name(i).lower)) }
         runStart = -1
-      } else if head.hasBareLF {
-        out.append(bytes.extracting(head.name(i).range))
-        out.append(": ")
-        out.append(bytes.extracting(head.value(i).range))
-        out.append("\r\n")
-      } else if runStart < 0 {
-        runStart = head.name(i).lower
+      } else if goesInRuns {
+        if runStart < 0 { runStart = head.name(i).lower }
+      } else {
+        writeLine(bytes, head, i, into: out)
       }
     }
     if runStart >= 0 { out.append(bytes.extracting(runStart..<length - 2)) }
@@ -177,7 +175,7 @@ package enum HeadWriter {
     out.append("\r\n")
   }
 
-  private static func writeLength(_ length: UInt64, into out: Buffer) {
+  @inline(__always) private static func writeLength(_ length: UInt64, into out: Buffer) {
     out.append("Content-Length: ")
     out.append(decimal: length)
     out.append("\r\n")
@@ -185,6 +183,16 @@ package enum HeadWriter {
 
   /// The mark that a validator puts on a refusal it wants asked again; it is between us and never passes on.
   package static let refusalMark: StaticString = "countersign-refusal"
+
+  /// One field line anew, for a head that cannot go on as it came.
+  @inline(never) private static func writeLine(
+    _ bytes: Span<UInt8>, _ head: ResponseHead, _ i: Int, into out: Buffer
+  ) {
+    out.append(bytes.extracting(head.name(i).range))
+    out.append(": ")
+    out.append(bytes.extracting(head.value(i).range))
+    out.append("\r\n")
+  }
 
   private static func isRefusalMark(_ bytes: Span<UInt8>, _ head: ResponseHead, _ i: Int, _ kind: FieldKind) -> Bool {
     kind == .claim && bytes.extracting(head.name(i).range).equalsIgnoringCase(refusalMark)

@@ -74,7 +74,7 @@ public struct BodyDecoder: Sendable {
       case .length, .payload: return data(bytes, at)
       case .untilClose: return bytes.count > 0 ? .data(skip: 0, count: bytes.count) : .incomplete(skip: 0)
       case .payloadEnd:
-        switch crlf(bytes, at) {
+        switch lineEnd(bytes, at) {
         case .next(let next): at = next
         case .incomplete: return .incomplete(skip: at)
         case .refused(let refusal): return .refused(refusal)
@@ -91,7 +91,7 @@ public struct BodyDecoder: Sendable {
         guard at < bytes.count else { return .incomplete(skip: at) }
         // Without trailers the empty line follows at once.
         guard bytes[at] == Ascii.cr || isLenient && bytes[at] == Ascii.lf else { return trailers(bytes, at) }
-        switch crlf(bytes, at) {
+        switch lineEnd(bytes, at) {
         case .next(let next): at = next
         case .incomplete: return .incomplete(skip: at)
         case .refused(let refusal): return .refused(refusal)
@@ -121,15 +121,22 @@ public struct BodyDecoder: Sendable {
     return count > 0 ? .data(skip: at, count: count) : .incomplete(skip: at)
   }
 
-  private mutating func crlf(_ bytes: Span<UInt8>, _ at: Int) -> Scan {
+  /// Behind the line end at `at`.
+  @inline(__always) private mutating func lineEnd(_ bytes: Span<UInt8>, _ at: Int) -> Scan {
+    guard at &+ 1 < bytes.count, bytes[at] == Ascii.cr, bytes[at &+ 1] == Ascii.lf else {
+      return otherLineEnd(bytes, at)
+    }
+    return .next(at &+ 2)
+  }
+
+  @inline(never) private mutating func otherLineEnd(_ bytes: Span<UInt8>, _ at: Int) -> Scan {
     guard at < bytes.count else { return .incomplete }
-    guard bytes[at] == Ascii.cr else {
-      guard isLenient, bytes[at] == Ascii.lf else { return .refused(.framingChunk) }
+    if isLenient, bytes[at] == Ascii.lf {
       isBent = true
       return .next(at &+ 1)
     }
-    guard at &+ 1 < bytes.count else { return .incomplete }
-    return bytes[at &+ 1] == Ascii.lf ? .next(at &+ 2) : .refused(.framingChunk)
+    guard bytes[at] == Ascii.cr, at &+ 1 == bytes.count else { return .refused(.framingChunk) }
+    return .incomplete
   }
 
   /// chunk-size [ chunk-ext ] CRLF. The size ends at once in CR or `;`: no whitespace (behind it, where lenient), sign or prefix, at
@@ -145,11 +152,23 @@ public struct BodyDecoder: Sendable {
     guard size <= UInt64(Int64.max) else { return .refused(.framingChunk) }
     guard at < bytes.count else { return .incomplete }
     guard at > start else { return .refused(.framingChunk) }
-    let extensionStart = at
+    if bytes[at] != Ascii.cr {
+      let scan = behindSize(bytes, at)
+      guard case .next(let next) = scan else { return scan }
+      at = next
+    }
+    let scan = lineEnd(bytes, at)
+    if case .next = scan { rest = size }
+    return scan
+  }
+
+  /// What stands between a size and its line's end, which is there: padding, where lenient, and extensions.
+  @inline(never) private mutating func behindSize(_ bytes: Span<UInt8>, _ start: Int) -> Scan {
+    var at = start
     if isLenient, Ascii.isBlank(bytes[at]) {
       while at < bytes.count, Ascii.isBlank(bytes[at]) {
         at &+= 1
-        guard at &- extensionStart <= Self.extensionBytesMax else { return .refused(.framingChunk) }
+        guard at &- start <= Self.extensionBytesMax else { return .refused(.framingChunk) }
       }
       guard at < bytes.count else { return .incomplete }
       isBent = true
@@ -160,13 +179,11 @@ public struct BodyDecoder: Sendable {
           return .refused(.framingChunk)
         }
         at &+= 1
-        guard at &- extensionStart <= Self.extensionBytesMax else { return .refused(.framingChunk) }
+        guard at &- start <= Self.extensionBytesMax else { return .refused(.framingChunk) }
       }
       guard at < bytes.count else { return .incomplete }
     }
-    let scan = crlf(bytes, at)
-    if case .next = scan { rest = size }
-    return scan
+    return .next(at)
   }
 
   /// Offers the trailer section once the empty line that ends it is there. Its lines are judged by `TrailerSection`.
