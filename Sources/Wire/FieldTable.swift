@@ -136,7 +136,7 @@ final class FieldTable {
       if !isPlain {
         while at < end, Token.isTokenByte(bytes[at]) { at &+= 1 }
         guard at < end else { return .incomplete }
-        guard bytes[at] == Ascii.colon else { return Self.nameStop(bytes, at, end) }
+        guard bytes[at] == Ascii.colon else { return nameStop(bytes, at, end) }
       }
       let name = ByteRange(nameStart, at &- nameStart)
       guard !name.isEmpty else { return .refused(.nameToken) }
@@ -186,11 +186,11 @@ final class FieldTable {
   }
 
   /// Why a name ended before its colon.
-  private static func nameStop(_ bytes: Span<UInt8>, _ at: Int, _ end: Int) -> Scan {
+  private func nameStop(_ bytes: Span<UInt8>, _ at: Int, _ end: Int) -> Scan {
     switch bytes[at] {
     // RFC 9112 section 5.1: no whitespace between name and colon.
     case Ascii.space, Ascii.tab: return .refused(.nameSpace)
-    case Ascii.lf: return .refused(.lineEnding)
+    case Ascii.lf: return .refused(isLenient ? .nameToken : .lineEnding)
     case Ascii.cr:
       let scan = Scan.lineEnd(bytes, at, end)
       guard case .next = scan else { return scan }

@@ -92,6 +92,9 @@ public final class ResponseHead {
       if stated != .none, stated != .length(0) { facts.isBent = true }
       facts.framing = .none
     } else if requestWasHead || facts.status == 304 {
+      // A length is that of the content which is left out. Chunks may be announced with a 304 (RFC 9112 section 6.1), but a
+      // server that announces them may send the last one all the same, for the next request to find.
+      if facts.status == 304, stated == .chunked { facts.isBent = true }
       facts.framing = .none
     } else {
       facts.framing = stated == .none ? .untilClose : stated

@@ -36,6 +36,7 @@ extension EndToEnd {
       Row(
         sent: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2   \r\nok\r\n0   \r\n\r\n", status: 200,
         content: "ok"),
+      Row(sent: "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", status: 304),
       Row(sent: "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", status: 204, isReused: true),
       Row(sent: "HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nevil", status: 204),
       Row(sent: "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", status: 204),

@@ -101,6 +101,18 @@ struct ResponseReader {
     \r\n
     --> complete framing=none keepAlive=true
 
+    # 304 that is chunked
+    HTTP/1.1 304 Not\r\n
+    Transfer-Encoding: chunked\r\n
+    \r\n
+    --> complete framing=none keepAlive=false bent=true
+
+    # 304 with repeated lengths
+    HTTP/1.1 304 Not\r\n
+    Content-Length: 300, 300\r\n
+    \r\n
+    --> complete framing=none keepAlive=false bent=true
+
     # HTTP/1.0 with a length closes
     HTTP/1.0 200 OK\r\n
     Content-Length: 300\r\n
@@ -399,6 +411,7 @@ struct ResponseReader {
     (#"HTTP/1.1 200 OK\nA: b\n c\n\n"#, .obsFold),
     (#"HTTP/1.1 200 OK\r\nA : b\r\n\r\n"#, .nameSpace),
     (#"HTTP/1.1 200 OK\r\nA\r\n\r\n"#, .nameToken),
+    (#"HTTP/1.1 200 OK\nA\n\n"#, .nameToken), (#"HTTP/1.1 200 OK\nA\r\n\r\n"#, .nameToken),
     (#"HTTP/1.1 200 OK\r\nA: \0\r\n\r\n"#, .valueInvalid),
     (#"HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n"#, .lineEnding),
     (#"HTTP/1.1 200 OK\r\nConnection: host\r\n\r\n"#, .connection),
