@@ -120,14 +120,19 @@ extension Worker {
     x.authorityRange = .empty
     x.method = .other
     x.minorVersion = 1
+    x.wantsWebSocket = false
+    x.expectsContinue = false
     x.requestFraming = .none
-    var hasBody = false
     if headBytes > 0 {
       x.methodRange = requestHead.methodRange
       x.targetRange = requestHead.target
       x.authorityRange = requestHead.authority
-      hasBody = requestHead.framing != .none
+      x.expectsContinue = requestHead.expectsContinue
+      x.requestFraming = requestHead.framing
     }
+    // Of a request that was understood the body is read and discarded: it is not the next request.
+    x.requestDecoder = BodyDecoder(x.requestFraming, trailerBytesMax: trailerBytesMax)
+    let hasBody = x.requestFraming != .none && x.requestFraming != .length(0)
     x.machine.begin(
       hasBody: hasBody, isIdempotent: false, keepAlive: headBytes > 0 && requestHead.keepAlive, retries: 0)
     if refusal == .targetForm { x.detail = .text(requestHead.targetFault.text) }

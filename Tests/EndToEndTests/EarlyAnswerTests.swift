@@ -7,6 +7,33 @@ import Testing
 
 extension EndToEnd {
   @Suite struct EarlyAnswers {
+    /// The body of a request whose method is refused is not read as the next request: behind a load balancer that shares
+    /// connections it would be a request that names its own client.
+    @Test(arguments: ["Content-Length", "chunked"], [0, 1])
+    func theBodyOfARefusedMethodIsNotARequest(_ framing: String, _ before: Int) throws {
+      let backend = try RecordingBackend { try $0.reply($0.clientAddress) }
+      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+      configuration.listeners[0].trust = ["from: [\(Peer.balancers)], evidence: forwarded"]
+      let edge = try Countersign(configuration, in: Workspace())
+      let connection = try Connection(to: edge["public"], from: Peer.balancer)
+      let honest = ["X-Forwarded-For: \(Peer.client(1))"]
+      for _ in 0..<before { #expect(try connection.get("/before", fields: honest).text == Peer.client(1)) }
+      let inner = Text.request("/smuggled", fields: ["X-Forwarded-For: \(Peer.claimed)"])
+      if framing == "chunked" {
+        try connection.send(
+          Text.request("/refused", method: "TRACE", fields: honest + ["Transfer-Encoding: chunked"])
+            + Text.chunks([inner]))
+      } else {
+        try connection.send(
+          "TRACE /refused HTTP/1.1\r\nHost: \(Site.host)\r\n\(honest[0])\r\nContent-Length: \(inner.utf8.count)\r\n\r\n"
+            + inner)
+      }
+      #expect(try connection.readResponse().status == 405)
+      // The connection is in step: what follows is the next request.
+      #expect(try connection.get("/after", fields: honest).text == Peer.client(1))
+      #expect(!backend.saw("/smuggled"))
+    }
+
     /// How a server answers without reading the body. A new finding is a new case.
     enum Server: String, CaseIterable, CustomTestStringConvertible {
       case keepsItsConnection, closes, closesAndSaysSo, resetsAfterwards, answersInChunks, answersALot
