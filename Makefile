@@ -32,6 +32,7 @@ test: deps-test ## run every test, as CI does
 	$(SWIFT_BUILD) --product countersign-micro
 	@.build/release/countersign-micro --quick > /dev/null
 	@.ci/readme
+	@.ci/alone conf/demo/run --once
 	@# The sample backend is asynchronous and shares few threads with other tests of its process: it has a run of its own.
 	@$(SWIFT) test -c release --skip-build --disable-xctest --filter MonitorTests
 	@$(SWIFT) test -c release --skip-build --disable-xctest --skip MonitorTests
