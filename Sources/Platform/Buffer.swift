@@ -74,13 +74,6 @@ import Wire
     }
   }
 
-  /// Keeps the first `n` waiting bytes and drops the rest: undoes appends.
-  @inlinable public func truncate(to n: Int) {
-    precondition(n >= 0 && n <= count)
-    unsafe state.pointee.end = state.pointee.begin &+ n
-    unsafe state.pointee.overflowed = false
-  }
-
   /// Empties the buffer and forgets an overflow; memory is kept.
   @inlinable public func removeAll() {
     unsafe state.pointee.begin = 0

@@ -145,24 +145,3 @@ private struct LineReader {
     }
   }
 }
-
-/// Writes a version 1 header. Addresses of two families have no such line: the sender then says that it does not know.
-public func writeProxyV1(
-  source: IPAddress, sourcePort: UInt16, destination: IPAddress, destinationPort: UInt16, to sink: some ByteSink
-) {
-  let source = source.unmapped
-  let destination = destination.unmapped
-  guard source.family == destination.family else {
-    sink.append("PROXY UNKNOWN\r\n")
-    return
-  }
-  sink.append(source.family == .v4 ? "PROXY TCP4 " : "PROXY TCP6 ")
-  source.write(to: sink)
-  sink.append(0x20)
-  destination.write(to: sink)
-  sink.append(0x20)
-  sink.append(decimal: UInt64(sourcePort))
-  sink.append(0x20)
-  sink.append(decimal: UInt64(destinationPort))
-  sink.append("\r\n")
-}

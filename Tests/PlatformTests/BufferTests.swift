@@ -59,9 +59,8 @@ import Wire
           buffer.consume(n)
           model.bytes.removeFirst(n)
         case 9:
-          let n = min(size, model.bytes.count)
-          buffer.truncate(to: n)
-          model.bytes = Array(model.bytes.prefix(n))
+          buffer.removeAll()
+          model.bytes = []
           model.overflowed = false
         case 10: buffer.compact()
         case 11:

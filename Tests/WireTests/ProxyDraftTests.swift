@@ -128,24 +128,4 @@ import Wire
     let sealed = header.seal()
     #expect(!sealed)
   }
-
-  @Test(arguments: [
-    ("192.0.2.7", "198.51.100.1", "PROXY TCP4 192.0.2.7 198.51.100.1 51324 443\r\n"),
-    ("2001:db8::7", "2001:db8::1", "PROXY TCP6 2001:db8::7 2001:db8::1 51324 443\r\n"),
-    ("::ffff:192.0.2.7", "198.51.100.1", "PROXY TCP4 192.0.2.7 198.51.100.1 51324 443\r\n"),
-    ("192.0.2.7", "2001:db8::1", "PROXY UNKNOWN\r\n"),
-  ]) func version1IsWritten(source: String, destination: String, expected: String) throws {
-    let sink = LineSink()
-    writeProxyV1(
-      source: try #require(IPAddress(source)), sourcePort: 51324, destination: try #require(IPAddress(destination)),
-      destinationPort: 443, to: sink)
-    #expect(String(decoding: sink.bytes, as: UTF8.self) == expected)
-  }
-}
-
-private final class LineSink: ByteSink {
-  var bytes: [UInt8] = []
-  func append(_ byte: UInt8) { bytes.append(byte) }
-  func append(_ span: Span<UInt8>) { for index in span.indices { bytes.append(span[index]) } }
-  func append(_ literal: StaticString) { literal.withUTF8Buffer { bytes.append(contentsOf: $0) } }
 }
