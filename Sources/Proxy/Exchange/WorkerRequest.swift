@@ -13,8 +13,7 @@ extension Worker {
         switch parseHead(d) {
         case .complete(let length):
           d.headSeen = 0
-          begin(d, headBytes: length)
-          return true
+          return begin(d, headBytes: length)
         case .refused(let refusal):
           // A refused method has a head that was understood: the connection is still in step.
           refuseHead(d, refusal, headBytes: refusal.closes ? 0 : requestHead.length)
@@ -75,38 +74,70 @@ extension Worker {
 
   // MARK: The exchange begins
 
-  private func begin(_ d: Downstream, headBytes: Int) {
-    let x = d.exchange
+  /// The exchange of the request whose head was just parsed. It takes the parsed head, and gives its own, of a request
+  /// before, to be parsed into next. Nil, and the connection is closed, when there is no slot left.
+  func takeExchange(_ d: Downstream) -> Exchange? {
+    let chunkBytes = pool.chunkBytes
+    guard
+      let x = exchanges.take(
+        replaces: { $0.chunkBytes != chunkBytes },
+        make: { Exchange(slot: $0, pool: pool, head: makeHead(), headMake: headMake) })
+    else {
+      close(d)
+      return nil
+    }
+    let parsed = requestHead
+    requestHead = x.headMake == headMake ? x.head : makeHead()
+    x.head = parsed
+    x.headMake = headMake
+    x.downstream = d
+    d.exchange = x
     d.requestCount += 1
     d.phase = .exchange
+    d.headSeen = 0
     clearDeadline(d)
     counters.add(.requests)
-
     x.isActive = true
+    x.schemeSource = d.scheme.source
     x.startedMicroseconds = nowMicroseconds
-    x.headBytes = headBytes
-    x.heldBytes = headBytes
-    x.bytesIn = UInt64(headBytes)
-    takeOver(requestHead, x)
-    let hasBody = x.requestFraming != .none && x.requestFraming != .length(0)
-    x.machine.begin(
-      hasBody: hasBody, isIdempotent: x.method.isIdempotent, keepAlive: requestHead.keepAlive && !isDraining, retries: 0
-    )
-    x.downstreamProgressMilliseconds = nowMilliseconds
+    return x
+  }
 
+  /// The exchange is over; the next one may have its slot at once.
+  func endExchange(_ x: Exchange, _ d: Downstream) {
+    x.clear()
+    d.exchange = nil
+    exchanges.give(x.slot)
+  }
+
+  /// False when the connection is closed.
+  private func begin(_ d: Downstream, headBytes: Int) -> Bool {
+    guard let x = takeExchange(d) else { return false }
+    x.takeHead(headBytes, from: d.input)
+    d.input.releaseIfEmpty()
+    x.bytesIn = UInt64(headBytes)
+    takeOver(x.head, x)
+    x.setBody(x.head.framing, trailerBytesMax: trailerLimits(isAttested(d)).headBytes)
+    x.isHolding = true
+    x.machine.begin(
+      hasBody: x.hasBody, isIdempotent: x.method.isIdempotent, keepAlive: x.head.keepAlive && !isDraining, retries: 0)
+    x.downstreamProgressMilliseconds = nowMilliseconds
+    send(x, d)
+    return true
+  }
+
+  /// Settles who sent the request and where it goes, and sends it on its way; or answers with a refusal.
+  private func send(_ x: Exchange, _ d: Downstream) {
     guard adopt(d) else {
-      x.requestDecoder = BodyDecoder(x.requestFraming, trailerBytesMax: trailerBytesMax)
       answer(x, .draining)
       return
     }
-    let refusal = identify(d, x)
-    x.requestDecoder = BodyDecoder(x.requestFraming, trailerBytesMax: trailerLimits(x.isVerified).headBytes)
-    if let refusal {
+    if let refusal = identify(d, x) {
       answer(x, refusal)
       return
     }
     let group: UpstreamPlan
-    switch plan.route(d.input, requestHead) {
+    switch plan.route(x.headText, x.head) {
     case .undecided:
       answer(x, .routeUndecided)
       return
@@ -124,14 +155,9 @@ extension Worker {
     attempt(x, d, group)
   }
 
-  /// The parsed head's facts that outlive the parser's next use.
   private func takeOver(_ head: RequestHead, _ x: Exchange) {
     x.method = head.method
-    x.methodRange = head.methodRange
-    x.targetRange = head.target
-    x.authorityRange = head.authority
     x.minorVersion = head.minorVersion
-    x.requestFraming = head.framing
     x.wantsWebSocket = head.wantsWebSocket
     x.expectsContinue = head.expectsContinue
   }
@@ -212,9 +238,9 @@ extension Worker {
   private func settleForwarded(
     _ d: Downstream, _ x: Exchange, _ listener: ListenerPlan, from sender: IPAddress?, port: UInt16, version: Int
   ) -> Refusal? {
-    let settlement = d.input.withReadable {
+    let settlement = x.headText.withReadable {
       listener.trust.settleForwarded(
-        rule: d.rule, from: sender, fromPort: port, version: version, bytes: $0, head: requestHead, local: d.local,
+        rule: d.rule, from: sender, fromPort: port, version: version, bytes: $0, head: x.head, local: d.local,
         scheme: d.scheme)
     }
     switch settlement {
@@ -240,10 +266,10 @@ extension Worker {
   /// Believes only what is signed. In observe mode a refusal is recorded and the request goes on without an identity.
   private func verify(_ d: Downstream, _ x: Exchange, _ listener: ListenerPlan) -> Refusal? {
     guard let verifier = listener.verifier else { return .keyUnknown }
-    let head = requestHead
+    let head = x.head
     var refusal = head.identityRefusal
     if refusal == nil {
-      let outcome = d.input.withReadable { bytes in
+      let outcome = x.headText.withReadable { bytes in
         verifier.verify(
           head: bytes, method: head.methodRange, authority: head.authority, path: head.path, query: head.query,
           attest: head.attest, signatureInput: head.signatureInput, signature: head.signature,
@@ -259,7 +285,7 @@ extension Worker {
         x.detail = infrastructureDetail(d, verified.client.address)
       case .refused(let why):
         refusal = why
-        x.detail = timeDetail(why, listener, edge: d.input, peer: d.peer)
+        x.detail = timeDetail(why, listener, edge: x.headText, peer: d.peer)
       }
     }
     guard plan.config.identity.mode == .observe, let refusal else { return refusal }

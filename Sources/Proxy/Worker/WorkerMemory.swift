@@ -58,6 +58,7 @@ extension Worker {
     pool.release(keeping: Worker.quietChunks)
     downstreams.shrink()
     upstreams.shrink()
+    exchanges.shrink()
     shared.freeMemory.giveBack()
   }
 }

@@ -14,10 +14,7 @@ extension Worker {
     x.isTunnel = true
     write(responseHead, x, d, u, length, .none, isTunnel: true)
     u.input.consume(length)
-    // What the client sent behind its request was held until now.
-    saveRecord(x)
-    d.input.consume(x.heldBytes)
-    x.heldBytes = 0
+    letGo(x)
     d.phase = .tunnel
     openTunnels += 1
     counters.add(.tunnels)
@@ -151,7 +148,7 @@ extension Worker {
       u.pool?.active -= 1
       close(u, reset: isLate && u.transport.isOwedRoom)
     }
-    x.clear()
+    endExchange(x, d)
     if isLate { closeLate(d) } else { close(d) }
   }
 }

@@ -40,10 +40,10 @@ extension Worker {
   /// The head for the upstream, with the identity that its config asks for. False when it could not be signed, or does
   /// not fit.
   private func write(_ x: Exchange, _ d: Downstream, _ group: UpstreamPlan, into u: Upstream) -> Bool {
-    let head = requestHead
+    let head = x.head
     let out = u.output
     x.asksContinue = !x.expectsContinue && mayHaveToHoldBack(x, d, u)
-    let signed = d.input.withReadable { bytes in
+    let signed = x.headText.withReadable { bytes in
       HeadWriter.writeRequest(
         bytes, head: head, framing: x.requestFraming, webSocket: x.wantsWebSocket,
         expectsContinue: x.expectsContinue || x.asksContinue,

@@ -23,6 +23,7 @@ final class Worker {
   let wheel: TimerWheel
   var downstreams = Slots<Downstream>()
   var upstreams = Slots<Upstream>()
+  var exchanges = Slots<Exchange>()
   var plan: Plan
   var sources: [ListenerSource] = []
 
@@ -30,6 +31,9 @@ final class Worker {
   var requestHead: RequestHead
   /// What `requestHead` and `trailers` have room for.
   private(set) var fieldsMax: Int
+  private var fieldNames: FieldNames
+  /// Counts the makes of `requestHead`: exchanges that keep one of an older make do not hand it on.
+  private(set) var headMake = 0
   var responseHead: ResponseHead
   var trailers: TrailerSection
   var responseTrailers: TrailerSection
@@ -86,7 +90,8 @@ final class Worker {
     wheel = TimerWheel(nowMilliseconds: Clock.monotonicMilliseconds())
     plan = Plan(snapshot: snapshot, sources: sources, shared: shared, worker: index, previous: nil)
     fieldsMax = snapshot.config.limits.fields + HeadGrowth.fields
-    requestHead = RequestHead(fieldsMax: fieldsMax, names: snapshot.fieldNames)
+    fieldNames = snapshot.fieldNames
+    requestHead = RequestHead(fieldsMax: fieldsMax, names: fieldNames)
     responseHead = ResponseHead(fieldsMax: Worker.responseFieldsMax + HeadGrowth.fields)
     trailers = TrailerSection(fieldsMax: fieldsMax, names: snapshot.fieldNames)
     responseTrailers = TrailerSection(fieldsMax: fieldsMax, names: .response, isLenient: true)
@@ -118,8 +123,13 @@ final class Worker {
   /// The limits for the request heads of a connection. An edge that has the same limits as this validator must not be
   /// refused here what it took there.
   func requestLimits(of d: Downstream) -> HeadLimits {
-    guard let listener = d.listener, listener.trust.evidence(of: d.rule) == .attested else { return limits }
-    return limits.withEdgeGrowth
+    isAttested(d) ? limits.withEdgeGrowth : limits
+  }
+
+  /// Requests of this connection are signed by an edge, or refused.
+  func isAttested(_ d: Downstream) -> Bool {
+    guard let listener = d.listener else { return false }
+    return listener.trust.evidence(of: d.rule) == .attested
   }
 
   /// The limits for the heads of a server's responses, which are long in some applications; at an edge, with room for
@@ -134,6 +144,9 @@ final class Worker {
     let limits = HeadLimits(headBytes: trailerBytesMax, fields: limits.fields)
     return grown ? limits.withEdgeGrowth : limits
   }
+
+  /// A head's parser under the present limits and names.
+  func makeHead() -> RequestHead { RequestHead(fieldsMax: fieldsMax, names: fieldNames) }
 
   // MARK: The loop
 
@@ -211,7 +224,7 @@ final class Worker {
     d.transport.note(readiness)
     // Nobody reads what we would still write: an exchange under way ends here and not at its deadline.
     if readiness.contains(.failed), d.phase == .exchange {
-      fault(d.exchange, .clientGone)
+      if let x = d.exchange { fault(x, .clientGone) }
       return
     }
     pump(d)
@@ -232,9 +245,9 @@ final class Worker {
         }
         requests += 1
         guard readHead(d) else { return }
-      case .exchange: guard relay(d.exchange, d) else { return }
+      case .exchange: guard let x = d.exchange, relay(x, d) else { return }
       case .tunnel:
-        relayTunnel(d.exchange)
+        if let x = d.exchange { relayTunnel(x) }
         return
       case .linger:
         linger(d)
@@ -268,7 +281,7 @@ final class Worker {
     case .head:
       if d.input.isEmpty { closeLate(d) } else { refuseHead(d, .headTimeout, headBytes: 0) }
     case .exchange:
-      let x = d.exchange
+      guard let x = d.exchange else { return }
       if x.isBackingOff {
         tryAgain(x)
         pump(d)
@@ -285,7 +298,7 @@ final class Worker {
       } else {
         fault(x, .clientGone, refusal: .clientTimeout)
       }
-    case .tunnel: endTunnel(d.exchange, isLate: true)
+    case .tunnel: if let x = d.exchange { endTunnel(x, isLate: true) }
     case .linger: lingerExpired(d)
     }
   }
@@ -326,11 +339,12 @@ final class Worker {
     let old = plan
     plan = Plan(snapshot: snapshot, sources: new, shared: shared, worker: index, previous: old)
     log.isOn = snapshot.config.log.access != .off
-    // Never smaller: an exchange that began under a larger limit may have its head parsed again for another try.
     let fields = snapshot.config.limits.fields + HeadGrowth.fields
-    if fields > fieldsMax || snapshot.config.identity.claims != old.config.identity.claims {
-      fieldsMax = max(fieldsMax, fields)
-      requestHead = RequestHead(fieldsMax: fieldsMax, names: snapshot.fieldNames)
+    if fields != fieldsMax || snapshot.config.identity.claims != old.config.identity.claims {
+      fieldsMax = fields
+      fieldNames = snapshot.fieldNames
+      headMake += 1
+      requestHead = makeHead()
       trailers = TrailerSection(fieldsMax: fieldsMax, names: snapshot.fieldNames)
       responseTrailers = TrailerSection(fieldsMax: fieldsMax, names: .response, isLenient: true)
     }
@@ -373,7 +387,7 @@ final class Worker {
   private func closeEverything() {
     closeSources()
     for d in downstreams.all where d.phase != .free {
-      if d.exchange.isActive { abandon(d.exchange, .draining) }
+      if let x = d.exchange { abandon(x, .draining) }
       if d.phase != .free { close(d) }
     }
     for u in upstreams.all where u.phase != .free { close(u) }

@@ -1,17 +1,12 @@
-// The worker's table of connections: objects made once and used again, found by index, checked by generation.
+// The worker's tables of connections and exchanges: objects made once and used again, found by index, checked by generation.
 
 package protocol Slot: AnyObject {
   var generation: UInt32 { get set }
-  /// It will not be used again: what refers to it from within itself lets go.
-  func retire()
-}
-
-extension Slot {
-  package func retire() {}
 }
 
 extension Downstream: Slot {}
 extension Upstream: Slot {}
+extension Exchange: Slot {}
 
 package struct Slots<Element: Slot> {
   package private(set) var all: ContiguousArray<Element> = []
@@ -32,7 +27,6 @@ package struct Slots<Element: Slot> {
       let element = all[Int(index)]
       guard replaces(element) else { return element }
       let new = make(Int(index))
-      element.retire()
       // Events that were meant for the old one still find nobody.
       new.generation = element.generation
       all[Int(index)] = new
@@ -54,7 +48,6 @@ package struct Slots<Element: Slot> {
     while count > 0, isFree[count - 1] {
       count -= 1
       firstGeneration = max(firstGeneration, all[count].generation)
-      all[count].retire()
     }
     guard count < all.count else { return }
     all = ContiguousArray(all[..<count])

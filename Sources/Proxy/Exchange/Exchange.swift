@@ -1,11 +1,21 @@
 // One request and its response. Apart from the connection that brought it: an HTTP/1 connection has one at a time,
-// another codec may have many. Holds what both directions need; ExchangeMachine decides, the worker acts.
+// another codec may have many, an idle connection has none. A slot of the worker, used again and again. It owns the request's
+// head, its bytes and what they mean, and what was used of the body while another try may want it, so that nothing of it
+// depends on what the client's connection reads next. ExchangeMachine decides, the worker acts.
+//
+// Invariants: `resentBytes <= held.count`, and all of `held` was used on the present try, or on one before it. Memory: one
+// chunk while a body is held, one while a head is larger than `smallHeadBytes`, and the head's own few KiB for good.
 
 import Platform
 import Policy
 import Wire
 
 final class Exchange {
+  /// A head up to this size is kept in memory of the exchange's own; a larger one takes a chunk.
+  static let smallHeadBytes = 2_048
+
+  let slot: Int
+  var generation: UInt32 = 0
   var downstream: Downstream!
   var upstream: Upstream?
   var machine = ExchangeMachine()
@@ -13,18 +23,27 @@ final class Exchange {
   var group: UpstreamPlan?
   var isActive = false
 
-  // The request. Ranges count from the first byte of the client's input as long as the head is held there.
+  // The request.
+  /// The head as it was parsed: its ranges count from the first byte of `headText`.
+  var head: RequestHead
+  /// Which of the worker's makes `head` is: a reload may bring one with other names.
+  var headMake: Int
+  /// The head's bytes; empty for one that was not understood.
+  private(set) var headText: Buffer
+  private let smallHead = Buffer(capacity: Exchange.smallHeadBytes)
+  private let largeHead: Buffer
+  /// What was used of the body, as it came, while another try may want it.
+  let held: Buffer
+  /// How much of `held` was used on this try.
+  var resentBytes = 0
+  /// Another try is possible as far as the request's bytes go.
+  var isHolding = false
   var method = Method.other
-  var methodRange = ByteRange.empty
-  var targetRange = ByteRange.empty
-  var authorityRange = ByteRange.empty
   var minorVersion = 1
-  var requestFraming = BodyFraming.none
+  private(set) var requestFraming = BodyFraming.none
   var wantsWebSocket = false
   var expectsContinue = false
-  /// Bytes at the front of the client's input that were used but are kept for another try and for the log.
-  var heldBytes = 0
-  var headBytes = 0
+  var headBytes: Int { headText.count }
   var requestDecoder = BodyDecoder(.none)
   var requestBodyBytes: UInt64 = 0
   /// A trailer section went to the upstream in place of a bare last chunk.
@@ -80,11 +99,37 @@ final class Exchange {
   var responseStartedMicroseconds: UInt64 = 0
   var bytesIn: UInt64 = 0
   var bytesOut: UInt64 = 0
-  /// Method, host and path in the log's form, made when their bytes had to go before the end.
-  var savedRecord: [UInt8] = []
   /// When a byte last moved, on either side; deadlines count from there.
   var downstreamProgressMilliseconds: UInt64 = 0
   var upstreamProgressMilliseconds: UInt64 = 0
+
+  init(slot: Int, pool: BufferPool, head: RequestHead, headMake: Int) {
+    self.slot = slot
+    self.head = head
+    self.headMake = headMake
+    largeHead = Buffer(pool: pool)
+    held = Buffer(pool: pool)
+    headText = smallHead
+  }
+
+  /// The size of the chunks that its buffers take.
+  var chunkBytes: Int { held.capacity }
+
+  /// Takes the first `count` bytes of `input` for its head.
+  func takeHead(_ count: Int, from input: Buffer) {
+    headText = count <= smallHead.capacity ? smallHead : largeHead
+    headText.append(first: count, of: input)
+    input.consume(count)
+  }
+
+  /// How the request's body ends, with the decoder that reads it, or reads and discards it: one is never without the other, so
+  /// that no body is taken for the next request.
+  func setBody(_ framing: BodyFraming, trailerBytesMax: Int) {
+    requestFraming = framing
+    requestDecoder = BodyDecoder(framing, trailerBytesMax: trailerBytesMax)
+  }
+
+  var hasBody: Bool { requestFraming != .none && requestFraming != .length(0) }
 
   // Decoders are changed as copies: a mutating call on a property of a class costs a dynamic exclusivity check.
 
@@ -105,14 +150,21 @@ final class Exchange {
     server = nil
     group = nil
     isActive = false
-    heldBytes = 0
-    headBytes = 0
+    smallHead.removeAll()
+    if headText !== smallHead {
+      largeHead.reset()
+      headText = smallHead
+    }
+    held.reset()
+    resentBytes = 0
+    isHolding = false
     requestBodyBytes = 0
     identity = nil
     isVerified = false
     isSigned = false
     triedServers = 0
     status = 0
+    responseDecoder = BodyDecoder(.none)
     endsWithConnection = false
     isTunnel = false
     serverIsBent = false
@@ -133,6 +185,7 @@ final class Exchange {
     responseStartedMicroseconds = 0
     bytesIn = 0
     bytesOut = 0
-    if !savedRecord.isEmpty { savedRecord = [] }
+    downstream = nil
+    generation &+= 1
   }
 }

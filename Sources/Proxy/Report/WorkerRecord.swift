@@ -22,7 +22,7 @@ extension Worker {
     guard log.isOn, let d = x.downstream else { return }
     log.line(time: date.rfc3339.span, nowMilliseconds: nowMilliseconds) { line in
       writeConnection(d, d.listener, x.identity ?? d.client, x.schemeSource, into: line)
-      if x.savedRecord.isEmpty { writeRequest(x, d, into: line) } else { line.append(x.savedRecord.span) }
+      writeRequest(x, into: line)
       line.member(",\"status\":", UInt64(x.status))
       if let refusal = x.refusal {
         line.member(",\"refusal\":", refusal.name)
@@ -41,14 +41,6 @@ extension Worker {
       }
       if d.tlsVersion.utf8CodeUnitCount > 0 { line.member(",\"tls\":", d.tlsVersion) }
     }
-  }
-
-  /// Keeps the part of the record that stands in bytes which have to go now.
-  func saveRecord(_ x: Exchange) {
-    guard log.isOn, x.savedRecord.isEmpty, let d = x.downstream else { return }
-    let part = Buffer(capacity: 8 * (AccessLog.pathBytesMax + AccessLog.hostBytesMax) + 256)
-    writeRequest(x, d, into: part)
-    x.savedRecord = part.copyBytes()
   }
 
   /// Records a connection that was refused before any request, unless its peer had such lines enough.
@@ -131,17 +123,17 @@ extension Worker {
     line.append(0x22)
   }
 
-  /// Method, host and path, while their bytes are still at the front of the client's input.
-  private func writeRequest(_ x: Exchange, _ d: Downstream, into line: Buffer) {
-    guard x.heldBytes >= x.headBytes, x.headBytes > 0, !x.methodRange.isEmpty else { return }
-    d.input.withReadable { bytes in
-      guard bytes.count >= x.headBytes else { return }
+  /// Method, host and path; nothing of a head that was not understood.
+  private func writeRequest(_ x: Exchange, into line: Buffer) {
+    guard x.headBytes > 0, !x.head.methodRange.isEmpty else { return }
+    let head = x.head
+    x.headText.withReadable { bytes in
       line.append(",\"method\":\"")
-      line.appendEscaped(bytes.extracting(x.methodRange.range), most: 32)
+      line.appendEscaped(bytes.extracting(head.methodRange.range), most: 32)
       line.append("\",\"host\":\"")
-      line.appendEscaped(bytes.extracting(x.authorityRange.range), most: AccessLog.hostBytesMax)
+      line.appendEscaped(bytes.extracting(head.authority.range), most: AccessLog.hostBytesMax)
       line.append("\",\"path\":\"")
-      line.appendEscaped(bytes.extracting(x.targetRange.range), most: AccessLog.pathBytesMax)
+      line.appendEscaped(bytes.extracting(head.target.range), most: AccessLog.pathBytesMax)
       line.append(0x22)
     }
   }

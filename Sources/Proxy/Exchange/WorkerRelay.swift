@@ -58,7 +58,7 @@ extension Worker {
   /// One step of the request's body. True when something moved.
   private func relayRequest(_ x: Exchange, _ d: Downstream, _ u: Upstream) -> Bool {
     var decoder = x.requestDecoder
-    let step = d.input.withReadable { decoder.step($0.extracting(droppingFirst: x.heldBytes)) }
+    let step = withBody(x, d) { decoder.step($0) }
     x.requestDecoder = decoder
     switch step {
     case .refused(let refusal):
@@ -66,9 +66,12 @@ extension Worker {
       return true
     case .data(let skip, let count):
       use(x, skip)
-      return sendRequest(x, d, u, count) || skip > 0
+      let most = usable(count, x, u)
+      guard most > 0 else { return holdBack(u) }
+      return sendRequest(x, d, u, most) || skip > 0
     case .trailers(let skip, let count):
       use(x, skip)
+      guard usable(count, x, u) == count else { return holdBack(u) }
       return sendTrailers(x, d, u, count)
     case .end(let skip):
       use(x, skip)
@@ -80,20 +83,15 @@ extension Worker {
       x.upstreamProgressMilliseconds = nowMilliseconds
       return true
     case .incomplete(let skip):
+      let isResending = x.resentBytes < x.held.count
       use(x, skip)
+      // The rest of it is in the client's input.
+      if isResending { return true }
       return readRequest(x, d, u)
     }
   }
 
   private func readRequest(_ x: Exchange, _ d: Downstream, _ u: Upstream) -> Bool {
-    // What is held for another try makes way when room is needed.
-    if d.input.room < Worker.directBytesMin, x.heldBytes > 0 {
-      if holdsBack(x, u) {
-        flush(u)
-        return false
-      }
-      letGo(x)
-    }
     switch d.transport.read(into: d.input) {
     case .bytes(let n):
       x.downstreamProgressMilliseconds = nowMilliseconds
@@ -122,18 +120,17 @@ extension Worker {
       use(x, count)
       return true
     }
-    let held = x.heldBytes
     var n: Int
     if x.requestFraming == .chunked {
       guard hasRoom(u, Worker.chunkOverheadBytes + 1) else { return false }
       n = min(count, u.output.room - Worker.chunkOverheadBytes)
       u.output.append(hex: UInt64(n))
       u.output.append("\r\n")
-      d.input.withReadable { u.output.append($0.extracting(held..<held + n)) }
+      withBody(x, d) { u.output.append($0.extracting(first: n)) }
       u.output.append("\r\n")
     } else if count >= Worker.directBytesMin, u.output.isEmpty {
       let sent = u.transport.sentBytes
-      switch d.input.withReadable({ u.transport.write($0.extracting(held..<held + count)) }) {
+      switch withBody(x, d, { u.transport.write($0.extracting(first: count)) }) {
       case .bytes(let written):
         n = written
         x.machine.noteSent()
@@ -152,7 +149,7 @@ extension Worker {
     } else {
       guard hasRoom(u, 1) else { return false }
       n = min(count, u.output.room)
-      d.input.withReadable { u.output.append($0.extracting(held..<held + n)) }
+      withBody(x, d) { u.output.append($0.extracting(first: n)) }
       if u.output.count >= Worker.gatherBytes { flush(u) }
     }
     x.requestConsumed(n)
@@ -165,9 +162,8 @@ extension Worker {
   private func sendTrailers(_ x: Exchange, _ d: Downstream, _ u: Upstream, _ count: Int) -> Bool {
     // A colon without a space behind it gets one.
     guard hasRoom(u, count * 2 + 8) else { return false }
-    let held = x.heldBytes
-    let outcome = d.input.withReadable {
-      trailers.parse($0.extracting(held..<held + count), limits: trailerLimits(x.isVerified))
+    let outcome = withBody(x, d) {
+      trailers.parse($0.extracting(first: count), limits: trailerLimits(x.isVerified))
     }
     guard case .complete = outcome else {
       if case .refused(let refusal) = outcome { fault(x, .request(refusal)) } else { fault(x, .request(.framingChunk)) }
@@ -183,7 +179,7 @@ extension Worker {
         counters.add(.trailerIdentity)
       }
     }
-    d.input.withReadable { TrailerWriter.write($0.extracting(held..<held + count), trailers, into: u.output) }
+    withBody(x, d) { TrailerWriter.write($0.extracting(first: count), trailers, into: u.output) }
     x.requestTrailersSent = true
     x.requestConsumed(count)
     use(x, count)

@@ -38,18 +38,13 @@ extension Worker {
   func tryAgain(_ x: Exchange) {
     guard let d = x.downstream, let group = x.group, x.isActive else { return }
     x.isBackingOff = false
-    // It was taken under the limits that it began with; a reload may have brought others.
-    let limits = HeadLimits(headBytes: d.input.capacity, fields: fieldsMax)
-    guard x.heldBytes >= x.headBytes,
-      case .complete = d.input.withReadable({ requestHead.parse($0.extracting(first: x.headBytes), limits: limits) })
-    else {
+    guard x.isHolding else {
       answer(x, .upstreamReset)
       return
     }
-    let hasBody = x.requestFraming != .none && x.requestFraming != .length(0)
-    x.machine.rewind(hasBody: hasBody)
-    x.heldBytes = x.headBytes
-    x.requestDecoder = BodyDecoder(x.requestFraming, trailerBytesMax: trailerLimits(x.isVerified).headBytes)
+    x.machine.rewind(hasBody: x.hasBody)
+    x.resentBytes = 0
+    x.setBody(x.requestFraming, trailerBytesMax: trailerLimits(x.isVerified).headBytes)
     x.requestBodyBytes = 0
     x.bytesIn = UInt64(x.headBytes)
     x.requestTrailersSent = false
@@ -104,38 +99,17 @@ extension Worker {
 
   /// Refuses a head that could not be taken. `headBytes`: its length where it was understood, or 0.
   func refuseHead(_ d: Downstream, _ refusal: Refusal, headBytes: Int) {
-    let x = d.exchange
-    d.requestCount += 1
-    d.phase = .exchange
-    d.headSeen = 0
-    clearDeadline(d)
-    counters.add(.requests)
-    x.isActive = true
-    x.startedMicroseconds = nowMicroseconds
-    x.headBytes = headBytes
-    x.heldBytes = headBytes
+    guard let x = takeExchange(d) else { return }
     x.bytesIn = UInt64(headBytes > 0 ? headBytes : d.input.count)
-    x.methodRange = .empty
-    x.targetRange = .empty
-    x.authorityRange = .empty
+    if headBytes > 0 { x.takeHead(headBytes, from: d.input) }
     x.method = .other
     x.minorVersion = 1
     x.wantsWebSocket = false
-    x.expectsContinue = false
-    x.requestFraming = .none
-    if headBytes > 0 {
-      x.methodRange = requestHead.methodRange
-      x.targetRange = requestHead.target
-      x.authorityRange = requestHead.authority
-      x.expectsContinue = requestHead.expectsContinue
-      x.requestFraming = requestHead.framing
-    }
-    // Of a request that was understood the body is read and discarded: it is not the next request.
-    x.requestDecoder = BodyDecoder(x.requestFraming, trailerBytesMax: trailerBytesMax)
-    let hasBody = x.requestFraming != .none && x.requestFraming != .length(0)
-    x.machine.begin(
-      hasBody: hasBody, isIdempotent: false, keepAlive: headBytes > 0 && requestHead.keepAlive, retries: 0)
-    if refusal == .targetForm { x.detail = .text(requestHead.targetFault.text) }
+    x.expectsContinue = headBytes > 0 && x.head.expectsContinue
+    // Of a request that was understood the body is read and discarded.
+    x.setBody(headBytes > 0 ? x.head.framing : .none, trailerBytesMax: trailerLimits(isAttested(d)).headBytes)
+    x.machine.begin(hasBody: x.hasBody, isIdempotent: false, keepAlive: headBytes > 0 && x.head.keepAlive, retries: 0)
+    if refusal == .targetForm { x.detail = .text(x.head.targetFault.text) }
     if headBytes == 0, d.input.withReadable({ !$0.isEmpty && $0[0] == Worker.handshakeRecordType }) {
       x.detail = .text("TLS came to a listener without `tls`")
     }
@@ -150,11 +124,10 @@ extension Worker {
     // What could not be sent is gone from its buffer: that connection is out of step.
     let isClean = !x.upstreamDeaf && !x.serverIsBent && !x.responseDecoder.isBent
     release(x, keep: ending.keepUpstream && isClean)
-    if x.heldBytes > 0 { d.input.consume(min(x.heldBytes, d.input.count)) }
     // Of a head that was refused it is not known where its request ends.
     let mayComeMore = x.machine.request != .done || x.headBytes == 0
     let isLarge = x.bytesOut > Worker.kernelBytesMax
-    x.clear()
+    endExchange(x, d)
     if ending.keepDownstream, !isDraining {
       d.phase = .head
       d.headSeen = 0
@@ -183,7 +156,7 @@ extension Worker {
     // what tells the client that this is not it.
     let tellsByReset = x.endsWithConnection
     if refusal != .clientReset { _ = flush(d) }
-    x.clear()
+    endExchange(x, d)
     // Nor is anything kept in the kernel for a client that takes nothing.
     close(d, reset: tellsByReset || refusal == .clientReset || refusal == .clientTimeout)
   }
@@ -271,7 +244,7 @@ extension Worker {
     if let client = d.countedClient { shared.giveClient(client) }
     clearDeadline(d)
     d.transport.close(reset: reset)
-    d.exchange.clear()
+    if let x = d.exchange { endExchange(x, d) }
     d.clear()
     downstreams.give(d.slot)
     shared.giveConnection()

@@ -85,7 +85,7 @@ extension Worker {
   func mayHaveToHoldBack(_ x: Exchange, _ d: Downstream, _ u: Upstream) -> Bool {
     guard x.isSigned, x.minorVersion > 0, let server = u.pool, !server.isProven else { return false }
     switch x.requestFraming {
-    case .length(let n): return n > UInt64(max(0, d.input.capacity - Worker.directBytesMin - x.headBytes))
+    case .length(let n): return n > UInt64(holdableBytes(x))
     case .chunked: return true
     default: return false
     }
@@ -107,6 +107,6 @@ extension Worker {
 
   func isHoldingBack(_ x: Exchange) -> Bool {
     x.holdUntilMilliseconds > 0 && !x.holdIsOver && x.machine.request == .body && x.machine.response == .awaiting
-      && x.heldBytes > 0
+      && x.isHolding
   }
 }

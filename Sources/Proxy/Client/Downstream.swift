@@ -20,7 +20,8 @@ final class Downstream {
   let transport: Transport
   let input: Buffer
   let output: Buffer
-  let exchange = Exchange()
+  /// While a request is under way.
+  var exchange: Exchange?
 
   // Who is there. Settled when the connection begins, or for each request where the evidence is in its fields.
   var listener: ListenerPlan?
@@ -77,10 +78,7 @@ final class Downstream {
     transport = Transport(pool: pool)
     input = Buffer(pool: pool)
     output = Buffer(pool: pool)
-    exchange.downstream = self
   }
-
-  package func retire() { exchange.downstream = nil }
 
   /// Nothing waits to be sent to the client.
   var isFlushed: Bool { output.isEmpty && !transport.hasUnsent }
@@ -107,6 +105,7 @@ final class Downstream {
     tlsVersion = ""
     certificate = nil
     boundUpstream = nil
+    exchange = nil
     requestCount = 0
     sentSeen = 0
     headSeen = 0

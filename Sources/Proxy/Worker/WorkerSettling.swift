@@ -35,8 +35,7 @@ extension Worker {
 
   /// Sends what waits on both sides, ends the exchange if that was all of it, and says who owes what from now on.
   func settle(_ d: Downstream) {
-    let x = d.exchange
-    guard d.phase == .exchange, x.isActive, !x.isBackingOff else { return }
+    guard d.phase == .exchange, let x = d.exchange, !x.isBackingOff else { return }
     let upstream = x.upstream
     if let u = upstream, u.phase == .ready { flush(u) }
     let ending = x.machine.ending
