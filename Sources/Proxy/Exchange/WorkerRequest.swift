@@ -103,8 +103,10 @@ extension Worker {
     return x
   }
 
-  /// The exchange is over; the next one may have its slot at once.
+  /// The exchange is over; the next one may have its slot at once. A connection to a server that it still has goes with it, for it
+  /// would belong to the next.
   func endExchange(_ x: Exchange, _ d: Downstream) {
+    drop(x)
     x.clear()
     d.exchange = nil
     exchanges.give(x.slot)
