@@ -46,7 +46,7 @@ bench-micro: deps-build ## measure the steps of a request's path by themselves; 
 fmt: ## format the sources
 	$(SWIFT) format -i -r $(SOURCES)
 
-lint: ## check the format and the fences between the rooms
+lint: ## check the format and which module may use what
 	$(SWIFT) format lint -r --strict $(SOURCES)
 	@.ci/fences
 
