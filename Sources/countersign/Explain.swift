@@ -68,16 +68,16 @@ struct Explain: ParsableCommand {
       print("to       \(local)\(to == nil ? ", as nothing is said" : "")")
     }
     print("rule     \(explanation.rule)")
-    let evidence = policy[policy.rule(for: peer)].evidence
-    if proxySource != nil, evidence != .refuse, !policy[policy.rule(for: peer)].proxyProtocolRequired {
+    let rule = policy.rule(for: peer)
+    if proxySource != nil, policy[rule].evidence != .refuse, !policy[rule].proxyProtocolRequired {
       print("note     no PROXY header is read by this rule, so one is taken for the beginning of a request")
       try tell(listener.certificates.isEmpty ? .requestLine : .tlsHandshake, why: nil)
     }
-    try tell(explanation.verdict, policy, peer, read)
+    try tell(explanation.verdict, policy, rule: rule, read)
   }
 
   private func tell(
-    _ verdict: TrustExplanation.Verdict, _ policy: TrustPolicy, _ peer: IPAddress?, _ config: Config
+    _ verdict: TrustExplanation.Verdict, _ policy: TrustPolicy, rule: Int, _ config: Config
   ) throws {
     switch verdict {
     case .settlement(.settled(let client, let port, let via, let scheme)):
@@ -87,7 +87,7 @@ struct Explain: ParsableCommand {
       print("scheme   \(scheme.text), by \(scheme.source.text)")
     case .settlement(.refused(let refusal)): try tell(refusal, why: nil)
     case .settlement(.infrastructure(let client)):
-      try tell(.clientInfrastructure, why: policy.whyInfrastructure(client, rule: policy.rule(for: peer)))
+      try tell(.clientInfrastructure, why: policy.whyInfrastructure(client, rule: rule))
     case .signature:
       let audience = config.identity.audience ?? ""
       let edges = config.identity.edges
@@ -125,7 +125,7 @@ struct Explain: ParsableCommand {
       return nil
     }
     guard let to else {
-      guard bound.isUnspecified else { return bound.unmapped }
+      if let own = listener.address.ownAddress { return own }
       guard let peer, peer.isLoopback else { return nil }
       return peer.family == .v4 ? IPAddress(v4: 0x7f00_0001) : peer
     }

@@ -6,7 +6,7 @@ import Wire
 
 @Suite struct SchemeTests {
   private func policy(_ rules: String) throws -> TrustPolicy {
-    TrustPolicy(rules: try TrustFacts.rules(rules), infrastructure: Infrastructure(declared: []))
+    TrustPolicy(rules: try TrustFacts.rules(rules), infrastructure: Infrastructure(Config()))
   }
 
   /// Both ways of asking must agree: the steps of a live connection, and `explain`.

@@ -10,7 +10,7 @@ enum ClientSteps {
 
   private static var socket: Step {
     Step("client: from the socket") {
-      let policy = TrustPolicy(rules: [], infrastructure: Infrastructure(declared: []))
+      let policy = TrustPolicy(rules: [], infrastructure: Infrastructure(Config()))
       let client = Samples.client
       let local = Samples.local
       return Operation { _ in
@@ -32,7 +32,7 @@ enum ClientSteps {
       hops.hops = listed
       var refused = Config.TrustRule(evidence: .refuse)
       refused.from = listed
-      let policy = TrustPolicy(rules: [refused, hops], infrastructure: Infrastructure(declared: []))
+      let policy = TrustPolicy(rules: [refused, hops], infrastructure: Infrastructure(Config()))
 
       let peer = IPAddress(v4: 0x7f00_0001)
       let client = Samples.client.address

@@ -85,7 +85,7 @@ private struct Resolved {
     pair(1, "mode", identity.mode.rawValue)
     pair(1, "infrastructure", list(identity.infrastructure))
     // What `run` adds to it; said, and not written, for it follows from the rest.
-    for (prefix, source) in infrastructure.descriptions.dropFirst(identity.infrastructure.count) {
+    for (prefix, source) in infrastructure.derived {
       let source = source.filter { !$0.isNewline }
       line(1, "#   \(prefix.isHost ? "\(prefix.address)" : "\(prefix)"), by \(source)")
     }

@@ -9,34 +9,32 @@ import Wire
 package struct Infrastructure: Sendable {
   private let declared: PrefixTable
   private let own: PrefixTable
-  /// As `declared` and `own`, for people: each with where it comes from.
-  package let descriptions: [(prefix: IPPrefix, source: String)]
-
-  /// `declared` are ranges; `own` are addresses that listeners are bound to.
-  package init(declared: [IPPrefix], own: [IPAddress] = []) {
-    self.init(declared: declared.map { ($0, "declared") }, own: own.map { ($0, "a listener") })
-  }
-
-  private init(declared: [(IPPrefix, String)], own: [(IPAddress, String)]) {
-    // "Everybody" in two spellings: as a rule's `from` it is `any`, and `any` makes nobody infrastructure.
-    let declared = declared.filter { $0.0.length > 0 }
-    let own = own.filter { !$0.0.unmapped.isUnspecified }.map { (IPPrefix(host: $0.0.unmapped), $0.1) }
-    self.declared = PrefixTable(declared.map(\.0))
-    self.own = PrefixTable(own.map(\.0))
-    descriptions = (declared + own).map { (prefix: $0.0, source: $0.1) }
-  }
+  /// Where ranges and addresses come from, for people; both tables have indices into it.
+  private let sources: [String]
+  /// What follows from `listeners`, beside what `identity.infrastructure` lists: each with where it comes from.
+  package let derived: [(prefix: IPPrefix, source: String)]
 
   /// What `identity.infrastructure` lists, every `from` range that must show evidence, and the listeners' own addresses.
   package init(_ config: Config) {
-    var declared = config.identity.infrastructure.map { ($0, "identity.infrastructure") }
-    var own: [(IPAddress, String)] = []
+    var sources = ["identity.infrastructure"]
+    var declared = config.identity.infrastructure.map { ($0, UInt32(0)) }
+    var own: [(IPPrefix, UInt32)] = []
     for listener in config.listeners {
-      if case .address(let address, _) = listener.address { own.append((address, "the listener \(listener.name)")) }
-      for rule in listener.trust where rule.evidence != .socket && rule.evidence != .refuse {
-        declared += rule.from.map { ($0, "a trust rule of the listener \(listener.name)") }
+      if case .address(let address, _) = listener.address, !address.unmapped.isUnspecified {
+        own.append((IPPrefix(host: address.unmapped), UInt32(sources.count)))
+        sources.append("the listener \(listener.name)")
       }
+      for rule in listener.trust where rule.evidence != .socket && rule.evidence != .refuse {
+        declared += rule.from.map { ($0, UInt32(sources.count)) }
+      }
+      sources.append("a trust rule of the listener \(listener.name)")
     }
-    self.init(declared: declared, own: own)
+    // "Everybody" in two spellings: as a rule's `from` it is `any`, and `any` makes nobody infrastructure.
+    declared.removeAll { $0.0.length == 0 }
+    self.declared = PrefixTable(declared)
+    self.own = PrefixTable(own)
+    self.sources = sources
+    derived = (declared.filter { $0.1 > 0 } + own).map { (prefix: $0.0, source: sources[Int($0.1)]) }
   }
 
   package func contains(_ address: IPAddress) -> Bool { isDeclared(address) || isOwn(address) }
@@ -49,6 +47,6 @@ package struct Infrastructure: Sendable {
 
   /// Where it is said that `address` is infrastructure; nil where nowhere.
   package func source(of address: IPAddress) -> String? {
-    descriptions.first { $0.prefix.contains(address.unmapped) }?.source
+    (declared.longestMatch(address) ?? own.longestMatch(address)).map { sources[Int($0)] }
   }
 }
