@@ -31,8 +31,8 @@ final class FieldTable {
   private var first = InlineArray<32, UInt16>(repeating: 0)
   /// A line of the last scan ended in a bare LF.
   private(set) var hasBareLF = false
-  /// The Content-Length that is stated several times over, always the same.
-  private(set) var lengthIsRepeated = false
+  /// The length that Content-Length states several times over, in one line or several, always the same.
+  private(set) var repeatedLength: UInt64?
   private let names: FieldNames
   private let fieldsMax: Int
   /// From the operator's own servers what has one reading is taken though it is not how it should be: lines that end in a
@@ -54,7 +54,7 @@ final class FieldTable {
     seen = 0
     repeated = 0
     hasBareLF = false
-    lengthIsRepeated = false
+    repeatedLength = nil
   }
 
   func line(_ index: Int) -> FieldLine {
@@ -312,8 +312,8 @@ final class FieldTable {
       if repeated & FieldKind.contentLength.bit == 0, let length = Self.length(bytes, firstValue(.contentLength)) {
         return .stated(.length(length))
       }
-      guard isLenient, let length = repeatedLength(bytes) else { return .refused(.framingLength) }
-      lengthIsRepeated = true
+      guard isLenient, let length = readRepeatedLength(bytes) else { return .refused(.framingLength) }
+      repeatedLength = length
       return .stated(.length(length))
     }
     if hasLength { return .refused(.framingTeCl) }
@@ -324,7 +324,7 @@ final class FieldTable {
   }
 
   /// The length that all lines and elements of Content-Length state alike; nil where one differs or is none.
-  private func repeatedLength(_ bytes: Span<UInt8>) -> UInt64? {
+  private func readRepeatedLength(_ bytes: Span<UInt8>) -> UInt64? {
     var stated: UInt64?
     for index in firstIndex(.contentLength)..<count where lines[index].kind == .contentLength {
       let value = lines[index].value

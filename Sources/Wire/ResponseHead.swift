@@ -20,11 +20,11 @@ public final class ResponseHead {
   /// 101 with `Connection: upgrade` and `Upgrade: websocket` alone.
   public var wantsWebSocket: Bool { facts.wantsWebSocket }
   /// It is not how it should be, in a way that leaves one reading.
-  public var isBent: Bool { facts.isBent || table.hasBareLF || table.lengthIsRepeated }
+  public var isBent: Bool { facts.isBent || table.hasBareLF || table.repeatedLength != nil }
   /// A field line ended in a bare LF, so that lines cannot go on as they came.
   public var hasBareLF: Bool { table.hasBareLF }
   /// The length that Content-Length states several times over, in one line or several; nil where it is stated once or not at all.
-  public var repeatedLength: UInt64? { facts.repeatedLength }
+  public var repeatedLength: UInt64? { table.repeatedLength }
   /// What was wrong, after a refusal.
   public var fault: ResponseFault { facts.fault }
 
@@ -77,7 +77,6 @@ public final class ResponseHead {
     case .stated(let framing): stated = framing
     case .refused(let refusal): return ResponseFault(refusal)
     }
-    if table.lengthIsRepeated, case .length(let length) = stated { facts.repeatedLength = length }
     var options = FieldTable.ConnectionOptions()
     if let refusal = table.readConnection(bytes, into: &options) { return ResponseFault(refusal) }
 
@@ -117,7 +116,6 @@ struct ResponseFacts {
   var keepAlive = false
   var wantsWebSocket = false
   var isBent = false
-  var repeatedLength: UInt64?
   var fault = ResponseFault.none
 
   init() {}

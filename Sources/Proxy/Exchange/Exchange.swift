@@ -21,7 +21,8 @@ final class Exchange {
   var machine = ExchangeMachine()
   /// The snapshot's part that this exchange began with, as is the connection's `listener`, which only a new one replaces.
   var group: UpstreamPlan?
-  var isActive = false
+  /// A request is under way.
+  var isActive: Bool { downstream != nil }
 
   // The request.
   /// The head as it was parsed: its ranges count from the first byte of `headText`.
@@ -36,8 +37,6 @@ final class Exchange {
   let held: Buffer
   /// How much of `held` was used on this try.
   var resentBytes = 0
-  /// Another try is possible as far as the request's bytes go.
-  var isHolding = false
   var method = Method.other
   var minorVersion = 1
   private(set) var requestFraming = BodyFraming.none
@@ -149,7 +148,6 @@ final class Exchange {
     upstream = nil
     server = nil
     group = nil
-    isActive = false
     smallHead.removeAll()
     if headText !== smallHead {
       largeHead.reset()
@@ -157,7 +155,6 @@ final class Exchange {
     }
     held.reset()
     resentBytes = 0
-    isHolding = false
     requestBodyBytes = 0
     identity = nil
     isVerified = false

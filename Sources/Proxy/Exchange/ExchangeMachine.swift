@@ -118,7 +118,7 @@ package struct ExchangeMachine: Sendable {
   }
 
   package mutating func noteSent() { sent = true }
-  /// Room was needed: the head and what was sent of the body are no longer held.
+  /// What was sent of the body is no longer held: room was needed, or no other try will be made.
   package mutating func noteNotHeld() { replayable = false }
   package mutating func noteDownstreamCloses() { downstreamKeepAlive = false }
 

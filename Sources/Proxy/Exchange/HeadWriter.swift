@@ -51,10 +51,7 @@ package enum HeadWriter {
     if runStart >= 0 { out.append(bytes.extracting(runStart..<head.length - 2)) }
     switch framing {
     case .none, .untilClose: break
-    case .length(let length):
-      out.append("Content-Length: ")
-      out.append(decimal: length)
-      out.append("\r\n")
+    case .length(let length): writeLength(length, into: out)
     case .chunked: out.append("Transfer-Encoding: chunked\r\n")
     }
     if expectsContinue { out.append("Expect: 100-continue\r\n") }
@@ -147,7 +144,7 @@ package enum HeadWriter {
       } else if goesInRuns {
         if runStart < 0 { runStart = head.name(i).lower }
       } else {
-        writeLine(bytes, head, i, into: out)
+        writeLine(bytes, name: head.name(i), value: head.value(i), into: out)
       }
     }
     if runStart >= 0 { out.append(bytes.extracting(runStart..<length - 2)) }
@@ -184,13 +181,11 @@ package enum HeadWriter {
   /// The mark that a validator puts on a refusal it wants asked again; it is between us and never passes on.
   package static let refusalMark: StaticString = "countersign-refusal"
 
-  /// One field line anew, for a head that cannot go on as it came.
-  @inline(never) private static func writeLine(
-    _ bytes: Span<UInt8>, _ head: ResponseHead, _ i: Int, into out: Buffer
-  ) {
-    out.append(bytes.extracting(head.name(i).range))
+  /// One field line anew, where it cannot go on as it came: of a head that is not how it should be, and of every trailer.
+  @inline(never) static func writeLine(_ bytes: Span<UInt8>, name: ByteRange, value: ByteRange, into out: Buffer) {
+    out.append(bytes.extracting(name.range))
     out.append(": ")
-    out.append(bytes.extracting(head.value(i).range))
+    out.append(bytes.extracting(value.range))
     out.append("\r\n")
   }
 
@@ -210,8 +205,7 @@ package enum HeadWriter {
   /// An answer of our own: small, without internals. `sentence` says more to whoever reads it, and may be empty.
   package static func writeAnswer(
     status: Int, reason: StaticString, sentence: StaticString = "", keepAlive: Bool, isHead: Bool, marksStarting: Bool,
-    date: Span<UInt8>,
-    into out: Buffer
+    date: Span<UInt8>, into out: Buffer
   ) {
     out.append("HTTP/1.1 ")
     out.append(decimal: UInt64(status))

@@ -11,10 +11,7 @@ package enum TrailerWriter {
     for i in 0..<trailers.fieldCount {
       let kind = trailers.kind(i)
       guard kind == .other || kind == .date || kind == .server else { continue }
-      out.append(bytes.extracting(trailers.name(i).range))
-      out.append(": ")
-      out.append(bytes.extracting(trailers.value(i).range))
-      out.append("\r\n")
+      HeadWriter.writeLine(bytes, name: trailers.name(i), value: trailers.value(i), into: out)
     }
     out.append("\r\n")
   }

@@ -36,9 +36,9 @@ extension Worker {
 
   /// Sends the held request once more, signed anew.
   func tryAgain(_ x: Exchange) {
-    guard let d = x.downstream, let group = x.group, x.isActive else { return }
+    guard let d = x.downstream, let group = x.group else { return }
     x.isBackingOff = false
-    guard x.isHolding else {
+    guard x.machine.replayable else {
       answer(x, .upstreamReset)
       return
     }
@@ -69,7 +69,7 @@ extension Worker {
 
   /// Refuses a request with its refusal's status. The exchange ends when the answer has gone out.
   func answer(_ x: Exchange, _ refusal: Refusal) {
-    guard x.isActive, let d = x.downstream, x.machine.response == .awaiting else { return }
+    guard let d = x.downstream, x.machine.response == .awaiting else { return }
     drop(x)
     x.isBackingOff = false
     x.refusal = refusal
@@ -140,7 +140,7 @@ extension Worker {
 
   /// Ends an exchange that cannot end well: the connection ends so that the client cannot take what it has for the whole.
   func abandon(_ x: Exchange, _ refusal: Refusal) {
-    guard x.isActive, let d = x.downstream else { return }
+    guard let d = x.downstream else { return }
     if x.isTunnel {
       endTunnel(x)
       return

@@ -19,10 +19,10 @@ extension Worker {
     x.bytesIn += UInt64(n)
     if x.resentBytes < x.held.count {
       x.resentBytes += n
-      if !x.isHolding, x.resentBytes == x.held.count { letGo(x) }
+      if !x.machine.replayable, x.resentBytes == x.held.count { letGo(x) }
       return
     }
-    if x.isHolding {
+    if x.machine.replayable {
       x.held.append(first: n, of: d.input)
       x.resentBytes += n
     }
@@ -31,10 +31,7 @@ extension Worker {
 
   /// Gives up what is held of the body: no other try is possible after this. What this try has still to use of it stays.
   func letGo(_ x: Exchange) {
-    if x.isHolding {
-      x.isHolding = false
-      x.machine.noteNotHeld()
-    }
+    x.machine.noteNotHeld()
     guard x.resentBytes == x.held.count else { return }
     x.held.reset()
     x.resentBytes = 0
@@ -50,7 +47,7 @@ extension Worker {
   /// How much of `count` bytes of payload or trailers can be used now: all, or less where the rest has to be held back, or
   /// none. What is held for another try makes way when room is needed.
   func usable(_ count: Int, _ x: Exchange, _ u: Upstream) -> Int {
-    guard x.isHolding, x.resentBytes == x.held.count else { return count }
+    guard x.machine.replayable, x.resentBytes == x.held.count else { return count }
     let room = max(0, x.held.room - Worker.framingBytesMax)
     guard count > room else { return count }
     guard holdsBack(x, u) else {

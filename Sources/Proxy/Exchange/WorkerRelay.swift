@@ -55,6 +55,8 @@ extension Worker {
     x.isActive && d.phase == .exchange && !x.isBackingOff && x.upstream === u && u.phase == .ready
   }
 
+  // MARK: The request's body
+
   /// One step of the request's body. True when something moved.
   private func relayRequest(_ x: Exchange, _ d: Downstream, _ u: Upstream) -> Bool {
     var decoder = x.requestDecoder

@@ -12,7 +12,6 @@ extension Worker {
       if !d.input.isEmpty, d.input.count > d.headSeen {
         switch parseHead(d) {
         case .complete(let length):
-          d.headSeen = 0
           return begin(d, headBytes: length)
         case .refused(let refusal):
           // A refused method has a head that was understood: the connection is still in step.
@@ -97,7 +96,6 @@ extension Worker {
     d.headSeen = 0
     clearDeadline(d)
     counters.add(.requests)
-    x.isActive = true
     x.schemeSource = d.scheme.source
     x.startedMicroseconds = nowMicroseconds
     return x
@@ -120,7 +118,6 @@ extension Worker {
     x.bytesIn = UInt64(headBytes)
     takeOver(x.head, x)
     x.setBody(x.head.framing, trailerBytesMax: trailerLimits(isAttested(d)).headBytes)
-    x.isHolding = true
     x.machine.begin(
       hasBody: x.hasBody, isIdempotent: x.method.isIdempotent, keepAlive: x.head.keepAlive && !isDraining, retries: 0)
     x.downstreamProgressMilliseconds = nowMilliseconds

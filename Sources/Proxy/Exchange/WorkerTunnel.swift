@@ -139,7 +139,7 @@ extension Worker {
 
   /// - Parameter isLate: its time is over; what a side did not take is not kept for it.
   func endTunnel(_ x: Exchange, isLate: Bool = false) {
-    guard x.isActive, x.isTunnel, let d = x.downstream else { return }
+    guard x.isTunnel, let d = x.downstream else { return }
     openTunnels -= 1
     record(x)
     if let u = x.upstream {

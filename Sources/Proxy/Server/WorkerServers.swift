@@ -107,6 +107,6 @@ extension Worker {
 
   func isHoldingBack(_ x: Exchange) -> Bool {
     x.holdUntilMilliseconds > 0 && !x.holdIsOver && x.machine.request == .body && x.machine.response == .awaiting
-      && x.isHolding
+      && x.machine.replayable
   }
 }
