@@ -33,7 +33,7 @@ package struct CertificateExpiry: Sendable, Equatable {
   private let names: NameTable
   /// The contexts call into it.
   private let tickets: TicketKeys
-  /// Things an operator should know that do not stop the listener, such as a certificate that has run out.
+  /// Things an operator should know that do not stop the listener, such as a certificate that is not valid yet.
   package let warnings: [String]
   /// Of each certificate file, in their order.
   package let expiries: [CertificateExpiry]

@@ -1,4 +1,5 @@
-// What `countersign check` asks beyond reading the configuration. Nothing is listened on and nothing is kept.
+// What is looked at in a configuration when a snapshot is built from it, by whoever loads it, and what `countersign check` asks
+// beyond that. Nothing is listened on and nothing is kept.
 
 import Platform
 import Policy

@@ -13,7 +13,6 @@ struct SnapshotFiles {
   private(set) var findings: [Diagnostic] = []
   /// Each file once.
   private(set) var expiries: [CertificateExpiry] = []
-
   /// Nobody watches over how long the reading takes.
   private let refusesPipes: Bool
 
@@ -22,22 +21,37 @@ struct SnapshotFiles {
     self.refusesPipes = refusesPipes
   }
 
-  /// Whether the files that a listener names can be read. Each that cannot is a finding of its own, where it is named.
-  mutating func areReadable(_ listener: Config.Listener, at index: Int) -> Bool {
-    var files = certificates(listener.certificates, "listeners[\(index)].tls")
+  /// A file, and the place of its name in the configuration.
+  private typealias Named = (file: String, path: String)
+
+  private static func files(_ listener: Config.Listener, at index: Int) -> [Named] {
+    var files: [Named] = listener.certificates.enumerated().flatMap { position, pair in
+      Self.files(pair, at: "listeners[\(index)].tls[\(position)]")
+    }
     if let asked = listener.clientCertificates {
       files.append((asked.ca, "listeners[\(index)].client_certificates.ca"))
     }
-    return areReadable(files)
+    return files
+  }
+
+  private static func files(_ tls: Config.UpstreamTLS, at path: String) -> [Named] {
+    [(tls.ca, "\(path).ca")] + (tls.certificate.map { files($0, at: path) } ?? [])
+  }
+
+  private static func files(_ pair: Config.Certificate, at path: String) -> [Named] {
+    [(pair.certificate, "\(path).certificate"), (pair.key, "\(path).key")]
+  }
+
+  /// Whether the files that a listener names can be read. Each that cannot is a finding of its own, where it is named.
+  mutating func areReadable(_ listener: Config.Listener, at index: Int) -> Bool {
+    areReadable(Self.files(listener, at: index))
   }
 
   mutating func areReadable(_ tls: Config.UpstreamTLS, at path: String) -> Bool {
-    var files = [(tls.ca, "\(path).ca")]
-    if let own = tls.certificate { files += [(own.certificate, "\(path).certificate"), (own.key, "\(path).key")] }
-    return areReadable(files)
+    areReadable(Self.files(tls, at: path))
   }
 
-  private mutating func areReadable(_ files: [(file: String, path: String)]) -> Bool {
+  private mutating func areReadable(_ files: [Named]) -> Bool {
     var all = true
     for (file, path) in files {
       guard let obstacle = TextFile.obstacle(path: file, refusesPipes: refusesPipes) else { continue }
@@ -71,26 +85,12 @@ struct SnapshotFiles {
 
   /// Where the file that is at fault stands below `path`; the place of `path` where it stands nowhere.
   func place(of file: String, in path: String) -> Place {
-    var files: [(file: String, path: String)] = []
-    for (index, listener) in config.listeners.enumerated() {
-      files += certificates(listener.certificates, "listeners[\(index)].tls")
-      if let asked = listener.clientCertificates {
-        files.append((asked.ca, "listeners[\(index)].client_certificates.ca"))
-      }
+    let listeners = config.listeners.enumerated().flatMap { Self.files($1, at: $0) }
+    let upstreams = config.upstreams.flatMap { upstream in
+      upstream.tls.map { Self.files($0, at: "upstreams.\(upstream.name).tls") } ?? []
     }
-    for upstream in config.upstreams {
-      guard let tls = upstream.tls else { continue }
-      let path = "upstreams.\(upstream.name).tls"
-      files.append((tls.ca, "\(path).ca"))
-      if let own = tls.certificate { files += [(own.certificate, "\(path).certificate"), (own.key, "\(path).key")] }
-    }
+    let files = listeners + upstreams
     return config.place(of: files.first { $0.file == file && $0.path.hasPrefix(path) }?.path ?? path)
-  }
-
-  private func certificates(_ pairs: [Config.Certificate], _ path: String) -> [(file: String, path: String)] {
-    pairs.enumerated().flatMap { index, pair in
-      [(pair.certificate, "\(path)[\(index)].certificate"), (pair.key, "\(path)[\(index)].key")]
-    }
   }
 
   /// Notes until when certificates are valid, and tells of those that expire soon or have expired.
