@@ -37,5 +37,25 @@ extension EndToEnd {
       }
       #expect(try Connection(to: address).get("/after").status == 200)
     }
+
+    /// What was held of a request's body for another try is given back once its response has begun, for that may take hours.
+    @Test func aResponseThatGoesOnHoldsNothingOfItsRequest() throws {
+      let backend = try RecordingBackend { exchange in
+        try exchange.finishBody()
+        try exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n")
+      }
+      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+      configuration.workers = "1"
+      configuration.hasAdmin = true
+      let edge = try Countersign(configuration, in: Workspace())
+      let connection = try Connection(to: edge["public"])
+      try connection.send(Text.request("/", method: "POST", body: "0123456789"))
+      #expect(try #require(try connection.readHead()).text.hasPrefix("HTTP/1.1 200 "))
+      let admin = try edge["admin"]
+      // The one that the server's connection reads into, as for a request without a body.
+      try eventually("one buffer is in use") {
+        try Connection(to: admin, from: nil).get("/metrics").text.contains("\ncountersign_buffers_in_use 1\n")
+      }
+    }
   }
 }

@@ -81,6 +81,7 @@ extension Worker {
         guard hasRoom(u, 5) else { return false }
         u.output.append("0\r\n\r\n")
       }
+      d.input.releaseIfEmpty()
       x.machine.requestEnded()
       x.upstreamProgressMilliseconds = nowMilliseconds
       return true
@@ -300,6 +301,8 @@ extension Worker {
     if mayNotSend(x) { x.machine.noteDownstreamCloses() }
     if isDraining { x.machine.noteDownstreamCloses() }
     x.machine.responseHead(keepAlive: head.keepAlive)
+    // No other try is made from here on, and a response may take hours.
+    letGo(x)
     x.status = head.status
     x.responseStartedMicroseconds = nowMicroseconds
     x.responseFraming = framing
