@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench bench-micro fmt lint clean deps-build deps-test
+.PHONY: help build demo test simulate bench bench-micro fmt lint clean deps-build deps-test
 MAKEFLAGS += --no-print-directory
 
 SWIFT ?= swift
@@ -27,6 +27,7 @@ test: deps-test ## run every test, as CI does
 	$(SWIFT_BUILD) --product printer-monitor
 	$(SWIFT_BUILD) --product AllocationCounter
 	$(SWIFT_BUILD) --product SettableClock
+	$(SWIFT_BUILD) --product simulate
 	$(SWIFT_BUILD) --product countersignPackageTests
 	@# Each step of the micro-benchmark checks what it does; its numbers are not looked at here.
 	$(SWIFT_BUILD) --product countersign-micro
@@ -36,6 +37,10 @@ test: deps-test ## run every test, as CI does
 	@# The sample backend is asynchronous and shares few threads with other tests of its process: it has a run of its own.
 	@$(SWIFT) test -c release --skip-build --disable-xctest --filter MonitorTests
 	@$(SWIFT) test -c release --skip-build --disable-xctest --skip MonitorTests
+
+simulate: deps-build ## run the engine against a simulated kernel: SEEDS=1000000 for more than make test does
+	$(SWIFT_BUILD) --product simulate
+	@Tests/Simulation/run $(or $(SEEDS),20000)
 
 bench: build ## measure it; see bench/
 	@bench/run

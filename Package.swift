@@ -1,5 +1,5 @@
 // swift-tools-version: 6.2
-// The rooms of Countersign, each a target, in a straight chain: a room sees only those above it.
+// The modules of Countersign, each a target, in a straight chain: a module sees only those above it.
 // docs/ARCHITECTURE.md says what each owns.
 import PackageDescription
 
@@ -30,6 +30,8 @@ let package = Package(
     .library(name: "AllocationCounter", type: .dynamic, targets: ["AllocationCounter"]),
     // Preloaded into the real binary by tests that set its clock.
     .library(name: "SettableClock", type: .dynamic, targets: ["SettableClock"]),
+    // Runs the engine against a simulated kernel; see Tests/Simulation.
+    .executable(name: "simulate", targets: ["simulate"]),
     // Measures the steps of a request's path; built by bench/micro/run alone.
     .executable(name: "countersign-micro", targets: ["micro"]),
   ],
@@ -75,6 +77,13 @@ let package = Package(
         "Wire", "Platform", "Policy", "Proxy", "AllocationCounter",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "bench/micro", exclude: ["run"], swiftSettings: strict),
+    .target(name: "SimulatedCalls", path: "Tests/Simulation/Calls"),
+    .executableTarget(
+      name: "simulate",
+      dependencies: [
+        "Wire", "Platform", "Policy", "Proxy", "SimulatedCalls", "TestSupport",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], path: "Tests/Simulation", exclude: ["Calls", "mutants", "run"], swiftSettings: ordinary),
     .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: ordinary),
     .testTarget(
       name: "PlatformTests", dependencies: ["Wire", "Platform", "COpenSSL", "TestSupport"], swiftSettings: ordinary),

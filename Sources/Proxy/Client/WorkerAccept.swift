@@ -5,12 +5,19 @@ import Policy
 import Wire
 
 /// A listening socket as a worker holds it: TCP sockets are the worker's own, a unix socket is one that all share.
-struct ListenerSource: Sendable {
+package struct ListenerSource: Sendable {
   let name: String
   /// Names the socket as long as the process lives; the same for every worker.
   let socket: Int
   let descriptor: Int32
   let isShared: Bool
+
+  package init(name: String, socket: Int, descriptor: Int32, isShared: Bool) {
+    self.name = name
+    self.socket = socket
+    self.descriptor = descriptor
+    self.isShared = isShared
+  }
 }
 
 extension Worker {

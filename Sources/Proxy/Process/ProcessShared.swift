@@ -6,11 +6,11 @@ import Policy
 import Synchronization
 import Wire
 
-final class ProcessShared: Sendable {
+package final class ProcessShared: Sendable {
   let windows: ReplayWindows
-  let mailboxes: [Mailbox<Worker.Message>]
-  let counters: [Counters]
-  let accessLog: LogQueue
+  package let mailboxes: [Mailbox<Worker.Message>]
+  package let counters: [Counters]
+  package let accessLog: LogQueue
   let operationalLog: OperationalLog
   let startMilliseconds: UInt64
   let freeMemory = FreeMemory()
@@ -23,7 +23,7 @@ final class ProcessShared: Sendable {
   /// Lanes are confined to their worker's thread once it runs; before that the supervisor tries signers on none of them.
   private struct SendableLanes: @unchecked Sendable { let all: [SenderLanes] }
 
-  init(workers: Int, replayWindowBits: Int, log: OperationalLog) throws {
+  package init(workers: Int, replayWindowBits: Int, log: OperationalLog) throws {
     let start = Clock.read()
     startMilliseconds = start.wallMilliseconds
     windows = ReplayWindows(start: start, windowBits: replayWindowBits)
@@ -50,7 +50,7 @@ final class ProcessShared: Sendable {
 
   func giveConnection() { openConnections.subtract(1, ordering: .relaxed) }
 
-  var connectionCount: Int { openConnections.load(ordering: .relaxed) }
+  package var connectionCount: Int { openConnections.load(ordering: .relaxed) }
 
   /// Counts a client's connection where there is a limit on them; `counted` is what must be given back.
   func takeClient(_ address: IPAddress, most: Int, counted: inout IPAddress?) -> Bool {

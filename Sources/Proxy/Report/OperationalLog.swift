@@ -4,22 +4,29 @@
 import Logging
 import Platform
 
-struct OperationalLog: Sendable {
-  let queue: LogQueue
+package struct OperationalLog: Sendable {
+  package let queue: LogQueue
   let logger: Logger
+
+  /// - Parameter queue: read by whoever writes the lines.
+  package init(queue: LogQueue) {
+    self.queue = queue
+    var logger = Logger(label: "countersign") { _ in Handler(queue: queue) }
+    logger.logLevel = .info
+    self.logger = logger
+  }
 
   /// Begins the thread. The signals' mask must be set by then: threads inherit it.
   static func start() throws(SystemError) -> OperationalLog {
     let queue = try LogQueue(bytesMax: LogQueue.operationalBytesMax)
-    var logger = Logger(label: "countersign") { _ in Handler(queue: queue) }
-    logger.logLevel = .info
-    let reporter = logger
+    let log = OperationalLog(queue: queue)
+    let reporter = log.logger
     _ = try WorkerThread.start(name: "log-error", processor: nil) {
       LogThread(queue, to: LogFile(.error), name: "operational log", isToldWhileFull: false) {
         reporter.warning("\($0)")
       }.run()
     }
-    return OperationalLog(queue: queue, logger: logger)
+    return log
   }
 
   /// A line as it is: what `run` says about itself and about a configuration.

@@ -11,7 +11,7 @@ import Platform
 import Policy
 import Wire
 
-final class Worker {
+package final class Worker {
   let index: Int
   let shared: ProcessShared
   let poller: Poller
@@ -51,7 +51,7 @@ final class Worker {
   var date = DateField()
   var isDraining = false
   var drainEndMilliseconds: UInt64 = .max
-  var isStopped = false
+  package private(set) var isStopped = false
   var openTunnels = 0
   var idleUpstreams = 0
 
@@ -73,13 +73,15 @@ final class Worker {
   /// they send to stay in the processor's cache.
   static let settlingMax = 64
 
-  enum Message: Sendable {
+  package enum Message: Sendable {
     case reload(Snapshot, [ListenerSource])
     case drain(untilMilliseconds: UInt64)
     case stop
   }
 
-  init(index: Int, shared: ProcessShared, snapshot: Snapshot, sources: [ListenerSource]) throws(SystemError) {
+  package init(
+    index: Int, shared: ProcessShared, snapshot: Snapshot, sources: [ListenerSource]
+  ) throws(SystemError) {
     self.index = index
     self.shared = shared
     poller = try Poller()
@@ -151,44 +153,78 @@ final class Worker {
   // MARK: The loop
 
   func run() {
-    while !isStopped {
-      let isDone = queued.isEmpty && settling.isEmpty
-      let most: UInt64 = log.hasWaiting ? AccessLog.delayMilliseconds : 1_000
-      let delay = isDone ? wheel.delay(nowMilliseconds: nowMilliseconds, most: most) : 0
-      let count = poller.wait(timeoutMilliseconds: Int32(delay))
-      readClock()
-      // Kept connections first: one that has ended, or says what nobody asked, is gone before a request looks for one.
-      for i in 0..<count {
-        let (token, readiness) = poller.event(i)
-        guard token.kind == .upstream, let u = upstreams.find(token.slot, token.generation) else { continue }
-        // One in use may be given back within this turn, and has to know by then what came on it.
-        u.transport.note(readiness)
-        if u.exchange == nil { progress(u) }
-      }
-      for i in 0..<count {
-        let (token, readiness) = poller.event(i)
-        switch token.kind {
-        case .downstream:
-          if let d = downstreams.find(token.slot, token.generation) { handle(d, readiness) }
-        case .upstream:
-          if let u = upstreams.find(token.slot, token.generation) { progress(u) }
-        case .listener: _ = accept(token.slot)
-        case .wakeup: takeMessages()
-        }
-        if settling.count >= Worker.settlingMax { settleOnce() }
-      }
-      runQueued()
-      settleAll()
-      while let timer = wheel.due(nowMilliseconds: nowMilliseconds) { expire(timer) }
-      updateGauges()
-      watchMemory()
-      if nowMilliseconds >= refusedLines.dueMilliseconds { recordSuppressed() }
-      log.handOver(nowMilliseconds: nowMilliseconds)
-      if isDraining { endDrainIfDone() }
-    }
+    while !isStopped { turn() }
+    end()
+  }
+
+  /// Closes everything, behind the last turn.
+  package func end() {
     log.handOver(nowMilliseconds: nowMilliseconds, force: true)
     closeEverything()
     shared.noteStopped()
+  }
+
+  /// What is in use at this moment.
+  package struct Census: Equatable, Sendable {
+    package var clientConnections = 0
+    package var serverConnections = 0
+    package var idleServerConnections = 0
+    package var exchanges = 0
+    package var tunnels = 0
+    package var buffers = 0
+    /// Requests under way, as the servers of the present plan count them.
+    package var activeRequests = 0
+
+    package init() {}
+  }
+
+  package var census: Census {
+    var census = Census()
+    census.clientConnections = downstreams.usedCount
+    census.serverConnections = upstreams.usedCount
+    census.idleServerConnections = idleUpstreams
+    census.exchanges = exchanges.usedCount
+    census.tunnels = openTunnels
+    census.buffers = pool.lent
+    for group in plan.groups { for server in group.servers { census.activeRequests += server.active } }
+    return census
+  }
+
+  /// One turn of the loop: waits for events, unless there is more to do at once, and acts on them.
+  package func turn() {
+    let isDone = queued.isEmpty && settling.isEmpty
+    let most: UInt64 = log.hasWaiting ? AccessLog.delayMilliseconds : 1_000
+    let delay = isDone ? wheel.delay(nowMilliseconds: nowMilliseconds, most: most) : 0
+    let count = poller.wait(timeoutMilliseconds: Int32(delay))
+    readClock()
+    // Kept connections first: one that has ended, or says what nobody asked, is gone before a request looks for one.
+    for i in 0..<count {
+      let (token, readiness) = poller.event(i)
+      guard token.kind == .upstream, let u = upstreams.find(token.slot, token.generation) else { continue }
+      // One in use may be given back within this turn, and has to know by then what came on it.
+      u.transport.note(readiness)
+      if u.exchange == nil { progress(u) }
+    }
+    for i in 0..<count {
+      let (token, readiness) = poller.event(i)
+      switch token.kind {
+      case .downstream:
+        if let d = downstreams.find(token.slot, token.generation) { handle(d, readiness) }
+      case .upstream:
+        if let u = upstreams.find(token.slot, token.generation) { progress(u) }
+      case .listener: _ = accept(token.slot)
+      case .wakeup: takeMessages()
+      }
+      if settling.count >= Worker.settlingMax { settleOnce() }
+    }
+    runQueued()
+    settleAll()
+    while let timer = wheel.due(nowMilliseconds: nowMilliseconds) { expire(timer) }
+    updateGauges()
+    watchMemory()
+    if nowMilliseconds >= refusedLines.dueMilliseconds { recordSuppressed() }
+    log.handOver(nowMilliseconds: nowMilliseconds)
+    if isDraining { endDrainIfDone() }
   }
 
   var clock: Clock.Reading {

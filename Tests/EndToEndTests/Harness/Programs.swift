@@ -27,6 +27,9 @@ enum Programs {
     }
   }
 
+  /// Runs the engine against a simulated kernel.
+  static var simulate: String { get throws { try built("simulate", variable: "SIMULATE_BIN") } }
+
   /// Counts the allocations of the process that it is preloaded into.
   static var allocationCounter: String {
     get throws { try built("libAllocationCounter.so", variable: "ALLOCATION_COUNTER_LIBRARY") }

@@ -1,0 +1,26 @@
+// The engine against a simulated kernel (Tests/Simulation): 2,000 seeds of the same kind as `make simulate` runs a million of.
+
+import Foundation
+import Testing
+
+extension EndToEnd {
+  @Suite struct Simulation {
+    @Test func nothingThatMustHoldIsBrokenInTwoThousandRuns() throws {
+      let outcome = try ChildProcess.run([try Programs.simulate, "--seeds", "2000"], by: .after(300))
+      #expect(outcome.succeeded, "\(outcome.output.suffix(20_000))\(outcome.error)")
+      #expect(outcome.output.hasPrefix("2000 seeds from 1: nothing broken."), "\(outcome.output.suffix(2_000))")
+    }
+
+    @Test func aSeedMakesTheSameRunEachTime() throws {
+      func trace() throws -> [Substring] {
+        let outcome = try ChildProcess.run([try Programs.simulate, "--seed", "30", "--trace"])
+        #expect(outcome.succeeded, "\(outcome.error)")
+        // The keys' directory is made anew.
+        return outcome.output.split(separator: "\n").filter { !$0.hasPrefix("identity:") }
+      }
+      let first = try trace()
+      #expect(first.count > 20)
+      #expect(try trace() == first)
+    }
+  }
+}

@@ -1,0 +1,128 @@
+// The configurations that runs begin with and are reloaded to. They differ in everything that a reload may change, but in each
+// of them the truth about a client is the same: a configuration may refuse a client, and never rename it.
+
+import Platform
+import Policy
+import Proxy
+import TestSupport
+
+/// One configuration of the edge, built once and used by many runs.
+struct EdgeConfiguration {
+  let snapshot: Snapshot
+  /// Whether peers in the `switching` network must send a PROXY header.
+  let demandsHeader: Bool
+  /// Its servers are the validator, and not the simulated ones.
+  let usesValidator: Bool
+  let told: Told
+  let text: String
+}
+
+struct Configurations {
+  let edges: [EdgeConfiguration]
+  /// Validators: alike but for what may change unnoticed.
+  let validators: [Snapshot]
+
+  static let edgeAddress = Endpoint(address: 0x0a00_0001, port: 80)
+  static let validatorShared = Endpoint(address: 0x0a00_0002, port: 81)
+  static let validatorBound = Endpoint(address: 0x0a00_0002, port: 82)
+  private static let servers = ["10.1.0.1", "10.1.0.2", "10.1.0.3"]
+
+  /// - Parameter directory: where the keys go.
+  init(directory: String) throws {
+    let edgeKeys = "\(directory)/edge.jwks.json"
+    let validatorKeys = "\(directory)/monitor-1.jwks.json"
+    _ = try KeySetStore.add(id: "k1", algorithm: .hmac, to: edgeKeys)
+    _ = try KeySetStore.export(audience: "monitor-1", from: edgeKeys, to: validatorKeys)
+    let tickets = try TicketKeys()
+    var random = Seeded(7)
+    var edges: [EdgeConfiguration] = []
+    for told in Told.allCases {
+      for usesValidator in told == .attest || told == .bound ? [false, true] : [false] {
+        for _ in 0..<6 {
+          let demandsHeader = !random.oneIn(3)
+          let text = Configurations.edge(told, usesValidator, demandsHeader, edgeKeys, &random)
+          let snapshot = try Configurations.build(text, tickets, generation: UInt64(edges.count + 1))
+          edges.append(
+            EdgeConfiguration(
+              snapshot: snapshot, demandsHeader: demandsHeader, usesValidator: usesValidator, told: told, text: text))
+        }
+      }
+    }
+    self.edges = edges
+    validators = try (0..<3).map { i in
+      try Configurations.build(Configurations.validator(validatorKeys, i), tickets, generation: UInt64(i + 1))
+    }
+  }
+
+  private static func build(_ text: String, _ tickets: TicketKeys, generation: UInt64) throws -> Snapshot {
+    let read = ConfigReader.read(text: text, path: "simulated.yaml")
+    guard let config = read.config else {
+      throw SimulationError(read.diagnostics.map { $0.text(file: "simulated.yaml") }.joined(separator: "\n") + text)
+    }
+    let (snapshot, findings) = Snapshot.build(config, generation: generation, tickets: tickets)
+    guard let snapshot else {
+      throw SimulationError(findings.map { $0.text(file: "simulated.yaml") }.joined(separator: "\n") + text)
+    }
+    return snapshot
+  }
+
+  private static func edge(
+    _ told: Told, _ usesValidator: Bool, _ demandsHeader: Bool, _ keys: String, _ random: inout Seeded
+  ) -> String {
+    let count = usesValidator ? 1 : 1 + random.below(3)
+    let port = told.rawValue
+    let list = usesValidator ? ["10.0.0.2:\(port)"] : servers.prefix(count).map { "\($0):\(port)" }
+    var lines = [
+      "identity: { edge: edge-a, keys: \"\(keys)\", sign_with: k1 }",
+      "listeners:",
+      "  - name: public",
+      "    listen: \"10.0.0.1:80\"",
+      "    trust:",
+      "      - { from: 10.9.1.0/24, evidence: proxy-protocol }",
+      "      - { from: 10.9.2.0/24, evidence: forwarded }",
+      "      - { from: 10.9.3.0/24, evidence: \(demandsHeader ? "proxy-protocol" : "socket") }",
+      "routes: [{ to: app }]",
+      "upstreams:",
+      "  app:",
+      "    servers: [\(list.map { "\"\($0)\"" }.joined(separator: ", "))]",
+      "    retries: { count: \(random.below(3)) }",
+      "    balance: \(["round-robin", "least-requests", "client-hash"][random.below(3)])",
+      "    idle_connections: \(random.oneIn(3) ? random.below(3) : 64)",
+    ]
+    switch told {
+    case .plain: lines.append("    identity: plain")
+    case .nothing: lines.append("    identity: none")
+    case .attest, .bound:
+      lines += ["    identity: attest", "    audience: monitor-1"]
+      if count > 1 { lines.append("    shared_audience: true") }
+      if told == .bound { lines.append("    proxy_protocol: v2") }
+    }
+    lines.append("limits: { head: \(random.oneIn(4) ? "96KiB" : "32KiB") }")
+    lines += ["timeouts: { idle: \(["20s", "60s"][random.below(2)]), upstream_response: 30s }", "workers: 1"]
+    return lines.joined(separator: "\n") + "\n"
+  }
+
+  private static func validator(_ keys: String, _ variant: Int) -> String {
+    """
+    identity: { keys: "\(keys)", audience: monitor-1, edges: [edge-a], clock_skew: 500ms }
+    listeners:
+      - name: shared
+        listen: "10.0.0.2:81"
+        trust: [{ from: any, evidence: attested }]
+      - name: bound
+        listen: "10.0.0.2:82"
+        trust: [{ from: any, evidence: attested, proxy_protocol: required }]
+    routes: [{ to: backend }]
+    upstreams:
+      backend: { servers: ["10.1.0.1:80", "10.1.0.2:80"], identity: plain, retries: { count: \(variant) } }
+    limits: { head: \(variant == 2 ? "96KiB" : "32KiB") }
+    timeouts: { idle: 120s }
+    workers: 1
+    """
+  }
+}
+
+struct SimulationError: Error, CustomStringConvertible {
+  let description: String
+  init(_ description: String) { self.description = description }
+}

@@ -1,0 +1,211 @@
+// What the simulated clients ask for, and what is known of each request: who sent it, what its body is, which servers saw it.
+
+import TestSupport
+
+/// How a client proves, or fails to prove, who it is.
+enum Sender: CaseIterable {
+  /// It connects itself: its socket's address is the truth.
+  case direct
+  /// A balancer that must send a PROXY header.
+  case balancer
+  /// A proxy that must send X-Forwarded-For.
+  case proxy
+  /// A balancer of which some configurations demand a PROXY header, and others none.
+  case switching
+
+  var network: UInt32 {
+    switch self {
+    case .direct: 0xc633_6400  // 198.51.100.0/24
+    case .balancer: 0x0a09_0100  // 10.9.1.0/24
+    case .proxy: 0x0a09_0200  // 10.9.2.0/24
+    case .switching: 0x0a09_0300  // 10.9.3.0/24
+    }
+  }
+}
+
+final class Request {
+  enum Body { case none, length(Int), chunked(Int) }
+
+  /// What is wrong with it.
+  enum Flaw: CaseIterable { case bothFramings, badChunk, noHost, foldedLine, doubledLength, bareLF }
+
+  let id: Int
+  unowned let client: Client
+  let method: String
+  let body: Body
+  /// The only address that may be said to have sent it, and its port where one is known.
+  let truth: Endpoint
+  let asksWebSocket: Bool
+  let expectsContinue: Bool
+  let closes: Bool
+  /// HTTP/1.0: no chunks either way, and one request a connection.
+  let isOld: Bool
+  let flaw: Flaw?
+  var attempts: [Attempt] = []
+  /// Lines about it in the edge's access log.
+  var edgeLines = 0
+  /// Its client got a server's whole response.
+  var isServed = false
+  /// Its client got the head of a final response.
+  var isAnswered = false
+
+  init(
+    id: Int, client: Client, method: String, body: Body, truth: Endpoint, asksWebSocket: Bool = false,
+    expectsContinue: Bool = false, closes: Bool = false, isOld: Bool = false, flaw: Flaw? = nil
+  ) {
+    self.id = id
+    self.client = client
+    self.method = method
+    self.body = body
+    self.truth = truth
+    self.asksWebSocket = asksWebSocket
+    self.expectsContinue = expectsContinue
+    self.closes = closes
+    self.isOld = isOld
+    self.flaw = flaw
+  }
+
+  /// RFC 9110 section 9.2.2.
+  var isIdempotent: Bool { method != "POST" }
+
+  var bodyBytes: Int {
+    switch body {
+    case .none: 0
+    case .length(let n), .chunked(let n): n
+    }
+  }
+
+  /// An address that clients claim and that is never the truth.
+  static let spoof = "203.0.113.66"
+
+  private static let claims = [
+    "X-Forwarded-For: \(spoof)", "Forwarded: for=\(spoof)", "X-Real-IP: \(spoof)", "X_Forwarded_For: \(spoof)",
+    "client-attest: ip=\"\(spoof)\", port=1", "Client_Attest: ip=\"\(spoof)\"", "CF-Connecting-IP: \(spoof)",
+    "Connection: x-forwarded-for, client-attest, signature", "Signature: cs=:AAAA:", "True-Client-IP: \(spoof)",
+    "signature-input: cs=(\"@method\");created=1;tag=\"countersign\"",
+  ]
+
+  /// The head as it goes out, and the body behind it.
+  func wire(_ random: inout Seeded) -> (head: [UInt8], body: [UInt8]) {
+    var lines = ["\(method) /r/\(id) HTTP/1.\(isOld ? 0 : 1)"]
+    if flaw != .noHost { lines.append("Host: app.example.com") }
+    if random.oneIn(3) {
+      for _ in 0...random.below(2) { lines.append(Request.claims[random.below(Request.claims.count)]) }
+    }
+    if client.sender == .proxy {
+      lines.removeAll { $0.hasPrefix("X-Forwarded-For") || $0.hasPrefix("X_Forwarded_For") }
+      lines.removeAll { $0.hasPrefix("Connection: x-forwarded-for") }
+      // What the client itself had claimed stands to the left.
+      lines.append("X-Forwarded-For: \(random.oneIn(3) ? "\(Request.spoof), " : "")\(truth.addressText)")
+    }
+    if asksWebSocket {
+      lines += [
+        "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: AAECAwQFBgcICQoLDA0ODw==",
+      ]
+    } else if closes, !isOld {
+      lines.append("Connection: close")
+    }
+    if expectsContinue { lines.append("Expect: 100-continue") }
+    if flaw == .foldedLine { lines.append("X-Folded: a\r\n b") }
+    var text: [UInt8] = []
+    switch body {
+    case .none: break
+    case .length(let n):
+      lines.append("Content-Length: \(n)")
+      if flaw == .bothFramings { lines.append("Transfer-Encoding: chunked") }
+      if flaw == .doubledLength { lines.append("Content-Length: \(n + 1)") }
+      text = BodyText.bytes(of: id, from: 0, count: n)
+    case .chunked(let n):
+      lines.append("Transfer-Encoding: chunked")
+      text = chunks(n, &random)
+    }
+    let end = flaw == .bareLF ? "\n" : "\r\n"
+    return (Array((lines.joined(separator: end) + end + end).utf8), text)
+  }
+
+  private func chunks(_ count: Int, _ random: inout Seeded) -> [UInt8] {
+    var text: [UInt8] = []
+    var at = 0
+    while at < count {
+      let n = min(count - at, random.oneIn(3) ? 1 + random.below(20) : 1 + random.below(20_000))
+      text += Array("\(String(n, radix: 16))\(random.oneIn(5) ? ";extension=1" : "")\r\n".utf8)
+      text += BodyText.bytes(of: id, from: at, count: n)
+      text += flaw == .badChunk && random.oneIn(2) ? Array("x\r\n".utf8) : Array("\r\n".utf8)
+      at += n
+    }
+    if flaw == .badChunk { return text + Array("0x\r\n\r\n".utf8) }
+    text += Array("0\r\n".utf8)
+    if random.oneIn(3) { text += Array("X-Trailer: \(id)\r\n".utf8) }
+    if random.oneIn(4) { text += Array("X-Forwarded-For: \(Request.spoof)\r\n".utf8) }
+    return text + Array("\r\n".utf8)
+  }
+}
+
+/// One time that a server got a request.
+final class Attempt: CustomStringConvertible {
+  enum Ending {
+    case whole
+    /// The server ends or resets the connection in the middle of its response, or before it.
+    case cut(reset: Bool)
+    /// It never says any more.
+    case stalled
+    /// What comes is not HTTP.
+    case garbage
+  }
+
+  enum Framing { case length, chunked, untilClose, none }
+
+  let request: Request
+  /// Names its response's bytes.
+  let number: Int
+  var received = 0
+  var isBodyWhole = false
+  var status = 200
+  var framing = Framing.length
+  var length = 0
+  var ending = Ending.whole
+  /// It answers before it has the request's body.
+  var isEarly = false
+  var interims: [Int] = []
+  var saysStarting = false
+  var closesBehind = false
+  /// Bytes that nobody asked for follow the response.
+  var addsBytes = false
+  /// Lines of the head end in a bare LF.
+  var hasBareLF = false
+  /// Every byte of the response was handed over.
+  var isResponseWhole = false
+
+  init(_ request: Request) {
+    self.request = request
+    number = request.id * 10 + min(request.attempts.count, 9)
+  }
+
+  /// Bytes of the response's body as the client is to get them.
+  var bodyBytes: Int { request.method == "HEAD" || framing == .none ? 0 : length }
+
+  var description: String {
+    var text = "/r/\(request.id) with \(status), \(framing) of \(length)"
+    if closesBehind { text += ", closes behind it" }
+    if isEarly { text += ", early" }
+    if hasBareLF { text += ", bare LF" }
+    if addsBytes { text += ", with bytes behind it" }
+    if case .whole = ending {} else { text += ", \(ending)" }
+    return text
+  }
+
+  func head() -> [UInt8] {
+    var lines = ["HTTP/1.1 \(status) Some", "X-Sim: \(request.id).\(number)"]
+    switch framing {
+    case .length: lines.append("Content-Length: \(length)")
+    case .chunked: lines.append("Transfer-Encoding: chunked")
+    case .untilClose, .none: break
+    }
+    if status == 101 { lines += ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Accept: AAAA"] }
+    if saysStarting { lines += ["countersign-refusal: starting"] }
+    if closesBehind { lines.append("Connection: close") }
+    let end = hasBareLF ? "\n" : "\r\n"
+    return Array((lines.joined(separator: end) + end + end).utf8)
+  }
+}

@@ -1,0 +1,468 @@
+// One run: an edge, perhaps a validator behind it, simulated clients and servers around them, and chance, which decides what
+// happens next. After each step what must hold is checked; at the end everything has to be given back.
+//
+//   honest runs   nothing fails: every request must be served, whatever the order and the pieces in which bytes move
+//   faulty runs   anything may fail: a request is served rightly, or refused, or visibly cut
+//
+// The same seed makes the same run.
+
+import Platform
+import Policy
+import Proxy
+import TestSupport
+
+final class World {
+  let seed: UInt64
+  let configurations: Configurations
+  let hasFaults: Bool
+  /// In a run with faults: how seldom clients and servers fail.
+  let calm: Int
+  private let isTraced: Bool
+  var random: Seeded
+  private let edge: Process
+  private let validator: Process?
+  private var configuration: EdgeConfiguration
+  private(set) var requests: [Int: Request] = [:]
+  private var clients: [Client] = []
+  private var servers: [Server] = []
+  private var clientsLeft: Int
+  private(set) var violation: String?
+  private(set) var lines: [String] = []
+  private var steps = 0
+  private var isDraining = false
+  /// Everything is to come to an end now: nobody fails any more.
+  private var isEnding = false
+  private(set) var tally = Tally()
+
+  init(seed: UInt64, configurations: Configurations, isTraced: Bool) throws {
+    self.seed = seed
+    self.configurations = configurations
+    self.isTraced = isTraced
+    random = Seeded(seed &* 0x9e37_79b9)
+    kernel = Kernel(seed: seed ^ 0x5bd1_e995)
+    hasFaults = !random.oneIn(4)
+    calm = [1, 4, 20][random.below(3)]
+    clientsLeft = 1 + random.below(5)
+    configuration = configurations.edges[random.below(configurations.edges.count)]
+    let first = configuration
+    let addsValidator = random.oneIn(4)
+    let hasValidator = first.usesValidator || addsValidator
+    edge = try Process(first.snapshot, listeners: [("public", Configurations.edgeAddress)])
+    validator =
+      hasValidator
+      ? try Process(
+        configurations.validators[random.below(configurations.validators.count)],
+        listeners: [("shared", Configurations.validatorShared), ("bound", Configurations.validatorBound)]) : nil
+    trace { "configuration:\n\(self.configuration.text)" }
+  }
+
+  // MARK: Telling
+
+  func violate(_ what: @autoclosure () -> String) {
+    if violation == nil { violation = "step \(steps): \(what())" }
+  }
+
+  func trace(_ what: () -> String) {
+    if isTraced { lines.append("\(steps) \(kernel.monotonicNanoseconds / 1_000_000 - 1_000_000) ms: \(what())") }
+  }
+
+  /// How many bytes move at once: often few, so that everything is cut everywhere.
+  func amount() -> Int {
+    switch random.below(8) {
+    case 0: 1
+    case 1: 1 + random.below(16)
+    case 2, 3: 1 + random.below(300)
+    case 4: 1 + random.below(5_000)
+    default: 1 << 20
+    }
+  }
+
+  // MARK: Running
+
+  /// Runs to the end; nil when nothing that must hold was broken.
+  func run() -> String? {
+    let most = 150 + random.below(500)
+    while violation == nil, steps < most {
+      steps += 1
+      step()
+      if random.below(10) < 7 { turn() }
+    }
+    if violation == nil { windDown() }
+    edge.end()
+    validator?.end()
+    count()
+    if violation == nil, kernel.openSockets > 0 { violate("\(kernel.openSockets) sockets are still open") }
+    kernel.end()
+    return violation
+  }
+
+  private func count() {
+    tally.requests = requests.count
+    tally.attempts = requests.values.reduce(0) { $0 + $1.attempts.count }
+    tally.served = requests.values.count { $0.isServed }
+    for process in [edge, validator].compactMap({ $0 }) {
+      tally.retries += Int(process.count(.retries))
+      tally.starting += Int(process.count(.startingRetries))
+      tally.tunnels += Int(process.count(.tunnels))
+      tally.reused += Int(process.count(.upstreamReused))
+      tally.reloads += Int(process.count(.reloads))
+    }
+  }
+
+  private func turn() {
+    edge.turn()
+    validator?.turn()
+    readLogs()
+    kernel.prune()
+  }
+
+  private func step() {
+    if kernel.lacksDescriptors, random.oneIn(20) {
+      kernel.lacksDescriptors = false
+      trace { "descriptors are there again" }
+    }
+    switch random.below(100) {
+    case 0..<45: deliver()
+    case 45..<62: if let client = clients.randomElement(using: &random) { client.act() }
+    case 62..<80: if let server = servers.randomElement(using: &random) { server.act() }
+    case 80..<88: decideConnection()
+    case 88..<93: addClient()
+    case 93..<96: kernel.monotonicNanoseconds += UInt64(random.below(40)) * 1_000_000
+    case 96: pass()
+    case 97: reload()
+    case 98: if hasFaults, random.oneIn(calm) { fault() }
+    default: if random.oneIn(hasFaults ? 12 : 1_000_000) { drain() }
+    }
+  }
+
+  private func deliver() {
+    guard let stream = kernel.streams.randomElement(using: &random) else { return }
+    stream.deliver(amount())
+  }
+
+  /// Time goes by, at times up to the next deadline and over it.
+  private func pass() {
+    guard hasFaults, random.oneIn(calm) else { return }
+    kernel.monotonicNanoseconds += UInt64([300, 1_100, 5_100, 31_000, 61_000][random.below(5)]) * 1_000_000
+  }
+
+  private func fault() {
+    switch random.below(4) {
+    case 0:
+      kernel.lacksDescriptors = true
+      trace { "descriptors have run out" }
+    case 1:
+      kernel.connectRefusal = { [random] endpoint in
+        var random = random
+        return random.oneIn(2) && endpoint.address & 3 == 1 ? Errno.unreachable : nil
+      }
+    case 2: kernel.connectRefusal = { _ in nil }
+    default:
+      // A wall clock that is set.
+      let seconds = UInt64(1 + random.below(3)) * 1_000_000_000
+      if random.oneIn(2) { kernel.wallOffsetNanoseconds += seconds } else { kernel.wallOffsetNanoseconds -= seconds }
+    }
+  }
+
+  private func decideConnection() {
+    guard let stream = kernel.connecting.randomElement(using: &random) else { return }
+    if hasFaults, !isEnding {
+      if random.oneIn(6) {
+        trace { "the connection to \(stream.remote) is refused" }
+        kernel.refuse(stream, Errno.refused)
+        return
+      }
+      if random.oneIn(6) { return }
+    }
+    establish(stream)
+  }
+
+  private func establish(_ stream: Stream) {
+    if stream.remote.address == Configurations.validatorShared.address, validator == nil || validator!.isOver {
+      kernel.refuse(stream, Errno.refused)
+      return
+    }
+    guard let far = kernel.establish(stream), let told = Told(rawValue: far.local.port) else { return }
+    stream.capacity = capacity()
+    far.capacity = capacity()
+    trace { "a connection to \(far.local) is made, \(far.remote)" }
+    servers.append(Server(world: self, stream: far, told: told))
+  }
+
+  private func capacity() -> Int { random.oneIn(3) ? 1 + random.below(3_000) : 1 << 16 }
+
+  // MARK: Clients
+
+  private func addClient() {
+    guard clientsLeft > 0, !isDraining else { return }
+    clientsLeft -= 1
+    let sender = Sender.allCases[random.below(Sender.allCases.count)]
+    let source = Endpoint(
+      address: sender.network + 1 + UInt32(random.below(250)), port: UInt16(1_024 + random.below(60_000)))
+    guard let stream = kernel.open(from: source, to: Configurations.edgeAddress) else { return }
+    stream.capacity = capacity()
+    stream.peer?.capacity = capacity()
+    var sendsHeader = sender == .balancer || sender == .switching && configuration.demandsHeader
+    if hasFaults, sender == .balancer || sender == .switching, random.oneIn(4) { sendsHeader.toggle() }
+    let truth = Endpoint(address: 0xc000_0201 + UInt32(random.below(200)), port: UInt16(1_024 + random.below(60_000)))
+    let announced = sendsHeader ? truth : nil
+    let client = Client(
+      world: self, stream: stream, sender: sender, announced: announced,
+      mayComeBare: sender != .balancer && !(sender == .switching && configuration.demandsHeader),
+      pipelines: random.oneIn(2), preamble: announced.map { preamble($0) } ?? [])
+    for _ in 0...random.below(4) { client.add(request(of: client)) }
+    clients.append(client)
+    trace { "client \(source) connects as \(sender)\(announced.map { ", PROXY header of \($0)" } ?? "")" }
+  }
+
+  private func preamble(_ source: Endpoint) -> [UInt8] {
+    let to = Configurations.edgeAddress
+    if random.oneIn(2) {
+      return Array("PROXY TCP4 \(source.addressText) \(to.addressText) \(source.port) \(to.port)\r\n".utf8)
+    }
+    var bytes: [UInt8] = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a, 0x21, 0x11, 0, 12]
+    for address in [source.address, to.address] { bytes += (0..<4).map { UInt8(address >> (24 - $0 * 8) & 255) } }
+    for port in [source.port, to.port] { bytes += [UInt8(port >> 8), UInt8(port & 255)] }
+    return bytes
+  }
+
+  private func request(of client: Client) -> Request {
+    let id = 1 + requests.count + Int(seed % 1_000) * 1_000
+    let method = ["GET", "GET", "GET", "POST", "POST", "PUT", "HEAD", "DELETE"][random.below(8)]
+    var body = Request.Body.none
+    if method == "POST" || method == "PUT" {
+      let size = [0, 1, 50, 400, 3_000, 9_000, 20_000][random.below(7)] + (random.oneIn(25) ? 80_000 : 0)
+      body = random.oneIn(2) ? .length(size) : .chunked(size)
+    }
+    let truth: Endpoint
+    if let announced = client.announced {
+      truth = announced
+    } else if client.sender == .proxy {
+      truth = Endpoint(address: 0xc000_0201 + UInt32(random.below(200)), port: 0)
+    } else {
+      truth = client.stream.local
+    }
+    let isLast = random.oneIn(6)
+    var flaw: Request.Flaw?
+    if hasFaults, random.oneIn(12) { flaw = Request.Flaw.allCases[random.below(Request.Flaw.allCases.count)] }
+    switch (flaw, body) {
+    case (.bothFramings, .length), (.doubledLength, .length), (.badChunk, .chunked(1...)): break
+    case (.bothFramings, _), (.doubledLength, _), (.badChunk, _): flaw = nil
+    default: break
+    }
+    let isOld = random.oneIn(10)
+    if isOld, case .chunked(let size) = body {
+      body = .length(size)
+      flaw = nil
+    }
+    let request = Request(
+      id: id, client: client, method: method, body: body, truth: truth,
+      asksWebSocket: method == "GET" && !isOld && random.oneIn(6),
+      expectsContinue: body.isSent && !isOld && random.oneIn(6), closes: isLast || isOld, isOld: isOld, flaw: flaw)
+    requests[id] = request
+    return request
+  }
+
+  // MARK: Servers
+
+  /// Chance decides how a server answers.
+  func plan(_ attempt: Attempt, _ told: Told, expects: Bool) {
+    let request = attempt.request
+    attempt.status = [200, 200, 200, 201, 404, 500, 204, 304][random.below(8)]
+    attempt.length = [0, 1, 40, 700, 5_000, 17_000][random.below(6)] + (random.oneIn(25) ? 150_000 : 0)
+    attempt.framing = [.length, .length, .chunked, .untilClose][random.below(4)]
+    if request.method == "HEAD", attempt.framing == .untilClose { attempt.framing = .length }
+    if request.asksWebSocket, !random.oneIn(4) {
+      attempt.status = 101
+      attempt.framing = .none
+      attempt.length = random.below(6_000)
+    } else if attempt.status == 204 || attempt.status == 304 {
+      attempt.framing = .none
+      attempt.length = 0
+    }
+    if attempt.status == 101 { attempt.framing = .untilClose }
+    if expects { attempt.interims.append(100) }
+    if random.oneIn(6), attempt.status != 101 { attempt.interims.append(103) }
+    attempt.closesBehind = attempt.status != 101 && random.oneIn(8)
+    guard hasFaults, !isEnding else { return }
+    if told == .attest || told == .bound, random.oneIn(8) {
+      attempt.status = 503
+      attempt.framing = .length
+      attempt.length = 3
+      attempt.saysStarting = true
+    }
+    attempt.isEarly = random.oneIn(6)
+    if expects, random.oneIn(4) { attempt.interims.removeAll { $0 == 100 } }
+    switch random.below(30) {
+    case 0: attempt.ending = .cut(reset: false)
+    case 1: attempt.ending = .cut(reset: true)
+    case 2: attempt.ending = .stalled
+    case 3: attempt.ending = .garbage
+    case 4: attempt.addsBytes = attempt.status != 101
+    case 5: attempt.hasBareLF = attempt.status != 101
+    default: break
+    }
+  }
+
+  // MARK: Reloads
+
+  private func reload() {
+    guard !isDraining else { return }
+    if let validator, random.oneIn(3) {
+      validator.reload(configurations.validators[random.below(configurations.validators.count)])
+      trace { "the validator is reloaded" }
+    }
+    let next = configurations.edges[random.below(configurations.edges.count)]
+    guard !next.usesValidator || validator != nil else { return }
+    // In a run without faults nothing that a connection has shown is asked for otherwise.
+    guard hasFaults || next.demandsHeader == configuration.demandsHeader else { return }
+    if !next.demandsHeader {
+      for client in clients where client.sender == .switching { client.mayComeBare = true }
+    }
+    configuration = next
+    trace { "the edge is reloaded to:\n\(next.text)" }
+    edge.reload(next.snapshot)
+  }
+
+  private func drain() {
+    guard !isDraining else { return }
+    isDraining = true
+    trace { "the edge drains" }
+    edge.drain(untilMilliseconds: kernel.monotonicNanoseconds / 1_000_000 + UInt64(random.below(40_000)))
+  }
+
+  // MARK: The end
+
+  private func windDown() {
+    isEnding = true
+    trace { "what is under way comes to its end" }
+    kernel.lacksDescriptors = false
+    kernel.connectRefusal = { _ in nil }
+    clientsLeft = hasFaults ? 0 : clientsLeft
+    while clientsLeft > 0 { addClient() }
+    for round in 0..<400 where violation == nil {
+      settle()
+      guard violation == nil else { return }
+      let isDone = clients.allSatisfy(\.isDone)
+      if isDone, round > 4 { break }
+      // Deadlines come, in faulty runs all of them; in others only what waits for a validator's start.
+      kernel.monotonicNanoseconds += hasFaults ? 1_700_000_000 : 250_000_000
+      guard hasFaults || round < 40 else { break }
+    }
+    if let client = clients.first(where: { !$0.isDone }), violation == nil {
+      violate("\(client.stream.local) still waits for /r/\(client.awaited?.id ?? 0) (\(client.stream))")
+    }
+    leave()
+    checkRecords()
+  }
+
+  /// Carries everything on until nothing moves any more.
+  private func settle() {
+    for round in 0..<3_000 where violation == nil {
+      steps += 1
+      for stream in kernel.connecting { establish(stream) }
+      for client in clients { client.act() }
+      for server in servers {
+        if round > 20 || hasFaults { server.recover() }
+        server.act()
+      }
+      for stream in kernel.streams { stream.deliver(1 << 20) }
+      turn()
+      let moves =
+        kernel.streams.contains { $0.hasUndelivered && $0.peer?.isClosed == false } || !kernel.connecting.isEmpty
+      if !moves, round > 12 { return }
+    }
+  }
+
+  private func checkRecords() {
+    for request in requests.values {
+      // Of a head that was not understood the log does not tell the path.
+      if request.edgeLines > 1 || (!request.attempts.isEmpty && request.edgeLines != 1) {
+        violate("/r/\(request.id) has \(request.edgeLines) lines in the access log")
+      }
+    }
+  }
+
+  /// Everybody leaves; then nothing may be left behind.
+  private func leave() {
+    guard violation == nil else { return }
+    for client in clients where !client.isOver { client.leave(reset: false) }
+    for _ in 0..<60 {
+      settle()
+      kernel.monotonicNanoseconds += 5_000_000_000
+    }
+    for (name, process) in [("edge", edge), ("validator", validator)].compactMap({ name, process in
+      process.map { (name, $0) }
+    }) {
+      let census = process.worker.census
+      if census != Worker.Census() { violate("the \(name) still holds \(census)") }
+      let counted = process.count(.requests)
+      if counted != process.recorded {
+        violate("the \(name) took \(counted) requests and recorded \(process.recorded)")
+      }
+      if process.shared.connectionCount != 0 {
+        violate("the \(name) counts \(process.shared.connectionCount) connections")
+      }
+    }
+  }
+
+  // MARK: Logs
+
+  private func readLogs() {
+    edge.readLog { line in
+      guard let id = line.number(of: "path\":\"/r/"), let request = requests[id] else { return }
+      request.edgeLines += 1
+      check(line, request)
+    }
+    validator?.readLog { line in
+      guard let id = line.number(of: "path\":\"/r/"), let request = requests[id] else { return }
+      check(line, request)
+    }
+  }
+
+  private func check(_ line: String, _ request: Request) {
+    guard let client = line.text(of: "client"), client != request.truth.addressText else { return }
+    violate("the log names \(client) for /r/\(request.id), which \(request.truth) sent: \(line)")
+  }
+}
+
+/// How often things happened: what never happens is not tested.
+struct Tally {
+  var requests = 0, attempts = 0, served = 0, retries = 0, starting = 0, tunnels = 0, reused = 0, reloads = 0
+
+  static func += (all: inout Tally, one: Tally) {
+    all.requests += one.requests
+    all.attempts += one.attempts
+    all.served += one.served
+    all.retries += one.retries
+    all.starting += one.starting
+    all.tunnels += one.tunnels
+    all.reused += one.reused
+    all.reloads += one.reloads
+  }
+}
+
+extension Request.Body {
+  /// There are bytes of it.
+  var isSent: Bool {
+    switch self {
+    case .none: false
+    case .length(let n): n > 0
+    case .chunked: true
+    }
+  }
+}
+
+extension String {
+  /// The text of a member in a line of the log.
+  func text(of member: String) -> String? {
+    guard let range = firstRange(of: "\"\(member)\":\"") else { return nil }
+    return String(self[range.upperBound...].prefix { $0 != "\"" })
+  }
+
+  /// The number behind a piece of text.
+  func number(of piece: String) -> Int? {
+    guard let range = firstRange(of: piece) else { return nil }
+    return Int(self[range.upperBound...].prefix { $0.isNumber })
+  }
+}
