@@ -42,6 +42,8 @@ package enum Handshake: Equatable, Sendable {
     var ended = false
     /// The kernel told of the peer's end, which no further event will: reads go on until they meet it.
     var hangup = false
+    /// A write told that the peer reset the connection. The kernel tells it once: a read after that finds an end.
+    var wasReset = false
     /// Our close_notify was sealed: nothing follows it.
     var saidGoodbye = false
     /// The first bytes that came for TLS, as many as came at once and up to eight, the first one highest; 0 before.
@@ -198,7 +200,7 @@ package enum Handshake: Equatable, Sendable {
       return .bytes(received)
     }
     if free == 0 { return .blocked }
-    if received == 0 { return .ended }
+    if received == 0 { return unsafe state.pointee.wasReset ? .failed : .ended }
     if error == EAGAIN {
       unsafe state.pointee.drained = true
       return .blocked

@@ -51,7 +51,10 @@ extension Transport {
       unsafe state.pointee.stuffed = true
       return .blocked
     }
-    return error == EINTR ? .blocked : .failed
+    guard error != EINTR else { return .blocked }
+    // EPIPE says that the peer had ended its side before, in order: what it sent is whole.
+    if error != EPIPE { unsafe state.pointee.wasReset = true }
+    return .failed
   }
 
   // MARK: Sealed records

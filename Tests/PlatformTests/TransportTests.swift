@@ -208,4 +208,39 @@ import Wire
     #expect(near.write(Span<UInt8>()) == .blocked)
     #expect(!near.isStuffed)
   }
+
+  /// The kernel tells of a reset once, and a write may be what it tells.
+  @Test func aResetThatAWriteMetIsNoOrderlyEndForReads() throws {
+    let (mine, theirs) = try SocketPair.tcp()
+    let transport = Transport()
+    transport.open(mine)
+    try SocketPair.send(theirs, [1, 2])
+    #expect(transport.write("unread") == .bytes(6))
+    #expect(Sockets.waitReadable(theirs, or: -1, timeoutMilliseconds: 10_000))
+    // With bytes that it did not read, a close is a reset.
+    close(theirs)
+    try Self.writeUntilItFails(transport)
+    #expect(transport.readBytes() == [1, 2])
+    #expect(transport.read(into: Buffer(capacity: 16)) == .failed)
+  }
+
+  @Test func anOrderlyEndStaysOneWhenALaterWriteFails() throws {
+    let (mine, theirs) = try SocketPair.tcp()
+    let transport = Transport()
+    transport.open(mine)
+    try SocketPair.send(theirs, [1, 2])
+    close(theirs)
+    #expect(Sockets.waitReadable(mine, or: -1, timeoutMilliseconds: 10_000))
+    try Self.writeUntilItFails(transport)
+    #expect(transport.readBytes() == [1, 2])
+    #expect(transport.read(into: Buffer(capacity: 16)) == .ended)
+  }
+
+  private static func writeUntilItFails(_ transport: Transport) throws {
+    for _ in 0..<100_000 {
+      transport.noteAll()
+      if transport.write("x") == .failed { return }
+    }
+    Issue.record("a write to a connection that is gone never failed")
+  }
 }

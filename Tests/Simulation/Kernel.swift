@@ -141,12 +141,14 @@ final class Stream: Watched {
       if !peeks { inbox.drop(n) }
       return n
     }
+    // A reset behind the peer's end changes nothing for what came before.
+    if gotFin { return 0 }
     if gotReset {
       guard errorIsDue else { return 0 }
       errorIsDue = false
       return -Int(Errno.reset)
     }
-    return gotFin || most == 0 ? 0 : -Int(Errno.again)
+    return most == 0 ? 0 : -Int(Errno.again)
   }
 
   func send(_ bytes: some Collection<UInt8>) -> Int {
@@ -154,7 +156,7 @@ final class Stream: Watched {
     if gotReset {
       guard errorIsDue else { return -Int(Errno.brokenPipe) }
       errorIsDue = false
-      return -Int(Errno.reset)
+      return -Int(gotFin ? Errno.brokenPipe : Errno.reset)
     }
     if isFinished { return -Int(Errno.brokenPipe) }
     let n = phase == .open ? min(bytes.count, capacity - outbox.count) : 0
@@ -187,6 +189,13 @@ final class Stream: Watched {
   /// Carries up to `most` bytes on to the peer, and our end behind the last of them.
   func deliver(_ most: Int) {
     guard let peer, phase == .open else { return }
+    // Nothing that is still on its way is taken behind a reset.
+    if peer.gotReset {
+      outbox.removeAll()
+      finDelivered = true
+      resetIsDue = false
+      return
+    }
     if resetIsDue {
       resetIsDue = false
       finDelivered = true
@@ -219,10 +228,8 @@ final class Stream: Watched {
     gotReset = true
     errorIsDue = true
     outbox.removeAll()
-    // Nothing that is still on its way is taken behind it.
-    peer?.outbox.removeAll()
     // Linux keeps what lies unread; others do not.
-    if kernel.random.below(2) == 0 { inbox.removeAll() }
+    if !gotFin, kernel.random.below(2) == 0 { inbox.removeAll() }
     signal()
   }
 

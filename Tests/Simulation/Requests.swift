@@ -156,7 +156,7 @@ final class Attempt: CustomStringConvertible {
 
   enum Framing { case length, chunked, untilClose, none }
 
-  let request: Request
+  unowned let request: Request
   /// Names its response's bytes.
   let number: Int
   var received = 0
