@@ -220,6 +220,7 @@ import Wire
     // With bytes that it did not read, a close is a reset.
     close(theirs)
     try Self.writeUntilItFails(transport)
+    transport.noteHangup()
     #expect(transport.readBytes() == [1, 2])
     #expect(transport.read(into: Buffer(capacity: 16)) == .failed)
   }
@@ -232,6 +233,7 @@ import Wire
     close(theirs)
     #expect(Sockets.waitReadable(mine, or: -1, timeoutMilliseconds: 10_000))
     try Self.writeUntilItFails(transport)
+    transport.noteHangup()
     #expect(transport.readBytes() == [1, 2])
     #expect(transport.read(into: Buffer(capacity: 16)) == .ended)
   }

@@ -4,6 +4,9 @@
 //   accept ─► announce (a PROXY header is due) ─► handshake (TLS) ─► head ⇄ exchange ─► tunnel ─► (closed)
 //                                                                     └──► linger ─► (closed)
 //
+// Methods: here its life and its end, in Announce how it begins and who is there, in HTTP1Server what it reads and writes for an
+// exchange (its leg of it).
+//
 // Invariant: phase is .free exactly when the transport is closed and both buffers hold no memory.
 
 import Platform
@@ -80,6 +83,17 @@ final class Downstream {
     output = Buffer(pool: pool)
   }
 
+  /// How long a client is read after its answer, so that it gets our last bytes and not a reset: in all, and without a
+  /// byte. Bounded by time, for a client that reads only after it has sent everything sends as much as it has.
+  static let discardMilliseconds: UInt64 = 30_000
+  static let discardQuietMilliseconds: UInt64 = 5_000
+  /// A response of more is seen to the client before its connection is closed; less is left to the kernel.
+  static let kernelBytesMax: UInt64 = 128 * 1024
+  /// Reads of one closing connection in one turn.
+  private static let lingerReadsPerTurn = 16
+  /// How a TLS handshake begins (RFC 8446 section 5.1).
+  private static let handshakeRecordType: UInt8 = 22
+
   /// Nothing waits to be sent to the client.
   var isFlushed: Bool { output.isEmpty && !transport.hasUnsent }
   var token: Token { Token(.downstream, slot: slot, generation: generation) }
@@ -112,5 +126,95 @@ final class Downstream {
     inputEnded = false
     lingerEndMilliseconds = 0
     countedClient = nil
+  }
+
+  // MARK: What is known of it
+
+  /// Requests of this connection are signed by an edge, or refused.
+  var isAttested: Bool {
+    guard let listener else { return false }
+    return listener.trust.evidence(of: rule) == .attested
+  }
+
+  /// The client is a program on this host, and speaks for nobody else: a proxy or an edge there would pass on what it is told.
+  var isTriedOut: Bool {
+    guard let listener, peer?.unmapped.isLoopback == true else { return false }
+    return listener.trust.evidence(of: rule) == .socket
+  }
+
+  var beginsWithTLS: Bool { input.withReadable { !$0.isEmpty && $0[0] == Downstream.handshakeRecordType } }
+
+  // MARK: Ends
+
+  /// Ends our side, and waits for the client's if it may still be sending: what came after a close would be answered
+  /// with a reset, which can take our last bytes from it.
+  func closeInOrder(waits: Bool, _ worker: Worker) {
+    if let u = boundUpstream { u.close(worker) }
+    transport.finish()
+    if !waits, input.isEmpty, !transport.mayRead {
+      close(worker)
+      return
+    }
+    phase = .linger
+    input.removeAll()
+    lingerEndMilliseconds = worker.nowMilliseconds + Downstream.discardMilliseconds
+    lingerOwedBytes = .max
+    worker.wheel.set(timer, deadlineMilliseconds: worker.nowMilliseconds + Downstream.discardQuietMilliseconds)
+  }
+
+  func linger(_ worker: Worker) {
+    for _ in 0..<Downstream.lingerReadsPerTurn {
+      switch transport.read(into: input) {
+      case .bytes:
+        input.removeAll()
+        let quiet = worker.nowMilliseconds + Downstream.discardQuietMilliseconds
+        worker.wheel.set(timer, deadlineMilliseconds: min(lingerEndMilliseconds, quiet))
+      case .blocked:
+        input.releaseIfEmpty()
+        return
+      case .ended:
+        // It sends no more, but may still be taking.
+        if !transport.isOwedRoom { close(worker) }
+        return
+      case .failed:
+        close(worker)
+        return
+      }
+    }
+    worker.enqueue(self)
+  }
+
+  /// A closing connection's time is over, unless the client has taken some of what the kernel holds for it.
+  func lingerExpired(_ worker: Worker) {
+    let owed = transport.unacknowledgedBytes
+    guard owed > 1, owed < lingerOwedBytes else {
+      closeLate(worker)
+      return
+    }
+    lingerOwedBytes = owed
+    worker.wheel.set(timer, deadlineMilliseconds: worker.nowMilliseconds + Downstream.discardQuietMilliseconds)
+  }
+
+  /// Closes a connection whose time is over. What its peer did not take in all that time is not kept for it.
+  func closeLate(_ worker: Worker) { close(worker, reset: transport.isOwedRoom) }
+
+  /// Refuses a connection that never came to a request: nothing is sent, one line is written.
+  func refuse(_ refusal: Refusal, detail: RefusalDetail = .none, _ worker: Worker) {
+    worker.counters.add(refusal)
+    worker.log.recordRefused(self, refusal, detail, worker)
+    close(worker)
+  }
+
+  /// Frees the connection and everything that lives and dies with it.
+  func close(_ worker: Worker, reset: Bool = false) {
+    guard phase != .free else { return }
+    if let u = boundUpstream { u.close(worker) }
+    if let client = countedClient { worker.shared.giveClient(client) }
+    worker.clearDeadline(self)
+    transport.close(reset: reset)
+    exchange?.giveBack(worker)
+    clear()
+    worker.downstreams.give(slot)
+    worker.shared.giveConnection()
   }
 }

@@ -1,7 +1,9 @@
-// One request and its response. Apart from the connection that brought it: an HTTP/1 connection has one at a time,
-// another codec may have many, an idle connection has none. A slot of the worker, used again and again. It owns the request's
-// head, its bytes and what they mean, and what was used of the body while another try may want it, so that nothing of it
-// depends on what the client's connection reads next. ExchangeMachine decides, the worker acts.
+// One request and its response. Apart from the connection that brought it: an HTTP/1 connection has one at a time, another codec
+// may have many, an idle connection has none. A slot of the worker, used again and again. It owns the request's head, its bytes
+// and what they mean, the state of both messages, and what was used of the body while another try may want it, so that nothing
+// of it depends on what the client's connection reads next. ExchangeMachine decides, `advance` acts.
+//
+// Methods: here what it holds, in Advance what moves, in Ending how it ends.
 //
 // Invariants: `resentBytes <= held.count`, and all of `held` was used on the present try, or on one before it. Memory: one
 // chunk while a body is held, one while a head is larger than `smallHeadBytes`, and the head's own few KiB for good.
@@ -17,12 +19,11 @@ final class Exchange {
   let slot: Int
   var generation: UInt32 = 0
   var downstream: Downstream!
+  /// Set and taken away by ServerPool alone.
   var upstream: Upstream?
   var machine = ExchangeMachine()
   /// The snapshot's part that this exchange began with, as is the connection's `listener`, which only a new one replaces.
   var group: UpstreamPlan?
-  /// A request is under way.
-  var isActive: Bool { downstream != nil }
 
   // The request.
   /// The head as it was parsed: its ranges count from the first byte of `headText`.
@@ -33,26 +34,18 @@ final class Exchange {
   private(set) var headText: Buffer
   private let smallHead = Buffer(capacity: Exchange.smallHeadBytes)
   private let largeHead: Buffer
+  var request = MessageState()
   /// What was used of the body, as it came, while another try may want it.
   let held: Buffer
   /// How much of `held` was used on this try.
-  var resentBytes = 0
+  private(set) var resentBytes = 0
   var method = Method.other
   var minorVersion = 1
-  private(set) var requestFraming = BodyFraming.none
   var wantsWebSocket = false
   var expectsContinue = false
   var headBytes: Int { headText.count }
-  var requestDecoder = BodyDecoder(.none)
-  var requestBodyBytes: UInt64 = 0
-  /// A trailer section went to the upstream in place of a bare last chunk.
-  var requestTrailersSent = false
   /// The upstream takes no more of the request; what it said is still read.
   var upstreamDeaf = false
-  // In a tunnel: the upstream ended its side; the client takes no more; one of them has ended or takes no more.
-  var upstreamEnded = false
-  var clientDeaf = false
-  var isTunnelClosing = false
   /// The listener takes only signed identity: what a client could not have sent is refused, not removed.
   var isVerified = false
   /// The upstream gets a signed identity: it is a validator.
@@ -68,17 +61,11 @@ final class Exchange {
 
   // The response.
   var status = 0
-  var responseDecoder = BodyDecoder(.none)
-  var responseFraming = BodyFraming.none
+  var response = MessageState()
   /// A head of the server's was not how it should be: its connection serves no further request.
   var serverIsBent = false
-  /// The response body goes out in chunks although it came otherwise, or the other way round.
-  var chunksResponse = false
-  /// A trailer section went to the client in place of a bare last chunk.
-  var responseTrailersSent = false
   /// The client takes the end of the connection for the end of the response.
   var endsWithConnection = false
-  var isTunnel = false
   /// When the rest of a request whose response is over is no longer read; 0 before that.
   var discardEndMilliseconds: UInt64 = 0
   /// Another try is due when the timer says so.
@@ -91,6 +78,15 @@ final class Exchange {
   var refusal: Refusal?
   /// What the log says about the refusal beyond its name.
   var detail = RefusalDetail.none
+
+  // The tunnel that it may become.
+  var isTunnel = false
+  /// The upstream ended its side.
+  var upstreamEnded = false
+  /// The client takes no more.
+  var clientDeaf = false
+  /// One side has ended, or takes no more.
+  var isTunnelClosing = false
 
   // For the record.
   var startedMicroseconds: UInt64 = 0
@@ -121,29 +117,6 @@ final class Exchange {
     input.consume(count)
   }
 
-  /// How the request's body ends, with the decoder that reads it, or reads and discards it: one is never without the other, so
-  /// that no body is taken for the next request.
-  func setBody(_ framing: BodyFraming, trailerBytesMax: Int) {
-    requestFraming = framing
-    requestDecoder = BodyDecoder(framing, trailerBytesMax: trailerBytesMax)
-  }
-
-  var hasBody: Bool { requestFraming != .none && requestFraming != .length(0) }
-
-  // Decoders are changed as copies: a mutating call on a property of a class costs a dynamic exclusivity check.
-
-  func requestConsumed(_ n: Int) {
-    var decoder = requestDecoder
-    decoder.consumed(n)
-    requestDecoder = decoder
-  }
-
-  func responseConsumed(_ n: Int) {
-    var decoder = responseDecoder
-    decoder.consumed(n)
-    responseDecoder = decoder
-  }
-
   func clear() {
     upstream = nil
     server = nil
@@ -153,26 +126,24 @@ final class Exchange {
       largeHead.reset()
       headText = smallHead
     }
+    request = MessageState()
+    response = MessageState()
     held.reset()
     resentBytes = 0
-    requestBodyBytes = 0
     identity = nil
     isVerified = false
     isSigned = false
     triedServers = 0
     status = 0
-    responseDecoder = BodyDecoder(.none)
     endsWithConnection = false
-    isTunnel = false
     serverIsBent = false
     isBackingOff = false
     discardEndMilliseconds = 0
     holdUntilMilliseconds = 0
     holdIsOver = false
     asksContinue = false
-    requestTrailersSent = false
-    responseTrailersSent = false
     upstreamDeaf = false
+    isTunnel = false
     upstreamEnded = false
     clientDeaf = false
     isTunnelClosing = false
@@ -185,4 +156,77 @@ final class Exchange {
     downstream = nil
     generation &+= 1
   }
+
+  // MARK: What is held of the request's body
+
+  /// The body as far as it is at hand and not used: on another try, first what is held.
+  func withBody<R>(_ body: (Span<UInt8>) -> R) -> R {
+    guard isResending else { return downstream.input.withReadable(body) }
+    let used = resentBytes
+    return held.withReadable { body($0.extracting(droppingFirst: used)) }
+  }
+
+  /// What is held was not all used on this try.
+  var isResending: Bool { resentBytes < held.count }
+
+  /// `n` bytes at the front of the body are used, for good. They are held as long as another try may want them; there is
+  /// room, for payload was taken by `usable` and framing has its margin.
+  func use(_ n: Int) {
+    guard n > 0 else { return }
+    bytesIn += UInt64(n)
+    if isResending {
+      resentBytes += n
+      if !machine.replayable, resentBytes == held.count { letGo() }
+      return
+    }
+    if machine.replayable {
+      held.append(first: n, of: downstream.input)
+      resentBytes += n
+    }
+    downstream.input.consume(n)
+  }
+
+  /// `n` bytes of payload, or of trailers, were used.
+  func useBody(_ n: Int) {
+    var decoder = request.decoder
+    decoder.consumed(n)
+    request.decoder = decoder
+    use(n)
+  }
+
+  /// Gives up what is held of the body: no other try is possible after this. What this try has still to use of it stays.
+  func letGo() {
+    machine.noteNotHeld()
+    guard resentBytes == held.count else { return }
+    held.reset()
+    resentBytes = 0
+  }
+
+  /// Begins another try with what is held.
+  func rewind(trailerBytesMax: Int) {
+    request = MessageState(request.framing, trailerBytesMax: trailerBytesMax)
+    machine.rewind(hasBody: request.hasBody)
+    resentBytes = 0
+    bytesIn = UInt64(headBytes)
+    upstreamDeaf = false
+    holdUntilMilliseconds = 0
+    holdIsOver = false
+  }
+
+  /// Room that is left for framing when payload is held: a chunk's line with its extension, and the line end before it. A step
+  /// of the decoder passes over that before it offers payload, so it is used whatever becomes of the payload.
+  private static let framingBytesMax = 512
+
+  /// The most of a body that can be held for another try.
+  var holdableBytes: Int { held.capacity - Exchange.framingBytesMax }
+
+  /// How many more bytes of payload can be held; nil when what is used is not held, or was before.
+  var holdableRoom: Int? {
+    guard machine.replayable, !isResending else { return nil }
+    return max(0, held.room - Exchange.framingBytesMax)
+  }
+
+  /// The client asked to be told before it sends its body, and was not: whether it comes after a final answer is open
+  /// (RFC 9110 section 10.1.1), so what follows on the connection could be read in two ways.
+  var mayNotSend: Bool { machine.request == .body && expectsContinue && request.bodyBytes == 0 }
 }

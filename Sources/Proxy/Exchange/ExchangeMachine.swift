@@ -57,6 +57,8 @@ package struct ExchangeMachine: Sendable {
     case starting
     /// The client is gone, or ended before its request did.
     case clientGone
+    /// It took too long to take the response.
+    case clientTimeout
     /// The rest of the request is refused (its framing, its trailers, its size), or came too slowly.
     case request(Refusal)
   }
@@ -155,13 +157,13 @@ package struct ExchangeMachine: Sendable {
 
   package mutating func fault(_ fault: Fault) -> Verdict {
     switch fault {
-    case .clientGone:
+    case .clientGone, .clientTimeout:
       // It has its answer, and went instead of sending what nobody wants.
       if isDiscarding {
         downstreamKeepAlive = false
         return .passOn
       }
-      return .abort(.clientReset)
+      return .abort(fault == .clientTimeout ? .clientTimeout : .clientReset)
     case .request(let refusal): return response == .awaiting ? .answer(refusal) : .abort(refusal)
     case .truncatedResponse: return .abort(.upstreamReset)
     case .badResponse: return response == .awaiting ? .answer(.upstreamResponse) : .abort(.upstreamResponse)

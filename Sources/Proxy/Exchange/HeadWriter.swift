@@ -10,6 +10,9 @@ import Policy
 import Wire
 
 package enum HeadWriter {
+  /// What a response head may grow by: date, framing, connection, and three bytes a line that is written anew.
+  static let responseGrowthBytes = 256 + 3 * (Plan.responseFieldsMax + HeadGrowth.fields)
+
   /// Kinds that never pass from a request to the next hop as they came.
   private static let requestDropped: UInt64 =
     FieldKind.identityBits | FieldKind.claim.bit | FieldKind.earlyData.bit | FieldKind.host.bit

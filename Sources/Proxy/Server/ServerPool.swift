@@ -1,5 +1,7 @@
-// One server of one upstream, as one worker sees it: its idle connections, how busy it is, and whether it answered
-// lately. Confined to the worker.
+// One server of one upstream, as one worker sees it: its connections, how busy it is, and whether it answered lately. It alone
+// gives a connection to an exchange and takes it away. Confined to the worker.
+//
+// Invariants: `active` counts the exchanges that have one of its connections; a connection is in `idle` exactly while `isIdle`.
 
 import Platform
 import Policy
@@ -12,7 +14,7 @@ package final class ServerPool {
   let tls: TLSClientContext?
   let idleMax: Int
   /// Newest last: the warmest connection is used first, the coldest ages out.
-  var idle: ContiguousArray<Upstream> = []
+  private(set) var idle: ContiguousArray<Upstream> = []
   /// Requests under way.
   package var active = 0
   /// Connections that are being made.
@@ -33,6 +35,62 @@ package final class ServerPool {
     self.tls = tls
     self.idleMax = idleMax
     idle.reserveCapacity(idleMax)
+  }
+
+  // MARK: Connections and exchanges
+
+  /// Gives a connection to an exchange. `index`: the server's among those of its group.
+  func attach(_ u: Upstream, to x: Exchange, index: Int, _ worker: Worker) {
+    u.exchange = x
+    x.upstream = u
+    active += 1
+    noteTry(of: x, index: index, isReused: u.served > 0, worker)
+    worker.wheel.set(u.timer, deadlineMilliseconds: 0)
+  }
+
+  /// A try of a request is this server's, even if no connection comes about.
+  func noteTry(of x: Exchange, index: Int, isReused: Bool, _ worker: Worker) {
+    x.server = self
+    if index < 64 { x.triedServers |= 1 << UInt64(index) }
+    x.upstreamStartedMicroseconds = worker.nowMicroseconds
+    x.machine.attempt(reused: isReused)
+  }
+
+  /// Takes a connection from its exchange.
+  func detach(_ u: Upstream) {
+    guard let x = u.exchange else { return }
+    u.exchange = nil
+    x.upstream = nil
+    active -= 1
+  }
+
+  /// The idle connection that was used last.
+  func takeIdle(_ worker: Worker) -> Upstream? {
+    guard let u = idle.popLast() else { return nil }
+    u.isIdle = false
+    worker.idleUpstreams -= 1
+    return u
+  }
+
+  /// Keeps a connection for another request. False when it has enough of them.
+  func keep(_ u: Upstream, _ worker: Worker) -> Bool {
+    guard idle.count < idleMax else { return false }
+    idle.append(u)
+    u.isIdle = true
+    worker.idleUpstreams += 1
+    return true
+  }
+
+  /// A connection is closed.
+  func forget(_ u: Upstream, _ worker: Worker) {
+    if u.isIdle, let at = idle.lastIndex(where: { $0 === u }) {
+      idle.remove(at: at)
+      u.isIdle = false
+      worker.idleUpstreams -= 1
+    }
+    detach(u)
+    if u.isOpening { noteOpened() }
+    if u.hasAnswered { noteAnsweringEnded() }
   }
 
   // MARK: Whether it can be reached
@@ -84,95 +142,4 @@ package final class ServerPool {
   /// The process that is there now has been heard, and is not starting: a request need not be kept for it. Where no such
   /// connection is open, it may be another process than it was.
   package var isProven: Bool { answering > 0 && startsUntilMilliseconds == 0 }
-}
-
-/// An upstream of the config with what one worker needs to use it.
-package final class UpstreamPlan {
-  let name: [UInt8]
-  let config: Config.Upstream
-  let signer: Signer?
-  let tls: TLSClientContext?
-  let servers: ContiguousArray<ServerPool>
-  private var turn = 0
-  /// Some server said that it is starting, and that may not be over.
-  private var mayBeStarting = false
-
-  package init(config: Config.Upstream, signer: Signer?, tls: TLSClientContext?, servers: ContiguousArray<ServerPool>) {
-    name = Array(config.name.utf8)
-    self.config = config
-    self.signer = signer
-    self.tls = tls
-    self.servers = servers
-  }
-
-  var isBound: Bool { config.proxyProtocol }
-
-  /// The server for a request, or nil when there is none. Servers already tried for this request, and servers that
-  /// failed lately, come last.
-  /// - Parameters:
-  ///   - client: for `client-hash`.
-  ///   - tried: bit i for server i.
-  package func choose(client: IPAddress?, tried: UInt64, nowMilliseconds: UInt64) -> (pool: ServerPool, index: Int)? {
-    let count = servers.count
-    guard count > 1 else { return count == 1 ? (servers[0], 0) : nil }
-    let start: Int
-    switch config.balance {
-    case .roundRobin, .leastRequests:
-      start = turn
-      turn = turn + 1 == count ? 0 : turn + 1
-    case .clientHash: start = Int(truncatingIfNeeded: UpstreamPlan.hash(client) % UInt64(count))
-    }
-    var best = -1
-    var bestCost = Int.max
-    for step in 0..<count {
-      let index = start + step < count ? start + step : start + step - count
-      let pool = servers[index]
-      var cost = config.balance == .leastRequests ? pool.active : step
-      if !pool.isWorthAsking(nowMilliseconds: nowMilliseconds) {
-        cost += 1 << 30
-      } else if pool.startsUntilMilliseconds > nowMilliseconds {
-        cost += 1 << 29
-      }
-      if index < 64, tried & (1 << UInt64(index)) != 0 { cost += 1 << 40 }
-      if cost < bestCost {
-        best = index
-        bestCost = cost
-      }
-    }
-    return (servers[best], best)
-  }
-
-  /// A server says that it has just started.
-  package func noteStarting(_ server: ServerPool, untilMilliseconds: UInt64) {
-    server.noteStarting(untilMilliseconds: untilMilliseconds)
-    mayBeStarting = true
-  }
-
-  /// Until when a request has to wait because every server that is worth asking, and was not tried, is starting; 0 when
-  /// it need not.
-  package func waitsForStart(tried: UInt64, nowMilliseconds: UInt64) -> UInt64 {
-    guard mayBeStarting else { return 0 }
-    var earliest = UInt64.max
-    var isOver = true
-    for (index, pool) in servers.enumerated() {
-      let until = pool.startsUntilMilliseconds
-      if until > nowMilliseconds {
-        isOver = false
-        earliest = min(earliest, until)
-      } else if pool.isWorthAsking(nowMilliseconds: nowMilliseconds), index >= 64 || tried & (1 << UInt64(index)) == 0 {
-        earliest = 0
-      }
-    }
-    if isOver { mayBeStarting = false }
-    return isOver ? 0 : earliest
-  }
-
-  /// A mixing of the address's bits (splitmix64's finalizer); not for security.
-  private static func hash(_ address: IPAddress?) -> UInt64 {
-    guard let address else { return 0 }
-    var z = address.high &* 0x9e37_79b9_7f4a_7c15 ^ address.low
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
-  }
 }

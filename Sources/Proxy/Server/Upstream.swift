@@ -2,6 +2,8 @@
 //
 //   connecting ─► preamble (PROXY header) ─► handshake (TLS) ─► ready ⇄ (idle in its pool) ─► (closed)
 //
+// Methods: here its life and its end, in Dial how it is made, in HTTP1Client what it reads and writes for an exchange (its leg of it).
+//
 // Invariant: while `exchange` is set this connection belongs to that exchange; while `isIdle` it stands in its pool.
 
 import Platform
@@ -65,5 +67,87 @@ final class Upstream {
     hasAnswered = false
     served = 0
     headSeen = 0
+  }
+
+  // MARK: Sending
+
+  /// Whether what was written for the server is on its way.
+  enum Flushed {
+    case sent
+    /// The connection failed. What the server said before is still to be read, and judged with it.
+    case failed
+  }
+
+  /// Sends what waits for the server, as far as it is taken.
+  @discardableResult
+  func flush(_ worker: Worker) -> Flushed {
+    guard !isFlushed else { return .sent }
+    let sent = transport.sentBytes
+    let moved = transport.flush(output)
+    if transport.sentBytes != sent, let x = exchange {
+      x.machine.noteSent()
+      x.upstreamProgressMilliseconds = worker.nowMilliseconds
+    }
+    switch moved {
+    case .bytes, .blocked:
+      output.releaseIfEmpty()
+      return .sent
+    case .ended, .failed:
+      // What the server said before it went is still to be read: a refusal with its reason, perhaps.
+      output.removeAll()
+      output.releaseIfEmpty()
+      transport.noteReadable()
+      if let x = exchange {
+        x.upstreamDeaf = true
+        worker.enqueue(x.downstream)
+      }
+      return .failed
+    }
+  }
+
+  /// Whether `n` bytes can be appended for the server, after sending what waits if need be.
+  func hasRoom(_ n: Int, _ worker: Worker) -> Bool {
+    if output.room >= n { return true }
+    flush(worker)
+    return output.room >= n
+  }
+
+  // MARK: Without a request
+
+  /// Whether a kept connection may have a request now: bytes that wait on it would be taken for the answer to another
+  /// client's request. What the poller has told so far was acted on before any request of this turn. A request that
+  /// may not be sent twice is worth a system call more, to see whether the server has hung up this moment.
+  func isQuiet(for x: Exchange, _ worker: Worker) -> Bool {
+    if !x.method.isIdempotent { transport.noteReadable() }
+    guard transport.mayRead else { return true }
+    checkIdle(worker)
+    return phase == .ready
+  }
+
+  /// A connection without a request has nothing to say: an end, or bytes that nobody asked for, take it away.
+  func checkIdle(_ worker: Worker) {
+    switch transport.read(into: input) {
+    case .blocked: input.releaseIfEmpty()
+    case .bytes, .ended, .failed: close(worker)
+    }
+  }
+
+  /// The server answered otherwise than that it is starting.
+  func noteAnswered() {
+    guard let server = pool, !hasAnswered || !server.isProven else { return }
+    server.noteAnswered(first: !hasAnswered)
+    hasAnswered = true
+  }
+
+  // MARK: Its end
+
+  func close(_ worker: Worker, reset: Bool = false) {
+    guard phase != .free else { return }
+    pool?.forget(self, worker)
+    if let owner, owner.boundUpstream === self { owner.boundUpstream = nil }
+    worker.wheel.set(timer, deadlineMilliseconds: 0)
+    transport.close(reset: reset)
+    clear()
+    worker.upstreams.give(slot)
   }
 }

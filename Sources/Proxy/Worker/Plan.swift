@@ -122,6 +122,31 @@ final class Plan {
       keys: keys, keyID: kid, audience: audience, edge: edge, lanes: lanes, headBytesMax: config.limits.headBytes)
   }
 
+  // MARK: Limits of heads
+
+  /// A response may carry more fields than we let clients send.
+  static let responseFieldsMax = 256
+
+  /// Those of the configuration.
+  private var limits: HeadLimits { HeadLimits(headBytes: config.limits.headBytes, fields: config.limits.fields) }
+
+  /// The limits for the request heads of a connection. `hasGrown`: an edge added to them; one that has the same limits as this
+  /// validator must not be refused here what it took there.
+  func requestLimits(hasGrown: Bool) -> HeadLimits { hasGrown ? limits.withEdgeGrowth : limits }
+
+  /// The limits for the heads of a server's responses, which are long in some applications; at an edge, with room for
+  /// what a validator adds to them.
+  func responseLimits(of group: UpstreamPlan?) -> HeadLimits {
+    let limits = HeadLimits(headBytes: max(limits.headBytes, 16 * 1024), fields: Plan.responseFieldsMax)
+    return group?.config.identity == .attest ? limits.withEdgeGrowth : limits
+  }
+
+  /// The limits for a request's trailers, or for a response's, with the same room as its head's has.
+  func trailerLimits(hasGrown: Bool) -> HeadLimits {
+    let limits = HeadLimits(headBytes: min(8_192, config.limits.headBytes), fields: limits.fields)
+    return hasGrown ? limits.withEdgeGrowth : limits
+  }
+
   /// The listener that a socket belongs to now. A name is no way to find it: a reload may give it to another socket.
   func listener(onSocket socket: Int) -> ListenerPlan? {
     for listener in listeners where listener.socket == socket { return listener }

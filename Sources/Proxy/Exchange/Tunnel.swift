@@ -4,31 +4,32 @@ import Platform
 import Policy
 import Wire
 
-extension Worker {
+enum Tunnel {
   /// Reads of one tunnel in one turn, before other connections have theirs.
-  private static let tunnelStepsPerTurn = 16
+  private static let stepsPerTurn = 16
 
-  func beginTunnel(_ x: Exchange, _ d: Downstream, _ u: Upstream, _ length: Int) {
+  /// Behind a 101 that was written to the client.
+  static func begin(_ x: Exchange, _ u: Upstream, _ worker: Worker) {
+    let d = x.downstream!
     x.status = 101
-    x.responseStartedMicroseconds = nowMicroseconds
+    x.responseStartedMicroseconds = worker.nowMicroseconds
     x.isTunnel = true
-    write(responseHead, x, d, u, length, .none, isTunnel: true)
-    u.input.consume(length)
-    letGo(x)
+    x.letGo()
     d.phase = .tunnel
-    openTunnels += 1
-    counters.add(.tunnels)
-    wheel.set(u.timer, deadlineMilliseconds: 0)
-    setDeadline(d, afterMilliseconds: plan.config.timeouts.tunnelMilliseconds)
+    worker.openTunnels += 1
+    worker.counters.add(.tunnels)
+    worker.wheel.set(u.timer, deadlineMilliseconds: 0)
+    worker.setDeadline(d, afterMilliseconds: worker.plan.config.timeouts.tunnelMilliseconds)
   }
 
-  func relayTunnel(_ x: Exchange) {
+  /// Carries what can be carried now, and ends the tunnel if that was all.
+  static func relay(_ x: Exchange, _ worker: Worker) {
     guard let d = x.downstream, let u = x.upstream else { return }
     var steps = 0
     var delivered = false
     while true {
-      guard steps < Worker.tunnelStepsPerTurn else {
-        enqueue(d)
+      guard steps < Tunnel.stepsPerTurn else {
+        worker.enqueue(d)
         break
       }
       steps += 1
@@ -43,19 +44,19 @@ extension Worker {
       if up.isDelivery || down.isDelivery { delivered = true }
       if up == .still, down == .still { break }
     }
-    if isTunnelOver(x, d, u) {
-      endTunnel(x)
+    if isOver(x, d, u) {
+      end(x, worker)
       return
     }
     d.input.releaseIfEmpty()
     d.output.releaseIfEmpty()
     u.input.releaseIfEmpty()
     u.output.releaseIfEmpty()
-    setTunnelDeadline(x, d, delivered: delivered)
+    setDeadline(x, d, delivered: delivered, worker)
   }
 
   /// Nothing more can come from either side, or nothing that comes could be delivered.
-  private func isTunnelOver(_ x: Exchange, _ d: Downstream, _ u: Upstream) -> Bool {
+  private static func isOver(_ x: Exchange, _ d: Downstream, _ u: Upstream) -> Bool {
     if x.upstreamDeaf, x.clientDeaf { return true }
     guard d.inputEnded, x.upstreamEnded else { return false }
     let isUpDone = x.upstreamDeaf || d.input.isEmpty && u.isFlushed
@@ -66,14 +67,14 @@ extension Worker {
   /// A tunnel may be quiet for `timeouts.tunnel`. Once a side has ended, or takes no more, the other has
   /// `timeouts.tunnel_close` without a byte that can still be delivered. Bytes that complete no TLS record count for
   /// neither.
-  private func setTunnelDeadline(_ x: Exchange, _ d: Downstream, delivered: Bool) {
+  private static func setDeadline(_ x: Exchange, _ d: Downstream, delivered: Bool, _ worker: Worker) {
     let isOneSided = d.inputEnded || x.upstreamEnded || x.upstreamDeaf || x.clientDeaf
     let justEnded = isOneSided && !x.isTunnelClosing
     if justEnded { x.isTunnelClosing = true }
     guard delivered || justEnded else { return }
-    let timeouts = plan.config.timeouts
+    let timeouts = worker.plan.config.timeouts
     let tunnel = timeouts.tunnelMilliseconds
-    setDeadline(d, afterMilliseconds: isOneSided ? min(timeouts.tunnelCloseMilliseconds, tunnel) : tunnel)
+    worker.setDeadline(d, afterMilliseconds: isOneSided ? min(timeouts.tunnelCloseMilliseconds, tunnel) : tunnel)
   }
 
   private enum Carried: Equatable {
@@ -89,7 +90,7 @@ extension Worker {
   /// One step of one direction: what is gathered first, then what lies in the source's buffer, then a read. A sink that
   /// fails ends this direction alone: what its socket has still to say is read by the other one, and the source is read on,
   /// so that it is not reset. A source that is reset has said what came before: that is delivered.
-  private func carry(
+  private static func carry(
     from source: Transport, _ input: Buffer, to sink: Transport, _ gathered: Buffer, sourceEnded: inout Bool,
     sinkIsDeaf: inout Bool, sourceIsDeaf: inout Bool
   ) -> Carried {
@@ -138,17 +139,16 @@ extension Worker {
   }
 
   /// - Parameter isLate: its time is over; what a side did not take is not kept for it.
-  func endTunnel(_ x: Exchange, isLate: Bool = false) {
-    guard x.isTunnel, let d = x.downstream else { return }
-    openTunnels -= 1
-    record(x)
+  static func end(_ x: Exchange, isLate: Bool = false, _ worker: Worker) {
+    guard x.isTunnel else { return }
+    let d = x.downstream!
+    worker.openTunnels -= 1
+    worker.log.record(x, worker)
     if let u = x.upstream {
-      x.upstream = nil
-      u.exchange = nil
-      u.pool?.active -= 1
-      close(u, reset: isLate && u.transport.isOwedRoom)
+      u.pool?.detach(u)
+      u.close(worker, reset: isLate && u.transport.isOwedRoom)
     }
-    endExchange(x, d)
-    if isLate { closeLate(d) } else { close(d) }
+    x.giveBack(worker)
+    if isLate { d.closeLate(worker) } else { d.close(worker) }
   }
 }

@@ -5,21 +5,23 @@ import Platform
 import Policy
 import Wire
 
-extension Worker {
-  private static let clockReportMilliseconds: UInt64 = 60_000
+enum ClockReport {
+  private static let intervalMilliseconds: UInt64 = 60_000
 
   /// What the log says of a message that the verifier has just refused for its time; nothing for any other refusal.
   /// - Parameters:
   ///   - edge: holds the head that names the edge; nil for a PROXY header.
   ///   - peer: who sent it; nil for a unix socket.
-  func timeDetail(_ refusal: Refusal, _ listener: ListenerPlan, edge: Buffer?, peer: IPAddress?) -> RefusalDetail {
+  static func detail(
+    _ refusal: Refusal, _ listener: ListenerPlan, edge: Buffer?, peer: IPAddress?, _ worker: Worker
+  ) -> RefusalDetail {
     guard refusal == .timeFuture || refusal == .timeExpired || refusal == .timeLifetime,
       let fault = listener.verifier?.timeFault
     else { return .none }
     let milliseconds = Int(truncatingIfNeeded: min(fault.milliseconds, UInt64(Int.max)))
     if fault.isSigned, refusal != .timeLifetime {
-      reportClock(
-        refusal, milliseconds, of: edge?.withReadable { Array(copying: $0.extracting(fault.edge.range)) }, peer)
+      report(
+        refusal, milliseconds, of: edge?.withReadable { Array(copying: $0.extracting(fault.edge.range)) }, peer, worker)
     }
     return switch (refusal, fault.isSigned) {
     case (.timeFuture, true): .number("created ", milliseconds, " ms ahead of this host's clock")
@@ -31,7 +33,9 @@ extension Worker {
     }
   }
 
-  private func reportClock(_ refusal: Refusal, _ milliseconds: Int, of edge: [UInt8]?, _ peer: IPAddress?) {
+  private static func report(
+    _ refusal: Refusal, _ milliseconds: Int, of edge: [UInt8]?, _ peer: IPAddress?, _ worker: Worker
+  ) {
     let from = peer.map { "\($0)" } ?? "a unix socket"
     let name = edge.map { "edge \"\(String(decoding: $0, as: UTF8.self))\"" } ?? "the edge at \(from)"
     let text =
@@ -40,7 +44,7 @@ extension Worker {
         + "clocks are right: see that NTP runs on both hosts"
       : "what \(name) signed came \(milliseconds) ms after it had expired by this host's clock and was refused "
         + "(time-expired): its clock is behind, this host's is ahead, or the message was held back on the way"
-    shared.report(text, once: "clock \(name)", everyMilliseconds: Worker.clockReportMilliseconds)
+    worker.shared.report(text, once: "clock \(name)", everyMilliseconds: intervalMilliseconds)
   }
 }
 

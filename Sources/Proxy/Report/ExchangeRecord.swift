@@ -5,22 +5,22 @@ import Platform
 import Policy
 import Wire
 
-extension Worker {
+extension AccessLog {
   /// Records a finished exchange, in the log and in the counters.
-  func record(_ x: Exchange) {
-    counters.add(.bytesIn, x.bytesIn)
-    counters.add(.bytesOut, x.bytesOut)
+  func record(_ x: Exchange, _ worker: Worker) {
+    worker.counters.add(.bytesIn, x.bytesIn)
+    worker.counters.add(.bytesOut, x.bytesOut)
     switch x.status {
-    case 100..<200: counters.add(.responses1xx)
-    case 200..<300: counters.add(.responses2xx)
-    case 300..<400: counters.add(.responses3xx)
-    case 400..<500: counters.add(.responses4xx)
+    case 100..<200: worker.counters.add(.responses1xx)
+    case 200..<300: worker.counters.add(.responses2xx)
+    case 300..<400: worker.counters.add(.responses3xx)
+    case 400..<500: worker.counters.add(.responses4xx)
     // RFC 9110 section 15: what is over 599 counts as a server's error.
-    case 500...: counters.add(.responses5xx)
+    case 500...: worker.counters.add(.responses5xx)
     default: break
     }
-    guard log.isOn, let d = x.downstream else { return }
-    log.line(time: date.rfc3339.span, nowMilliseconds: nowMilliseconds) { line in
+    guard isOn, let d = x.downstream else { return }
+    line(time: worker.date.rfc3339.span, nowMilliseconds: worker.nowMilliseconds) { line in
       writeConnection(d, d.listener, x.identity ?? d.client, x.schemeSource, into: line)
       writeRequest(x, into: line)
       line.member(",\"status\":", UInt64(x.status))
@@ -30,7 +30,7 @@ extension Worker {
       }
       line.member(",\"bytes_in\":", x.bytesIn)
       line.member(",\"bytes_out\":", x.bytesOut)
-      line.member(",\"duration_ms\":", microseconds: nowMicroseconds - x.startedMicroseconds)
+      line.member(",\"duration_ms\":", microseconds: worker.nowMicroseconds - x.startedMicroseconds)
       if x.upstreamStartedMicroseconds > 0 {
         if x.responseStartedMicroseconds >= x.upstreamStartedMicroseconds {
           line.member(
@@ -44,14 +44,18 @@ extension Worker {
   }
 
   /// Records a connection that was refused before any request, unless its peer had such lines enough.
-  func recordRefused(_ d: Downstream, _ refusal: Refusal, _ detail: RefusalDetail = .none) {
-    guard log.isOn, refusedLines.admits(refusal, peer: d.peer, nowMilliseconds: nowMilliseconds) else { return }
-    log.line(time: date.rfc3339.span, nowMilliseconds: nowMilliseconds) { line in
+  func recordRefused(
+    _ d: Downstream, _ refusal: Refusal, _ detail: RefusalDetail = .none, _ worker: Worker
+  ) {
+    guard isOn, worker.refusedLines.admits(refusal, peer: d.peer, nowMilliseconds: worker.nowMilliseconds) else {
+      return
+    }
+    line(time: worker.date.rfc3339.span, nowMilliseconds: worker.nowMilliseconds) { line in
       writeConnection(d, d.listener, d.client, d.scheme.source, into: line)
       line.member(",\"status\":", UInt64(refusal == .plainHttp ? refusal.status : 0))
       line.member(",\"refusal\":", refusal.name)
       line.append(",\"bytes_in\":0,\"bytes_out\":0")
-      line.member(",\"duration_ms\":", microseconds: (nowMilliseconds - d.acceptedMilliseconds) * 1_000)
+      line.member(",\"duration_ms\":", microseconds: (worker.nowMilliseconds - d.acceptedMilliseconds) * 1_000)
       if refusal == .tlsHandshake, case .none = detail, let why = d.transport.failure {
         RefusalDetail.named("", Array(why.utf8), "").write(to: line)
       } else {
@@ -61,10 +65,12 @@ extension Worker {
   }
 
   /// Records a connection that was turned away at the door, likewise.
-  func recordUnserved(_ refusal: Refusal, listener: ListenerPlan, peer: SocketAddress) {
-    counters.add(refusal)
-    guard log.isOn, refusedLines.admits(refusal, peer: peer.ip, nowMilliseconds: nowMilliseconds) else { return }
-    log.line(time: date.rfc3339.span, nowMilliseconds: nowMilliseconds) { line in
+  func recordUnserved(_ refusal: Refusal, listener: ListenerPlan, peer: SocketAddress, _ worker: Worker) {
+    worker.counters.add(refusal)
+    guard isOn, worker.refusedLines.admits(refusal, peer: peer.ip, nowMilliseconds: worker.nowMilliseconds) else {
+      return
+    }
+    line(time: worker.date.rfc3339.span, nowMilliseconds: worker.nowMilliseconds) { line in
       line.member(",\"listener\":", text: listener.nameBytes)
       writePeer(peer.ip, peer.port, into: line)
       line.append(",\"status\":0")
@@ -73,10 +79,10 @@ extension Worker {
   }
 
   /// Records how many connections got no line of their own in the interval that is over.
-  func recordSuppressed() {
-    refusedLines.endInterval(nowMilliseconds: nowMilliseconds) { refusal, peer, count in
-      guard log.isOn else { return }
-      log.line(time: date.rfc3339.span, nowMilliseconds: nowMilliseconds) { line in
+  func recordSuppressed(_ worker: Worker) {
+    worker.refusedLines.endInterval(nowMilliseconds: worker.nowMilliseconds) { refusal, peer, count in
+      guard isOn else { return }
+      line(time: worker.date.rfc3339.span, nowMilliseconds: worker.nowMilliseconds) { line in
         switch peer {
         case .address(let address): line.member(",\"peer\":", address: address)
         case .unix: line.member(",\"peer\":", "unix")

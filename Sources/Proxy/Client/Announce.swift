@@ -1,0 +1,289 @@
+// How a connection begins: the PROXY header that its peer must send first, who the client is as far as the connection tells,
+// and TLS. Each step says whether the next one can go on.
+
+import Platform
+import Policy
+import Wire
+
+enum Announce {
+  /// Takes over a connection that was accepted.
+  static func begin(_ fd: Int32, _ peer: SocketAddress, _ listener: ListenerPlan, _ worker: Worker) {
+    worker.counters.add(.connections)
+    guard worker.shared.takeConnection(most: worker.plan.config.limits.connections) else {
+      Sockets.closeDescriptor(fd)
+      worker.log.recordUnserved(.connectionLimit, listener: listener, peer: peer, worker)
+      return
+    }
+    let capacity = worker.pool.chunkBytes
+    let made = worker.downstreams.take(
+      replaces: { $0.input.capacity != capacity }, make: { Downstream(slot: $0, pool: worker.pool) })
+    guard let d = made, let connection = newConnectionID() else {
+      if let made { worker.downstreams.give(made.slot) }
+      worker.shared.giveConnection()
+      Sockets.closeDescriptor(fd)
+      worker.log.recordUnserved(.connectionLimit, listener: listener, peer: peer, worker)
+      return
+    }
+    d.transport.open(fd)
+    d.phase = .announce
+    d.listener = listener
+    d.socket = listener.socket
+    d.connection = connection
+    d.peer = peer.ip
+    d.peerPort = peer.port
+    d.acceptedMilliseconds = worker.nowMilliseconds
+    let local = Sockets.local(fd)
+    d.local = local.ip
+    d.localPort = local.port
+    if peer.ip != nil { Sockets.setNoDelay(fd) }
+    guard worker.poller.add(connection: fd, d.token) else {
+      d.close(worker)
+      return
+    }
+    d.rule = listener.trust.rule(for: d.peer)
+    let rule = listener.trust[d.rule]
+    if rule.evidence == .refuse {
+      d.refuse(.peerRefused, worker)
+      return
+    }
+    if rule.proxyProtocolRequired {
+      worker.setDeadline(d, afterMilliseconds: worker.plan.config.timeouts.handshakeMilliseconds)
+    } else {
+      d.settle(worker)
+      d.beginTLS(worker)
+    }
+  }
+
+  /// Nil when the system has no random bytes to give: then no connection is served.
+  private static func newConnectionID() -> ConnectionID? {
+    guard let high = try? SecureRandom.word(), let low = try? SecureRandom.word() else { return nil }
+    return ConnectionID(high: high, low: low)
+  }
+}
+
+extension Downstream {
+  /// What a step of a connection's beginning came to.
+  enum Progress {
+    /// The next phase has begun.
+    case goesOn
+    /// Nothing more before the next event, or the connection is closed.
+    case waits
+  }
+
+  // MARK: The PROXY header
+
+  /// The longest PROXY header that is looked at (docs/IDENTITY.md section 3).
+  private static let proxyHeaderBytesMax = 1_024
+
+  /// Reads the header that this peer owes, from below TLS and not a byte further.
+  func announce(_ worker: Worker) -> Progress {
+    guard let listener else { return .waits }
+    let rule = listener.trust[rule]
+    switch transport.peek(into: input) {
+    case .blocked:
+      input.reset()
+      return .waits
+    case .ended, .failed:
+      refuse(.proxyMissing, worker)
+      return .waits
+    case .bytes: break
+    }
+    let rules: ProxyRules = rule.evidence == .attested ? .attested : .balancer
+    let outcome = input.withReadable {
+      ProxyHeader.decode($0, rules: rules, limit: Downstream.proxyHeaderBytesMax)
+    }
+    switch outcome {
+    case .incomplete:
+      // The peek shows the same bytes again: once the peer has ended, no more will come.
+      let stuck = transport.hasHungUp
+      input.reset()
+      if stuck { refuse(.proxyMalformed, worker) }
+      return .waits
+    case .refused(let refusal):
+      refuse(refusal, worker)
+      return .waits
+    case .complete(let header):
+      // A validator that has just started cannot tell a replay, and says so to each request of the connection, for the
+      // edge to try anew (`Identification` refuses them; the header has not been believed).
+      if let refusal = believe(header, rule, listener, worker), refusal != .starting {
+        refuse(refusal, detail: ClockReport.detail(refusal, listener, edge: nil, peer: peer, worker), worker)
+        return .waits
+      }
+      guard transport.discard(header.length, using: input) else {
+        refuse(.proxyMalformed, worker)
+        return .waits
+      }
+      input.reset()
+      settle(worker)
+      beginTLS(worker)
+      return .goesOn
+    }
+  }
+
+  /// Takes over what the header says; a refusal when it may not be believed.
+  private func believe(
+    _ header: ProxyHeader, _ rule: TrustPolicy.CompiledRule, _ listener: ListenerPlan, _ worker: Worker
+  ) -> Refusal? {
+    if rule.evidence == .attested {
+      guard let verifier = listener.verifier else { return .keyUnknown }
+      switch input.withReadable({ verifier.verifyProxy($0, header: header, at: worker.clock) }) {
+      case .refused(let refusal): return refusal
+      case .verified(let bound):
+        self.bound = bound
+        return nil
+      }
+    }
+    announced = header
+    return nil
+  }
+
+  // MARK: Who the connection is
+
+  /// Settles the client as far as the connection alone tells. Also done again when a reload brings new rules.
+  func settle(_ worker: Worker) {
+    guard let listener else { return }
+    client = nil
+    clientRefusal = nil
+    refusedClient = nil
+    // Counted anew, under the present limit and for whoever is the client now.
+    if let counted = countedClient {
+      worker.shared.giveClient(counted)
+      countedClient = nil
+    }
+    let rule = listener.trust[rule]
+    scheme = listener.trust.connectionScheme(rule: self.rule, proxy: announced, isTLS: isTLS)
+    let settlement: Settlement
+    switch rule.evidence {
+    case .refuse: settlement = .refused(.peerRefused)
+    case .socket:
+      settlement = listener.trust.settleSocket(
+        rule: self.rule, peer: peer, peerPort: peerPort, local: local, scheme: scheme)
+    case .proxyProtocol:
+      guard let announced else {
+        clientRefusal = .proxyMissing
+        return
+      }
+      if rule.thenForwarded { return }
+      settlement = listener.trust.settleAnnounced(
+        rule: self.rule, source: announced.source, port: announced.sourcePort, version: Int(announced.version),
+        local: local, scheme: scheme)
+    case .forwarded, .attested: return
+    }
+    switch settlement {
+    case .refused(let refusal): clientRefusal = refusal
+    case .infrastructure(let address):
+      clientRefusal = .clientInfrastructure
+      refusedClient = address
+    case .settled(let address, let port, let via, let scheme):
+      client = ClientIdentity(
+        address: address, port: port, secure: scheme.isSecure, via: via, connection: connection,
+        certificate: scheme.isOwnTLS ? certificate : nil)
+      let most = worker.plan.config.limits.connectionsPerClient
+      guard worker.shared.takeClient(address, most: most, counted: &countedClient) else {
+        clientRefusal = .clientLimit
+        return
+      }
+    }
+  }
+
+  /// The scheme of a connection whose TLS handshake is over; its client was settled before.
+  private func settleScheme() {
+    guard let listener else { return }
+    scheme = listener.trust.connectionScheme(rule: rule, proxy: announced, isTLS: isTLS)
+    client?.secure = scheme.isSecure
+    client?.certificate = scheme.isOwnTLS ? certificate : nil
+  }
+
+  /// Whether a connection that outlived a reload may go on: it comes under the present rules of the socket that it came in by.
+  /// Where it may not, its request is answered 503 and it ends.
+  func adopt(_ worker: Worker) -> Bool {
+    guard let listener else { return false }
+    guard listener.generation != worker.plan.generation else { return true }
+    guard let present = worker.plan.listener(onSocket: socket) else { return false }
+    let rule = present.trust.rule(for: peer)
+    guard showsAll(for: present, rule: rule, worker) else { return false }
+    self.listener = present
+    self.rule = rule
+    settle(worker)
+    return true
+  }
+
+  /// Whether the connection has shown what a new one from its peer would have to show now. What a connection shows only
+  /// when it begins cannot be asked for later: TLS, a client certificate, a PROXY header.
+  private func showsAll(for present: ListenerPlan, rule: Int, _ worker: Worker) -> Bool {
+    guard let listener else { return false }
+    let before = listener.trust[self.rule]
+    let now = present.trust[rule]
+    guard now.evidence != .refuse, before.proxyProtocolRequired == now.proxyProtocolRequired,
+      (now.evidence == .attested) == (before.evidence == .attested), (present.tls == nil) == (listener.tls == nil),
+      present.clientDemand == listener.clientDemand
+    else { return false }
+    if present.tls != nil, present.tlsMinimum == .tls13, !transport.isTLS13 { return false }
+    // The header that an edge signed must be one that it could sign now.
+    guard let bound else { return true }
+    guard let old = listener.verifier, let verifier = present.verifier else { return false }
+    return verifier.believes(bound, audience: old.audience, nowMilliseconds: worker.wallMilliseconds)
+  }
+
+  // MARK: TLS
+
+  func beginTLS(_ worker: Worker) {
+    guard phase != .free, let listener else { return }
+    if clientRefusal == .clientLimit {
+      refuse(.clientLimit, worker)
+      return
+    }
+    guard let tls = listener.tls else {
+      phase = .head
+      worker.setDeadline(self, afterMilliseconds: worker.plan.config.timeouts.headMilliseconds)
+      return
+    }
+    guard transport.startTLS(accepting: tls) else {
+      refuse(.tlsHandshake, worker)
+      return
+    }
+    phase = .handshake
+    worker.setDeadline(self, afterMilliseconds: worker.plan.config.timeouts.handshakeMilliseconds)
+  }
+
+  func handshake(_ worker: Worker) -> Progress {
+    switch transport.handshake() {
+    case .blocked: return .waits
+    case .failed:
+      if transport.beganWithText {
+        transport.abandonTLS()
+        answerPlainHTTP(worker)
+      } else if transport.beganWithProxyHeader {
+        refuse(
+          .tlsHandshake, detail: .text("a PROXY header came from a peer whose trust rule does not read one"), worker)
+      } else {
+        refuse(.tlsHandshake, worker)
+      }
+      return .waits
+    case .done:
+      isTLS = true
+      tlsVersion = transport.tlsVersion
+      if let digest = transport.peerCertificateDigest { certificate = CertificateDigest(digest.span) }
+      settleScheme()
+      phase = .head
+      worker.setDeadline(self, afterMilliseconds: worker.plan.config.timeouts.headMilliseconds)
+      return .goesOn
+    }
+  }
+
+  /// Tells a client that speaks plain HTTP to a listener with TLS what is wrong, and ends its connection. Nothing that it
+  /// sent is read as a request.
+  private func answerPlainHTTP(_ worker: Worker) {
+    worker.counters.add(.plainHttp)
+    worker.log.recordRefused(
+      self, .plainHttp, .text("a request in plain HTTP came where TLS is spoken"), worker)
+    _ = writeAnswer(
+      status: Int(Refusal.plainHttp.status), sentence: "This port speaks HTTPS, and the request came as plain HTTP.",
+      keepAlive: false, isHead: false, marksStarting: false, worker)
+    guard flush() else {
+      close(worker)
+      return
+    }
+    closeInOrder(waits: true, worker)
+  }
+}

@@ -1,0 +1,235 @@
+// The client's leg of an exchange, as HTTP/1.1 (RFC 9112): heads and bodies of requests are read from the connection, responses
+// are written to it. An exchange asks for the next piece and writes pieces; it does not know how they travel. A second codec
+// becomes a branch in each of these functions.
+
+import Platform
+import Wire
+
+extension Downstream {
+  /// Pieces from this size on are written directly.
+  static let directBytesMin = 8 * 1024
+  /// Gathered bytes are sent once there are this many: one TLS record.
+  static let gatherBytes = 16 * 1024
+  /// What a chunk costs besides its payload: sixteen digits at most and two line ends.
+  static let chunkOverheadBytes = 20
+
+  // MARK: Reading heads
+
+  /// What reading a request's head came to.
+  enum HeadRead {
+    /// A request, understood or refused, is under way; its exchange has come to that.
+    case request(Step)
+    /// Nothing more before the next event, or the connection is closed.
+    case waits
+  }
+
+  /// Reads and parses a request's head, and begins its exchange.
+  func readHead(_ worker: Worker) -> HeadRead {
+    while true {
+      if !input.isEmpty, input.count > headSeen {
+        switch parseHead(worker) {
+        case .complete(let length): return begin(worker) { Begin.request($0, length, worker) }
+        case .refused(let refusal):
+          // A refused method has a head that was understood: the connection is still in step.
+          let length = refusal.closes ? 0 : worker.requestHead.length
+          return begin(worker) { Begin.refused($0, refusal, headBytes: length, worker) }
+        case .incomplete: headSeen = input.count
+        }
+      }
+      let wasEmpty = input.isEmpty
+      switch transport.read(into: input) {
+      case .bytes:
+        // The head's own deadline begins with its first byte.
+        if wasEmpty { worker.setDeadline(self, afterMilliseconds: worker.plan.config.timeouts.headMilliseconds) }
+      case .blocked:
+        if input.isEmpty { rest(worker) }
+        return .waits
+      case .ended, .failed:
+        close(worker)
+        return .waits
+      }
+    }
+  }
+
+  @inline(__always)
+  private func begin(_ worker: Worker, _ body: (Exchange) -> Step) -> HeadRead {
+    guard let x = Begin.take(self, worker) else {
+      close(worker)
+      return .waits
+    }
+    return .request(body(x))
+  }
+
+  private func parseHead(_ worker: Worker) -> HeadOutcome {
+    // An older connection's buffer may be smaller than the limit that a reload has brought.
+    let limits = worker.plan.requestLimits(hasGrown: isAttested)
+    let most = min(limits.headBytes, input.capacity - Worker.headGrowthBytes)
+    let outcome = input.withReadable {
+      worker.requestHead.parse($0, limits: HeadLimits(headBytes: most, fields: limits.fields), seen: headSeen)
+    }
+    // A new connection, with its larger buffer, may have taken it.
+    if case .refused(.headTooLarge) = outcome, most < limits.headBytes { return .refused(.draining) }
+    return outcome
+  }
+
+  /// A connection without a request: it holds no memory and has the idle deadline, from when it came to rest. Bytes that
+  /// complete no TLS record do not put it off.
+  private func rest(_ worker: Worker) {
+    if worker.isDraining {
+      // One that has just come may have its first request on the way.
+      guard requestCount == 0 else {
+        close(worker)
+        return
+      }
+      worker.setDeadline(self, afterMilliseconds: Worker.drainFirstRequestMilliseconds)
+    }
+    // A session ticket waits for the first answer; where the request has not come with the handshake it leaves now.
+    transport.push()
+    input.releaseIfEmpty()
+    output.releaseIfEmpty()
+    if worker.wheel.deadline(of: timer) == 0 {
+      worker.setDeadline(self, afterMilliseconds: worker.plan.config.timeouts.idleMilliseconds)
+    }
+  }
+
+  /// The head's time is up.
+  func headExpired(_ worker: Worker) {
+    guard !input.isEmpty else {
+      closeLate(worker)
+      return
+    }
+    guard case .request(let step) = begin(worker, { Begin.refused($0, .headTimeout, headBytes: 0, worker) }) else {
+      return
+    }
+    exchange?.advance(worker, step)
+  }
+
+  // MARK: Reading bodies
+
+  /// The next piece of the request's body: first what is held of it, on another try, then what comes.
+  func nextPiece(of x: Exchange, _ worker: Worker) -> Piece {
+    while true {
+      var decoder = x.request.decoder
+      let step = x.withBody { decoder.step($0) }
+      x.request.decoder = decoder
+      switch step {
+      case .refused(let refusal): return .fault(.request(refusal))
+      case .data(let skip, let count):
+        x.use(skip)
+        return .data(count)
+      case .trailers(let skip, let count):
+        x.use(skip)
+        return .trailers(count)
+      case .end(let skip):
+        x.use(skip)
+        return .end
+      case .incomplete(let skip):
+        let wasResending = x.isResending
+        x.use(skip)
+        // The rest of it is in the client's input.
+        if wasResending { continue }
+        switch transport.read(into: input) {
+        case .bytes: x.downstreamProgressMilliseconds = worker.nowMilliseconds
+        case .blocked: return .blocked
+        case .ended, .failed: return .fault(.clientGone)
+        }
+      }
+    }
+  }
+
+  // MARK: Writing
+
+  /// Whether `n` bytes can be appended for the client, after sending what waits if need be.
+  func hasRoom(_ n: Int) -> Bool {
+    if output.room >= n { return true }
+    // A broken connection shows itself at the end of the turn, when flush is asked again.
+    _ = flush()
+    return output.room >= n
+  }
+
+  /// Writes a response's head, which stands in the first `length` bytes of the upstream's input. There is room.
+  func write(
+    _ head: ResponseHead, _ length: Int, from u: Upstream, for x: Exchange, _ framing: HeadWriter.ResponseFraming,
+    isTunnel: Bool, _ worker: Worker
+  ) {
+    let before = output.count
+    u.input.withReadable {
+      HeadWriter.writeResponse(
+        $0, head: head, length: length, framing: framing, keepAlive: x.machine.keepsDownstream,
+        clientMinorVersion: x.minorVersion, isTunnel: isTunnel, date: worker.date.imf.span, into: output)
+    }
+    x.bytesOut += UInt64(output.count - before)
+  }
+
+  /// Writes an answer of our own, and says how many bytes it has.
+  func writeAnswer(
+    status: Int, sentence: StaticString, keepAlive: Bool, isHead: Bool, marksStarting: Bool, _ worker: Worker
+  ) -> Int {
+    let before = output.count
+    HeadWriter.writeAnswer(
+      status: status, reason: HeadWriter.reason(status), sentence: sentence, keepAlive: keepAlive, isHead: isHead,
+      marksStarting: marksStarting, date: worker.date.imf.span, into: output)
+    return output.count - before
+  }
+
+  /// Writes up to `count` payload bytes at the front of the upstream's input. Large pieces are written from where they lie; small
+  /// ones are gathered so that a head and its body leave together.
+  func writeBody(_ count: Int, from u: Upstream, for x: Exchange) -> Written {
+    var n: Int
+    if x.response.goesInChunks {
+      guard hasRoom(Downstream.chunkOverheadBytes + 1) else { return .blocked }
+      let before = output.count
+      n = min(count, output.room - Downstream.chunkOverheadBytes)
+      output.append(hex: UInt64(n))
+      output.append("\r\n")
+      output.append(first: n, of: u.input)
+      output.append("\r\n")
+      x.bytesOut += UInt64(output.count - before)
+    } else if count >= Downstream.directBytesMin, output.isEmpty {
+      switch u.input.withReadable({ transport.write($0.extracting(first: count)) }) {
+      case .bytes(let written): n = written
+      case .blocked: return .blocked
+      case .ended, .failed: return .fault(.clientGone)
+      }
+      x.bytesOut += UInt64(n)
+    } else {
+      guard hasRoom(1) else { return .blocked }
+      n = min(count, output.room)
+      output.append(first: n, of: u.input)
+      x.bytesOut += UInt64(n)
+      if output.count >= Downstream.gatherBytes {
+        switch transport.take(output) {
+        case .bytes, .blocked: break
+        case .ended, .failed: return .fault(.clientGone)
+        }
+      }
+    }
+    return .took(n)
+  }
+
+  /// Writes the trailers that may pass, from the first `count` bytes of the upstream's input. There is room.
+  func write(_ trailers: TrailerSection, _ count: Int, from u: Upstream, for x: Exchange) {
+    guard x.response.goesInChunks else { return }
+    let before = output.count
+    u.input.withReadable { TrailerWriter.write($0.extracting(first: count), trailers, into: output) }
+    x.bytesOut += UInt64(output.count - before)
+    x.response.trailersSent = true
+  }
+
+  /// Ends the response. False when there is no room for that yet.
+  func writeEnd(of x: Exchange) -> Bool {
+    guard x.response.goesInChunks, !x.response.trailersSent else { return true }
+    guard hasRoom(5) else { return false }
+    output.append("0\r\n\r\n")
+    x.bytesOut += 5
+    return true
+  }
+
+  /// Sends what waits for the client; `last` when its connection ends behind that. False when the connection is broken.
+  func flush(last: Bool = false) -> Bool {
+    guard !isFlushed || last else { return true }
+    let moved = transport.flush(output, last: last)
+    output.releaseIfEmpty()
+    return moved != .failed
+  }
+}

@@ -1,0 +1,317 @@
+// An exchange on its way. `advance` takes one step after another until nothing moves, and is the only place where a fault
+// becomes a retry, an answer or the end: whatever is called from here returns what it found.
+//
+//   event ─► advance ─► step ─┬─ moved ──► next step
+//              ▲              ├─ blocked ► sent at the end of the turn (Worker.settle)
+//              └── verdict ◄──┴─ fault     retry | answer | abort | pass on
+//
+// Bytes stay in the buffer of the side they came from until the other side takes them: a slow reader fills the buffer, a full
+// buffer is not read into, and the kernel tells the sender.
+
+import Platform
+import Policy
+import Wire
+
+extension Exchange {
+  /// Steps of one exchange in one turn, before other connections have theirs.
+  private static let stepsPerTurn = 128
+
+  /// Does whatever can be done now. `first`: what an event, or the beginning, has come to.
+  func advance(_ worker: Worker, _ first: Step = .moved) {
+    let d = downstream!
+    var step = first
+    var steps = 0
+    while true {
+      switch step {
+      case .moved:
+        guard steps < Exchange.stepsPerTurn else {
+          worker.enqueue(d)
+          worker.settleLater(d)
+          return
+        }
+        steps += 1
+        step = nextStep(worker)
+      case .blocked:
+        worker.settleLater(d)
+        return
+      case .parked, .over: return
+      case .refuse(let refusal): step = answer(refusal, worker)
+      case .fault(let fault): step = act(on: machine.fault(fault), worker)
+      }
+    }
+  }
+
+  private func act(on verdict: ExchangeMachine.Verdict, _ worker: Worker) -> Step {
+    switch verdict {
+    case .retry:
+      worker.counters.add(.retries)
+      drop(worker)
+      return tryAgain(worker)
+    case .retryLater: return StartWait.begin(self, worker)
+    case .answer(let refusal): return .refuse(refusal)
+    case .abort(let refusal):
+      abandon(refusal, worker)
+      return .over
+    case .passOn: return .blocked
+    }
+  }
+
+  /// Sends the held request once more, signed anew.
+  func tryAgain(_ worker: Worker) -> Step {
+    guard let group else { return .refuse(.upstreamNone) }
+    isBackingOff = false
+    guard machine.replayable else { return .refuse(.upstreamReset) }
+    rewind(trailerBytesMax: worker.plan.trailerLimits(hasGrown: isVerified).headBytes)
+    worker.clearDeadline(downstream)
+    return Attempt.begin(self, group, worker)
+  }
+
+  private func nextStep(_ worker: Worker) -> Step {
+    if isBackingOff { return .parked }
+    if machine.isDiscarding {
+      release(worker, keep: false)
+      return discardRequest(worker)
+    }
+    guard let u = upstream, u.phase == .ready else { return .blocked }
+    var isMoving = false
+    if machine.request == .body {
+      switch relayRequest(u, worker) {
+      case .moved: isMoving = true
+      case .blocked: break
+      case let other: return other
+      }
+    }
+    switch relayResponse(u, worker) {
+    case .blocked: return isMoving ? .moved : .blocked
+    case let other: return other
+    }
+  }
+
+  // MARK: The request's body
+
+  private func relayRequest(_ u: Upstream, _ worker: Worker) -> Step {
+    switch downstream.nextPiece(of: self, worker) {
+    case .data(let count):
+      let most = usable(count, u, worker)
+      guard most > 0 else { return waitForServer(u, worker) }
+      return sendBody(most, u, worker)
+    case .trailers(let count):
+      guard usable(count, u, worker) == count else { return waitForServer(u, worker) }
+      return sendTrailers(count, u, worker)
+    case .end:
+      if request.goesInChunks, !request.trailersSent {
+        guard u.hasRoom(5, worker) else { return .blocked }
+        u.output.append("0\r\n\r\n")
+      }
+      downstream.input.releaseIfEmpty()
+      machine.requestEnded()
+      upstreamProgressMilliseconds = worker.nowMilliseconds
+      return .moved
+    case .head, .blocked: return waitForServer(u, worker)
+    case .fault(let fault): return .fault(fault)
+    }
+  }
+
+  /// Nothing more of the request comes now: what there is of it leaves.
+  private func waitForServer(_ u: Upstream, _ worker: Worker) -> Step {
+    u.flush(worker)
+    return .blocked
+  }
+
+  /// How much of `count` bytes of payload or trailers can be used now: all, or less where the rest has to be held back, or
+  /// none. What is held for another try makes way when room is needed.
+  private func usable(_ count: Int, _ u: Upstream, _ worker: Worker) -> Int {
+    guard let room = holdableRoom, count > room else { return count }
+    guard StartWait.holdsBack(self, u, worker) else {
+      letGo()
+      return count
+    }
+    return room
+  }
+
+  private func sendBody(_ count: Int, _ u: Upstream, _ worker: Worker) -> Step {
+    let most = worker.plan.config.limits.bodyBytes
+    if most > 0, request.bodyBytes + UInt64(count) > UInt64(most) { return .fault(.request(.bodyTooLarge)) }
+    // The upstream takes no more. What it said before is for the reading side to find; once that is on its way to the
+    // client, the client may go on sending.
+    guard !upstreamDeaf else {
+      guard machine.response != .awaiting else { return .blocked }
+      useBody(count)
+      return .moved
+    }
+    switch u.writeBody(count, of: self, worker) {
+    case .took(let n):
+      request.bodyBytes += UInt64(n)
+      useBody(n)
+      return .moved
+    case .blocked: return .blocked
+    case .fault(let fault): return .fault(fault)
+    }
+  }
+
+  /// Passes a trailer section on, without what speaks of identity; a validator refuses one that does.
+  private func sendTrailers(_ count: Int, _ u: Upstream, _ worker: Worker) -> Step {
+    // A colon without a space behind it gets one.
+    guard u.hasRoom(count * 2 + 8, worker) else { return .blocked }
+    switch withBody({
+      worker.trailers.parse($0.extracting(first: count), limits: worker.plan.trailerLimits(hasGrown: isVerified))
+    }) {
+    case .complete: break
+    case .refused(let refusal): return .fault(.request(refusal))
+    case .incomplete: return .fault(.request(.framingChunk))
+    }
+    if worker.trailers.hasIdentity, isVerified {
+      guard worker.plan.config.identity.mode == .observe else { return .fault(.request(.trailerIdentity)) }
+      if refusal == nil {
+        refusal = .trailerIdentity
+        worker.counters.add(.trailerIdentity)
+      }
+    }
+    withBody { TrailerWriter.write($0.extracting(first: count), worker.trailers, into: u.output) }
+    request.trailersSent = true
+    useBody(count)
+    return .moved
+  }
+
+  /// One step of a request whose response is over: its rest is read and used for nothing.
+  private func discardRequest(_ worker: Worker) -> Step {
+    letGo()
+    switch downstream.nextPiece(of: self, worker) {
+    case .data(let count):
+      useBody(count)
+      return .moved
+    case .trailers(let count):
+      let outcome = withBody {
+        worker.trailers.parse($0.extracting(first: count), limits: worker.plan.trailerLimits(hasGrown: isVerified))
+      }
+      if case .complete = outcome {
+        useBody(count)
+        return .moved
+      }
+      machine.noteDownstreamCloses()
+    case .end: machine.requestEnded()
+    case .head, .blocked: downstream.input.releaseIfEmpty()
+    case .fault: machine.noteDownstreamCloses()
+    }
+    return .blocked
+  }
+
+  // MARK: The response
+
+  private func relayResponse(_ u: Upstream, _ worker: Worker) -> Step {
+    switch machine.response {
+    case .awaiting: return relayResponseHead(u, worker)
+    case .body: return relayResponseBody(u, worker)
+    case .done: return .blocked
+    }
+  }
+
+  private func relayResponseHead(_ u: Upstream, _ worker: Worker) -> Step {
+    // An interim response must not pile up behind a client that does not read.
+    if downstream.output.room < u.input.capacity / 2 {
+      guard downstream.flush() else { return .fault(.clientGone) }
+      guard downstream.output.isEmpty else { return .blocked }
+    }
+    switch u.nextHead(of: self, worker) {
+    case .head(let length):
+      // It goes out whole or not at all: a head that lost its last fields would still look like one.
+      let wanted = length + HeadWriter.responseGrowthBytes
+      if downstream.output.room < wanted {
+        guard downstream.flush() else { return .fault(.clientGone) }
+        guard downstream.output.room >= wanted else {
+          return downstream.output.isEmpty ? badResponse(.headTooLarge) : .blocked
+        }
+      }
+      return takeResponse(length, u, worker)
+    case .blocked: return .blocked
+    case .fault(let fault): return .fault(fault)
+    case .data, .trailers, .end: preconditionFailure("a head was asked for")
+    }
+  }
+
+  /// The log says what it was that cannot be taken.
+  private func badResponse(_ what: ResponseFault) -> Step {
+    detail = .text(what.text)
+    return .fault(.badResponse)
+  }
+
+  /// Acts on a whole response head at the front of the upstream's input.
+  private func takeResponse(_ length: Int, _ u: Upstream, _ worker: Worker) -> Step {
+    let head = worker.responseHead
+    u.headSeen = 0
+    if head.isBent { serverIsBent = true }
+    if head.status == 101 {
+      guard wantsWebSocket, head.wantsWebSocket else { return badResponse(.upgrade) }
+      downstream.write(head, length, from: u, for: self, .none, isTunnel: true, worker)
+      u.input.consume(length)
+      Tunnel.begin(self, u, worker)
+      return .parked
+    }
+    if head.status < 200 {
+      u.noteAnswered()
+      // The word that we asked for is not the client's. RFC 9110 section 15.2: none to one of HTTP/1.0.
+      let isOurs = head.status == 100 && asksContinue
+      if isOurs { asksContinue = false } else if head.status == 100 { expectsContinue = false }
+      if minorVersion > 0, !isOurs {
+        downstream.write(head, length, from: u, for: self, .none, isTunnel: false, worker)
+      }
+      u.input.consume(length)
+      return .moved
+    }
+    if isSigned, u.input.withReadable({ HeadWriter.isStartingRefusal($0, head) }) {
+      if case .retryLater = machine.fault(.starting) { return StartWait.begin(self, worker) }
+    } else {
+      u.noteAnswered()
+    }
+    let outgoing = HeadWriter.ResponseFraming(head, requestWasHead: method == .head, clientMinorVersion: minorVersion)
+    if case .close = outgoing {
+      machine.noteDownstreamCloses()
+      endsWithConnection = true
+    }
+    if mayNotSend || worker.isDraining { machine.noteDownstreamCloses() }
+    machine.responseHead(keepAlive: head.keepAlive)
+    // No other try is made from here on, and a response may take hours.
+    letGo()
+    status = head.status
+    responseStartedMicroseconds = worker.nowMicroseconds
+    var isChunked = false
+    if case .chunked = outgoing { isChunked = true }
+    response = MessageState(
+      head.framing, trailerBytesMax: worker.plan.trailerLimits(hasGrown: isSigned).headBytes, goesInChunks: isChunked,
+      isLenient: true)
+    downstream.write(head, length, from: u, for: self, outgoing, isTunnel: false, worker)
+    u.input.consume(length)
+    if !response.hasBody { machine.responseEnded() }
+    return .moved
+  }
+
+  private func relayResponseBody(_ u: Upstream, _ worker: Worker) -> Step {
+    switch u.nextPiece(of: self, worker) {
+    case .data(let count):
+      switch downstream.writeBody(count, from: u, for: self) {
+      case .took(let n):
+        u.useBody(n, of: self)
+        return .moved
+      case .blocked: return .blocked
+      case .fault(let fault): return .fault(fault)
+      }
+    case .trailers(let count):
+      guard downstream.hasRoom(count * 2 + 8) else { return .blocked }
+      let outcome = u.input.withReadable {
+        worker.responseTrailers.parse(
+          $0.extracting(first: count), limits: worker.plan.trailerLimits(hasGrown: isSigned))
+      }
+      guard case .complete = outcome else { return badResponse(.trailers) }
+      downstream.write(worker.responseTrailers, count, from: u, for: self)
+      u.useBody(count, of: self)
+      return .moved
+    case .end:
+      guard downstream.writeEnd(of: self) else { return .blocked }
+      machine.responseEnded()
+      return .moved
+    case .head, .blocked: return .blocked
+    case .fault(.badResponse): return badResponse(.chunk)
+    case .fault(let fault): return .fault(fault)
+    }
+  }
+}

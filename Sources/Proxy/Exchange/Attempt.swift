@@ -1,0 +1,150 @@
+// One try of a request: a connection to a server is chosen or begun, and the head is written to it, with the identity that the
+// upstream's configuration asks for. Every try signs anew.
+
+import Platform
+import Policy
+import Wire
+
+enum Attempt {
+  /// Sends the request on its way. The head is the exchange's own, whatever the connection has read since.
+  static func begin(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> Step {
+    // An edge knows it because another edge signed it; a client without a port can only be said to be `forwarded`.
+    x.isSigned = group.config.identity == .attest
+    if x.isSigned, x.isVerified, var known = x.identity, known.port != 0 {
+      known.via = .attested
+      x.identity = known
+    }
+    if x.isSigned, StartWait.waits(x, group, worker) { return .parked }
+    let found: Found
+    if group.isBound {
+      guard let identity = x.identity else { return .refuse(.signFailed) }
+      found = boundConnection(x, group, identity, worker)
+    } else {
+      found = sharedConnection(x, group, worker)
+    }
+    switch found {
+    case .refused(let refusal): return .refuse(refusal)
+    case .fault(let fault): return .fault(fault)
+    case .connection(let u):
+      guard write(x, group, into: u, worker) else { return .refuse(.signFailed) }
+      x.upstreamProgressMilliseconds = worker.nowMilliseconds
+      return .moved
+    }
+  }
+
+  /// What the search for a connection came to.
+  enum Found {
+    case connection(Upstream)
+    case refused(Refusal)
+    case fault(ExchangeMachine.Fault)
+  }
+
+  /// The head for the upstream. False when it could not be signed, or does not fit.
+  private static func write(_ x: Exchange, _ group: UpstreamPlan, into u: Upstream, _ worker: Worker) -> Bool {
+    let head = x.head
+    let out = u.output
+    x.asksContinue = !x.expectsContinue && StartWait.mayHoldBack(x, u)
+    let signed = x.headText.withReadable { bytes in
+      HeadWriter.writeRequest(
+        bytes, head: head, framing: x.request.framing, webSocket: x.wantsWebSocket,
+        expectsContinue: x.expectsContinue || x.asksContinue,
+        into: out)
+      switch group.config.identity {
+      case .none: return true
+      case .plain:
+        // Observe mode lets a request pass without an identity: then none is written.
+        if let identity = x.identity {
+          HeadWriter.writePlainIdentity(
+            identity, host: bytes.extracting(head.authority.range), fields: group.config.plainFields, into: out)
+        }
+        return true
+      case .attest:
+        guard let identity = x.identity, let signer = group.signer else { return false }
+        return signer.writeFields(
+          identity, head: bytes, method: head.methodRange, authority: head.authority, path: head.path,
+          query: head.query, nowMilliseconds: worker.wallMilliseconds, into: out)
+      }
+    }
+    out.append("\r\n")
+    return signed && !out.overflowed
+  }
+
+  // MARK: Choosing a connection
+
+  private static func sharedConnection(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> Found {
+    guard let (server, index) = chooseServer(x, group, worker) else { return .refused(.upstreamNone) }
+    while let u = server.takeIdle(worker) {
+      // From before a reload that changed the limits of heads.
+      guard u.output.capacity == worker.pool.chunkBytes else {
+        u.close(worker)
+        continue
+      }
+      guard u.isQuiet(for: x, worker) else { continue }
+      server.attach(u, to: x, index: index, worker)
+      worker.counters.add(.upstreamReused)
+      return .connection(u)
+    }
+    return Dial.begin(x, server, index: index, preamble: nil, worker)
+  }
+
+  /// The connection that speaks for this client alone: the one at hand if it still does, or a new one.
+  private static func boundConnection(
+    _ x: Exchange, _ group: UpstreamPlan, _ identity: ClientIdentity, _ worker: Worker
+  ) -> Found {
+    let d = x.downstream!
+    if let u = d.boundUpstream {
+      if u.phase == .ready, u.exchange == nil, u.boundClient == identity,
+        u.boundSigner.map({ $0.speaksAs(group.signer) }) ?? false,
+        let server = u.pool, let index = group.servers.firstIndex(where: { $0 === server }), u.isQuiet(for: x, worker)
+      {
+        server.attach(u, to: x, index: index, worker)
+        worker.counters.add(.upstreamReused)
+        return .connection(u)
+      }
+      // Another client behind the same balancer connection, another upstream, or a connection that ended.
+      if d.boundUpstream === u { u.close(worker) }
+    }
+    guard let (server, index) = chooseServer(x, group, worker) else { return .refused(.upstreamNone) }
+    guard let signer = group.signer, let draft = preamble(x, signer, identity, worker) else {
+      return .refused(.signFailed)
+    }
+    let found = Dial.begin(x, server, index: index, preamble: draft, worker)
+    if case .connection(let u) = found {
+      u.owner = d
+      u.boundClient = identity
+      u.boundSigner = signer
+      d.boundUpstream = u
+    }
+    return found
+  }
+
+  private static func chooseServer(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> (ServerPool, Int)? {
+    group.choose(client: x.identity?.address, tried: x.triedServers, nowMilliseconds: worker.nowMilliseconds)
+  }
+
+  /// The signed PROXY header for a connection that speaks for one client.
+  private static func preamble(
+    _ x: Exchange, _ signer: Signer, _ identity: ClientIdentity, _ worker: Worker
+  ) -> ProxyHeaderDraft? {
+    let d = x.downstream!
+    // Version and cipher are those of the client's own TLS, not of a proxy's.
+    let isOwnTLS = x.schemeSource == .connection && identity.via != .forwarded
+    // The destination is the address that the client came to. Behind a balancer or a unix socket it may be of the other
+    // family, which a PROXY header cannot say: then it is left unspecified in the client's family.
+    let unspecified = identity.address.family == .v4 ? IPAddress(v4: 0) : IPAddress(v6High: 0, v6Low: 0)
+    let known = d.local.map { $0.family == identity.address.family } ?? false
+    let destination = known ? d.local ?? unspecified : unspecified
+    return d.transport.withServerName { name in
+      d.transport.withApplicationProtocol { alpn in
+        d.transport.withVersionName { version in
+          d.transport.withCipherName { cipher in
+            signer.makeProxyHeader(
+              identity, destination: destination, destinationPort: known ? d.localPort : 0, alpn: alpn,
+              authority: name, tlsVersion: isOwnTLS ? version : version.extracting(first: 0),
+              tlsCipher: isOwnTLS ? cipher : cipher.extracting(first: 0), nowMilliseconds: worker.wallMilliseconds)
+          }
+        }
+      }
+    }
+  }
+}

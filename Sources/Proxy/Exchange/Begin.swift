@@ -1,0 +1,83 @@
+// From a parsed head to the first try: who sent the request is settled, a route is found, and a body that is too large is
+// refused. What is refused here never reaches an upstream.
+
+import Platform
+import Policy
+import Wire
+
+enum Begin {
+  /// The exchange of the request whose head was just parsed. It takes the parsed head, and gives its own, of a request
+  /// before, to be parsed into next. Nil when there is no slot left.
+  static func take(_ d: Downstream, _ worker: Worker) -> Exchange? {
+    let chunkBytes = worker.pool.chunkBytes
+    let taken = worker.exchanges.take(
+      replaces: { $0.chunkBytes != chunkBytes },
+      make: { Exchange(slot: $0, pool: worker.pool, head: worker.makeHead(), headMake: worker.headMake) })
+    guard let x = taken else { return nil }
+    let parsed = worker.requestHead
+    worker.requestHead = x.headMake == worker.headMake ? x.head : worker.makeHead()
+    x.head = parsed
+    x.headMake = worker.headMake
+    x.downstream = d
+    d.exchange = x
+    d.requestCount += 1
+    d.phase = .exchange
+    d.headSeen = 0
+    worker.clearDeadline(d)
+    worker.counters.add(.requests)
+    x.schemeSource = d.scheme.source
+    x.startedMicroseconds = worker.nowMicroseconds
+    return x
+  }
+
+  /// The exchange of a head that was understood, of `headBytes` bytes at the front of the connection's input.
+  static func request(_ x: Exchange, _ headBytes: Int, _ worker: Worker) -> Step {
+    let d = x.downstream!
+    x.takeHead(headBytes, from: d.input)
+    d.input.releaseIfEmpty()
+    x.bytesIn = UInt64(headBytes)
+    x.method = x.head.method
+    x.minorVersion = x.head.minorVersion
+    x.wantsWebSocket = x.head.wantsWebSocket
+    x.expectsContinue = x.head.expectsContinue
+    x.request = MessageState(
+      x.head.framing, trailerBytesMax: worker.plan.trailerLimits(hasGrown: d.isAttested).headBytes)
+    x.machine.begin(
+      hasBody: x.request.hasBody, isIdempotent: x.method.isIdempotent,
+      keepAlive: x.head.keepAlive && !worker.isDraining,
+      retries: 0)
+    x.downstreamProgressMilliseconds = worker.nowMilliseconds
+    guard d.adopt(worker) else { return .refuse(.draining) }
+    if let refusal = Identification.settle(x, d, worker) { return .refuse(refusal) }
+    switch worker.plan.route(x.headText, x.head) {
+    case .undecided: return .refuse(.routeUndecided)
+    case .none: return .refuse(.routeNone)
+    case .group(let group):
+      x.group = group
+      let most = worker.plan.config.limits.bodyBytes
+      if most > 0, case .length(let length) = x.request.framing, length > UInt64(most) { return .refuse(.bodyTooLarge) }
+      x.machine.allow(retries: group.config.retries)
+      return Attempt.begin(x, group, worker)
+    }
+  }
+
+  /// The exchange of a head that is refused. `headBytes`: its length where it was understood, or 0.
+  static func refused(_ x: Exchange, _ refusal: Refusal, headBytes: Int, _ worker: Worker) -> Step {
+    let d = x.downstream!
+    x.bytesIn = UInt64(headBytes > 0 ? headBytes : d.input.count)
+    if headBytes > 0 { x.takeHead(headBytes, from: d.input) }
+    x.method = .other
+    x.minorVersion = 1
+    x.wantsWebSocket = false
+    x.expectsContinue = headBytes > 0 && x.head.expectsContinue
+    // Of a request that was understood the body is read and discarded.
+    x.request = MessageState(
+      headBytes > 0 ? x.head.framing : .none,
+      trailerBytesMax: worker.plan.trailerLimits(hasGrown: d.isAttested).headBytes)
+    x.machine.begin(
+      hasBody: x.request.hasBody, isIdempotent: false, keepAlive: headBytes > 0 && x.head.keepAlive, retries: 0)
+    if refusal == .targetForm { x.detail = .text(x.head.targetFault.text) }
+    if headBytes == 0, d.beginsWithTLS { x.detail = .text("TLS came to a listener without `tls`") }
+    return .refuse(refusal)
+  }
+}

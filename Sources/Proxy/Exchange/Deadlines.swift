@@ -1,0 +1,76 @@
+// Which side owes something while an exchange is under way, and until when; and what its timer's end means.
+
+import Platform
+import Policy
+import Wire
+
+enum Deadlines {
+  /// The client owes us bytes of its body, or room for ours. Its time begins when it comes to owe them: what the other
+  /// side took before does not count.
+  static func setClient(_ x: Exchange, _ d: Downstream, _ worker: Worker) {
+    guard d.phase == .exchange else { return }
+    let now = worker.nowMilliseconds
+    if x.machine.isDiscarding, d.isFlushed {
+      if x.discardEndMilliseconds == 0 {
+        x.discardEndMilliseconds = now + Downstream.discardMilliseconds
+        x.downstreamProgressMilliseconds = now
+      }
+      let quiet = x.downstreamProgressMilliseconds + Downstream.discardQuietMilliseconds
+      worker.wheel.set(d.timer, deadlineMilliseconds: min(x.discardEndMilliseconds, quiet))
+      return
+    }
+    if StartWait.isHoldingBack(x) {
+      worker.wheel.set(d.timer, deadlineMilliseconds: x.holdUntilMilliseconds)
+      return
+    }
+    let owesRoom = !d.isFlushed || (x.machine.response == .body && d.transport.isStuffed)
+    guard owesRoom || owesBody(x) else {
+      worker.clearDeadline(d)
+      return
+    }
+    if worker.wheel.deadline(of: d.timer) == 0 { x.downstreamProgressMilliseconds = now }
+    let idle = UInt64(worker.plan.config.timeouts.idleMilliseconds)
+    worker.wheel.set(d.timer, deadlineMilliseconds: x.downstreamProgressMilliseconds + idle)
+  }
+
+  /// The body is not all there, and the upstream would take more of it.
+  private static func owesBody(_ x: Exchange) -> Bool {
+    guard x.machine.request == .body, let u = x.upstream, u.phase == .ready else { return false }
+    // A client that asked to be told before it sends its body waits for the upstream's word.
+    if x.mayNotSend, x.machine.response == .awaiting { return false }
+    return u.isFlushed && !u.transport.isStuffed
+  }
+
+  /// The upstream owes us a response, or room for the request.
+  static func setServer(_ x: Exchange, _ d: Downstream, _ u: Upstream, _ worker: Worker) {
+    guard u.phase == .ready else { return }
+    let blockedByClient = x.machine.response == .body && (!d.isFlushed || d.transport.isStuffed)
+    // Nor does it owe anything for a response that is all here, however long the client takes for its end.
+    guard x.machine.response != .done, !blockedByClient, !owesBody(x) else {
+      worker.wheel.set(u.timer, deadlineMilliseconds: 0)
+      return
+    }
+    if worker.wheel.deadline(of: u.timer) == 0 { x.upstreamProgressMilliseconds = worker.nowMilliseconds }
+    let most = UInt64(worker.plan.config.timeouts.upstreamResponseMilliseconds)
+    worker.wheel.set(u.timer, deadlineMilliseconds: x.upstreamProgressMilliseconds + most)
+  }
+
+  /// The time of the client's side is up.
+  static func clientExpired(_ x: Exchange, _ d: Downstream, _ worker: Worker) {
+    if x.isBackingOff {
+      x.advance(worker, x.tryAgain(worker))
+    } else if x.machine.isDiscarding, d.isFlushed {
+      x.machine.noteDownstreamCloses()
+      worker.settle(d)
+      // It had its time.
+      if d.phase == .linger { d.closeLate(worker) }
+    } else if StartWait.isHoldingBack(x) {
+      x.holdIsOver = true
+      x.advance(worker)
+    } else if x.machine.request == .body, d.isFlushed {
+      x.advance(worker, .fault(.request(.bodyTimeout)))
+    } else {
+      x.advance(worker, .fault(.clientTimeout))
+    }
+  }
+}

@@ -1,0 +1,121 @@
+// How an exchange ends: with an answer of our own, whole, or cut so that the client sees it. Each is recorded exactly once.
+
+import Platform
+import Policy
+import Wire
+
+extension Exchange {
+  // MARK: An answer of our own
+
+  /// Answers with a refusal's status. The exchange ends when the answer has gone out.
+  func answer(_ refusal: Refusal, _ worker: Worker) -> Step {
+    guard machine.response == .awaiting else { return .blocked }
+    drop(worker)
+    isBackingOff = false
+    self.refusal = refusal
+    worker.counters.add(refusal)
+    guard refusal.status > 0 else {
+      abandon(refusal, worker)
+      return .over
+    }
+    let keep = !refusal.closes && machine.keepsDownstream && !mayNotSend && !worker.isDraining
+    status = Int(refusal.status)
+    bytesOut += UInt64(
+      downstream.writeAnswer(
+        status: status, sentence: downstream.isTriedOut && refusal.isNamedOnLoopback ? refusal.name : "",
+        keepAlive: keep, isHead: method == .head, marksStarting: refusal == .starting, worker))
+    machine.answered(keepAlive: keep)
+    return .moved
+  }
+
+  // MARK: Ends
+
+  /// Both messages are over, and what was written has gone out: the connection can have the next request, or closes.
+  func finish(_ ending: ExchangeMachine.Ending, _ worker: Worker) {
+    let d = downstream!
+    worker.log.record(self, worker)
+    // What could not be sent is gone from its buffer: that connection is out of step.
+    let isClean = !upstreamDeaf && !serverIsBent && !response.decoder.isBent
+    release(worker, keep: ending.keepUpstream && isClean)
+    // Of a head that was refused it is not known where its request ends.
+    let mayComeMore = machine.request != .done || headBytes == 0
+    let isLarge = bytesOut > Downstream.kernelBytesMax
+    giveBack(worker)
+    if ending.keepDownstream, !worker.isDraining {
+      d.phase = .head
+      d.headSeen = 0
+      worker.clearDeadline(d)
+      if !d.input.isEmpty {
+        worker.setDeadline(d, afterMilliseconds: worker.plan.config.timeouts.headMilliseconds)
+      }
+    } else {
+      d.closeInOrder(waits: mayComeMore || isLarge, worker)
+    }
+  }
+
+  /// Ends an exchange that cannot end well: the connection ends so that the client cannot take what it has for the whole.
+  func abandon(_ refusal: Refusal, _ worker: Worker) {
+    if isTunnel {
+      Tunnel.end(self, worker)
+      return
+    }
+    let d = downstream!
+    if self.refusal == nil {
+      self.refusal = refusal
+      worker.counters.add(refusal)
+    }
+    worker.log.record(self, worker)
+    if let u = upstream { u.leaveConnecting() }
+    drop(worker)
+    // What came is given on; a reset would take it back. Where only the connection's end tells the length, the reset is
+    // what tells the client that this is not it.
+    let tellsByReset = endsWithConnection
+    if refusal != .clientReset { _ = d.flush() }
+    giveBack(worker)
+    // Nor is anything kept in the kernel for a client that takes nothing.
+    d.close(worker, reset: tellsByReset || refusal == .clientReset || refusal == .clientTimeout)
+  }
+
+  /// The exchange is over; the next one may have its slot at once. A connection to a server that it still has goes with it, for it
+  /// would belong to the next.
+  func giveBack(_ worker: Worker) {
+    drop(worker)
+    downstream.exchange = nil
+    clear()
+    worker.exchanges.give(slot)
+  }
+
+  // MARK: Its connection to a server
+
+  /// Closes the connection to the server, which is in no state to be kept.
+  func drop(_ worker: Worker) {
+    guard let u = upstream else { return }
+    u.pool?.detach(u)
+    u.close(worker, reset: true)
+  }
+
+  /// Gives the connection to the server back: kept for another request if it may be, or closed.
+  func release(_ worker: Worker, keep: Bool) {
+    guard let u = upstream, let server = u.pool else { return }
+    server.detach(u)
+    u.served += 1
+    guard keep, u.phase == .ready, u.input.isEmpty, u.isFlushed, !server.isRetired, !worker.isDraining else {
+      u.close(worker)
+      return
+    }
+    u.input.releaseIfEmpty()
+    u.output.releaseIfEmpty()
+    // One that has an owner waits for its client's next request, and ends with that client's connection at the latest.
+    if u.owner == nil, !server.keep(u, worker) {
+      u.close(worker)
+      return
+    }
+    // A little less than the other side's usual patience, so that it is we who close: a request that crosses the other
+    // side's end on the way is lost where it may not be sent twice.
+    worker.wheel.set(
+      u.timer,
+      deadlineMilliseconds: worker.nowMilliseconds + UInt64(worker.plan.config.timeouts.idleMilliseconds) * 3 / 4)
+    // Its end, or bytes too many, may have come together with the response: no other event will tell.
+    if u.transport.mayRead { u.checkIdle(worker) }
+  }
+}

@@ -1,0 +1,111 @@
+// The server's leg of an exchange, as HTTP/1.1 (RFC 9112): requests are written to the connection, heads and bodies of responses
+// are read from it. A second codec becomes a branch in each of these functions.
+
+import Platform
+import Wire
+
+extension Upstream {
+  // MARK: Reading
+
+  /// The head of the next response, interim or final: parsed into the worker's `responseHead`, its bytes still in front of `input`.
+  func nextHead(of x: Exchange, _ worker: Worker) -> Piece {
+    while true {
+      if input.count > headSeen {
+        var limits = worker.plan.responseLimits(of: x.group)
+        limits.headBytes = min(limits.headBytes, input.capacity - Worker.headGrowthBytes)
+        let outcome = input.withReadable {
+          worker.responseHead.parse(
+            $0, limits: limits, requestWasHead: x.method == .head, isFirst: served == 0, seen: headSeen)
+        }
+        switch outcome {
+        case .complete(let length): return .head(length)
+        case .refused:
+          x.detail = .text(worker.responseHead.fault.text)
+          return .fault(.badResponse)
+        case .incomplete: headSeen = input.count
+        }
+      }
+      switch transport.read(into: input) {
+      case .bytes: x.upstreamProgressMilliseconds = worker.nowMilliseconds
+      case .blocked: return .blocked
+      case .ended, .failed: return .fault(.closedBeforeResponse)
+      }
+    }
+  }
+
+  /// The next piece of the response's body.
+  func nextPiece(of x: Exchange, _ worker: Worker) -> Piece {
+    while true {
+      var decoder = x.response.decoder
+      let step = input.withReadable { decoder.step($0) }
+      x.response.decoder = decoder
+      switch step {
+      case .refused: return .fault(.badResponse)
+      case .data(let skip, let count):
+        input.consume(skip)
+        return .data(count)
+      case .trailers(let skip, let count):
+        input.consume(skip)
+        return .trailers(count)
+      case .end(let skip):
+        input.consume(skip)
+        return .end
+      case .incomplete(let skip):
+        input.consume(skip)
+        switch transport.read(into: input) {
+        case .bytes: x.upstreamProgressMilliseconds = worker.nowMilliseconds
+        case .blocked: return .blocked
+        case .ended where x.response.framing == .untilClose: return .end
+        case .ended, .failed: return .fault(.truncatedResponse)
+        }
+      }
+    }
+  }
+
+  /// `n` bytes of payload, or of trailers, were passed on.
+  func useBody(_ n: Int, of x: Exchange) {
+    var decoder = x.response.decoder
+    decoder.consumed(n)
+    x.response.decoder = decoder
+    input.consume(n)
+  }
+
+  // MARK: Writing
+
+  /// Writes up to `count` payload bytes at the front of the request's body. Large pieces are written from where they lie; small
+  /// ones are gathered so that a head and its body leave together.
+  func writeBody(_ count: Int, of x: Exchange, _ worker: Worker) -> Written {
+    if x.request.goesInChunks {
+      guard hasRoom(Downstream.chunkOverheadBytes + 1, worker) else { return .blocked }
+      let n = min(count, output.room - Downstream.chunkOverheadBytes)
+      output.append(hex: UInt64(n))
+      output.append("\r\n")
+      x.withBody { output.append($0.extracting(first: n)) }
+      output.append("\r\n")
+      return .took(n)
+    }
+    if count >= Downstream.directBytesMin, output.isEmpty {
+      let sent = transport.sentBytes
+      let moved = x.withBody { transport.write($0.extracting(first: count)) }
+      if case .bytes = moved { noteSent(x, worker) } else if transport.sentBytes != sent { noteSent(x, worker) }
+      switch moved {
+      case .bytes(let n): return .took(n)
+      case .blocked: return .blocked
+      case .ended, .failed:
+        x.upstreamDeaf = true
+        transport.noteReadable()
+        return .blocked
+      }
+    }
+    guard hasRoom(1, worker) else { return .blocked }
+    let n = min(count, output.room)
+    x.withBody { output.append($0.extracting(first: n)) }
+    if output.count >= Downstream.gatherBytes { flush(worker) }
+    return .took(n)
+  }
+
+  private func noteSent(_ x: Exchange, _ worker: Worker) {
+    x.machine.noteSent()
+    x.upstreamProgressMilliseconds = worker.nowMilliseconds
+  }
+}

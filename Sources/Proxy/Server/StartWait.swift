@@ -1,0 +1,64 @@
+// Validators that have just started and cannot tell a replay yet: what a request does about them. It waits unsent, or is sent
+// again in the next second; what is too large to be sent again is held back until the validator has been heard.
+
+import Platform
+import Policy
+import Wire
+
+enum StartWait {
+  /// How long what cannot be held is kept back from a server that may be starting. It says so at once if it is.
+  private static let holdMilliseconds = 1_000
+
+  /// A request that has waited this long is sent, whatever other requests were told meanwhile.
+  private static let waitMilliseconds: UInt64 = 10_000
+
+  /// The validator has said that it has just started. Another one may not have; otherwise the request waits.
+  static func begin(_ x: Exchange, _ worker: Worker) -> Step {
+    guard let group = x.group, let server = x.upstream?.pool else { return .refuse(.upstreamNone) }
+    worker.counters.add(.startingRetries)
+    // What is signed carries whole seconds, so nothing signed before the next one would fare better.
+    group.noteStarting(server, untilMilliseconds: worker.nowMilliseconds + 1_001 - worker.wallMilliseconds % 1_000)
+    x.drop(worker)
+    return waits(x, group, worker) ? .parked : x.tryAgain(worker)
+  }
+
+  /// Has a request wait, unsent, while all servers that could take it are starting. Its body stays with the client.
+  static func waits(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> Bool {
+    let until = group.waitsForStart(tried: x.triedServers, nowMilliseconds: worker.nowMilliseconds)
+    guard until > 0, worker.nowMicroseconds &- x.startedMicroseconds < waitMilliseconds * 1_000 else { return false }
+    x.isBackingOff = true
+    x.triedServers = 0
+    worker.wheel.set(x.downstream.timer, deadlineMilliseconds: until)
+    return true
+  }
+
+  /// Whether this request's body is more than can be held, and its validator may have just started. Then a word from it
+  /// is asked for (`Expect: 100-continue`), which ends the wait of `holdsBack`; what is held is sent without it.
+  static func mayHoldBack(_ x: Exchange, _ u: Upstream) -> Bool {
+    guard x.isSigned, x.minorVersion > 0, let server = u.pool, !server.isProven else { return false }
+    switch x.request.framing {
+    case .length(let n): return n > UInt64(x.holdableBytes)
+    case .chunked: return true
+    default: return false
+    }
+  }
+
+  /// Whether the request may not give up what it holds yet: its validator may be one that has just started, and the
+  /// request would have to be sent again.
+  static func holdsBack(_ x: Exchange, _ u: Upstream, _ worker: Worker) -> Bool {
+    guard x.isSigned, !x.holdIsOver, x.machine.response == .awaiting, let server = u.pool, !server.isProven else {
+      return false
+    }
+    if x.holdUntilMilliseconds == 0 {
+      // The server's patience with a body is not shorter than ours.
+      let most = min(holdMilliseconds, worker.plan.config.timeouts.idleMilliseconds / 2)
+      x.holdUntilMilliseconds = worker.nowMilliseconds + UInt64(most)
+    }
+    return true
+  }
+
+  static func isHoldingBack(_ x: Exchange) -> Bool {
+    x.holdUntilMilliseconds > 0 && !x.holdIsOver && x.machine.request == .body && x.machine.response == .awaiting
+      && x.machine.replayable
+  }
+}

@@ -1,0 +1,145 @@
+// What an event means for the connection that it is about, what the end of a deadline does, and sending: what a turn's events
+// have written leaves when they have all been seen, and then exchanges end (docs/decisions/0015).
+
+import Platform
+
+extension Worker {
+  // MARK: Events
+
+  func handle(_ d: Downstream, _ readiness: Readiness) {
+    d.transport.note(readiness)
+    // Nobody reads what we would still write: an exchange under way ends here and not at its deadline.
+    if readiness.contains(.failed), d.phase == .exchange {
+      d.exchange?.advance(self, .fault(.clientGone))
+      return
+    }
+    pump(d)
+  }
+
+  /// Does for a client connection whatever can be done now.
+  func pump(_ d: Downstream) {
+    while true {
+      switch d.phase {
+      case .free: return
+      case .announce: guard d.announce(self) == .goesOn else { return }
+      case .handshake: guard d.handshake(self) == .goesOn else { return }
+      case .head:
+        guard case .request(let step) = d.readHead(self) else { return }
+        d.exchange?.advance(self, step)
+        return
+      case .exchange:
+        d.exchange?.advance(self)
+        // A tunnel that has just begun may have bytes at hand.
+        guard d.phase == .tunnel else { return }
+      case .tunnel:
+        if let x = d.exchange { Tunnel.relay(x, self) }
+        return
+      case .linger:
+        d.linger(self)
+        return
+      }
+    }
+  }
+
+  /// Acts on what a server's connection has come to. The client's side drives: it may have to go on once the exchange is over.
+  func carryOn(_ u: Upstream, _ progress: Upstream.Progress) {
+    switch progress {
+    case .waits: return
+    case .unwanted: u.close(self)
+    case .ready: if let x = u.exchange { pump(x.downstream) } else { u.checkIdle(self) }
+    case .fault(let fault): if let x = u.exchange { x.advance(self, .fault(fault)) } else { u.close(self) }
+    }
+  }
+
+  // MARK: Deadlines
+
+  func expire(_ timer: Int) {
+    if timer == Worker.acceptTimer {
+      acceptor.resume(self)
+      return
+    }
+    let slot = (timer - Worker.firstSlotTimer) / 2
+    if (timer - Worker.firstSlotTimer) % 2 == 0 {
+      guard slot < downstreams.all.count else { return }
+      expire(downstreams.all[slot])
+    } else {
+      guard slot < upstreams.all.count else { return }
+      upstreams.all[slot].expire(self)
+    }
+  }
+
+  private func expire(_ d: Downstream) {
+    switch d.phase {
+    case .free: return
+    case .announce: d.refuse(.proxyTimeout, self)
+    case .handshake: d.refuse(.handshakeTimeout, self)
+    case .head: d.headExpired(self)
+    case .exchange: if let x = d.exchange { Deadlines.clientExpired(x, d, self) }
+    case .tunnel: if let x = d.exchange { Tunnel.end(x, isLate: true, self) }
+    case .linger: d.lingerExpired(self)
+    }
+  }
+
+  // MARK: Sending
+
+  /// Has what was written for a connection's two ends sent once the other connections have had their events. Sending
+  /// is most of a request's cost, and it is cheaper together: the receiver is woken once for many, and neither the
+  /// kernel's code nor ours pushes the other out of the cache between two.
+  func settleLater(_ d: Downstream) {
+    guard !d.isSettling else { return }
+    d.isSettling = true
+    settling.append(Int32(d.slot))
+  }
+
+  func settleOnce() {
+    swap(&settling, &settlingNow)
+    for slot in settlingNow {
+      let d = downstreams.all[Int(slot)]
+      d.isSettling = false
+      // The request behind the one that is over may be there already.
+      if settle(d) == .ended { pump(d) }
+    }
+    settlingNow.removeAll(keepingCapacity: true)
+  }
+
+  /// Requests that wait behind the ones that are done now come in further rounds, as many as a connection may have in
+  /// a turn; what is left has the next turn.
+  func settleAll() {
+    var rounds = 0
+    while !settling.isEmpty, rounds < Worker.requestsPerTurn {
+      settleOnce()
+      rounds += 1
+    }
+  }
+
+  enum Settled {
+    /// The exchange goes on, or there is none.
+    case goesOn
+    /// The exchange is over, and the connection may go on to the next.
+    case ended
+  }
+
+  /// Sends what waits on both sides, ends the exchange if that was all of it, and says who owes what from now on.
+  @discardableResult
+  func settle(_ d: Downstream) -> Settled {
+    guard d.phase == .exchange, let x = d.exchange, !x.isBackingOff else { return .goesOn }
+    let upstream = x.upstream
+    if let u = upstream, u.phase == .ready { u.flush(self) }
+    let ending = x.machine.ending
+    guard d.flush(last: ending.map { !$0.keepDownstream || isDraining } ?? false) else {
+      x.advance(self, .fault(.clientGone))
+      return .goesOn
+    }
+    guard let ending, d.isFlushed else {
+      if d.transport.sentBytes != d.sentSeen {
+        d.sentSeen = d.transport.sentBytes
+        x.downstreamProgressMilliseconds = nowMilliseconds
+      }
+      Deadlines.setClient(x, d, self)
+      if let u = upstream { Deadlines.setServer(x, d, u, self) }
+      return .goesOn
+    }
+    x.finish(ending, self)
+    return .ended
+  }
+}

@@ -1,0 +1,67 @@
+// What the supervisor tells a worker: a new configuration, the beginning of the end, the end.
+
+import Platform
+import Policy
+
+extension Worker {
+  func takeMessages() {
+    for message in mailbox.takeAll() {
+      switch message {
+      case .reload(let snapshot, let sources): reload(snapshot, sources)
+      case .drain(let until): beginDrain(untilMilliseconds: until)
+      case .stop: isStopped = true
+      }
+    }
+  }
+
+  private func reload(_ snapshot: Snapshot, _ sources: [ListenerSource]) {
+    acceptor.close(notIn: sources, self)
+    let old = plan
+    plan = Plan(snapshot: snapshot, sources: sources, shared: shared, worker: index, previous: old)
+    log.isOn = snapshot.config.log.access != .off
+    replaceParsers(snapshot, haveNamesChanged: snapshot.config.identity.claims != old.config.identity.claims)
+    for group in old.groups {
+      for server in group.servers where server.isRetired {
+        while let u = server.idle.last { u.close(self) }
+      }
+    }
+    acceptor.open(sources, self)
+    counters.add(.reloads)
+    // Connections of sockets that are gone end when they are idle.
+    for d in downstreams.all where d.phase == .head && d.input.isEmpty {
+      if plan.listener(onSocket: d.socket) == nil { d.close(self) }
+    }
+    if isDraining { acceptor.closeAll(self) }
+  }
+
+  private func beginDrain(untilMilliseconds: UInt64) {
+    isDraining = true
+    drainEndMilliseconds = untilMilliseconds
+    // What waits in the queues is still taken: closing a listener would reset it.
+    acceptor.takeAll(self)
+    acceptor.closeAll(self)
+    // A request may have come that its event has not told of yet; a connection at rest that has none is closed.
+    for d in downstreams.all where d.phase == .head && d.input.isEmpty {
+      d.transport.noteReadable()
+      pump(d)
+    }
+  }
+
+  func endDrainIfDone() {
+    if downstreams.usedCount == 0 || nowMilliseconds >= drainEndMilliseconds { isStopped = true }
+  }
+
+  /// Closes everything, behind the last turn.
+  package func end() {
+    log.handOver(nowMilliseconds: nowMilliseconds, force: true)
+    acceptor.closeAll(self)
+    for d in downstreams.all where d.phase != .free {
+      d.exchange?.abandon(.draining, self)
+      d.close(self)
+    }
+    for u in upstreams.all where u.phase != .free { u.close(self) }
+    log.recordSuppressed(self)
+    log.handOver(nowMilliseconds: nowMilliseconds, force: true)
+    shared.noteStopped()
+  }
+}
