@@ -70,7 +70,7 @@ import Wire
   }
 
   @Test func theLongestLineFits() throws {
-    // As long as a line of WorkerRecord can be, and as many as it takes to fill the buffer some times over.
+    // As long as a line of ExchangeRecord can be, and as many as it takes to fill the buffer some times over.
     let worst = [UInt8](repeating: 0x01, count: 10_000)
     let count = 40
     for _ in 0..<count {

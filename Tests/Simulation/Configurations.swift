@@ -15,6 +15,8 @@ struct EdgeConfiguration {
   let usesValidator: Bool
   let told: Told
   let text: String
+
+  var takesLargeHeads: Bool { text.contains("head: 96KiB") }
 }
 
 struct Configurations {

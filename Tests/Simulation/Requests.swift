@@ -41,6 +41,8 @@ final class Request {
   /// HTTP/1.0: no chunks either way, and one request a connection.
   let isOld: Bool
   let flaw: Flaw?
+  /// Bytes of a field that makes its head a large one.
+  var largeFieldBytes = 0
   var attempts: [Attempt] = []
   /// Lines about it in the edge's access log.
   var edgeLines = 0
@@ -107,6 +109,7 @@ final class Request {
       lines.append("Connection: close")
     }
     if expectsContinue { lines.append("Expect: 100-continue") }
+    if largeFieldBytes > 0 { lines.append("X-Large: \(String(repeating: "a", count: largeFieldBytes))") }
     if flaw == .foldedLine { lines.append("X-Folded: a\r\n b") }
     var text: [UInt8] = []
     switch body {

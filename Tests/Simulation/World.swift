@@ -259,6 +259,9 @@ final class World {
       id: id, client: client, method: method, body: body, truth: truth,
       asksWebSocket: method == "GET" && !isOld && random.oneIn(6),
       expectsContinue: body.isSent && !isOld && random.oneIn(6), closes: isLast || isOld, isOld: isOld, flaw: flaw)
+    if hasFaults, configuration.takesLargeHeads, random.oneIn(6) {
+      request.largeFieldBytes = 60_000 + random.below(37_500)
+    }
     requests[id] = request
     return request
   }
@@ -421,6 +424,7 @@ final class World {
   }
 
   private func check(_ line: String, _ request: Request) {
+    if line.text(of: "refusal") == "sign-failed" { violate("/r/\(request.id) could not be signed: \(line)") }
     guard let client = line.text(of: "client"), client != request.truth.addressText else { return }
     violate("the log names \(client) for /r/\(request.id), which \(request.truth) sent: \(line)")
   }

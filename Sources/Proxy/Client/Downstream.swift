@@ -98,7 +98,7 @@ final class Downstream {
   var isFlushed: Bool { output.isEmpty && !transport.hasUnsent }
   var token: Token { Token(.downstream, slot: slot, generation: generation) }
   /// Its index in the worker's timer wheel.
-  var timer: Int { Worker.firstSlotTimer + slot * 2 }
+  var timer: Int { Worker.firstSlotTimer + slot * 3 }
 
   /// Forgets everything about the connection that ended.
   func clear() {

@@ -62,7 +62,7 @@ extension Exchange {
     isBackingOff = false
     guard machine.replayable else { return .refuse(.upstreamReset) }
     rewind(trailerBytesMax: worker.plan.trailerLimits(hasGrown: isVerified).headBytes)
-    worker.clearDeadline(downstream)
+    worker.wheel.set(timer, deadlineMilliseconds: 0)
     return Attempt.begin(self, group, worker)
   }
 

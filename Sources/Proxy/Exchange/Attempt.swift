@@ -26,7 +26,7 @@ enum Attempt {
     case .refused(let refusal): return .refuse(refusal)
     case .fault(let fault): return .fault(fault)
     case .connection(let u):
-      guard write(x, group, into: u, worker) else { return .refuse(.signFailed) }
+      if let refusal = write(x, group, into: u, worker) { return .refuse(refusal) }
       x.upstreamProgressMilliseconds = worker.nowMilliseconds
       return .moved
     }
@@ -39,8 +39,8 @@ enum Attempt {
     case fault(ExchangeMachine.Fault)
   }
 
-  /// The head for the upstream. False when it could not be signed, or does not fit.
-  private static func write(_ x: Exchange, _ group: UpstreamPlan, into u: Upstream, _ worker: Worker) -> Bool {
+  /// Writes the head for the upstream, or says why it cannot be sent.
+  private static func write(_ x: Exchange, _ group: UpstreamPlan, into u: Upstream, _ worker: Worker) -> Refusal? {
     let head = x.head
     let out = u.output
     x.asksContinue = !x.expectsContinue && StartWait.mayHoldBack(x, u)
@@ -66,7 +66,9 @@ enum Attempt {
       }
     }
     out.append("\r\n")
-    return signed && !out.overflowed
+    // A reload has lowered the limit of heads since this one was taken, and new connections have smaller buffers.
+    if out.overflowed { return .draining }
+    return signed ? nil : .signFailed
   }
 
   // MARK: Choosing a connection

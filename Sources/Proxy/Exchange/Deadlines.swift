@@ -16,21 +16,21 @@ enum Deadlines {
         x.downstreamProgressMilliseconds = now
       }
       let quiet = x.downstreamProgressMilliseconds + Downstream.discardQuietMilliseconds
-      worker.wheel.set(d.timer, deadlineMilliseconds: min(x.discardEndMilliseconds, quiet))
+      worker.wheel.set(x.timer, deadlineMilliseconds: min(x.discardEndMilliseconds, quiet))
       return
     }
     if StartWait.isHoldingBack(x) {
-      worker.wheel.set(d.timer, deadlineMilliseconds: x.holdUntilMilliseconds)
+      worker.wheel.set(x.timer, deadlineMilliseconds: x.holdUntilMilliseconds)
       return
     }
     let owesRoom = !d.isFlushed || (x.machine.response == .body && d.transport.isStuffed)
     guard owesRoom || owesBody(x) else {
-      worker.clearDeadline(d)
+      worker.wheel.set(x.timer, deadlineMilliseconds: 0)
       return
     }
-    if worker.wheel.deadline(of: d.timer) == 0 { x.downstreamProgressMilliseconds = now }
+    if worker.wheel.deadline(of: x.timer) == 0 { x.downstreamProgressMilliseconds = now }
     let idle = UInt64(worker.plan.config.timeouts.idleMilliseconds)
-    worker.wheel.set(d.timer, deadlineMilliseconds: x.downstreamProgressMilliseconds + idle)
+    worker.wheel.set(x.timer, deadlineMilliseconds: x.downstreamProgressMilliseconds + idle)
   }
 
   /// The body is not all there, and the upstream would take more of it.
@@ -55,9 +55,13 @@ enum Deadlines {
     worker.wheel.set(u.timer, deadlineMilliseconds: x.upstreamProgressMilliseconds + most)
   }
 
-  /// The time of the client's side is up.
-  static func clientExpired(_ x: Exchange, _ d: Downstream, _ worker: Worker) {
-    if x.isBackingOff {
+  /// The exchange's time is up.
+  static func expired(_ x: Exchange, _ worker: Worker) {
+    // Of an exchange that is over.
+    guard let d = x.downstream else { return }
+    if x.isTunnel {
+      Tunnel.end(x, isLate: true, worker)
+    } else if x.isBackingOff {
       x.advance(worker, x.tryAgain(worker))
     } else if x.machine.isDiscarding, d.isFlushed {
       x.machine.noteDownstreamCloses()

@@ -44,7 +44,6 @@ extension Exchange {
     if ending.keepDownstream, !worker.isDraining {
       d.phase = .head
       d.headSeen = 0
-      worker.clearDeadline(d)
       if !d.input.isEmpty {
         worker.setDeadline(d, afterMilliseconds: worker.plan.config.timeouts.headMilliseconds)
       }
@@ -81,6 +80,7 @@ extension Exchange {
   func giveBack(_ worker: Worker) {
     drop(worker)
     downstream.exchange = nil
+    worker.wheel.set(timer, deadlineMilliseconds: 0)
     clear()
     worker.exchanges.give(slot)
   }

@@ -107,6 +107,9 @@ final class Exchange {
     headText = smallHead
   }
 
+  /// Its index in the worker's timer wheel: until when one of its sides owes something, or when it goes on by itself.
+  var timer: Int { Worker.firstSlotTimer + slot * 3 + 2 }
+
   /// The size of the chunks that its buffers take.
   var chunkBytes: Int { held.capacity }
 

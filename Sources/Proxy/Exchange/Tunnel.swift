@@ -19,7 +19,8 @@ enum Tunnel {
     worker.openTunnels += 1
     worker.counters.add(.tunnels)
     worker.wheel.set(u.timer, deadlineMilliseconds: 0)
-    worker.setDeadline(d, afterMilliseconds: worker.plan.config.timeouts.tunnelMilliseconds)
+    worker.wheel.set(
+      x.timer, deadlineMilliseconds: worker.nowMilliseconds + UInt64(worker.plan.config.timeouts.tunnelMilliseconds))
   }
 
   /// Carries what can be carried now, and ends the tunnel if that was all.
@@ -74,7 +75,8 @@ enum Tunnel {
     guard delivered || justEnded else { return }
     let timeouts = worker.plan.config.timeouts
     let tunnel = timeouts.tunnelMilliseconds
-    worker.setDeadline(d, afterMilliseconds: isOneSided ? min(timeouts.tunnelCloseMilliseconds, tunnel) : tunnel)
+    let most = isOneSided ? min(timeouts.tunnelCloseMilliseconds, tunnel) : tunnel
+    worker.wheel.set(x.timer, deadlineMilliseconds: worker.nowMilliseconds + UInt64(most))
   }
 
   private enum Carried: Equatable {

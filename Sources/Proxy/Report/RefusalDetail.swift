@@ -1,6 +1,6 @@
 // What the access log says about a refusal beyond its name. Small values, so that noting one on a request's path
 // allocates nothing; the text is made when the line is written. Set on the exchange (or given to `recordRefused`) by whoever
-// finds the fault, written by WorkerRecord.
+// finds the fault, written by ExchangeRecord.
 
 import Platform
 import Wire

@@ -28,7 +28,7 @@ enum StartWait {
     guard until > 0, worker.nowMicroseconds &- x.startedMicroseconds < waitMilliseconds * 1_000 else { return false }
     x.isBackingOff = true
     x.triedServers = 0
-    worker.wheel.set(x.downstream.timer, deadlineMilliseconds: until)
+    worker.wheel.set(x.timer, deadlineMilliseconds: until)
     return true
   }
 

@@ -50,7 +50,7 @@ final class Upstream {
   /// Not ready for requests yet.
   var isOpening: Bool { phase != .free && phase != .ready }
   var token: Token { Token(.upstream, slot: slot, generation: generation) }
-  var timer: Int { Worker.firstSlotTimer + slot * 2 + 1 }
+  var timer: Int { Worker.firstSlotTimer + slot * 3 + 1 }
 
   func clear() {
     generation &+= 1

@@ -57,9 +57,9 @@ package final class Worker {
   var idleUpstreams = 0
   private var memory = MemoryWatch()
 
-  /// Indices in the timer wheel: accepting's own, then two for each slot.
+  /// Indices in the timer wheel: accepting's own, then three for each slot: a client's connection, a server's, an exchange.
   static let acceptTimer = 0
-  static let firstSlotTimer = 2
+  static let firstSlotTimer = 3
 
   /// Requests that one connection may have in one turn before the others come.
   static let requestsPerTurn = 32

@@ -58,24 +58,21 @@ extension Worker {
       acceptor.resume(self)
       return
     }
-    let slot = (timer - Worker.firstSlotTimer) / 2
-    if (timer - Worker.firstSlotTimer) % 2 == 0 {
-      guard slot < downstreams.all.count else { return }
-      expire(downstreams.all[slot])
-    } else {
-      guard slot < upstreams.all.count else { return }
-      upstreams.all[slot].expire(self)
+    let (slot, kind) = (timer - Worker.firstSlotTimer).quotientAndRemainder(dividingBy: 3)
+    switch kind {
+    case 0: if slot < downstreams.all.count { expire(downstreams.all[slot]) }
+    case 1: if slot < upstreams.all.count { upstreams.all[slot].expire(self) }
+    default: if slot < exchanges.all.count { Deadlines.expired(exchanges.all[slot], self) }
     }
   }
 
   private func expire(_ d: Downstream) {
     switch d.phase {
-    case .free: return
+    // An exchange has its own.
+    case .free, .exchange, .tunnel: return
     case .announce: d.refuse(.proxyTimeout, self)
     case .handshake: d.refuse(.handshakeTimeout, self)
     case .head: d.headExpired(self)
-    case .exchange: if let x = d.exchange { Deadlines.clientExpired(x, d, self) }
-    case .tunnel: if let x = d.exchange { Tunnel.end(x, isLate: true, self) }
     case .linger: d.lingerExpired(self)
     }
   }
