@@ -1,4 +1,4 @@
-// The command line. It reads arguments, calls the rooms below, prints, and ends with one of three codes: 0 it is well,
+// The command line. It reads arguments, calls the modules above, prints, and ends with one of three codes: 0 it is well,
 // 1 it is not, 2 the command was not understood.
 
 import ArgumentParser
