@@ -316,13 +316,15 @@ final class Server {
     if attempt.addsBytes { sayUnasked(Server.unasked.count) }
   }
 
-  /// Says what nobody asked for, and has it arrive at once: the proxy has no request on the way to us, so whatever it sends
-  /// afterwards over this connection would be answered by these bytes.
+  /// Says what nobody asked for, and has it arrive at once, with what is left of the response before it: the proxy has no
+  /// request on the way to us, so whatever it sends afterwards over this connection would be answered by these bytes.
   private func sayUnasked(_ count: Int) {
-    guard stream.unread == 0, stream.peer?.unacknowledged == 0, stream.unacknowledged == 0 else { return }
+    guard stream.unread == 0, stream.peer?.unacknowledged == 0 else { return }
     world.trace { "server \(stream.remote) says what nobody asked for" }
     _ = stream.send(Server.unasked.prefix(count))
-    stream.deliver(count)
+    stream.deliver(.max)
+    // What is still on its way could meet the next request.
+    if stream.unacknowledged > 0 { leave(reset: true) }
   }
 
   /// Once nothing more is to go wrong: what stalled goes on.
