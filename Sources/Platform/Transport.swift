@@ -152,7 +152,7 @@ package enum Handshake: Equatable, Sendable {
     // All records that have come are opened before anything is done with them, so that what follows is done once.
     // Without room SSL_read is not called, and SSL_get_error would speak of a call before.
     while unsafe state.pointee.over == .not, buffer.room > 0 {
-      ERR_clear_error()
+      cs_clear_errors()
       var result: Int32 = 0
       let n = unsafe buffer.withWritable { base, free in
         var n = 0

@@ -17,7 +17,7 @@ extension Transport {
       guard push() != .failed else { return .failed }
       guard sealedRoom >= Transport.recordBytesMax else { return .blocked }
     }
-    ERR_clear_error()
+    cs_clear_errors()
     var written = 0
     // SAFETY: OpenSSL reads the span during the call only.
     let result = unsafe bytes.withUnsafeBufferPointer { source in
@@ -118,11 +118,17 @@ extension Transport {
     unsafe pool.give(chunk)
   }
 
-  /// Takes a buffer's waiting bytes as far as there is room, and sends none of the records that they became before more
-  /// have gathered.
-  package func take(_ buffer: Buffer) -> Moved { take(buffer, more: false) }
+  /// Writes a buffer's waiting bytes, which what follows at once may join on the wire: the kernel keeps back what fills no
+  /// segment until then.
+  package func flushBefore(more buffer: Buffer) -> Moved {
+    let taken = take(buffer, more: true)
+    guard taken != .failed, push(more: true) != .failed else { return .failed }
+    return taken
+  }
 
-  private func take(_ buffer: Buffer, more: Bool) -> Moved {
+  /// Takes a buffer's waiting bytes as far as there is room, and sends none of the records that they became before more
+  /// have gathered. `more`: without TLS, the last bytes may wait in the kernel for what follows at once.
+  package func take(_ buffer: Buffer, more: Bool = false) -> Moved {
     var total = 0
     while !buffer.isEmpty {
       let moved = buffer.withReadable { write($0, more: more) }

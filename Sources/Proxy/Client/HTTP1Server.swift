@@ -8,6 +8,8 @@ import Wire
 extension Downstream {
   /// Pieces from this size on are written directly.
   static let directBytesMin = 8 * 1024
+  /// And from this size on even if a head waits to be sent: then it goes by itself, which costs about as much as copying so many.
+  private static let directBehindHeadBytesMin = 32 * 1024
   /// Gathered bytes are sent once there are this many: one TLS record.
   static let gatherBytes = 16 * 1024
   /// What a chunk costs besides its payload: sixteen digits at most and two line ends.
@@ -185,7 +187,10 @@ extension Downstream {
       output.append(first: n, of: u.input)
       output.append("\r\n")
       x.bytesOut += UInt64(output.count - before)
-    } else if count >= Downstream.directBytesMin, output.isEmpty {
+    } else if count >= Downstream.directBehindHeadBytesMin || (count >= Downstream.directBytesMin && output.isEmpty) {
+      guard transport.take(output, more: true) != .failed else { return .fault(.clientGone) }
+      guard output.isEmpty else { return .blocked }
+      output.releaseIfEmpty()
       switch u.input.withReadable({ transport.write($0.extracting(first: count)) }) {
       case .bytes(let written): n = written
       case .blocked: return .blocked

@@ -84,7 +84,10 @@ extension Upstream {
       output.append("\r\n")
       return .took(n)
     }
-    if count >= Downstream.directBytesMin, output.isEmpty {
+    if count >= Downstream.directBytesMin {
+      // A head that waits goes first, so that the body is not copied behind it.
+      flush(hasMore: true, worker)
+      guard output.isEmpty, !x.upstreamDeaf else { return .blocked }
       let sent = transport.sentBytes
       let moved = x.withBody { transport.write($0.extracting(first: count)) }
       if case .bytes = moved { noteSent(x, worker) } else if transport.sentBytes != sent { noteSent(x, worker) }

@@ -78,12 +78,12 @@ final class Upstream {
     case failed
   }
 
-  /// Sends what waits for the server, as far as it is taken.
+  /// Sends what waits for the server, as far as it is taken. `hasMore`: more is written at once.
   @discardableResult
-  func flush(_ worker: Worker) -> Flushed {
+  func flush(hasMore: Bool = false, _ worker: Worker) -> Flushed {
     guard !isFlushed else { return .sent }
     let sent = transport.sentBytes
-    let moved = transport.flush(output)
+    let moved = hasMore ? transport.flushBefore(more: output) : transport.flush(output)
     if transport.sentBytes != sent, let x = exchange {
       x.machine.noteSent()
       x.upstreamProgressMilliseconds = worker.nowMilliseconds
