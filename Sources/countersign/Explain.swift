@@ -19,7 +19,7 @@ struct Explain: ParsableCommand {
         client   203.0.113.9 port 40000, by proxy-v2
         scheme   https, by connection
 
-      Exit codes: 0 the client is settled, 1 the request would be refused (its name and the mend are printed), 2 the \
+      Exit codes: 0 the client is settled, 1 the request would be refused (its name and how to fix it are printed), 2 the \
       command was not understood or the configuration is faulty.
       """)
 
@@ -101,7 +101,7 @@ struct Explain: ParsableCommand {
     if let why { print("detail   \(why)") }
     if let advice = refusal.advice {
       print("why      \(advice.why)")
-      print("mend     \(advice.mend)")
+      print("fix      \(advice.suggestion)")
     }
     throw ExitCode(1)
   }

@@ -1,4 +1,4 @@
-// What went wrong with TLS, in words that name the file and the mend. OpenSSL's error queue is cleared before each call
+// What went wrong with TLS, in words that name the file and what to do about it. OpenSSL's error queue is cleared before each call
 // whose result is asked about, and read here.
 
 import COpenSSL

@@ -23,14 +23,14 @@ extension Reading {
       length = number
     }
     if address.unmapped != address {
-      guard length >= 96, let mend = Self.masked(address.unmapped, length - 96) else {
+      guard length >= 96, let suggestion = Self.masked(address.unmapped, length - 96) else {
         return wrong(node, path, expected: "a range that is not of IPv4-mapped addresses (peers are never seen so)")
       }
-      return wrong(node, path, expected: "an IPv4 range written as IPv4", mend: mend.description)
+      return wrong(node, path, expected: "an IPv4 range written as IPv4", suggestion: suggestion.description)
     }
     guard let prefix = IPPrefix(address, length: length) else {
-      let mend = Self.masked(address, length)?.description
-      return wrong(node, path, expected: "a range with no bits set past its length", mend: mend)
+      let suggestion = Self.masked(address, length)?.description
+      return wrong(node, path, expected: "a range with no bits set past its length", suggestion: suggestion)
     }
     return prefix
   }
@@ -68,12 +68,12 @@ extension Reading {
     let expected = "`ADDRESS:PORT`, `[IPV6]:PORT` or `unix:PATH`"
     switch endpoint(node, path, expected: expected, ports: 0...65_535) {
     case .host(let host, let port)?:
-      let mend = host == "localhost" ? "127.0.0.1:\(port)" : host.isEmpty || host == "*" ? "0.0.0.0:\(port)" : nil
-      return wrong(node, path, expected: "an address, not a host name (\(expected))", mend: mend)
+      let suggestion = host == "localhost" ? "127.0.0.1:\(port)" : host.isEmpty || host == "*" ? "0.0.0.0:\(port)" : nil
+      return wrong(node, path, expected: "an address, not a host name (\(expected))", suggestion: suggestion)
     case .address(let address, let port)? where address.unmapped != address:
       return wrong(
         node, path, expected: "an IPv4 address written as IPv4",
-        mend: "\(address.unmapped):\(port)")
+        suggestion: "\(address.unmapped):\(port)")
     case let endpoint: return endpoint
     }
   }
@@ -84,7 +84,7 @@ extension Reading {
     let endpoint = endpoint(node, path, expected: expected, ports: 1...65_535)
     switch endpoint {
     case .host(let host, let port)? where !Self.isHostName(host):
-      return wrong(node, path, expected: expected, mend: host.isEmpty ? "127.0.0.1:\(port)" : nil)
+      return wrong(node, path, expected: expected, suggestion: host.isEmpty ? "127.0.0.1:\(port)" : nil)
     case .address(let address, _)? where address.unmapped != address:
       return wrong(node, path, expected: "an IPv4 address written as IPv4")
     default: return endpoint
@@ -97,10 +97,11 @@ extension Reading {
     guard let text = text(node, path, expected: expected) else { return nil }
     if text.hasPrefix("unix:") { return unixSocket(text, node, path, expected: expected) }
     if text.hasPrefix("/") || text.hasPrefix("./") || text.hasPrefix("../") {
-      return wrong(node, path, expected: expected, mend: "unix:\(text)")
+      return wrong(node, path, expected: expected, suggestion: "unix:\(text)")
     }
     for scheme in ["http://", "https://", "tcp://"] where text.hasPrefix(scheme) {
-      return wrong(node, path, expected: "\(expected), without a scheme", mend: String(text.dropFirst(scheme.count)))
+      return wrong(
+        node, path, expected: "\(expected), without a scheme", suggestion: String(text.dropFirst(scheme.count)))
     }
     let host: String
     let rest: Substring
@@ -114,8 +115,8 @@ extension Reading {
       host = String(text[..<colon])
       rest = text[colon...]
       if host.contains(":") {
-        let mend = IPAddress(host) != nil ? "[\(host)]\(rest)" : nil
-        return wrong(node, path, expected: "\(expected) (IPv6 in brackets)", mend: mend)
+        let suggestion = IPAddress(host) != nil ? "[\(host)]\(rest)" : nil
+        return wrong(node, path, expected: "\(expected) (IPv6 in brackets)", suggestion: suggestion)
       }
     } else {
       return wrong(node, path, expected: "\(expected), with a port")

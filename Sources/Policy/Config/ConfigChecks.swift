@@ -49,10 +49,10 @@ extension Reading {
     guard !faulty.contains("upstreams") else { return }
     let names = config.upstreams.map(\.name)
     for (index, route) in config.routes.enumerated() where !route.to.isEmpty && !names.contains(route.to) {
-      let mend = Spelling.nearest(to: route.to, among: names).map { ": did you mean `\($0)`?" }
+      let suggestion = Spelling.nearest(to: route.to, among: names).map { ": did you mean `\($0)`?" }
       error(
         config.place(of: "routes[\(index)].to"),
-        "there is no upstream \(quoted(route.to))\(mend ?? (names.isEmpty ? "" : "; there is \(list(names))"))")
+        "there is no upstream \(quoted(route.to))\(suggestion ?? (names.isEmpty ? "" : "; there is \(list(names))"))")
     }
   }
 

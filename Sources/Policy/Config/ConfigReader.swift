@@ -143,10 +143,10 @@ extension Reading {
     var values: [String: YAMLNode] = [:]
     for pair in pairs {
       guard keys.contains(pair.key) else {
-        let mend = Spelling.nearest(to: pair.key, among: keys).map { ": did you mean `\($0)`?" }
-        error(pair.place, "unknown key \(quoted(pair.key)) in \(what)\(mend ?? "; it takes \(list(keys))")")
+        let suggestion = Spelling.nearest(to: pair.key, among: keys).map { ": did you mean `\($0)`?" }
+        error(pair.place, "unknown key \(quoted(pair.key)) in \(what)\(suggestion ?? "; it takes \(list(keys))")")
         // A misspelt key is not also a missing one.
-        if mend != nil, let key = Spelling.nearest(to: pair.key, among: keys) { faulty.insert(joined(path, key)) }
+        if suggestion != nil, let key = Spelling.nearest(to: pair.key, among: keys) { faulty.insert(joined(path, key)) }
         continue
       }
       values[pair.key] = pair.value

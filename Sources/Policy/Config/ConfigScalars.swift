@@ -55,10 +55,10 @@ extension Reading {
   }
 
   /// Reports `node` as not `expected`.
-  mutating func wrong<T>(_ node: YAMLNode, _ path: String, expected: String, mend: String? = nil) -> T? {
+  mutating func wrong<T>(_ node: YAMLNode, _ path: String, expected: String, suggestion: String? = nil) -> T? {
     faulty.insert(path)
     if node.isRefused { return nil }
-    let end = mend.map { ": did you mean `\($0)`?" } ?? ""
+    let end = suggestion.map { ": did you mean `\($0)`?" } ?? ""
     error(node.place, "expected \(expected) for `\(path)`, found \(describe(node))\(end)")
     return nil
   }
@@ -81,8 +81,8 @@ extension Reading {
     if let index = words.firstIndex(of: text) { return index }
     let lower = text.lowercased()
     let alike: [[String]] = [["false", "no", "off", "none"], ["true", "yes", "on", "required"]]
-    let mend = alike.first { $0.contains(lower) }?.first { words.contains($0) }
-    return wrong(node, path, expected: expected, mend: mend ?? Spelling.nearest(to: text, among: words))
+    let suggestion = alike.first { $0.contains(lower) }?.first { words.contains($0) }
+    return wrong(node, path, expected: expected, suggestion: suggestion ?? Spelling.nearest(to: text, among: words))
   }
 
   mutating func truth(_ node: YAMLNode, _ path: String) -> Bool? {
@@ -123,11 +123,12 @@ extension Reading {
     let names = units.map(\.name)
     guard let factor = units.first(where: { $0.name == unit })?.1 else {
       guard !unit.isEmpty else {
-        let mend = bounds.contains(number * (usual == "s" ? 1000 : 1)) ? "\(number)\(usual)" : nil
-        return wrong(node, path, expected: "\(expected), with a unit (\(list(names.reversed())))", mend: mend)
+        let suggestion = bounds.contains(number * (usual == "s" ? 1000 : 1)) ? "\(number)\(usual)" : nil
+        return wrong(
+          node, path, expected: "\(expected), with a unit (\(list(names.reversed())))", suggestion: suggestion)
       }
-      let mend = Self.unitAlias[unit.lowercased()].flatMap { names.contains($0) ? "\(number)\($0)" : nil }
-      return wrong(node, path, expected: "\(expected), in \(list(names.reversed()))", mend: mend)
+      let suggestion = Self.unitAlias[unit.lowercased()].flatMap { names.contains($0) ? "\(number)\($0)" : nil }
+      return wrong(node, path, expected: "\(expected), in \(list(names.reversed()))", suggestion: suggestion)
     }
     let (value, overflow) = number.multipliedReportingOverflow(by: factor)
     guard !overflow, bounds.contains(value) else { return wrong(node, path, expected: expected) }
@@ -169,7 +170,7 @@ extension Reading {
     guard let text = text(node, path, expected: expected) else { return nil }
     guard kind.admits(text) else {
       let lower = text.lowercased()
-      return wrong(node, path, expected: expected, mend: kind.admits(lower) ? lower : nil)
+      return wrong(node, path, expected: expected, suggestion: kind.admits(lower) ? lower : nil)
     }
     return text
   }
@@ -201,6 +202,6 @@ extension Reading {
     guard text.utf8.count <= 1024, text.utf8.allSatisfy({ (0x21...0x7e).contains($0) && $0 != 0x23 }) else {
       return wrong(node, path, expected: expected)
     }
-    return text.hasPrefix("/") ? text : wrong(node, path, expected: expected, mend: "/" + text)
+    return text.hasPrefix("/") ? text : wrong(node, path, expected: expected, suggestion: "/" + text)
   }
 }

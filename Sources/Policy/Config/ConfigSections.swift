@@ -69,7 +69,7 @@ extension Reading {
     if let node = fields["replay_window"], let bits = count(node, "identity.replay_window", 1 << 10...1 << 24) {
       if bits & (bits - 1) != 0 {
         let next = 1 << (Int.bitWidth - bits.leadingZeroBitCount)
-        let _: Int? = wrong(node, "identity.replay_window", expected: "a power of two", mend: "\(next)")
+        let _: Int? = wrong(node, "identity.replay_window", expected: "a power of two", suggestion: "\(next)")
       } else {
         config.identity.replayWindowBits = bits
       }
@@ -230,8 +230,8 @@ extension Reading {
       // A bare word is more likely a slip than a file in the configuration's directory.
       guard path.contains("/") || path.contains(".") else {
         let no = ["no", "none", "false"].contains(path.lowercased()) ? "off" : nil
-        let mend = no ?? Spelling.nearest(to: path, among: ["stdout", "off"]) ?? "./\(path)"
-        let _: String? = wrong(node, "log.access", expected: expected, mend: mend)
+        let suggestion = no ?? Spelling.nearest(to: path, among: ["stdout", "off"]) ?? "./\(path)"
+        let _: String? = wrong(node, "log.access", expected: expected, suggestion: suggestion)
         break
       }
       if let file = file(node, "log.access", what: expected) { config.log.access = .file(file) }

@@ -50,9 +50,9 @@ extension Reading {
     let readsField = evidence == .forwarded || fields["then"] != nil
     for key in ["header", "hops"] {
       if let node = fields[key], let evidence, !readsField {
-        let mend =
+        let suggestion =
           evidence == .proxyProtocol ? "or with `then: forwarded`" : "or `proxy-protocol` with `then: forwarded`"
-        error(node.place, "`\(key)` is only used with `evidence: forwarded`, \(mend)")
+        error(node.place, "`\(key)` is only used with `evidence: forwarded`, \(suggestion)")
       }
     }
     if let node = fields["scheme"] {
@@ -66,8 +66,9 @@ extension Reading {
     if let node = fields["proxy_protocol"] {
       rule.proxyProtocolRequired = word(node, "\(path).proxy_protocol", of: ["off", "required"]) == 1
       if let evidence, evidence != .attested {
-        let mend = evidence == .socket ? "; a PROXY header from a load balancer is `evidence: proxy-protocol`" : ""
-        error(node.place, "`proxy_protocol` is only used with `evidence: attested`\(mend)")
+        let suggestion =
+          evidence == .socket ? "; a PROXY header from a load balancer is `evidence: proxy-protocol`" : ""
+        error(node.place, "`proxy_protocol` is only used with `evidence: attested`\(suggestion)")
       }
     }
     if let from, let evidence { exposure(evidence, from, fields, isUnix: isUnix) }
@@ -105,10 +106,10 @@ extension Reading {
         return []
       }
     }
-    if case .scalar(let text, plain: _) = node.value, let mend = Spelling.nearest(to: text, among: ["any"]),
+    if case .scalar(let text, plain: _) = node.value, let suggestion = Spelling.nearest(to: text, among: ["any"]),
       IPAddress(text) == nil
     {
-      return wrong(node, path, expected: "`any`, or ranges such as `[10.0.0.0/8]`", mend: mend)
+      return wrong(node, path, expected: "`any`, or ranges such as `[10.0.0.0/8]`", suggestion: suggestion)
     }
     guard let ranges = prefixes(node, path), !faulty.contains(path) else { return nil }
     for (prefix, place) in ranges { claim(prefix, place, &taken) }

@@ -4,8 +4,8 @@
 import Wire
 
 extension Refusal {
-  /// Why, and the mend; nil for refusals that no trust rule makes.
-  package var advice: (why: String, mend: String)? {
+  /// Why, and what to do about it; nil for refusals that no trust rule makes.
+  package var advice: (why: String, suggestion: String)? {
     switch self {
     case .peerRefused:
       (

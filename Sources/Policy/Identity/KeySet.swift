@@ -76,7 +76,7 @@ package final class KeySet: Sendable {
       guard isNew else {
         throw KeySetError(
           source: source, key: "key \"\(key.id)\"", problem: "occurs more than once",
-          mend: "give each key its own kid; after a rotation the new key needs a new one")
+          suggestion: "give each key its own kid; after a rotation the new key needs a new one")
       }
     }
     self.keys = keys
@@ -115,7 +115,7 @@ package final class KeySet: Sendable {
   /// What a validator needs and no more: secrets derived for `audience`, and public keys without their private half.
   package func exported(for audience: String) throws(KeySetError) -> KeySet {
     guard AttestName.isAudience(audience.utf8.span) else {
-      throw KeySetError(source: source, problem: "\"\(audience)\" is not an audience", mend: Self.audienceRule)
+      throw KeySetError(source: source, problem: "\"\(audience)\" is not an audience", suggestion: Self.audienceRule)
     }
     var out: [Key] = []
     for key in keys {
@@ -150,7 +150,7 @@ package final class KeySet: Sendable {
   /// A fresh key.
   package static func newKey(id: String, algorithm: KeyAlgorithm) throws(KeySetError) -> Key {
     guard let keyID = KeyID(id) else {
-      throw KeySetError(source: "keys", problem: "\"\(id)\" is not a kid", mend: keyIDRule)
+      throw KeySetError(source: "keys", problem: "\"\(id)\" is not a kid", suggestion: keyIDRule)
     }
     do {
       let secret = try SecureRandom.secret(count: 32)

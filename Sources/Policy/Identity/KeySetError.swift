@@ -9,23 +9,23 @@ package struct KeySetError: Error, Sendable, Equatable, CustomStringConvertible 
   package let key: String?
   package let problem: String
   /// What to do about it.
-  package let mend: String?
+  package let suggestion: String?
 
-  package init(source: String, key: String? = nil, problem: String, mend: String? = nil) {
+  package init(source: String, key: String? = nil, problem: String, suggestion: String? = nil) {
     self.source = source
     self.key = key
     self.problem = problem
-    self.mend = mend
+    self.suggestion = suggestion
   }
 
   package var description: String {
-    "\(source): " + (key.map { "\($0): " } ?? "") + problem + (mend.map { "; \($0)" } ?? "")
+    "\(source): " + (key.map { "\($0): " } ?? "") + problem + (suggestion.map { "; \($0)" } ?? "")
   }
 }
 
 extension KeySetError {
   init(file: String, _ error: KeyFileError) {
-    let (problem, mend): (String, String?) =
+    let (problem, suggestion): (String, String?) =
       switch error {
       case .open(let code): (SystemError("open", code: code).reason, nil)
       case .isLink:
@@ -45,7 +45,7 @@ extension KeySetError {
         ("has \(bytes) bytes; a key set has at most \(KeyFile.bytesMax)", nil)
       case .read(let code): ("cannot be read: \(SystemError.text(code))", nil)
       }
-    self.init(source: file, problem: problem, mend: mend)
+    self.init(source: file, problem: problem, suggestion: suggestion)
   }
 
   init(source: String, key: String? = nil, _ error: CryptoError) {

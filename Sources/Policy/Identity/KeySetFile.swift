@@ -22,14 +22,14 @@ extension KeySet {
   package convenience init(json: SecretBytes, source: String, allowsPublishedKeys: Bool) throws(KeySetError) {
     let entries = try Self.entries(json: json, source: source)
     guard !entries.isEmpty else {
-      throw KeySetError(source: source, problem: "holds no keys", mend: "make one with: countersign keys new")
+      throw KeySetError(source: source, problem: "holds no keys", suggestion: "make one with: countersign keys new")
     }
     var keys: [Key] = []
     for (index, entry) in entries.enumerated() {
       let name: String
       if let id = entry.kid.flatMap({ KeyID($0) }) { name = "key \"\(id)\"" } else { name = "key \(index + 1)" }
-      let complain = { (problem: String, mend: String?) in
-        KeySetError(source: source, key: name, problem: problem, mend: mend)
+      let complain = { (problem: String, suggestion: String?) in
+        KeySetError(source: source, key: name, problem: problem, suggestion: suggestion)
       }
       keys.append(try entry.checked(allowsPublishedKeys: allowsPublishedKeys, complain))
     }
@@ -57,7 +57,7 @@ extension KeySet {
       throw KeySetError(
         source: source,
         problem: "is not a JWKS: \(problem)" + (place.isEmpty ? "" : " (\(place.drop { $0 == "." }))"),
-        mend: "it looks like {\"keys\": [{\"kty\": \"oct\", \"kid\": …}]}")
+        suggestion: "it looks like {\"keys\": [{\"kty\": \"oct\", \"kid\": …}]}")
     }
   }
 
@@ -106,7 +106,7 @@ private struct Entry: Decodable {
   let nbf: UInt64?
   let exp: UInt64?
 
-  typealias Complain = (_ problem: String, _ mend: String?) -> KeySetError
+  typealias Complain = (_ problem: String, _ suggestion: String?) -> KeySetError
 
   func checked(allowsPublishedKeys: Bool, _ complain: Complain) throws(KeySetError) -> KeySet.Key {
     guard let kid, let id = KeyID(kid) else { throw complain("has no usable kid", KeySet.keyIDRule) }

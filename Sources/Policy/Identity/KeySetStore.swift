@@ -21,7 +21,7 @@ package enum KeySetStore {
       if let derived = set.keys.first(where: { $0.audience != nil }) {
         throw KeySetError(
           source: path, key: "key \"\(derived.id)\"", problem: "is derived: this set was exported for a validator",
-          mend: "add the key to the edge's set, and export it again")
+          suggestion: "add the key to the edge's set, and export it again")
       }
       let longer = try set.adding(key)
       try write(longer, to: path, existing: .replace)
@@ -44,7 +44,7 @@ package enum KeySetStore {
       guard old.keys.allSatisfy({ $0.isExported && ($0.audience ?? audience) == audience }) else {
         throw KeySetError(
           source: path, problem: "exists and is not an earlier export for \"\(audience)\"; it is left as it is",
-          mend: "write to another file, or remove it")
+          suggestion: "write to another file, or remove it")
       }
       try write(exported, to: path, existing: .replace)
       return exported
@@ -59,12 +59,12 @@ package enum KeySetStore {
       guard left.count < set.keys.count else {
         let known = set.keys.map { "\"\($0.id)\"" }.reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }
         throw KeySetError(
-          source: path, problem: "has no key \"\(id)\"", mend: "its keys are \(known.joined(separator: ", "))")
+          source: path, problem: "has no key \"\(id)\"", suggestion: "its keys are \(known.joined(separator: ", "))")
       }
       guard !left.isEmpty else {
         throw KeySetError(
           source: path, key: "key \"\(id)\"", problem: "is the only one of the set",
-          mend: "add its successor first: countersign keys new --kid NAME --out \(path)")
+          suggestion: "add its successor first: countersign keys new --kid NAME --out \(path)")
       }
       let rest = try KeySet(left, source: path)
       try write(rest, to: path, existing: .replace)
@@ -76,7 +76,7 @@ package enum KeySetStore {
     let text = set.serialized()
     guard text.utf8.count <= KeyFile.bytesMax else {
       throw KeySetError(
-        source: path, problem: "would be larger than \(KeyFile.bytesMax >> 10) KiB", mend: "remove keys")
+        source: path, problem: "would be larger than \(KeyFile.bytesMax >> 10) KiB", suggestion: "remove keys")
     }
     try PrivateFile.write(Array(text.utf8), to: path, existing: existing)
   }

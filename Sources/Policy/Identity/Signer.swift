@@ -45,8 +45,8 @@ package final class Signer {
   package init(
     keys: KeySet, keyID: String, audience: String, edge: String, lanes: SenderLanes, headBytesMax: Int
   ) throws(KeySetError) {
-    let fail = { (problem: String, mend: String?) in
-      KeySetError(source: keys.source, key: "key \"\(keyID)\"", problem: problem, mend: mend)
+    let fail = { (problem: String, suggestion: String?) in
+      KeySetError(source: keys.source, key: "key \"\(keyID)\"", problem: problem, suggestion: suggestion)
     }
     guard AttestName.isAudience(audience.utf8.span) else {
       throw fail("cannot sign for \"\(audience)\"", KeySet.audienceRule)

@@ -65,13 +65,14 @@ package final class Verifier {
     headBytesMax: Int
   ) throws(KeySetError) {
     guard AttestName.isAudience(audience.utf8.span) else {
-      throw KeySetError(source: keys.source, problem: "cannot verify as \"\(audience)\"", mend: KeySet.audienceRule)
+      throw KeySetError(
+        source: keys.source, problem: "cannot verify as \"\(audience)\"", suggestion: KeySet.audienceRule)
     }
     self.keys = try VerifierKey.all(of: keys, audience: audience, windows: windows)
     guard !self.keys.isEmpty else {
       throw KeySetError(
         source: keys.source, problem: "has no key for audience \"\(audience)\"",
-        mend: "export one with: countersign keys export --audience \(audience)")
+        suggestion: "export one with: countersign keys export --audience \(audience)")
     }
     keyIDs = self.keys.map(\.id)
     self.audience = audience

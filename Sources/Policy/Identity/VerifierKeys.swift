@@ -96,7 +96,7 @@ final class VerifierKey {
     guard let window = windows.table(purpose: purpose, keyID: id) else {
       throw KeySetError(
         source: keys.source, key: "key \"\(id)\"", problem: "there is no address space for its replay windows",
-        mend: "raise the limit, or lower the window's bits")
+        suggestion: "raise the limit, or lower the window's bits")
     }
     return Use(
       algorithm: algorithm, fingerprint: fingerprint, window: window, notBefore: key.notBefore ?? 0,

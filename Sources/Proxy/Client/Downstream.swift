@@ -26,7 +26,7 @@ final class Downstream {
   /// While a request is under way.
   var exchange: Exchange?
 
-  // Who is there. Settled when the connection begins, or for each request where the evidence is in its fields.
+  // Who is there. Turned when the connection begins, or for each request where the evidence is in its fields.
   var listener: ListenerPlan?
   /// The listening socket that it came in by: after a reload, whose rules hold for it (`Plan.listener(onSocket:)`).
   var socket = 0
@@ -70,7 +70,7 @@ final class Downstream {
   /// In the worker's list of connections that have more to do in this turn.
   var isQueued = false
   /// In the worker's list of connections whose bytes are to be sent.
-  var isSettling = false
+  var isToBeFlushed = false
   /// When a closing connection is no longer read.
   var lingerEndMilliseconds: UInt64 = 0
   /// What the kernel held for the client of a closing connection when its time was last up.

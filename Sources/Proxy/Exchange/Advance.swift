@@ -2,7 +2,7 @@
 // becomes a retry, an answer or the end: whatever is called from here returns what it found.
 //
 //   event ─► advance ─► step ─┬─ moved ──► next step
-//              ▲              ├─ blocked ► sent at the end of the turn (Worker.settle)
+//              ▲              ├─ blocked ► sent at the end of the turn (Worker.flushBothSides)
 //              └── verdict ◄──┴─ fault     retry | answer | abort | pass on
 //
 // Bytes stay in the buffer of the side they came from until the other side takes them: a slow reader fills the buffer, a full
@@ -26,13 +26,13 @@ extension Exchange {
       case .moved:
         guard steps < Exchange.stepsPerTurn else {
           worker.enqueue(d)
-          worker.settleLater(d)
+          worker.flushLater(d)
           return
         }
         steps += 1
         step = nextStep(worker)
       case .blocked:
-        worker.settleLater(d)
+        worker.flushLater(d)
         return
       case .parked, .over: return
       case .refuse(let refusal): step = answer(refusal, worker)
@@ -123,7 +123,7 @@ extension Exchange {
   private func usable(_ count: Int, _ u: Upstream, _ worker: Worker) -> Int {
     guard let room = holdableRoom, count > room else { return count }
     guard StartWait.holdsBack(self, u, worker) else {
-      letGo()
+      discardHeld()
       return count
     }
     return room
@@ -175,7 +175,7 @@ extension Exchange {
 
   /// One step of a request whose response is over: its rest is read and used for nothing.
   private func discardRequest(_ worker: Worker) -> Step {
-    letGo()
+    discardHeld()
     switch downstream.nextPiece(of: self, worker) {
     case .data(let count):
       useBody(count)
@@ -271,7 +271,7 @@ extension Exchange {
     if mayNotSend || worker.isDraining { machine.noteDownstreamCloses() }
     machine.responseHead(keepAlive: head.keepAlive)
     // No other try is made from here on, and a response may take hours.
-    letGo()
+    discardHeld()
     status = head.status
     responseStartedMicroseconds = worker.nowMicroseconds
     var isChunked = false

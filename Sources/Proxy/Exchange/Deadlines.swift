@@ -65,7 +65,7 @@ enum Deadlines {
       x.advance(worker, x.tryAgain(worker))
     } else if x.machine.isDiscarding, d.isFlushed {
       x.machine.noteDownstreamCloses()
-      worker.settle(d)
+      worker.flushBothSides(of: d)
       // It had its time.
       if d.phase == .linger { d.closeLate(worker) }
     } else if StartWait.isHoldingBack(x) {

@@ -179,7 +179,7 @@ final class Exchange {
     bytesIn += UInt64(n)
     if isResending {
       resentBytes += n
-      if !machine.replayable, resentBytes == held.count { letGo() }
+      if !machine.replayable, resentBytes == held.count { discardHeld() }
       return
     }
     if machine.replayable {
@@ -198,7 +198,7 @@ final class Exchange {
   }
 
   /// Gives up what is held of the body: no other try is possible after this. What this try has still to use of it stays.
-  func letGo() {
+  func discardHeld() {
     machine.noteNotHeld()
     guard resentBytes == held.count else { return }
     held.reset()

@@ -14,7 +14,7 @@ enum Tunnel {
     x.status = 101
     x.responseStartedMicroseconds = worker.nowMicroseconds
     x.isTunnel = true
-    x.letGo()
+    x.discardHeld()
     d.phase = .tunnel
     worker.openTunnels += 1
     worker.counters.add(.tunnels)

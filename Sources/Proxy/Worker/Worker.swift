@@ -43,8 +43,8 @@ package final class Worker {
   private(set) var queued: ContiguousArray<Downstream> = []
   private var queuedNow: ContiguousArray<Downstream> = []
   /// Slots of connections whose bytes lie ready to be sent, or whose exchange may be over: seen to when the events were.
-  var settling: ContiguousArray<Int32> = []
-  var settlingNow: ContiguousArray<Int32> = []
+  var pendingFlushes: ContiguousArray<Int32> = []
+  var flushingNow: ContiguousArray<Int32> = []
 
   private(set) var nowMicroseconds: UInt64 = 0
   private(set) var nowMilliseconds: UInt64 = 0
@@ -65,7 +65,7 @@ package final class Worker {
   static let requestsPerTurn = 32
   /// Connections that are sent for together. Enough for one wake of the other side to serve many, few enough for what
   /// they send to stay in the processor's cache.
-  static let settlingMax = 64
+  static let flushesTogetherMax = 64
   /// How long a connection that brought no request yet is waited for when draining.
   static let drainFirstRequestMilliseconds = 1_000
   /// What a head may grow by when identity is written to it.
@@ -137,7 +137,7 @@ package final class Worker {
 
   /// One turn of the loop: waits for events, unless there is more to do at once, and acts on them.
   package func turn() {
-    let isDone = queued.isEmpty && settling.isEmpty
+    let isDone = queued.isEmpty && pendingFlushes.isEmpty
     let most: UInt64 = log.hasWaiting ? AccessLog.delayMilliseconds : 1_000
     let delay = isDone ? wheel.delay(nowMilliseconds: nowMilliseconds, most: most) : 0
     let count = poller.wait(timeoutMilliseconds: Int32(delay))
@@ -160,10 +160,10 @@ package final class Worker {
       case .listener: acceptor.accept(token.slot, self)
       case .wakeup: takeMessages()
       }
-      if settling.count >= Worker.settlingMax { settleOnce() }
+      if pendingFlushes.count >= Worker.flushesTogetherMax { flushPending() }
     }
     runQueued()
-    settleAll()
+    flushAll()
     while let timer = wheel.due(nowMilliseconds: nowMilliseconds) { expire(timer) }
     updateGauges()
     watchMemory()
@@ -244,7 +244,7 @@ package final class Worker {
 
   private func watchMemory() {
     let finding = memory.note(
-      chunks: pool.lent, connections: downstreams.usedCount, isQuiet: queued.isEmpty && settling.isEmpty,
+      chunks: pool.lent, connections: downstreams.usedCount, isQuiet: queued.isEmpty && pendingFlushes.isEmpty,
       nowMilliseconds: nowMilliseconds)
     guard finding == .giveBack else { return }
     pool.release(keeping: MemoryWatch.quietChunks)

@@ -82,34 +82,35 @@ extension Worker {
   /// Has what was written for a connection's two ends sent once the other connections have had their events. Sending
   /// is most of a request's cost, and it is cheaper together: the receiver is woken once for many, and neither the
   /// kernel's code nor ours pushes the other out of the cache between two.
-  func settleLater(_ d: Downstream) {
-    guard !d.isSettling else { return }
-    d.isSettling = true
-    settling.append(Int32(d.slot))
+  func flushLater(_ d: Downstream) {
+    guard !d.isToBeFlushed else { return }
+    d.isToBeFlushed = true
+    pendingFlushes.append(Int32(d.slot))
   }
 
-  func settleOnce() {
-    swap(&settling, &settlingNow)
-    for slot in settlingNow {
+  func flushPending() {
+    swap(&pendingFlushes, &flushingNow)
+    for slot in flushingNow {
       let d = downstreams.all[Int(slot)]
-      d.isSettling = false
+      d.isToBeFlushed = false
       // The request behind the one that is over may be there already.
-      if settle(d) == .ended { pump(d) }
+      if flushBothSides(of: d) == .ended { pump(d) }
     }
-    settlingNow.removeAll(keepingCapacity: true)
+    flushingNow.removeAll(keepingCapacity: true)
   }
 
   /// Requests that wait behind the ones that are done now come in further rounds, as many as a connection may have in
   /// a turn; what is left has the next turn.
-  func settleAll() {
+  func flushAll() {
     var rounds = 0
-    while !settling.isEmpty, rounds < Worker.requestsPerTurn {
-      settleOnce()
+    while !pendingFlushes.isEmpty, rounds < Worker.requestsPerTurn {
+      flushPending()
       rounds += 1
     }
   }
 
-  enum Settled {
+  /// What sending at the end of a turn has come to.
+  enum Turned {
     /// The exchange goes on, or there is none.
     case goesOn
     /// The exchange is over, and the connection may go on to the next.
@@ -118,7 +119,7 @@ extension Worker {
 
   /// Sends what waits on both sides, ends the exchange if that was all of it, and says who owes what from now on.
   @discardableResult
-  func settle(_ d: Downstream) -> Settled {
+  func flushBothSides(of d: Downstream) -> Turned {
     guard d.phase == .exchange, let x = d.exchange, !x.isBackingOff else { return .goesOn }
     let upstream = x.upstream
     if let u = upstream, u.phase == .ready { u.flush(self) }

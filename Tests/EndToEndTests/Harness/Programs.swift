@@ -1,4 +1,4 @@
-// The programs under test and the real ones around them. A missing one is a failure with its mend, never a skip.
+// The programs under test and the real ones around them. A missing one is a failure that says what to install, never a skip.
 
 import Foundation
 
