@@ -6,7 +6,8 @@ package enum AsciiWord {
   /// Whether `bytes` are `word` but for ASCII case; `word` is lower case and of the same length.
   package static func matches(_ bytes: Span<UInt8>, _ word: StaticString) -> Bool {
     guard bytes.count == word.utf8CodeUnitCount else { return false }
-    // SAFETY: a literal's bytes live for ever; indices stay below its count.
+    // SAFETY: a literal's bytes are constants of the program, utf8CodeUnitCount of them; the indices of `bytes` stay below
+    // that count, which is its own.
     let wanted = unsafe UnsafeBufferPointer(start: word.utf8Start, count: word.utf8CodeUnitCount)
     for i in bytes.indices {
       let byte = bytes[i]

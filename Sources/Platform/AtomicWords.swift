@@ -7,8 +7,9 @@ import Synchronization
 
 @safe package final class AtomicWords: @unchecked Sendable {
   package let count: Int
-  // SAFETY: an anonymous mapping of count words, made in init and unmapped in deinit. Atomic<UInt64> is one word and
-  // zero bits are Atomic(0), so zero pages are initialised storage. Words are only reached by atomic operations.
+  // SAFETY: an anonymous mapping of `count` words, made in init and unmapped in deinit, and never lent. An Atomic<UInt64>
+  // is one word and Atomic(0) is all zero bits, so zero pages are initialized storage. Threads reach the words only by
+  // atomic operations, at indices that each method checks.
   @usableFromInline let base: UnsafeMutablePointer<Atomic<UInt64>>
 
   /// `count` zeros; nil when the address space or the memory limit does not allow them.
@@ -16,7 +17,7 @@ import Synchronization
     precondition(count > 0 && count <= 1 << 40)
     self.count = count
     let bytes = count * MemoryLayout<UInt64>.stride
-    // SAFETY: a fresh mapping that overlaps nothing.
+    // SAFETY: the kernel chooses a place where nothing is mapped, and the result is compared with MAP_FAILED.
     guard
       let memory = unsafe mmap(
         nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | Int32(MAP_ANONYMOUS) | Int32(MAP_NORESERVE), -1, 0),
@@ -25,22 +26,25 @@ import Synchronization
     unsafe base = memory.bindMemory(to: Atomic<UInt64>.self, capacity: count)
   }
 
-  // SAFETY: the last reference is gone.
+  // SAFETY: the mapping of init, with the same size; nobody else has a reference to self any more.
   deinit { unsafe munmap(base, count * MemoryLayout<UInt64>.stride) }
 
   @inlinable package func load(_ i: Int) -> UInt64 {
     precondition(i >= 0 && i < count)
+    // SAFETY: i is below count; the mapping lives as long as self.
     return unsafe base[i].load(ordering: .sequentiallyConsistent)
   }
 
   @inlinable package func store(_ value: UInt64, at i: Int) {
     precondition(i >= 0 && i < count)
+    // SAFETY: i is below count; the mapping lives as long as self.
     unsafe base[i].store(value, ordering: .sequentiallyConsistent)
   }
 
   /// Puts `new` where `old` stands; otherwise gives what stands there.
   @inlinable package func exchange(at i: Int, old: UInt64, new: UInt64) -> (done: Bool, found: UInt64) {
     precondition(i >= 0 && i < count)
+    // SAFETY: i is below count; the mapping lives as long as self.
     let result = unsafe base[i].compareExchange(expected: old, desired: new, ordering: .sequentiallyConsistent)
     return (result.exchanged, result.original)
   }
@@ -66,7 +70,8 @@ import Synchronization
       return
     }
     for i in range.lowerBound..<first { store(0, at: i) }
-    // SAFETY: whole pages inside the mapping; private anonymous memory reads as zero afterwards.
+    // SAFETY: the pages from first to last lie inside the mapping, since first and last are within the range that was
+    // checked. Private anonymous memory reads as zero afterwards, which is what the words are set to.
     if unsafe madvise(base + first, (last - first) * MemoryLayout<UInt64>.stride, MADV_DONTNEED) != 0 {
       for i in first..<last { store(0, at: i) }
     }

@@ -1,6 +1,7 @@
 // Bytes in flight. A connection owns two Buffers for life, but their memory comes from the worker's BufferPool and
 // goes back when they are empty, so an idle connection holds none. Capacity is fixed; what does not fit is not taken.
-// Invariant: 0 <= begin <= end <= capacity, and base is nil only when begin == end == 0.
+// Invariants: 0 <= begin <= end <= capacity; base is nil only when begin == end == 0; begin..<end is initialized. While the
+// waiting bytes are lent (`borrowCount` > 0) nothing moves, frees or overwrites them: whoever tries it traps.
 // Called by Transport (to read and write) and by the proxy's codecs. Confined to one worker's thread.
 
 import CLinux
@@ -10,14 +11,18 @@ import Wire
 @safe public final class Buffer: ByteSink {
   @usableFromInline
   @safe struct State {
+    // SAFETY: nil, or a chunk of `capacity` bytes that the pool gave and only this buffer has.
     @usableFromInline var base: UnsafeMutablePointer<UInt8>?
     @usableFromInline var begin = 0
     @usableFromInline var end = 0
     @usableFromInline var overflowed = false
+    /// Calls of withReadable that have not returned.
+    @usableFromInline var borrowCount = 0
   }
 
-  // SAFETY: allocated in init, freed in deinit, never escapes; only the owning worker's thread touches it. State lives
-  // behind a pointer so that the hot path pays for no dynamic exclusivity checks.
+  // State lives behind a pointer so that the hot path pays for no dynamic exclusivity checks.
+  // SAFETY: initialized in init, freed in deinit, never lent, so it is valid in every method. Buffer is not Sendable: one
+  // thread uses it. The methods below that touch nothing but the state refer to this as "the state's own memory".
   @usableFromInline let state: UnsafeMutablePointer<State>
   @usableFromInline let pool: BufferPool
   /// Bytes that the buffer can hold.
@@ -27,6 +32,7 @@ import Wire
   public init(pool: BufferPool) {
     self.pool = pool
     capacity = pool.chunkBytes
+    // SAFETY: room for one, initialized at once.
     unsafe state = UnsafeMutablePointer<State>.allocate(capacity: 1)
     unsafe state.initialize(to: State())
   }
@@ -37,28 +43,34 @@ import Wire
   }
 
   deinit {
-    // SAFETY: the last reference is gone.
+    // SAFETY: nobody has a reference to self any more, so nothing is lent; the chunk came from the pool and goes back once.
     if let base = unsafe state.pointee.base { unsafe pool.give(base) }
     unsafe state.deinitialize(count: 1)
     unsafe state.deallocate()
   }
 
   /// Bytes waiting to be consumed.
+  // SAFETY: the state's own memory.
   @inlinable public var count: Int { unsafe state.pointee.end &- state.pointee.begin }
+  // SAFETY: the state's own memory.
   @inlinable public var isEmpty: Bool { unsafe state.pointee.end == state.pointee.begin }
   /// Bytes that can still be appended (after moving what is held to the front).
   @inlinable public var room: Int { capacity &- count }
   /// An append did not fit since the last `removeAll`; what was appended then is missing.
+  // SAFETY: the state's own memory.
   @inlinable public var overflowed: Bool { unsafe state.pointee.overflowed }
   /// Whether memory is held.
+  // SAFETY: the state's own memory.
   @inlinable public var holdsMemory: Bool { unsafe state.pointee.base != nil }
 
-  /// Lends the waiting bytes.
+  /// Lends the waiting bytes. Meanwhile this buffer may be appended to where no byte has to move for it, and nothing else.
   @inlinable @inline(__always)
   public func withReadable<R, E: Error>(_ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
     guard let base = unsafe state.pointee.base else { return try body(Span<UInt8>()) }
-    // SAFETY: base..<base+end is initialised memory that nothing moves while body runs on this thread: body gets no
-    // access to this buffer other than the span.
+    // SAFETY: begin..<end is initialized. As long as borrowCount counts this call, whatever would move, free or overwrite
+    // these bytes traps; an append writes behind end.
+    unsafe state.pointee.borrowCount &+= 1
+    defer { unsafe state.pointee.borrowCount &-= 1 }
     let span = unsafe Span<UInt8>(
       _unsafeStart: UnsafePointer(base + state.pointee.begin), count: state.pointee.end &- state.pointee.begin)
     return try body(span)
@@ -67,6 +79,8 @@ import Wire
   /// Drops the first `n` waiting bytes.
   @inlinable public func consume(_ n: Int) {
     precondition(n >= 0 && n <= count)
+    checkNotBorrowed()
+    // SAFETY: the state's own memory; begin stays at most end.
     unsafe state.pointee.begin &+= n
     if unsafe state.pointee.begin == state.pointee.end {
       unsafe state.pointee.begin = 0
@@ -76,6 +90,8 @@ import Wire
 
   /// Empties the buffer and forgets an overflow; memory is kept.
   @inlinable public func removeAll() {
+    checkNotBorrowed()
+    // SAFETY: the state's own memory.
     unsafe state.pointee.begin = 0
     unsafe state.pointee.end = 0
     unsafe state.pointee.overflowed = false
@@ -83,6 +99,8 @@ import Wire
 
   /// Gives the memory back to the pool if nothing waits in it.
   @inlinable public func releaseIfEmpty() {
+    checkNotBorrowed()
+    // SAFETY: the chunk came from the pool, nothing in it is lent, and this buffer forgets it.
     guard isEmpty, let base = unsafe state.pointee.base else { return }
     unsafe pool.give(base)
     unsafe state.pointee.base = nil
@@ -98,11 +116,13 @@ import Wire
 
   /// Makes sure that `n` bytes can be written at the end; false (and overflowed) when they cannot.
   @inlinable public func reserve(_ n: Int) -> Bool {
+    // SAFETY: the state's own memory.
     if unsafe state.pointee.base != nil, unsafe n <= capacity &- state.pointee.end { return true }
     return reserveSlowly(n)
   }
 
   @usableFromInline @inline(never) func reserveSlowly(_ n: Int) -> Bool {
+    // SAFETY: the state's own memory; a chunk of the pool holds capacity bytes.
     guard n >= 0, n <= room else {
       unsafe state.pointee.overflowed = true
       return false
@@ -115,8 +135,9 @@ import Wire
   /// Moves the waiting bytes to the front.
   public func compact() {
     guard let base = unsafe state.pointee.base, unsafe state.pointee.begin > 0 else { return }
+    checkNotBorrowed()
     let held = count
-    // SAFETY: both ranges lie inside the chunk; memmove allows overlap.
+    // SAFETY: both ranges lie inside the chunk, of which nothing is lent; memmove allows overlap.
     unsafe memmove(base, base + state.pointee.begin, held)
     unsafe state.pointee.begin = 0
     unsafe state.pointee.end = held
@@ -124,7 +145,7 @@ import Wire
 
   @inlinable public func append(_ byte: UInt8) {
     guard reserve(1), let base = unsafe state.pointee.base else { return }
-    // SAFETY: reserve made sure of one byte at end.
+    // SAFETY: reserve made sure of one byte behind end.
     unsafe base[state.pointee.end] = byte
     unsafe state.pointee.end &+= 1
   }
@@ -132,8 +153,8 @@ import Wire
   @inlinable public func append(_ bytes: Span<UInt8>) {
     let n = bytes.count
     guard n > 0, reserve(n), let base = unsafe state.pointee.base else { return }
-    // SAFETY: reserve made sure of n bytes at end; a span of this same buffer is never passed (withReadable's body
-    // must not append to the buffer that it reads).
+    // SAFETY: reserve made sure of n bytes behind end. A span of this same buffer ends where they begin, and reserve
+    // moves nothing while it is lent.
     unsafe bytes.withUnsafeBufferPointer { source in
       _ = unsafe memcpy(base + state.pointee.end, source.baseAddress!, n)
     }
@@ -144,7 +165,7 @@ import Wire
   @inlinable @inline(__always) public func append(_ literal: StaticString) {
     let n = literal.utf8CodeUnitCount
     guard n > 0, reserve(n), let base = unsafe state.pointee.base else { return }
-    // SAFETY: reserve made sure of n bytes at end; a literal's bytes live forever.
+    // SAFETY: reserve made sure of n bytes behind end; a literal's bytes are constants of the program.
     unsafe memcpy(base + state.pointee.end, literal.utf8Start, n)
     unsafe state.pointee.end &+= n
   }
@@ -174,7 +195,7 @@ import Wire
   /// Where whole words do not fit, or nothing is held yet.
   @usableFromInline @inline(never) func appendSlowly(packed word: UInt64, _ second: UInt64, count n: Int) {
     guard n > 0, reserve(n), let base = unsafe state.pointee.base else { return }
-    // SAFETY: reserve made sure of n bytes at end.
+    // SAFETY: reserve made sure of n bytes behind end.
     for i in 0..<n {
       let byte = (i < 8 ? word : second) &>> UInt64((i & 7) &<< 3)
       unsafe base[state.pointee.end &+ i] = UInt8(truncatingIfNeeded: byte)
@@ -187,7 +208,7 @@ import Wire
     var copy = text
     copy.withUTF8 { bytes in
       guard !bytes.isEmpty, reserve(bytes.count), let base = unsafe state.pointee.base else { return }
-      // SAFETY: reserve made sure of the room.
+      // SAFETY: reserve made sure of that many bytes behind end; the copy does not change meanwhile.
       unsafe memcpy(base + state.pointee.end, bytes.baseAddress!, bytes.count)
       unsafe state.pointee.end += bytes.count
     }
@@ -202,8 +223,9 @@ import Wire
   /// Overwrites waiting bytes from `offset` on; all of them must exist.
   public func overwrite(at offset: Int, with bytes: Span<UInt8>) {
     precondition(offset >= 0 && offset + bytes.count <= count)
+    checkNotBorrowed()
     guard bytes.count > 0, let base = unsafe state.pointee.base else { return }
-    // SAFETY: the range was just checked.
+    // SAFETY: the range lies within begin..<end, as was just checked, and nothing of it is lent.
     unsafe bytes.withUnsafeBufferPointer { source in
       _ = unsafe memcpy(base + state.pointee.begin + offset, source.baseAddress!, bytes.count)
     }
@@ -214,21 +236,28 @@ import Wire
   func withWritable(_ body: (UnsafeMutableRawPointer, Int) -> Int) -> Int {
     guard room > 0, reserve(1) else { return 0 }
     // A nearly full tail with much room in front would make for tiny reads.
+    // SAFETY: the state's own memory.
     if unsafe capacity - state.pointee.end < capacity / 4, unsafe state.pointee.begin > 0 { compact() }
     guard let base = unsafe state.pointee.base else { return 0 }
     let free = unsafe capacity - state.pointee.end
-    // SAFETY: free bytes follow end inside the chunk.
+    // SAFETY: free bytes of the chunk follow end; body, in Platform alone, writes at most as many and keeps no pointer.
     let written = unsafe body(UnsafeMutableRawPointer(base + state.pointee.end), free)
     precondition(written <= free)
     if written > 0 { unsafe state.pointee.end += written }
     return written
   }
 
+  /// Nothing is lent: what follows may move, free or overwrite the waiting bytes.
+  @inlinable @inline(__always) func checkNotBorrowed() {
+    // SAFETY: the state's own memory.
+    precondition(unsafe state.pointee.borrowCount == 0, "a buffer was changed while its bytes were borrowed")
+  }
+
   /// The waiting bytes as an array.
   public func copyBytes() -> [UInt8] {
     guard let base = unsafe state.pointee.base, !isEmpty else { return [] }
     let held = count
-    // SAFETY: held bytes are initialised from begin on, and there is room for as many.
+    // SAFETY: held bytes are initialized from begin on, and the new array has room for as many.
     return unsafe [UInt8](unsafeUninitializedCapacity: held) { room, filled in
       unsafe memcpy(room.baseAddress!, base + state.pointee.begin, held)
       filled = held
@@ -238,7 +267,7 @@ import Wire
 
 /// Chunks of one size, handed out newest first so that the warm ones are used again. One per worker, never shared.
 @safe public final class BufferPool {
-  @safe private struct State {
+  private struct State {
     var freeCount = 0
     var lent = 0
   }
@@ -246,13 +275,14 @@ import Wire
   /// Bytes of each chunk.
   public let chunkBytes: Int
   private let keptMax: Int
-  // SAFETY: allocated in init, freed in deinit, touched by the owning worker's thread alone. The first freeCount entries
-  // of `free`, which has keptMax, came from `take`'s allocation of chunkBytes and are owned here until taken again. Both
-  // stand behind pointers for the same reason as Buffer's state.
+  // Both stand behind pointers for the same reason as Buffer's state.
+  // SAFETY: initialized in init, freed in deinit, never lent. BufferPool is not Sendable: one thread uses it. `free` has
+  // keptMax entries, of which the first freeCount are chunks of chunkBytes that `take` allocated and nobody else has.
   private let state: UnsafeMutablePointer<State>
   private let free: UnsafeMutablePointer<UnsafeMutablePointer<UInt8>>
 
   /// Chunks in use, for the status page and for tests.
+  // SAFETY: the state is initialized in init and lives as long as self.
   public var lent: Int { unsafe state.pointee.lent }
 
   /// - Parameters:
@@ -262,13 +292,14 @@ import Wire
     precondition(chunkBytes > 0 && keptMax >= 0)
     self.chunkBytes = chunkBytes
     self.keptMax = keptMax
+    // SAFETY: room for one State, initialized at once, and for keptMax entries, read only below freeCount.
     unsafe state = .allocate(capacity: 1)
     unsafe state.initialize(to: State())
     unsafe free = .allocate(capacity: max(1, keptMax))
   }
 
   deinit {
-    // SAFETY: the last reference is gone; each free chunk is freed once.
+    // SAFETY: nobody has a reference to self any more, no buffer either, so no chunk is in use; each free one is freed once.
     for i in 0..<(unsafe state.pointee.freeCount) { unsafe free[i].deallocate() }
     unsafe free.deallocate()
     unsafe state.deallocate()
@@ -277,7 +308,7 @@ import Wire
   /// Frees free chunks but for so many.
   public func release(keeping most: Int) {
     precondition(most >= 0)
-    // SAFETY: the entries from `most` on came from `take`'s allocation and are forgotten as they are freed.
+    // SAFETY: entries below freeCount are chunks that `take` allocated; each is forgotten as it is freed.
     while unsafe state.pointee.freeCount > most {
       unsafe state.pointee.freeCount -= 1
       unsafe free[state.pointee.freeCount].deallocate()
@@ -285,6 +316,7 @@ import Wire
   }
 
   @usableFromInline func take() -> UnsafeMutablePointer<UInt8> {
+    // SAFETY: entry count - 1 is a chunk that nobody has, and it is handed to one taker. A new one has chunkBytes.
     unsafe state.pointee.lent += 1
     let count = unsafe state.pointee.freeCount
     guard count > 0 else { return UnsafeMutablePointer<UInt8>.allocate(capacity: chunkBytes) }
@@ -293,6 +325,8 @@ import Wire
   }
 
   @usableFromInline func give(_ chunk: UnsafeMutablePointer<UInt8>) {
+    // SAFETY: callers, in Platform alone, give a chunk that they took here, and forget it. freeCount is below keptMax where
+    // an entry is written.
     unsafe state.pointee.lent -= 1
     let count = unsafe state.pointee.freeCount
     guard count < keptMax else {

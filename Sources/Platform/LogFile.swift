@@ -8,7 +8,8 @@
 import CLinux
 import Glibc
 
-// SAFETY: made by the thread that loads a configuration and handed to a log thread, which alone uses it from then on.
+// SAFETY: its variables are not synchronized. The thread that loads a configuration makes it and hands it over to one log
+// thread, in its command queue or when that thread is made; from then on that thread alone calls it.
 package final class LogFile: @unchecked Sendable {
   package enum Standard: Sendable { case output, error }
 
@@ -40,7 +41,7 @@ package final class LogFile: @unchecked Sendable {
     case S_IFREG: kind = .plain
     case S_IFSOCK: kind = .socket
     default:
-      // SAFETY: a C call with a string.
+      // SAFETY: the path is a NUL-terminated copy that lives for the call.
       let own = unsafe Glibc.open(
         "/proc/self/fd/\(descriptor)", O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
       kind = own >= 0 ? .nonBlocking : .shared
@@ -65,7 +66,7 @@ package final class LogFile: @unchecked Sendable {
 
   private static func open(_ path: String) -> Int32 {
     // O_NONBLOCK: opening a FIFO must not wait for a reader.
-    // SAFETY: a C call with a string.
+    // SAFETY: the path is a NUL-terminated copy that lives for the call.
     unsafe Glibc.open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0o640)
   }
 
@@ -74,13 +75,13 @@ package final class LogFile: @unchecked Sendable {
     let code = cs_errno()
     defer { cs_set_errno(code) }
     var status = stat()
-    // SAFETY: a C call with a string and a local.
+    // SAFETY: the path is a NUL-terminated copy that lives for the call; `status` is a whole struct stat for it to fill.
     return unsafe code == ENXIO && stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFIFO
   }
 
   private static func fileType(_ descriptor: Int32) -> mode_t {
     var status = stat()
-    // SAFETY: a local of the right type.
+    // SAFETY: `status` is a whole struct stat for the call to fill.
     return unsafe fstat(descriptor, &status) == 0 ? status.st_mode & S_IFMT : 0
   }
 
@@ -102,6 +103,7 @@ package final class LogFile: @unchecked Sendable {
   /// Writes from the byte at `start` on, as much as is taken at once.
   package func write(_ bytes: [UInt8], from start: Int = 0) -> Outcome {
     guard isOpen else { return .failed(SystemError(path ?? "", code: ENXIO)) }
+    precondition(bytes.indices.contains(start))
     var most = bytes.count - start
     if kind == .shared {
       guard Sockets.waitWritable(descriptor, timeoutMilliseconds: 0) else { return .full }
@@ -109,7 +111,8 @@ package final class LogFile: @unchecked Sendable {
       most = min(most, 4_096)
     }
     while true {
-      // SAFETY: the slice lies inside the array for the call.
+      // SAFETY: start is an index of the array and at most count - start bytes are written from there; the array does not
+      // change during the call.
       let n = unsafe bytes.withUnsafeBufferPointer { all in
         kind == .socket
           ? unsafe cs_send(descriptor, all.baseAddress! + start, most, Int32(MSG_DONTWAIT))
@@ -141,7 +144,7 @@ package enum StandardError {
   package static func write(_ text: String) {
     var rest = Array(text.utf8)[...]
     while !rest.isEmpty {
-      // SAFETY: the slice lives for the call.
+      // SAFETY: the slice is not empty, so it has an address, and it does not change during the call.
       let n = unsafe rest.withUnsafeBufferPointer { unsafe Glibc.write(STDERR_FILENO, $0.baseAddress!, $0.count) }
       if n < 0, cs_errno() == EINTR { continue }
       guard n > 0 else { return }

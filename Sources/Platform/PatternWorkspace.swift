@@ -17,7 +17,8 @@ import CPCRE2
     var position: Int
   }
 
-  // SAFETY: made in init, freed in deinit, used by one thread.
+  // SAFETY: made in init, freed in deinit, never lent beyond a call of the library. PatternWorkspace is not Sendable: one
+  // thread uses it, for one match at a time, as the library demands of all five.
   private let stack: OpaquePointer
   private let data: OpaquePointer
   private let context: OpaquePointer
@@ -26,6 +27,8 @@ import CPCRE2
 
   package init() {
     // As with every other allocation, memory that cannot be had ends the process.
+    // SAFETY: each call makes an object of the library's or gives it one of those; the account is initialized at once. The
+    // contexts point to the stack and the account, which are freed after them.
     guard let stack = unsafe pcre2_jit_stack_create_8(32 << 10, PatternWorkspace.stackBytesMax, nil),
       let data = unsafe pcre2_match_data_create_8(1, nil), let context = unsafe pcre2_match_context_create_8(nil),
       let countingContext = unsafe pcre2_match_context_create_8(nil)
@@ -39,7 +42,8 @@ import CPCRE2
     _ = unsafe pcre2_set_heap_limit_8(countingContext, UInt32(PatternWorkspace.stackBytesMax >> 10))
     // The account ends a counted match; this stands behind it.
     _ = unsafe pcre2_set_match_limit_8(countingContext, 1_000_000)
-    // SAFETY: the library calls this during a match, with a block of its own and the account, which lives until deinit.
+    // SAFETY: the library calls this inside `match`, on that thread, with a block of its own and the account, which lives
+    // until deinit.
     _ = unsafe pcre2_set_callout_8(
       countingContext,
       { block, account in
@@ -61,6 +65,7 @@ import CPCRE2
   }
 
   deinit {
+    // SAFETY: what init made, each freed once, the contexts before what they point to.
     unsafe pcre2_match_context_free_8(context)
     unsafe pcre2_match_context_free_8(countingContext)
     unsafe pcre2_match_data_free_8(data)
@@ -70,6 +75,7 @@ import CPCRE2
 
   /// The library's answer, or `PCRE2_ERROR_MATCHLIMIT` after so many steps.
   func match(_ code: CompiledPattern, _ bytes: Span<UInt8>, stepsMax: Int) -> Int32 {
+    // SAFETY: the context is this object's own, and no match is under way in it.
     _ = unsafe pcre2_set_match_limit_8(context, UInt32(stepsMax))
     return unsafe match(code, bytes, context)
   }
@@ -77,13 +83,15 @@ import CPCRE2
   /// The library's answer, or `PCRE2_ERROR_CALLOUT` when the match has cost about as much as reading `bytesMax`.
   /// - Parameter itemBytes: what one item of the pattern may read without getting anywhere.
   func match(_ counted: CompiledPattern, _ bytes: Span<UInt8>, bytesMax: Int, itemBytes: Int) -> Int32 {
+    // SAFETY: the account is this object's own and initialized; the context that points to it is used by this match alone.
     unsafe account.pointee = Account(
       bytesLeft: bytesMax, bytesEachStop: PatternWorkspace.stopBytes + min(itemBytes, bytes.count), position: 0)
     return unsafe match(counted, bytes, countingContext)
   }
 
   private func match(_ code: CompiledPattern, _ bytes: Span<UInt8>, _ context: OpaquePointer) -> Int32 {
-    // SAFETY: the subject is read during the call only; an empty span still needs a pointer that is not NULL.
+    // SAFETY: the library reads subject.count bytes during the call and keeps no pointer that is used after it; the code is
+    // freed with CompiledPattern, which the caller has. An empty subject needs a pointer that is not NULL all the same.
     unsafe bytes.withUnsafeBufferPointer { subject in
       var nothing: UInt8 = 0
       guard let base = subject.baseAddress else {
@@ -96,11 +104,13 @@ import CPCRE2
 
 /// A pattern as the library compiled it.
 @safe final class CompiledPattern {
-  // SAFETY: made in init, freed in deinit, never changed between.
+  // SAFETY: made in init, freed in deinit, not changed in between.
   let code: OpaquePointer
 
   init(_ bytes: [UInt8], _ options: UInt32) throws(Pattern.SyntaxError) {
     // What `.` does not match is a line feed, however the library was built.
+    // SAFETY: the compile context is freed once, when this initializer ends; the library reads the pattern's bytes.count
+    // bytes and writes two locals.
     let rules = unsafe pcre2_compile_context_create_8(nil)
     defer { unsafe pcre2_compile_context_free_8(rules) }
     _ = unsafe pcre2_set_newline_8(rules, UInt32(PCRE2_NEWLINE_LF))
@@ -108,7 +118,7 @@ import CPCRE2
     var offset = 0
     guard let compiled = unsafe pcre2_compile_8(bytes, bytes.count, options, &error, &offset, rules) else {
       var message = [UInt8](repeating: 0, count: 256)
-      // SAFETY: an array of the length given.
+      // SAFETY: the library writes at most message.count bytes.
       let n = unsafe pcre2_get_error_message_8(error, &message, message.count)
       throw Pattern.SyntaxError(
         offset: offset, reason: String(decoding: message.prefix(max(0, Int(n))), as: UTF8.self))
@@ -118,16 +128,19 @@ import CPCRE2
     unsafe code = compiled
   }
 
+  // SAFETY: made in init and freed only here; nobody has a reference to self any more.
   deinit { unsafe pcre2_code_free_8(code) }
 
   /// The interpreter serves.
   var isInterpreted: Bool {
     var size = 0
+    // SAFETY: the library writes a size_t, which `size` is.
     return unsafe pcre2_pattern_info_8(code, UInt32(PCRE2_INFO_JITSIZE), &size) != 0 || size == 0
   }
 
   var hasBackReferences: Bool {
     var highest: UInt32 = 0
+    // SAFETY: the library writes a uint32_t, which `highest` is.
     return unsafe pcre2_pattern_info_8(code, UInt32(PCRE2_INFO_BACKREFMAX), &highest) != 0 || highest > 0
   }
 }

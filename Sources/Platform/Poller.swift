@@ -38,7 +38,8 @@ public struct Readiness: OptionSet, Sendable {
 
 @safe public final class Poller {
   private let descriptor: Int32
-  // SAFETY: allocated in init, freed in deinit; epoll_wait writes at most `eventsMax` entries.
+  // SAFETY: room for `eventsMax` entries, allocated in init, freed in deinit, never lent. epoll_wait initializes the first
+  // `ready` of them. Poller is not Sendable: one thread uses it.
   private let events: UnsafeMutablePointer<epoll_event>
   private static let eventsMax = 256
   private var ready = 0
@@ -46,10 +47,12 @@ public struct Readiness: OptionSet, Sendable {
   public init() throws(SystemError) {
     descriptor = cs_epoll_create()
     guard descriptor >= 0 else { throw SystemError("epoll_create1") }
+    // SAFETY: nothing is read from it before epoll_wait has written it.
     unsafe events = .allocate(capacity: Poller.eventsMax)
   }
 
   deinit {
+    // SAFETY: what init allocated; entries need no deinitialization.
     unsafe events.deallocate()
     close(descriptor)
   }
@@ -69,7 +72,7 @@ public struct Readiness: OptionSet, Sendable {
 
   /// Waits for events, at most `timeoutMilliseconds` (negative: for ever). Returns how many there are.
   public func wait(timeoutMilliseconds: Int32) -> Int {
-    // SAFETY: events has room for eventsMax entries.
+    // SAFETY: events has room for the eventsMax entries that the kernel is allowed to write.
     let n = unsafe epoll_wait(descriptor, events, Int32(Poller.eventsMax), timeoutMilliseconds)
     // EINTR is no event; anything else here is a bug.
     precondition(n >= 0 || cs_errno() == EINTR, "epoll_wait failed")
@@ -80,7 +83,7 @@ public struct Readiness: OptionSet, Sendable {
   /// Event `i` of the last wait.
   public func event(_ i: Int) -> (token: Token, readiness: Readiness) {
     precondition(i >= 0 && i < ready)
-    // SAFETY: the kernel filled entries 0..<ready. The struct is packed: it is read through a shim.
+    // SAFETY: the kernel filled entries 0..<ready, and i is one of them. The struct is packed: a C function reads it.
     let bits = unsafe cs_epoll_events(events + i)
     let token = unsafe Token(bits: cs_epoll_data(events + i))
     var readiness: Readiness = []
@@ -105,20 +108,20 @@ public final class Wakeup: Sendable {
 
   public func signal() {
     var one: UInt64 = 1
-    // SAFETY: eight bytes of a local.
+    // SAFETY: the call reads the eight bytes of a local.
     _ = unsafe write(descriptor, &one, 8)
   }
 
   /// Waits until it is signalled; false after `timeoutMilliseconds`.
   public func wait(timeoutMilliseconds: Int32) -> Bool {
     var wanted = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-    // SAFETY: one local entry.
+    // SAFETY: the call reads and writes one local entry, which is the count that it is given.
     return unsafe poll(&wanted, 1, timeoutMilliseconds) > 0
   }
 
   public func clear() {
     var count: UInt64 = 0
-    // SAFETY: eight bytes of a local.
+    // SAFETY: the call writes at most the eight bytes of a local.
     _ = unsafe read(descriptor, &count, 8)
   }
 }

@@ -17,7 +17,7 @@ package enum PrivateFile {
   package static func write(_ bytes: [UInt8], to path: String, existing: Existing) throws(SystemError) {
     let directory = self.directory(of: path)
     let temporary = "\(directory)/.\(String(UInt64.random(in: .min ... .max), radix: 36)).new"
-    // SAFETY: the path is passed as a NUL-terminated string for the call, here and below.
+    // SAFETY: here and below, each path is a NUL-terminated copy that lives for its call.
     let file = unsafe Glibc.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
     guard file >= 0 else { throw SystemError("cannot create a file in \(directory)") }
     do throws(SystemError) {
@@ -35,7 +35,7 @@ package enum PrivateFile {
       }
       var written = 0
       while written < bytes.count {
-        // SAFETY: count - written bytes follow the pointer.
+        // SAFETY: written is less than count, so count - written bytes follow the pointer; `bytes` does not change.
         let count = unsafe bytes.withUnsafeBytes {
           unsafe Glibc.write(file, $0.baseAddress! + written, $0.count - written)
         }
@@ -67,6 +67,7 @@ package enum PrivateFile {
     _ path: String, _ body: () throws -> Result
   ) throws -> Result {
     let directory = self.directory(of: path)
+    // SAFETY: the path is a NUL-terminated copy that lives for the call.
     let file = unsafe Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard file >= 0 else { throw SystemError("cannot open the directory \(directory)") }
     defer { close(file) }
@@ -78,6 +79,7 @@ package enum PrivateFile {
 
   /// Makes the directory and those above it; what is made has mode 0700. One that exists stays as it is.
   package static func makeDirectory(_ path: String) throws(SystemError) {
+    // SAFETY: here and below, the path is a NUL-terminated copy that lives for its call.
     if unsafe mkdir(path, 0o700) == 0 { return }
     switch cs_errno() {
     case EEXIST:
@@ -96,13 +98,13 @@ package enum PrivateFile {
 
   private static func status(_ path: String) -> stat? {
     var status = stat()
-    // SAFETY: status is a whole struct stat for the call to fill.
+    // SAFETY: the path is a NUL-terminated copy that lives for the call; `status` is a whole struct stat for it to fill.
     return unsafe lstat(path, &status) == 0 ? status : nil
   }
 
   private static func isDirectory(_ path: String) -> Bool {
     var status = Glibc.stat()
-    // SAFETY: as above.
+    // SAFETY: the path is a NUL-terminated copy that lives for the call; `status` is a whole struct stat for it to fill.
     return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
   }
 
@@ -114,6 +116,7 @@ package enum PrivateFile {
 
   /// So that the name is on the disk too. A file system that cannot do it has done what it can.
   private static func sync(directory: String) {
+    // SAFETY: the path is a NUL-terminated copy that lives for the call.
     let file = unsafe Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard file >= 0 else { return }
     fsync(file)

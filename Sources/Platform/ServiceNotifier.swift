@@ -6,7 +6,8 @@ import Glibc
 
 package enum ServiceNotifier {
   package static func notify(_ state: String) {
-    // SAFETY: getenv's string is copied at once.
+    // SAFETY: getenv's string is NUL-terminated and copied at once. It could change only under a call of setenv, which
+    // nothing in this program makes.
     guard let raw = unsafe getenv("NOTIFY_SOCKET") else { return }
     let name = unsafe Array(String(cString: raw).utf8)
     guard name.count > 1, name.count <= SocketAddress.unixPathBytesMax, name[0] == 0x2f || name[0] == 0x40 else {
@@ -18,12 +19,15 @@ package enum ServiceNotifier {
     var address = sockaddr_un()
     address.sun_family = sa_family_t(AF_UNIX)
     let message = Array(state.utf8)
-    // SAFETY: the name fits in sun_path; a leading @ stands for the abstract namespace's zero byte.
+    // SAFETY: the name is at most unixPathBytesMax bytes long, which sun_path holds; a leading @ stands for the zero byte of
+    // the abstract namespace.
     unsafe withUnsafeMutableBytes(of: &address.sun_path) { path in
       unsafe path.copyBytes(from: name)
       if name[0] == 0x40 { unsafe path[0] = 0 }
     }
     let length = socklen_t(MemoryLayout<sa_family_t>.size + name.count)
+    // SAFETY: sendto reads `length` bytes of the address, which is a sockaddr_un and begins as every sockaddr does, and
+    // message.count bytes of the message; both live for the call.
     _ = unsafe withUnsafePointer(to: &address) { pointer in
       unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { to in
         unsafe sendto(fd, message, message.count, Int32(MSG_NOSIGNAL), to, length)

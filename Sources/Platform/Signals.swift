@@ -27,7 +27,7 @@ package final class Signals {
     }
     var information = signalfd_siginfo()
     let size = MemoryLayout<signalfd_siginfo>.size
-    // SAFETY: a local of the size given.
+    // SAFETY: the call writes at most `size` bytes, the size of this local.
     guard unsafe read(descriptor, &information, size) == size else { return nil }
     switch Int32(information.ssi_signo) {
     case SIGHUP: return .reload

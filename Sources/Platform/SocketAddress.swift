@@ -22,7 +22,7 @@ package enum SocketAddress: Equatable, Sendable {
     var storage = sockaddr_storage()
     switch self {
     case .ip(let address, let port) where address.family == .v4:
-      // SAFETY: sockaddr_storage is large enough and aligned for every family.
+      // SAFETY: sockaddr_storage is large enough and aligned for every family; body gets the address of a local for the call.
       return unsafe withUnsafeMutablePointer(to: &storage) { pointer in
         unsafe pointer.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { v4 in
           unsafe v4.pointee.sin_family = sa_family_t(AF_INET)
@@ -32,7 +32,7 @@ package enum SocketAddress: Equatable, Sendable {
         return unsafe body(pointer, socklen_t(MemoryLayout<sockaddr_in>.size))
       }
     case .ip(let address, let port):
-      // SAFETY: as above.
+      // SAFETY: as for v4; sin6_addr has the sixteen bytes that are stored.
       return unsafe withUnsafeMutablePointer(to: &storage) { pointer in
         unsafe pointer.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { v6 in
           unsafe v6.pointee.sin6_family = sa_family_t(AF_INET6)
@@ -47,7 +47,7 @@ package enum SocketAddress: Equatable, Sendable {
     case .unix(let path):
       let bytes = Array(path.utf8)
       guard bytes.count <= SocketAddress.unixPathBytesMax, !bytes.isEmpty else { return nil }
-      // SAFETY: as above; the path with its NUL fits in sun_path.
+      // SAFETY: as for v4; the path is at most unixPathBytesMax bytes long, so that it fits in sun_path with its NUL.
       return unsafe withUnsafeMutablePointer(to: &storage) { pointer in
         unsafe pointer.withMemoryRebound(to: sockaddr_un.self, capacity: 1) { un in
           unsafe un.pointee.sun_family = sa_family_t(AF_UNIX)
@@ -63,7 +63,7 @@ package enum SocketAddress: Equatable, Sendable {
   init(_ storage: inout sockaddr_storage) {
     let family = Int32(storage.ss_family)
     if family == AF_INET {
-      // SAFETY: the family says which structure it is.
+      // SAFETY: the family says that the kernel wrote a sockaddr_in, for which there is room in any sockaddr_storage.
       self = unsafe withUnsafePointer(to: &storage) { pointer in
         unsafe pointer.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { v4 in
           unsafe .ip(
@@ -71,7 +71,7 @@ package enum SocketAddress: Equatable, Sendable {
         }
       }
     } else if family == AF_INET6 {
-      // SAFETY: as above.
+      // SAFETY: as for AF_INET, with a sockaddr_in6; both loads lie in the sixteen bytes of sin6_addr.
       self = unsafe withUnsafePointer(to: &storage) { pointer in
         unsafe pointer.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { v6 in
           unsafe withUnsafeBytes(of: v6.pointee.sin6_addr) { bytes in
@@ -92,7 +92,8 @@ package enum SocketAddress: Equatable, Sendable {
     var hints = unsafe addrinfo()
     unsafe hints.ai_socktype = cs_stream()
     var list: UnsafeMutablePointer<addrinfo>?
-    // SAFETY: getaddrinfo allocates the list, freed below; each ai_addr holds ai_addrlen bytes.
+    // SAFETY: getaddrinfo allocates the list, which is freed once, when this function ends, and read only before. Each
+    // ai_addr holds ai_addrlen bytes, which are copied only where they fit. gai_strerror returns a constant string.
     let code = unsafe getaddrinfo(host, nil, &hints, &list)
     guard code == 0 else { throw ResolveError(host: host, reason: unsafe String(cString: gai_strerror(code))) }
     defer { if let list = unsafe list { unsafe freeaddrinfo(list) } }

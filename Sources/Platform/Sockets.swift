@@ -22,7 +22,7 @@ package enum Sockets {
       guard cs_set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1) == 0 else { throw failed("SO_REUSEPORT", fd) }
       if family == AF_INET6 { _ = cs_set_int(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1) }
     }
-    // SAFETY: the kernel's form lives for the call.
+    // SAFETY: the address and its length come from withKernelForm, whose local lives for the call.
     let bound = unsafe address.withKernelForm { unsafe cs_bind(fd, $0, $1) } ?? -1
     guard bound == 0 else { throw failed("bind", fd) }
     guard Glibc.listen(fd, backlog) == 0 else { throw failed("listen", fd) }
@@ -37,7 +37,7 @@ package enum Sockets {
     defer { close(fd) }
     _ = cs_set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1)
     if ip.family == .v6 { _ = cs_set_int(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1) }
-    // SAFETY: the kernel's form lives for the call.
+    // SAFETY: the address and its length come from withKernelForm, whose local lives for the call.
     let bound = unsafe address.withKernelForm { unsafe cs_bind(fd, $0, $1) } ?? -1
     return bound != 0 && cs_errno() == EADDRINUSE
   }
@@ -47,7 +47,7 @@ package enum Sockets {
     let fd = cs_socket(address.family == .v4 ? AF_INET : AF_INET6, cs_stream())
     guard fd >= 0 else { return true }
     defer { close(fd) }
-    // SAFETY: the kernel's form lives for the call.
+    // SAFETY: the address and its length come from withKernelForm, whose local lives for the call.
     let bound = unsafe SocketAddress.ip(address, port: 0).withKernelForm { unsafe cs_bind(fd, $0, $1) } ?? -1
     return bound == 0 || cs_errno() != EADDRNOTAVAIL
   }
@@ -56,13 +56,13 @@ package enum Sockets {
   /// bind then fails.
   private static func removeStaleSocket(_ path: String, closing fd: Int32) throws(SystemError) {
     var information = stat()
-    // SAFETY: a C call with a string and a local.
+    // SAFETY: each path is a NUL-terminated copy that lives for its call; `information` is a whole struct stat. The address
+    // to connect to comes from withKernelForm, whose local lives for the call.
     guard unsafe lstat(path, &information) == 0 else { return }
     guard information.st_mode & S_IFMT == S_IFSOCK else { return }
     let probe = cs_socket(AF_UNIX, cs_stream())
     guard probe >= 0 else { throw failed("socket", fd) }
     defer { close(probe) }
-    // SAFETY: the kernel's form lives for the call.
     let result = unsafe SocketAddress.unix(path: path).withKernelForm { unsafe cs_connect(probe, $0, $1) } ?? -1
     if result != 0, cs_errno() == ECONNREFUSED { unsafe unlink(path) }
   }
@@ -85,7 +85,7 @@ package enum Sockets {
   package static func local(_ fd: Int32) -> SocketAddress {
     var storage = sockaddr_storage()
     var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-    // SAFETY: locals of the right size.
+    // SAFETY: the call writes at most `length` bytes, the size of `storage`; both are locals.
     guard unsafe cs_getsockname(fd, &storage, &length) == 0 else { return .unnamed }
     return SocketAddress(&storage)
   }
@@ -103,7 +103,7 @@ package enum Sockets {
   package static func accept(_ fd: Int32) -> Accepted {
     var storage = sockaddr_storage()
     var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-    // SAFETY: locals of the right size.
+    // SAFETY: the call writes at most `length` bytes, the size of `storage`; both are locals.
     let new = unsafe cs_accept(fd, &storage, &length)
     if new >= 0 { return .connection(fd: new, peer: SocketAddress(&storage)) }
     switch cs_errno() {
@@ -124,7 +124,7 @@ package enum Sockets {
     let fd = cs_socket(family, cs_stream())
     guard fd >= 0 else { throw SystemError("socket") }
     if family != AF_UNIX { setNoDelay(fd) }
-    // SAFETY: the kernel's form lives for the call.
+    // SAFETY: the address and its length come from withKernelForm, whose local lives for the call.
     let result = unsafe address.withKernelForm { unsafe cs_connect(fd, $0, $1) }
     guard let result else {
       close(fd)
@@ -139,7 +139,7 @@ package enum Sockets {
   package static func connectResult(_ fd: Int32) -> Int32 { cs_get_error(fd) }
 
   package static func removeFile(_ path: String) {
-    // SAFETY: a C call with a string.
+    // SAFETY: the path is a NUL-terminated copy that lives for the call.
     _ = unsafe unlink(path)
   }
 
@@ -148,7 +148,7 @@ package enum Sockets {
     var wanted: [pollfd] = [
       pollfd(fd: fd, events: Int16(POLLIN), revents: 0), pollfd(fd: other, events: Int16(POLLIN), revents: 0),
     ]
-    // SAFETY: two entries.
+    // SAFETY: the array has the two entries that the call reads and writes.
     guard unsafe poll(&wanted, 2, timeoutMilliseconds) > 0 else { return false }
     return wanted[0].revents != 0
   }
@@ -158,7 +158,7 @@ package enum Sockets {
     var wanted: [pollfd] = [
       pollfd(fd: fd, events: Int16(POLLOUT), revents: 0), pollfd(fd: other, events: Int16(POLLIN), revents: 0),
     ]
-    // SAFETY: two entries.
+    // SAFETY: the array has the two entries that the call reads and writes.
     guard unsafe poll(&wanted, 2, timeoutMilliseconds) > 0 else { return false }
     return wanted[0].revents != 0
   }

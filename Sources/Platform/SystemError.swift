@@ -24,7 +24,8 @@ public struct SystemError: Error, CustomStringConvertible, Sendable {
 
   /// The system's words for an errno.
   public static func text(_ code: Int32) -> String {
-    // SAFETY: strerror returns a NUL-terminated string; it is copied at once.
+    // SAFETY: strerror returns a NUL-terminated string: a constant, or for an unknown number a buffer of the calling thread
+    // (glibc 2.32 and later). It is copied at once.
     unsafe String(cString: strerror(code))
   }
 

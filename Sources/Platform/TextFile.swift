@@ -12,7 +12,7 @@ package enum TextFile {
   /// With `refusesPipes` a named pipe is one: whoever opens it to read waits for a writer, for as long as it takes.
   package static func obstacle(path: String, refusesPipes: Bool = false) -> String? {
     var status = stat()
-    // SAFETY: status is a whole struct stat for the call to fill; the path is a NUL-terminated string for the call.
+    // SAFETY: here and below the path is a NUL-terminated copy that lives for its call; `status` is a whole struct stat.
     guard unsafe stat(path, &status) == 0 else { return SystemError("stat").reason }
     switch status.st_mode & S_IFMT {
     case S_IFDIR: return "is a directory"
@@ -20,7 +20,6 @@ package enum TextFile {
     case S_IFIFO: return refusesPipes ? "is a named pipe" : nil
     default: break
     }
-    // SAFETY: as above.
     let file = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
     guard file >= 0 else { return SystemError("open").reason }
     close(file)
@@ -29,8 +28,8 @@ package enum TextFile {
 
   /// At most `bytesMax` bytes from the front of a file. What is no file, such as a pipe, is read until it ends.
   package static func read(path: String, bytesMax: Int) throws(SystemError) -> [UInt8] {
-    // SAFETY: the path is passed as a NUL-terminated string for the call. O_NONBLOCK: a FIFO without a writer is empty, and
-    // opening it does not wait for one.
+    // O_NONBLOCK: a FIFO without a writer is empty, and opening it does not wait for one.
+    // SAFETY: the path is a NUL-terminated copy that lives for the call.
     let file = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
     guard file >= 0 else { throw SystemError("open") }
     defer { close(file) }
@@ -38,7 +37,7 @@ package enum TextFile {
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 64 * 1024)
     while bytes.count < bytesMax {
-      // SAFETY: no more is asked for than the array holds.
+      // SAFETY: the call writes at most as many bytes as the array holds.
       let n = unsafe Glibc.read(file, &chunk, min(chunk.count, bytesMax - bytes.count))
       if n < 0, cs_errno() == EINTR { continue }
       guard n >= 0 else { throw SystemError("read") }

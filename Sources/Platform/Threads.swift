@@ -5,8 +5,10 @@ import Glibc
 import Synchronization
 
 package final class WorkerThread: @unchecked Sendable {
-  // SAFETY: written once by start before the object is given to anyone, joined once.
+  // SAFETY: written by `start` alone, before anybody else has the object, and only read after.
   private var handle = pthread_t()
+  /// The handle was joined or detached, and names no thread any more.
+  private let isReleased = Atomic(false)
 
   private init() {}
 
@@ -15,14 +17,14 @@ package final class WorkerThread: @unchecked Sendable {
     name: String, processor: Int?, _ body: @escaping @Sendable () -> Void
   ) throws(SystemError) -> WorkerThread {
     let thread = WorkerThread()
+    // SAFETY: the box is retained here, and released by the new thread's first line or, where there is none, below. The name
+    // is a NUL-terminated copy. pthread_create writes the handle, which nobody else reads before this function returns.
     let box = unsafe Unmanaged.passRetained(
       Start {
-        // SAFETY: a NUL-terminated name.
         _ = unsafe cs_name_thread(String(name.prefix(15)))
         if let processor { _ = cs_pin_thread(Int32(processor)) }
         body()
       })
-    // SAFETY: the box is retained here and taken over by the thread's first lines.
     let code = unsafe pthread_create(
       &thread.handle, nil,
       { raw in
@@ -37,15 +39,21 @@ package final class WorkerThread: @unchecked Sendable {
     return thread
   }
 
+  /// Waits until the thread has ended. To be called once, and not after `detach`.
   package func join() {
-    // SAFETY: a handle that pthread_create filled, joined once.
+    takeHandle()
     _ = pthread_join(handle, nil)
   }
 
-  /// Nobody will join it.
+  /// Nobody will join it. To be called once, and not after `join`.
   package func detach() {
-    // SAFETY: a handle that pthread_create filled, neither joined nor detached before.
+    takeHandle()
     _ = pthread_detach(handle)
+  }
+
+  /// A second join or detach would reach a thread that is gone, or another that has its number now.
+  private func takeHandle() {
+    precondition(!isReleased.exchange(true, ordering: .relaxed), "the thread was joined or detached before")
   }
 
   private final class Start: Sendable {
@@ -86,7 +94,7 @@ package enum ProcessLimits {
   /// Raises the soft limit of open files to the hard one; returns what holds now.
   package static func raiseOpenFiles() -> Int {
     var limit = rlimit()
-    // SAFETY: a local of the right type.
+    // SAFETY: each call reads or writes one rlimit, which is a local.
     guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1_024 }
     if limit.rlim_cur < limit.rlim_max {
       limit.rlim_cur = limit.rlim_max

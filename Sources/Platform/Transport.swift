@@ -52,6 +52,7 @@ package enum Handshake: Equatable, Sendable {
     var isFinishing = false
     /// How reading ended, found behind bytes that were handed on first.
     var over: Over = .not
+    // SAFETY: this and `sealed`, by the invariant at `state` below.
     var session: OpaquePointer?
     /// Sealed bytes that the kernel has not taken: `sealedBegin..<sealedEnd` of a chunk.
     var sealed: UnsafeMutablePointer<UInt8>?
@@ -69,8 +70,11 @@ package enum Handshake: Equatable, Sendable {
   /// Sealed bytes taken from the kernel at once: two full records. Held only while a part of one waits for its rest.
   static let readAheadBytes = 2 * recordBytesMax
 
-  // SAFETY: allocated in init, freed in deinit after the session that points to it; one thread. `sealed`, if any, is a
-  // chunk taken from the pool, which `pool` below keeps alive, and goes back there once.
+  // SAFETY: initialized in init and freed in deinit, after the session whose BIO points to it; lent to that BIO alone.
+  // Transport is not Sendable: one thread uses it, and libssl calls back inside its calls only. The session, if any, belongs
+  // to this transport alone and is freed where it is set to nil. `sealed`, if any, is a chunk of the pool that only this
+  // transport has; sealedBegin <= sealedEnd <= its size, and what lies between is initialized. `pool` below keeps the pool.
+  // Methods that touch nothing but the fields refer to this as "the state's own memory".
   let state: UnsafeMutablePointer<State>
   let pool: BufferPool
   /// OpenSSL calls back into it to choose a certificate: it must outlive the session.
@@ -82,23 +86,29 @@ package enum Handshake: Equatable, Sendable {
   package init(pool: BufferPool = BufferPool(chunkBytes: 32 * 1024, keptMax: 0)) {
     precondition(pool.chunkBytes >= 32 * 1024 && pool.chunkBytes <= Int(Int32.max))
     self.pool = pool
+    // SAFETY: room for one State, initialized at once; `pool` is kept as long as the state.
     unsafe state = .allocate(capacity: 1)
     unsafe state.initialize(to: State(pool: Unmanaged.passUnretained(pool)))
   }
 
   deinit {
     close()
+    // SAFETY: the session went with close, so nothing points to the state; nobody has a reference to self any more.
     unsafe state.deinitialize(count: 1)
     unsafe state.deallocate()
   }
 
+  // SAFETY: the state's own memory.
   package var isOpen: Bool { unsafe state.pointee.descriptor >= 0 }
+  // SAFETY: the state's own memory.
   package var descriptor: Int32 { unsafe state.pointee.descriptor }
+  // SAFETY: the state's own memory.
   package var isTLS: Bool { unsafe state.pointee.session != nil }
 
   /// Takes over a connected (or connecting) non-blocking socket.
   package func open(_ fd: Int32) {
     precondition(!isOpen && fd >= 0)
+    // SAFETY: a transport that is not open has neither a session nor a chunk that would be lost here.
     unsafe state.pointee = State(pool: Unmanaged.passUnretained(pool))
     unsafe state.pointee.descriptor = fd
     failure = nil
@@ -111,25 +121,33 @@ package enum Handshake: Equatable, Sendable {
     if !readiness.isDisjoint(with: [.write, .failed]) { noteWritable() }
   }
 
+  // SAFETY: the state's own memory.
   package func noteReadable() { unsafe state.pointee.drained = false }
+  // SAFETY: the state's own memory.
   package func noteWritable() { unsafe state.pointee.stuffed = false }
   /// The peer sends no more. Its last bytes may still wait, and its end arrived with the same event as they did: a short
   /// read does not mean that nothing is left.
   package func noteHangup() {
+    // SAFETY: the state's own memory.
     unsafe state.pointee.hangup = true
     unsafe state.pointee.drained = false
   }
   /// The peer's end was told of, if not yet read.
+  // SAFETY: the state's own memory.
   package var hasHungUp: Bool { unsafe state.pointee.hangup }
   /// A write would be refused by the kernel as far as we know.
+  // SAFETY: the state's own memory.
   package var isStuffed: Bool { unsafe state.pointee.stuffed }
   /// Sealed records wait to be sent.
+  // SAFETY: the state's own memory.
   package var hasUnsent: Bool { unsafe state.pointee.sealed != nil }
   /// Bytes that the kernel has taken since `open`, modulo 2^32: whether the peer makes room shows in its changes.
+  // SAFETY: the state's own memory.
   package var sentBytes: UInt32 { unsafe state.pointee.sentBytes }
 
   /// Whether a read may bring something before the next event.
   package var mayRead: Bool {
+    // SAFETY: the session belongs to this transport.
     if unsafe !state.pointee.drained || state.pointee.over != .not { return true }
     guard let session = unsafe state.pointee.session else { return false }
     return unsafe SSL_has_pending(session) == 1
@@ -147,6 +165,8 @@ package enum Handshake: Equatable, Sendable {
   /// Reads what there is, as far as it fits into the buffer's free space: at most one call to the kernel without TLS.
   package func read(into buffer: Buffer) -> Moved {
     guard mayRead else { return .blocked }
+    // SAFETY: the session belongs to this transport, and nothing below frees it. libssl writes at most the `free` bytes that
+    // withWritable lends.
     guard let session = unsafe state.pointee.session else { return readPlain(into: buffer) }
     var total = 0
     // All records that have come are opened before anything is done with them, so that what follows is done once.
@@ -189,6 +209,7 @@ package enum Handshake: Equatable, Sendable {
     var error: Int32 = 0
     var received = 0
     let fd = descriptor
+    // SAFETY: recv writes at most the `room` bytes that withWritable lends.
     _ = unsafe buffer.withWritable { base, room in
       free = room
       received = unsafe cs_recv(fd, base, room)
@@ -215,6 +236,7 @@ package enum Handshake: Equatable, Sendable {
     var received = 0
     let fd = descriptor
     buffer.removeAll()
+    // SAFETY: recv writes at most the `room` bytes that withWritable lends.
     _ = unsafe buffer.withWritable { base, room in
       received = unsafe cs_peek(fd, base, room)
       error = received < 0 ? cs_errno() : 0
@@ -232,6 +254,7 @@ package enum Handshake: Equatable, Sendable {
     let fd = descriptor
     while taken < n {
       let want = n - taken
+      // SAFETY: recv writes at most the `room` bytes that withWritable lends.
       let got = unsafe buffer.withWritable { base, room in unsafe cs_recv(fd, base, min(want, room)) }
       guard got > 0 else { return false }
       taken += got
@@ -242,6 +265,7 @@ package enum Handshake: Equatable, Sendable {
 
   /// Seals our close_notify, once.
   func sayGoodbye() {
+    // SAFETY: the session belongs to this transport.
     guard let session = unsafe state.pointee.session, unsafe !state.pointee.saidGoodbye,
       unsafe SSL_is_init_finished(session) == 1
     else { return }
@@ -255,6 +279,7 @@ package enum Handshake: Equatable, Sendable {
   package func finish() {
     guard isOpen else { return }
     sayGoodbye()
+    // SAFETY: the state's own memory.
     unsafe state.pointee.isFinishing = true
     push(more: true)
     // Behind what the kernel does not take yet, `push` closes the side when that has left.
@@ -265,6 +290,7 @@ package enum Handshake: Equatable, Sendable {
   /// for a whole one.
   package func close(reset: Bool = false) {
     guard isOpen else { return }
+    // SAFETY: the session belongs to this transport, which forgets it as it is freed.
     if let session = unsafe state.pointee.session {
       if !reset {
         sayGoodbye()
@@ -278,7 +304,7 @@ package enum Handshake: Equatable, Sendable {
     }
     if reset {
       var option = linger(l_onoff: 1, l_linger: 0)
-      // SAFETY: a local of the option's own type.
+      // SAFETY: the call reads one `linger`, a local.
       _ = unsafe setsockopt(
         descriptor, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
     }

@@ -10,6 +10,9 @@ extension Transport {
   /// (`flush` sends them). `more`: the last bytes may wait in the kernel for what follows at once.
   package func write(_ bytes: Span<UInt8>, more: Bool = false) -> Moved {
     let count = bytes.count
+    // SAFETY: the session belongs to this transport, and nothing below frees it. libssl reads the span's count bytes during the
+    // call; where it has to be called again, that is with bytes that it may compare but does not keep
+    // (SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER).
     guard count > 0, unsafe !state.pointee.stuffed else { return .blocked }
     guard let session = unsafe state.pointee.session else { return writePlain(bytes, more: more) }
     // With room for the whole record it is taken or the connection is broken: none is left half sealed.
@@ -19,7 +22,6 @@ extension Transport {
     }
     cs_clear_errors()
     var written = 0
-    // SAFETY: OpenSSL reads the span during the call only.
     let result = unsafe bytes.withUnsafeBufferPointer { source in
       unsafe SSL_write_ex(session, source.baseAddress, count, &written)
     }
@@ -33,13 +35,14 @@ extension Transport {
   }
 
   private func writePlain(_ bytes: Span<UInt8>, more: Bool) -> Moved {
-    // SAFETY: the kernel reads the span during the call only.
+    // SAFETY: the kernel reads the span's count bytes during the call.
     unsafe bytes.withUnsafeBufferPointer { source in
       unsafe send(source.baseAddress, source.count, more: more)
     }
   }
 
   private func send(_ bytes: UnsafePointer<UInt8>?, _ count: Int, more: Bool) -> Moved {
+    // SAFETY: callers pass `count` readable bytes, which the kernel reads during the call.
     let sent = unsafe cs_send(state.pointee.descriptor, bytes, count, more ? cs_MSG_MORE : 0)
     if sent > 0 {
       unsafe state.pointee.sentBytes &+= UInt32(truncatingIfNeeded: sent)
@@ -60,6 +63,7 @@ extension Transport {
   // MARK: Sealed records
 
   private var sealedRoom: Int {
+    // SAFETY: the state's own memory.
     unsafe pool.chunkBytes - Int(state.pointee.sealedEnd - state.pointee.sealedBegin)
   }
 
@@ -67,8 +71,8 @@ extension Transport {
   static func keep(
     _ state: UnsafeMutablePointer<State>, _ bytes: UnsafePointer<CChar>, _ count: Int
   ) -> Int {
-    // SAFETY: the transport, which owns the state, keeps the pool. All offsets lie in the chunk: begin <= end <= size,
-    // and the memory between them was written. OpenSSL's bytes are its own and good for count.
+    // SAFETY: the transport, which owns the state, keeps the pool. A chunk has chunkBytes; the offsets lie in it, by the
+    // invariant, so the bytes that are moved and the n that are written do. libssl passes count bytes of its own.
     unsafe state.pointee.pool._withUnsafeGuaranteedRef { pool in
       if unsafe state.pointee.sealed == nil {
         unsafe state.pointee.sealed = pool.take()
@@ -93,10 +97,10 @@ extension Transport {
   /// Sends the records that wait, as far as the kernel takes them.
   @discardableResult
   package func push(more: Bool = false) -> Moved {
+    // SAFETY: sealedBegin..<sealedEnd of the chunk is initialized, by the invariant, and send keeps no pointer.
     guard let chunk = unsafe state.pointee.sealed else { return .bytes(0) }
     guard unsafe !state.pointee.stuffed else { return .blocked }
     let begin = unsafe Int(state.pointee.sealedBegin)
-    // SAFETY: begin..<end was written and the chunk is ours.
     let moved = unsafe send(chunk + begin, Int(state.pointee.sealedEnd) - begin, more: more)
     if case .bytes(let n) = moved {
       unsafe state.pointee.sealedBegin += Int32(n)
@@ -111,6 +115,7 @@ extension Transport {
   }
 
   func dropSealed() {
+    // SAFETY: the chunk came from the pool, and is forgotten here as it goes back.
     guard let chunk = unsafe state.pointee.sealed else { return }
     unsafe state.pointee.sealed = nil
     unsafe state.pointee.sealedBegin = 0

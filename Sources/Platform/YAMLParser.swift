@@ -42,26 +42,25 @@ package struct YAMLSyntaxError: Error, Sendable {
 }
 
 @safe package final class YAMLParser {
+  // SAFETY: both are made in init, freed in deinit, the parser first, and never lent. The parser keeps a pointer to the input,
+  // which is not changed meanwhile. YAMLParser is not Sendable: one thread uses it.
   private let parser: UnsafeMutablePointer<yaml_parser_t>
   private let input: UnsafeMutableBufferPointer<UInt8>
 
-  /// Nil only where memory has run out.
-  package init?(text: String) {
-    // SAFETY: both are allocated here, written before they are read, and freed in deinit; libyaml keeps a pointer to the
-    // input, which lives as long.
+  package init(text: String) {
+    // SAFETY: the input has room for the text's UTF-8 and is initialized with it; yaml_parser_initialize initializes the
+    // parser before anything else uses it.
     unsafe input = .allocate(capacity: text.utf8.count)
     _ = unsafe input.initialize(from: text.utf8)
     unsafe parser = .allocate(capacity: 1)
-    guard unsafe yaml_parser_initialize(parser) == 1 else {
-      unsafe input.deallocate()
-      unsafe parser.deallocate()
-      return nil
-    }
+    // As with every other allocation, memory that cannot be had ends the process.
+    guard unsafe yaml_parser_initialize(parser) == 1 else { preconditionFailure("out of memory") }
     unsafe yaml_parser_set_encoding(parser, YAML_UTF8_ENCODING)
     unsafe yaml_parser_set_input_string(parser, input.baseAddress, input.count)
   }
 
   deinit {
+    // SAFETY: what init made, each freed once, the input after the parser that points to it.
     unsafe yaml_parser_delete(parser)
     unsafe parser.deallocate()
     unsafe input.deallocate()
@@ -71,14 +70,15 @@ package struct YAMLSyntaxError: Error, Sendable {
   package func next() throws(YAMLSyntaxError) -> YAMLEvent {
     while true {
       var event = unsafe yaml_event_t()
-      // SAFETY: a local that libyaml fills, freed below after what it points to was copied.
+      // SAFETY: libyaml fills the local and owns what it points to until yaml_event_delete, before which it is copied. It
+      // allows a call after the end or an error, and then gives an event without a type.
       guard unsafe yaml_parser_parse(parser, &event) == 1 else { throw failure() }
       defer { unsafe yaml_event_delete(&event) }
       let mark = unsafe YAMLMark(event.start_mark)
       func made(_ kind: YAMLEvent.Kind, anchored: Bool = false, tagged: Bool = false) -> YAMLEvent {
         YAMLEvent(kind: kind, mark: mark, isAnchored: anchored, isTagged: tagged)
       }
-      // SAFETY: the member of the union that belongs to the event's type.
+      // SAFETY: of the union, each case reads the member that belongs to the event's type.
       switch unsafe event.type {
       case YAML_DOCUMENT_START_EVENT: return made(.documentStart)
       case YAML_DOCUMENT_END_EVENT: return made(.documentEnd)
@@ -94,7 +94,7 @@ package struct YAMLSyntaxError: Error, Sendable {
         return unsafe made(.mappingStart, anchored: start.anchor != nil, tagged: start.tag != nil)
       case YAML_SCALAR_EVENT:
         let scalar = unsafe event.data.scalar
-        // SAFETY: length bytes of UTF-8 that the event owns; copied here.
+        // SAFETY: value points to length bytes that the event owns; they are copied here.
         let text = unsafe String(
           decoding: UnsafeBufferPointer(start: scalar.value, count: scalar.length), as: UTF8.self)
         return unsafe made(
@@ -106,7 +106,7 @@ package struct YAMLSyntaxError: Error, Sendable {
   }
 
   private func failure() -> YAMLSyntaxError {
-    // SAFETY: the texts are libyaml's constants, or NULL; copied here.
+    // SAFETY: the texts are constants of libyaml, NUL-terminated, or NULL; they are copied here.
     let problem = unsafe parser.pointee.problem.map { unsafe String(cString: $0) }
     let context = unsafe parser.pointee.context.map { unsafe String(cString: $0) }
     return unsafe YAMLSyntaxError(

@@ -148,4 +148,36 @@ import Wire
     buffer.append(Span<UInt8>())
     #expect(!buffer.holdsMemory && !buffer.overflowed)
   }
+
+  @Test func whatIsLentCanBeAppendedToItself() {
+    let buffer = Buffer(capacity: 8)
+    buffer.append("1234")
+    buffer.withReadable { outer in
+      buffer.withReadable { buffer.append($0) }
+      #expect(outer.count == 4 && outer[3] == UInt8(ascii: "4"))
+    }
+    #expect(buffer.copyBytes() == Array("12341234".utf8))
+    buffer.reset()
+    #expect(!buffer.holdsMemory)
+  }
+
+  /// What would free, move or overwrite lent bytes ends the process.
+  @Test func lentBytesStayAsTheyAre() async {
+    await #expect(processExitsWith: .failure) { lending { $0.reset() } }
+    await #expect(processExitsWith: .failure) { lending { $0.releaseIfEmpty() } }
+    await #expect(processExitsWith: .failure) { lending { $0.consume(1) } }
+    await #expect(processExitsWith: .failure) { lending { $0.compact() } }
+    // It fits behind the bytes only once they are moved.
+    await #expect(processExitsWith: .failure) { lending { $0.append("567") } }
+    await #expect(processExitsWith: .failure) { lending { $0.overwrite(at: 0, with: [1].span) } }
+    await #expect(processExitsWith: .success) { lending { $0.append("56") } }
+  }
+}
+
+/// Six of a buffer's eight bytes are taken, the first two of them consumed, and the rest lent while `body` runs.
+private func lending(_ body: (Buffer) -> Void) {
+  let buffer = Buffer(capacity: 8)
+  buffer.append("..1234")
+  buffer.consume(2)
+  buffer.withReadable { _ in body(buffer) }
 }

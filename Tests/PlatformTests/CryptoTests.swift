@@ -124,6 +124,11 @@ import Wire
     let secret = try SecureRandom.secret(count: 32)
     #expect(secret.count == 32)
     #expect(!secret.isSame(as: try SecureRandom.secret(count: 32)))
+    #expect(try SecureRandom.secret(count: 0).count == 0)
+  }
+
+  @Test func aSecretOfLessThanNothingIsNotMade() async {
+    await #expect(processExitsWith: .failure) { _ = try? SecureRandom.secret(count: -1) }
   }
 
   @Test func comparisons() {

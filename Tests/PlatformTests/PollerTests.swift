@@ -158,6 +158,20 @@ import Testing
     #expect(mailbox.takeAll().isEmpty)
   }
 
+  /// Its number may be another thread's by then.
+  @Test func aThreadIsJoinedOrDetachedOnce() async {
+    await #expect(processExitsWith: .failure) {
+      let thread = try WorkerThread.start(name: "joined", processor: nil) {}
+      thread.join()
+      thread.join()
+    }
+    await #expect(processExitsWith: .failure) {
+      let thread = try WorkerThread.start(name: "detached", processor: nil) {}
+      thread.detach()
+      thread.join()
+    }
+  }
+
   @Test func countersCountByWord() {
     let words = CounterWords(count: 3)
     words.add(0, 2)

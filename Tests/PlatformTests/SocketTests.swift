@@ -143,6 +143,10 @@ import Wire
     #expect(try String(contentsOfFile: path, encoding: .utf8) == "three\n")
   }
 
+  @Test func nothingIsWrittenFromBeyondTheEnd() async {
+    await #expect(processExitsWith: .failure) { _ = LogFile(.output).write([0x0a], from: 2) }
+  }
+
   @Test func aLogThatCannotBeOpenedAnewGoesOn() throws {
     let path = "\(directory)/logs/access.log"
     #expect(throws: SystemError.self) { try LogFile(path: path) }

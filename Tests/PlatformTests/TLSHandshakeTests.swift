@@ -33,6 +33,21 @@ import Wire
     #expect(link.server.failure == nil)
   }
 
+  @Test func whatIsLentOfASessionOutlivesItsEnd() throws {
+    let link = try TLSLink(
+      made.context([made.server(["app.test"])]),
+      TLSClientContext(authorities: made.ca, name: "app.test", certificate: nil))
+    #expect(link.shake() == (.done, .done))
+    let (name, agreed) = link.server.withServerName { name in
+      link.server.withApplicationProtocol { agreed in
+        link.server.close()
+        return (text(name), text(agreed))
+      }
+    }
+    #expect(name == "app.test" && agreed == "http/1.1")
+    #expect(!link.server.isTLS)
+  }
+
   // MARK: The upstream's certificate
 
   @Test(arguments: [

@@ -8,7 +8,7 @@ package enum ByteComparison {
   package static func isEqualInConstantTime(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Bool {
     guard a.count == b.count else { return false }
     guard !a.isEmpty else { return true }
-    // SAFETY: both pointers are good for count bytes during the call.
+    // SAFETY: both spans have count bytes, at least one, so both have an address; they are only read.
     return unsafe a.withUnsafeBufferPointer { left in
       unsafe b.withUnsafeBufferPointer { right in
         unsafe CRYPTO_memcmp(left.baseAddress!, right.baseAddress!, left.count) == 0
@@ -20,7 +20,7 @@ package enum ByteComparison {
   package static func isEqual(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Bool {
     guard a.count == b.count else { return false }
     guard !a.isEmpty else { return true }
-    // SAFETY: both pointers are good for count bytes during the call.
+    // SAFETY: both spans have count bytes, at least one, so both have an address; they are only read.
     return unsafe a.withUnsafeBufferPointer { left in
       unsafe b.withUnsafeBufferPointer { right in
         unsafe memcmp(left.baseAddress!, right.baseAddress!, left.count) == 0

@@ -12,7 +12,7 @@ package struct CryptoError: Error, Sendable, CustomStringConvertible {
     self.operation = operation
     var detail = ""
     let code = ERR_peek_last_error()
-    // SAFETY: ERR_reason_error_string returns NULL or a static NUL-terminated string.
+    // SAFETY: ERR_reason_error_string returns NULL or a constant NUL-terminated string.
     if code != 0, let reason = unsafe ERR_reason_error_string(code) { detail = unsafe String(cString: reason) }
     ERR_clear_error()
     self.detail = detail

@@ -7,14 +7,15 @@ import Glibc
 package enum FileDigest {
   /// SHA-256 of a file's first 16 MiB; nil where it cannot be read.
   package static func sha256(path: String) -> [UInt8]? {
-    // SAFETY: a C call with a string.
+    // SAFETY: the path is a NUL-terminated copy that lives for the call.
     let fd = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC)
     guard fd >= 0 else { return nil }
     defer { close(fd) }
     var state = SHA256_CTX()
     var digest = [UInt8](repeating: 0, count: 32)
     var chunk = [UInt8](repeating: 0, count: 64 * 1024)
-    // SAFETY: locals, with their own lengths.
+    // SAFETY: all are locals. read writes at most chunk.count bytes, of which n are read again; the digest has the 32 bytes
+    // that SHA256_Final writes.
     guard unsafe SHA256_Init(&state) == 1 else { return nil }
     for _ in 0..<256 {
       let n = unsafe read(fd, &chunk, chunk.count)

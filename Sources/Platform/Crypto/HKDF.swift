@@ -8,7 +8,7 @@ package enum HKDF {
     key: SecretBytes, salt: Span<UInt8>, info: Span<UInt8>, count: Int
   ) throws(CryptoError) -> SecretBytes {
     ERR_clear_error()
-    // SAFETY: every pointer is good for the count that goes with it; libcrypto keeps none of them.
+    // SAFETY: each pointer is passed with the number of bytes that it is good for; libcrypto keeps none of them.
     let derived = unsafe salt.withUnsafeBufferPointer { salt in
       unsafe info.withUnsafeBufferPointer { info in
         unsafe key.withPointer { keyBase in

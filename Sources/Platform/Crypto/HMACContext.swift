@@ -16,14 +16,16 @@ import COpenSSL
     var running = SHA256_CTX()
   }
 
-  // SAFETY: allocated in init, wiped and freed in deinit, never escapes.
+  // SAFETY: initialized in init, wiped and freed in deinit, never lent. HMACContext is not Sendable: one thread uses it.
   private let state: UnsafeMutablePointer<State>
 
   package init(key: SecretBytes) throws(CryptoError) {
+    // SAFETY: room for one State, initialized at once. Where the initializer throws, deinit frees it.
     unsafe state = .allocate(capacity: 1)
     unsafe state.initialize(to: State())
     var padded = [UInt8](repeating: 0, count: HMACContext.blockCount)
-    // SAFETY: every pointer is good for the length given with it, during the call.
+    // SAFETY: here and below, each pointer is passed with the number of bytes that it is good for; a digest of 32 bytes
+    // fits in the block.
     defer { unsafe OPENSSL_cleanse(&padded, padded.count) }
     if key.count > HMACContext.blockCount {
       // A key over one block is hashed first.
@@ -43,13 +45,15 @@ import COpenSSL
   }
 
   deinit {
-    // SAFETY: the last reference is gone; the states are as good as the key.
+    // The states are as good as the key.
+    // SAFETY: one whole State is overwritten and freed; nobody has a reference to self any more.
     unsafe OPENSSL_cleanse(state, MemoryLayout<State>.size)
     unsafe state.deallocate()
   }
 
   /// Starts a message.
   package func begin() -> Bool {
+    // SAFETY: the state is initialized in init and lives as long as self.
     unsafe state.pointee.running = state.pointee.inner
     return true
   }
@@ -57,7 +61,7 @@ import COpenSSL
   /// Adds to the message.
   package func update(_ bytes: Span<UInt8>) -> Bool {
     guard !bytes.isEmpty else { return true }
-    // SAFETY: the pointer is good for count bytes during the call.
+    // SAFETY: count bytes of the span are read during the call.
     return unsafe bytes.withUnsafeBufferPointer { source in
       unsafe SHA256_Update(&state.pointee.running, source.baseAddress, source.count) == 1
     }
@@ -68,7 +72,7 @@ import COpenSSL
     precondition(tag.count >= HMACContext.tagCount)
     var digest = InlineArray<32, UInt8>(repeating: 0)
     var room = digest.mutableSpan
-    // SAFETY: 32 bytes of room for 32 bytes that are written, in both places.
+    // SAFETY: SHA256_Final writes 32 bytes: into a digest of 32, and into a tag of at least as many, as checked above.
     let inner = unsafe room.withUnsafeMutableBufferPointer {
       unsafe SHA256_Final($0.baseAddress, &state.pointee.running) == 1
     }

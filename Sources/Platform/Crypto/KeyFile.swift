@@ -25,7 +25,7 @@ package enum KeyFile {
   /// world (`group`, by name, may read), and hold at most `bytesMax` bytes.
   package static func read(path: String, group: String? = nil) throws(KeyFileError) -> SecretBytes {
     // O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below.
-    // SAFETY: the path is passed as a NUL-terminated string for the call.
+    // SAFETY: the path is a NUL-terminated copy that lives for the call.
     let descriptor = unsafe Glibc.open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
     guard descriptor >= 0 else {
       let code = cs_errno()
@@ -34,7 +34,7 @@ package enum KeyFile {
     defer { close(descriptor) }
 
     var status = stat()
-    // SAFETY: status is a whole struct stat for the call to fill.
+    // SAFETY: `status` is a whole struct stat for the call to fill.
     guard unsafe fstat(descriptor, &status) == 0 else { throw .open(code: cs_errno()) }
     guard status.st_mode & S_IFMT == S_IFREG else { throw .isNotRegular }
     guard status.st_uid == 0 || status.st_uid == geteuid() else { throw .owner(user: status.st_uid) }
@@ -53,7 +53,7 @@ package enum KeyFile {
     var filled = 0
     let whole = unsafe SecretBytes(count: bytesMax + 1) { base in
       while filled <= bytesMax {
-        // SAFETY: bytesMax + 1 - filled bytes follow base + filled.
+        // SAFETY: the closure gets room for bytesMax + 1 bytes, of which so many follow base + filled.
         let n = unsafe Glibc.read(descriptor, base + filled, bytesMax + 1 - filled)
         if n == 0 { break }
         if n < 0 {
@@ -76,7 +76,8 @@ package enum KeyFile {
     var entry = unsafe group()
     var found: UnsafeMutablePointer<group>?
     var room = [CChar](repeating: 0, count: 16 * 1024)
-    // SAFETY: room is writable for its count; `found` is NULL or points to entry, which is read before room goes.
+    // SAFETY: getgrnam_r fills `entry`, whose strings lie in `room`, for which it is told the size. Of the entry only a number
+    // is read.
     return unsafe room.withUnsafeMutableBufferPointer { room in
       guard unsafe getgrnam_r(name, &entry, room.baseAddress!, room.count, &found) == 0, unsafe found != nil else {
         return nil

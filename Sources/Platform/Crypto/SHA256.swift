@@ -7,7 +7,7 @@ package enum SHA256 {
     var digest = InlineArray<32, UInt8>(repeating: 0)
     var room = digest.mutableSpan
     ERR_clear_error()
-    // SAFETY: libcrypto reads count bytes of the message and writes 32; a NULL message of zero bytes is allowed.
+    // SAFETY: libcrypto reads count bytes of the message, of which NULL has none, and writes the 32 of the digest.
     let done = unsafe message.withUnsafeBufferPointer { source in
       unsafe room.withUnsafeMutableBufferPointer { target in
         unsafe cs_sha256(source.baseAddress, source.count, target.baseAddress!)

@@ -6,13 +6,14 @@ import Glibc
 
 @safe package final class SecretBytes: @unchecked Sendable {
   package let count: Int
-  // SAFETY: allocated in init with count bytes (at least one), written only there, cleansed and freed in deinit; it
-  // leaves this type only as a span or pointer that lives no longer than a call.
+  // SAFETY: max(count, 1) initialized bytes, allocated and written in init, read by any thread from then on, cleansed and
+  // freed in deinit. They leave this type only as a span or pointer for the time of a call, during which self lives.
   private let base: UnsafeMutablePointer<UInt8>
 
   /// Takes a copy of `bytes`.
   package init(_ bytes: Span<UInt8>) {
     count = bytes.count
+    // SAFETY: room for count bytes, initialized before they are written; the indices of `bytes` are below count.
     unsafe base = UnsafeMutablePointer<UInt8>.allocate(capacity: max(count, 1))
     unsafe base.initialize(repeating: 0, count: max(count, 1))
     for i in bytes.indices { unsafe base[i] = bytes[i] }
@@ -20,25 +21,29 @@ import Glibc
 
   /// Lets `fill` write `count` bytes; nil when it fails.
   init?(count: Int, _ fill: (UnsafeMutablePointer<UInt8>) -> Bool) {
+    precondition(count >= 0)
     self.count = count
+    // SAFETY: room for count bytes, initialized before `fill` writes at most as many. Where it fails, deinit frees them.
     unsafe base = UnsafeMutablePointer<UInt8>.allocate(capacity: max(count, 1))
     unsafe base.initialize(repeating: 0, count: max(count, 1))
     guard unsafe fill(base) else { return nil }
   }
 
   deinit {
-    // SAFETY: the last reference is gone. OPENSSL_cleanse is not optimised away as a plain store would be.
+    // OPENSSL_cleanse is not optimized away as a plain store would be.
+    // SAFETY: count bytes that init allocated; nobody has a reference to self any more.
     unsafe OPENSSL_cleanse(base, count)
     unsafe base.deallocate()
   }
 
   /// Lends the bytes.
   package func withBytes<R, E: Error>(_ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
-    // SAFETY: base holds count initialised bytes as long as self lives, which is longer than the call.
+    // SAFETY: base holds count initialized bytes as long as self lives, which is longer than the call.
     try body(unsafe Span(_unsafeStart: UnsafePointer(base), count: count))
   }
 
   /// Lends the bytes to libcrypto.
+  // SAFETY: base holds count initialized bytes as long as self lives; callers, in Platform alone, keep no pointer.
   func withPointer<R>(_ body: (UnsafePointer<UInt8>) -> R) -> R { unsafe body(UnsafePointer(base)) }
 }
 
@@ -46,7 +51,7 @@ extension SecretBytes {
   /// Whether both hold the same bytes, without saying by its time where they differ.
   package func isSame(as other: SecretBytes) -> Bool {
     guard count == other.count else { return false }
-    // SAFETY: both hold count bytes.
+    // SAFETY: both hold count bytes, as was just compared, and live for the call.
     return unsafe CRYPTO_memcmp(base, other.base, count) == 0
   }
 }

@@ -8,7 +8,7 @@ package enum SecureRandom {
   package static func fill(_ bytes: inout MutableSpan<UInt8>) throws(CryptoError) {
     guard !bytes.isEmpty else { return }
     ERR_clear_error()
-    // SAFETY: the pointer is good for count bytes during the call.
+    // SAFETY: libcrypto writes count bytes of the span during the call.
     let done = unsafe bytes.withUnsafeMutableBufferPointer { buffer in
       unsafe RAND_bytes(buffer.baseAddress!, Int32(buffer.count))
     }
@@ -28,7 +28,7 @@ package enum SecureRandom {
   /// A new secret.
   package static func secret(count: Int) throws(CryptoError) -> SecretBytes {
     ERR_clear_error()
-    // SAFETY: the closure gets room for count bytes.
+    // SAFETY: the closure gets room for the count bytes that libcrypto writes.
     guard let secret = unsafe SecretBytes(count: count, { unsafe RAND_bytes($0, Int32(count)) == 1 }) else {
       throw CryptoError("RAND_bytes")
     }

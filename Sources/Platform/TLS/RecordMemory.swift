@@ -40,6 +40,8 @@ package enum RecordMemory {
 
   /// Blocks of one kind that a thread keeps, linked through their first words.
   @safe private struct Kept {
+    // SAFETY: nil, or a free block of at least two words that malloc made, whose first word is the next one's address. It is on
+    // this list alone, which belongs to one thread.
     var first: UnsafeMutableRawPointer?
     var count = 0
   }
@@ -71,9 +73,7 @@ package enum RecordMemory {
       { block, _, _ in unsafe RecordMemory.give(block) }) == 1
   }
 
-  // SAFETY (all below): a cache belongs to the thread that asks; a kept block is free, at least two words long, and on one
-  // list only.
-
+  // SAFETY: `key` has what this function set on this thread: an initialized Cache from malloc, which only this thread reaches.
   private static func cache() -> UnsafeMutablePointer<Cache>? {
     if let known = unsafe pthread_getspecific(key) { return unsafe known.assumingMemoryBound(to: Cache.self) }
     guard let made = unsafe malloc(MemoryLayout<Cache>.size) else { return nil }
@@ -85,6 +85,7 @@ package enum RecordMemory {
     return unsafe cache
   }
 
+  // SAFETY: the cache is this thread's. A block of a kind has the kind's largest size, so it is large enough.
   private static func take(_ size: Int) -> UnsafeMutableRawPointer? {
     if size > packetMax, size < recordMin { return unsafe malloc(size) }
     if packets.sizes.contains(size) {
@@ -102,6 +103,7 @@ package enum RecordMemory {
     return unsafe malloc(size)
   }
 
+  // SAFETY: by the invariant of Kept; the block leaves the list and is the caller's.
   private static func take(_ kind: Kind, _ kept: inout Kept) -> UnsafeMutableRawPointer? {
     guard let block = unsafe kept.first else { return unsafe malloc(kind.sizes.upperBound) }
     unsafe kept.first = block.load(as: UnsafeMutableRawPointer?.self)
@@ -109,6 +111,7 @@ package enum RecordMemory {
     return unsafe block
   }
 
+  // SAFETY: libcrypto gives back a block that malloc made, and forgets it. The cache is this thread's.
   private static func give(_ block: UnsafeMutableRawPointer?) {
     guard let block = unsafe block else { return }
     let usable = unsafe malloc_usable_size(block)
@@ -130,6 +133,7 @@ package enum RecordMemory {
     unsafe free(block)
   }
 
+  // SAFETY: callers pass a free block of the kind's size, which holds a pointer; it is on no list yet.
   private static func give(_ block: UnsafeMutableRawPointer, _ kind: Kind, _ kept: inout Kept) -> Bool {
     guard kept.count < kind.keptMax else { return false }
     unsafe block.storeBytes(of: kept.first, as: UnsafeMutableRawPointer?.self)
@@ -138,6 +142,7 @@ package enum RecordMemory {
     return true
   }
 
+  // SAFETY: the thread has ended and its cache is nobody else's; each block on a list is free and freed once.
   private static func drop(_ cache: UnsafeMutableRawPointer?) {
     guard let cache = unsafe cache else { return }
     let kept = unsafe cache.assumingMemoryBound(to: Cache.self).pointee

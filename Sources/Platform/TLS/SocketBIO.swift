@@ -8,7 +8,7 @@ import Glibc
 /// OpenSSL's door to the socket: a recv that remembers what the kernel said in the transport's state, and the chunk in
 /// which sealed records gather.
 enum SocketBIO {
-  // SAFETY: made once, never freed, immutable after.
+  // SAFETY: made once, by whichever thread asks first, never freed, and not changed after.
   nonisolated(unsafe) static let method: OpaquePointer = {
     guard let made = unsafe BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "countersign") else {
       fatalError("BIO_meth_new: out of memory")
@@ -19,8 +19,9 @@ enum SocketBIO {
     return unsafe made
   }()
 
-  // SAFETY (all three): OpenSSL calls these on the worker's thread with the BIO that `attach` made, whose data is the
-  // transport's state, and with a buffer of the length it gives.
+  // SAFETY: libssl calls it inside a call of Transport, on that thread, with the BIO that `attach` made, whose data is the
+  // transport's state: that lives until the session and its BIO are freed. `into` has room for `length` bytes, of which the
+  // first n are initialized where they are read.
   static let receive: @convention(c) (OpaquePointer?, UnsafeMutablePointer<CChar>?, Int32) -> Int32 = {
     bio, into, length in
     let state = unsafe BIO_get_data(bio).assumingMemoryBound(to: Transport.State.self)
@@ -46,6 +47,7 @@ enum SocketBIO {
     return Int32(n)
   }
 
+  // SAFETY: as `receive`; `from` has `length` bytes, which `keep` copies.
   static let transmit: @convention(c) (OpaquePointer?, UnsafePointer<CChar>?, Int32) -> Int32 = { bio, from, length in
     let state = unsafe BIO_get_data(bio).assumingMemoryBound(to: Transport.State.self)
     unsafe cs_bio_clear_retry(bio)
@@ -58,6 +60,7 @@ enum SocketBIO {
     return Int32(n)
   }
 
+  // SAFETY: as `receive`.
   static let control: @convention(c) (OpaquePointer?, Int32, Int, UnsafeMutableRawPointer?) -> Int = {
     bio, command, _, _ in
     switch command {

@@ -4,7 +4,8 @@ import COpenSSL
 import Glibc
 
 @safe package final class TLSClientContext: @unchecked Sendable {
-  // SAFETY: as TLSServerContext's: set up in init, then only read; SSL_CTX is internally locked.
+  // SAFETY: made and set up in init, before anybody else has the object, and freed in deinit. After that it only makes
+  // sessions, which libssl allows on many threads at once; each session counts it, so it lives as long as they do.
   private let context: OpaquePointer
   private let name: String
   private let nameIsAddress: Bool
@@ -18,6 +19,8 @@ import Glibc
   package init(authorities: String, name: String, certificate: CertificateFiles?) throws(TLSError) {
     try TLSError.checkReadable(authorities)
     ERR_clear_error()
+    // SAFETY: the context is new, and freed here unless self takes it at the end. Paths and names are NUL-terminated copies
+    // for their call; the protocol's name is copied by libssl. The leaf belongs to the context and is asked while that lives.
     guard let made = unsafe SSL_CTX_new(TLS_client_method()) else { throw .fromQueue(file: "", "SSL_CTX_new") }
     var kept = false
     defer { if !kept { unsafe SSL_CTX_free(made) } }
@@ -41,16 +44,19 @@ import Glibc
     ERR_clear_error()
     self.name = name
     var scratch = in6_addr()
-    // SAFETY: C calls with strings and a local of the right size.
+    // SAFETY: inet_pton writes at most the sixteen bytes of an in6_addr.
     nameIsAddress = unsafe (inet_pton(AF_INET, name, &scratch) == 1 || inet_pton(AF_INET6, name, &scratch) == 1)
     unsafe context = made
     kept = true
   }
 
+  // SAFETY: made in init and freed only here; sessions that are left have counted references of their own.
   deinit { unsafe SSL_CTX_free(context) }
 
-  /// A new client-side session that demands the name.
+  /// A new client-side session that demands the name. The caller frees it.
   func makeSession() -> OpaquePointer? {
+    // SAFETY: the session is new, and freed here or returned; its parameters belong to it. Names are NUL-terminated copies
+    // for their call.
     guard let session = unsafe SSL_new(context) else { return nil }
     let ready: Bool
     if nameIsAddress {

@@ -34,7 +34,7 @@ package struct TLSError: Error, CustomStringConvertible, Sendable {
     while true {
       let code = ERR_get_error()
       guard code != 0 else { return reason }
-      // SAFETY: a static string or NULL; copied at once.
+      // SAFETY: ERR_reason_error_string returns NULL or a constant NUL-terminated string.
       guard let text = unsafe ERR_reason_error_string(code) else { continue }
       let words = unsafe String(cString: text)
       if reason == nil || !words.hasSuffix(" lib") { reason = words }

@@ -28,7 +28,9 @@ package struct CertificateExpiry: Sendable, Equatable {
 }
 
 @safe package final class TLSServerContext: @unchecked Sendable {
-  // SAFETY: SSL_CTX is counted by OpenSSL and internally locked; these are set up in init and only read after.
+  // SAFETY: made and set up in init, before anybody else has the object, and freed in deinit. After that they only make and
+  // serve sessions, which libssl allows on many threads at once; each session counts the context that it has. They call
+  // back into self and into `tickets`: `Transport.accepting` keeps self as long as its session.
   private let contexts: [OpaquePointer]
   private let names: NameTable
   /// The contexts call into it.
@@ -53,6 +55,8 @@ package struct CertificateExpiry: Sendable, Equatable {
     var loaded: [(names: Set<String>, kind: Int32, context: Int)] = []
     var notes: [String] = []
     var expiries: [CertificateExpiry] = []
+    // SAFETY: each context is new, and is freed here once unless it is in `made`, which self takes at the end, or which is
+    // freed where the initializer throws.
     do {
       for files in certificates {
         let context = try unsafe TLSServerContext.makeContext(
@@ -82,21 +86,25 @@ package struct CertificateExpiry: Sendable, Equatable {
     self.tickets = tickets
     warnings = notes
     self.expiries = expiries
-    // SAFETY: the callback's argument is this object unretained: it is called inside handshakes only, and a transport
-    // holds this object as long as its session lives.
+    // SAFETY: the callback's argument is this object, not retained. It is called inside handshakes only, for a session of a
+    // transport that keeps this object (`Transport.accepting`) until it has freed the session.
     unsafe contexts.forEach {
       _ = unsafe cs_ctx_set_servername_arg($0, Unmanaged.passUnretained(self).toOpaque())
       _ = unsafe cs_ctx_set_servername_callback($0, chooseByName)
     }
   }
 
+  // SAFETY: made in init and freed only here; sessions that are left have counted references of their own.
   deinit { unsafe contexts.forEach { unsafe SSL_CTX_free($0) } }
 
-  /// A new server-side session.
+  /// A new server-side session. The caller frees it.
+  // SAFETY: there is at least one context, and it lives as long as self.
   func makeSession() -> OpaquePointer? { unsafe SSL_new(contexts[0]) }
 
   /// Called by OpenSSL inside a handshake.
   fileprivate func choose(_ session: OpaquePointer) -> Int32 {
+    // SAFETY: libssl gives the session for the time of the callback; its server name is NUL-terminated and copied at once. The
+    // table has only indices of contexts, which live as long as self; the session counts the one that it gets.
     guard let text = unsafe SSL_get_servername(session, TLSEXT_NAMETYPE_host_name) else { return SSL_TLSEXT_ERR_OK }
     let name = unsafe String(cString: text).lowercased()
     guard let index = names.find(name), index > 0 else { return SSL_TLSEXT_ERR_OK }
@@ -107,6 +115,9 @@ package struct CertificateExpiry: Sendable, Equatable {
     clientAuthorities: String?, require: Bool, minimumTLS13: Bool, sessionContext: [UInt8], tickets: TicketKeys
   ) throws(TLSError) -> OpaquePointer {
     ERR_clear_error()
+    // SAFETY: the context is new, and freed here or returned. It takes the list of authorities; the session context is copied,
+    // and the path is a NUL-terminated copy for each call. Its callbacks are functions without a context of their own, but
+    // for the tickets' (see TicketKeys.serve), which the caller keeps as long as this context.
     guard let context = unsafe SSL_CTX_new(TLS_server_method()) else { throw .fromQueue(file: "", "SSL_CTX_new") }
     var kept = false
     defer { if !kept { unsafe SSL_CTX_free(context) } }
@@ -140,22 +151,26 @@ package struct CertificateExpiry: Sendable, Equatable {
   private static func load(
     _ files: CertificateFiles, into context: OpaquePointer, notes: inout [String]
   ) throws(TLSError) -> (names: Set<String>, kind: Int32, expirySeconds: Int64) {
+    // SAFETY: the leaf belongs to the context, which is the caller's, and is only asked here.
     let leaf = try unsafe loadChain(files, into: context)
     if unsafe cs_is_early(leaf) != 0 { notes.append("\(files.certificate): the certificate is not valid yet") }
     let kind = unsafe X509_get0_pubkey(leaf).map { unsafe EVP_PKEY_get_id($0) } ?? 0
     return unsafe (CertificateNames.of(leaf), kind, cs_not_after(leaf))
   }
 
-  /// Shared with the upstream side: certificate chain, private key, and the checks on both.
+  /// Shared with the upstream side: certificate chain, private key, and the checks on both. Returns the leaf, which belongs
+  /// to the context.
   static func loadChain(_ files: CertificateFiles, into context: OpaquePointer) throws(TLSError) -> OpaquePointer {
     try files.checkReadable()
     ERR_clear_error()
+    // SAFETY: the context is the caller's and not shared yet; leaf and chain belong to it and are not changed here. Paths are
+    // NUL-terminated copies for their call. Each index of the chain is below its count.
     guard unsafe SSL_CTX_use_certificate_chain_file(context, files.certificate) == 1,
       let leaf = unsafe SSL_CTX_get0_certificate(context)
     else { throw .fromQueue(file: files.certificate, "cannot be read as a certificate chain (PEM, the leaf first)") }
     ERR_clear_error()
     var isEncrypted: Int32 = 0
-    // SAFETY: the pointer is used within the call only; after it the context has none.
+    // SAFETY: libssl calls back with the pointer inside this call only; then it is taken out of the context.
     let keyIsLoaded = unsafe withUnsafeMutablePointer(to: &isEncrypted) { asked in
       unsafe cs_ctx_refuse_passphrases(context, asked)
       defer { unsafe cs_ctx_refuse_passphrases(context, nil) }
@@ -200,6 +215,7 @@ package struct CertificateExpiry: Sendable, Equatable {
 
   /// What both sides of TLS set alike.
   static func applyCommon(_ context: OpaquePointer, minimumTLS13: Bool) throws(TLSError) {
+    // SAFETY: the context is the caller's and not shared yet; libssl copies the strings.
     guard promptsAreRefused else { throw .fromQueue(file: "", "cannot switch off prompts for passphrases") }
     unsafe cs_ctx_refuse_passphrases(context, nil)
     _ = unsafe cs_ctx_set_mode(context, cs_modes())
@@ -245,7 +261,8 @@ package struct NameTable: Sendable {
 enum CertificateNames {
   static func of(_ certificate: OpaquePointer) -> Set<String> {
     var names: Set<String> = []
-    // SAFETY: the extension is decoded into a stack of our own, freed below; its strings are copied.
+    // SAFETY: the certificate is the caller's. The extension is decoded into a list that is ours, freed once, when this function
+    // ends. Indices are below its count; a name has `length` bytes, which are copied.
     guard let raw = unsafe X509_get_ext_d2i(certificate, NID_subject_alt_name, nil, nil) else { return names }
     let list = OpaquePointer(raw)
     defer { unsafe cs_general_names_free(list) }
@@ -263,7 +280,8 @@ enum CertificateNames {
   }
 }
 
-// SAFETY (both callbacks): called by OpenSSL on the worker's thread inside SSL_accept, with pointers valid for the call.
+// SAFETY: libssl calls it inside a handshake, on that connection's thread, with its session and the argument that init set:
+// a TLSServerContext, which the connection's transport keeps meanwhile.
 private let chooseByName:
   @convention(c) (OpaquePointer?, UnsafeMutablePointer<Int32>?, UnsafeMutableRawPointer?) -> Int32 =
     { session, _, argument in
@@ -271,6 +289,8 @@ private let chooseByName:
       return unsafe Unmanaged<TLSServerContext>.fromOpaque(argument).takeUnretainedValue().choose(session)
     }
 
+// SAFETY: libssl calls it inside a handshake with `offeredLength` bytes at `offered`, and nothing is read beyond them; each
+// of the two outputs has room for one result. What is chosen points into `offered`, which libssl allows.
 private let chooseProtocol:
   @convention(c) (
     OpaquePointer?, UnsafeMutablePointer<UnsafePointer<UInt8>?>?, UnsafeMutablePointer<UInt8>?, UnsafePointer<UInt8>?,

@@ -28,12 +28,13 @@ import Synchronization
 
   private let keys: Mutex<[Key]>
   private let now: @Sendable () -> UInt64
-  // SAFETY: fetched in init, freed in deinit, counted and immutable in between. Fetching it for each ticket takes longer
-  // than using it.
+  // Fetching it for each ticket takes longer than using it.
+  // SAFETY: fetched in init, freed in deinit, and not changed in between; libcrypto allows many threads to read an EVP_CIPHER.
   private nonisolated(unsafe) let cipher: OpaquePointer
 
   /// - Parameter now: milliseconds of a clock that never goes back.
   package init(now: @escaping @Sendable () -> UInt64 = Clock.monotonicMilliseconds) throws(TLSError) {
+    // SAFETY: the cipher is new; self takes it, or it is freed here once.
     guard let cipher = unsafe EVP_CIPHER_fetch(nil, "AES-256-CBC", nil) else {
       throw .fromQueue(file: "", "AES-256-CBC for session tickets")
     }
@@ -46,11 +47,12 @@ import Synchronization
     keys = Mutex([first])
   }
 
+  // SAFETY: fetched in init and freed only here; nobody has a reference to self any more.
   deinit { unsafe EVP_CIPHER_free(cipher) }
 
   private static func make(_ now: UInt64) -> Key? {
     let count = nameCount + cipherKeyCount + macKeyCount
-    // SAFETY: count bytes of room.
+    // SAFETY: the closure gets room for the count bytes that libcrypto writes.
     let bytes = unsafe SecretBytes(count: count) { unsafe RAND_bytes($0, Int32(count)) == 1 }
     return bytes.map { Key(bytes: $0, madeMilliseconds: now) }
   }
@@ -78,7 +80,7 @@ import Synchronization
       // All but the newest, which seals until there is another.
       while let last = keys.last, keys.count > 1, !TicketKeys.opens(last, now) { keys.removeLast() }
       for (i, key) in keys.enumerated() where TicketKeys.opens(key, now) {
-        // SAFETY: both begin with a name of nameCount bytes.
+        // SAFETY: a key's bytes begin with a name of nameCount bytes, and libssl gives as many of the ticket's.
         let isIt = unsafe key.bytes.withPointer { unsafe CRYPTO_memcmp($0, name, TicketKeys.nameCount) == 0 }
         if isIt { return (key, i == 0 && now < key.madeMilliseconds + TicketKeys.rotationMilliseconds) }
       }
@@ -86,14 +88,16 @@ import Synchronization
     }
   }
 
-  /// Has a context use these keys. The context's owner keeps this object as long as the context lives.
+  /// Has a context use these keys. The context's owner keeps this object as long as the context can be in a handshake.
   func serve(_ context: OpaquePointer) -> Bool {
-    // SAFETY: unretained, see above; index 0 is the application's own.
+    // SAFETY: the context has this object without a reference, by the rule above. Index 0 of its application data is the
+    // application's own, and `setUp` alone reads it.
     guard unsafe SSL_CTX_set_ex_data(context, 0, Unmanaged.passUnretained(self).toOpaque()) == 1 else { return false }
     return unsafe cs_ctx_set_ticket_callback(context, setUp) == 1
   }
 
-  // SAFETY (both): libssl gives a name of 16 bytes, an IV of EVP_MAX_IV_LENGTH, and contexts that are its own.
+  // SAFETY: libssl gives room for a name of 16 bytes and an IV of EVP_MAX_IV_LENGTH, and contexts that are its own. A key's
+  // bytes are its name, the cipher's 32 bytes and the MAC's, which both contexts copy.
   fileprivate func seal(
     _ name: UnsafeMutablePointer<UInt8>, _ iv: UnsafeMutablePointer<UInt8>, _ cipherContext: OpaquePointer,
     _ macContext: OpaquePointer
@@ -110,6 +114,8 @@ import Synchronization
     }
   }
 
+  // SAFETY: libssl gives the name's 16 bytes and an IV of EVP_MAX_IV_LENGTH of a ticket that is longer than both, and contexts
+  // that are its own. A key's bytes are as in `seal`.
   fileprivate func open(
     _ name: UnsafePointer<UInt8>, _ iv: UnsafePointer<UInt8>, _ cipherContext: OpaquePointer,
     _ macContext: OpaquePointer, isSingleUse: Bool
@@ -127,8 +133,8 @@ import Synchronization
   }
 }
 
-// SAFETY: called by libssl on a worker's thread inside a handshake, with pointers valid for the call; `serve` put the
-// keys where they are found.
+// SAFETY: libssl calls it inside a handshake, with pointers that are good for the call. `serve` put the keys where they are
+// found; the connection's transport keeps them meanwhile, through its TLSServerContext.
 private let setUp:
   @convention(c) (
     OpaquePointer?, UnsafeMutablePointer<UInt8>?, UnsafeMutablePointer<UInt8>?, OpaquePointer?, OpaquePointer?, Int32

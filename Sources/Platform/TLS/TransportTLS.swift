@@ -7,6 +7,7 @@ import Wire
 
 extension Transport {
   package func startTLS(accepting context: TLSServerContext) -> Bool {
+    // SAFETY: the session is new and goes to `attach`, which takes it over. `accepting` keeps what libssl calls back into.
     guard let session = unsafe context.makeSession() else { return false }
     unsafe SSL_set_accept_state(session)
     accepting = context
@@ -14,6 +15,7 @@ extension Transport {
   }
 
   package func startTLS(connecting context: TLSClientContext) -> Bool {
+    // SAFETY: the session is new and goes to `attach`, which takes it over.
     guard let session = unsafe context.makeSession() else { return false }
     unsafe SSL_set_connect_state(session)
     return unsafe attach(session)
@@ -21,6 +23,8 @@ extension Transport {
 
   private func attach(_ session: OpaquePointer) -> Bool {
     precondition(isOpen && !isTLS)
+    // SAFETY: the session takes over the BIO, and this transport the session; without a BIO it is freed here. The BIO points
+    // to the transport's state, which deinit frees after the session.
     guard let bio = unsafe BIO_new(SocketBIO.method) else {
       unsafe SSL_free(session)
       return false
@@ -33,6 +37,7 @@ extension Transport {
   }
 
   package func handshake() -> Handshake {
+    // SAFETY: the session belongs to this transport; nothing below frees it.
     guard let session = unsafe state.pointee.session else { return .failed }
     while true {
       ERR_clear_error()
@@ -59,9 +64,9 @@ extension Transport {
   }
 
   private func handshakeFailed(_ session: OpaquePointer) -> Handshake {
+    // SAFETY: the session belongs to this transport; X509_verify_cert_error_string returns a constant string.
     let verify = unsafe SSL_get_verify_result(session)
     if verify != Int(X509_V_OK) {
-      // SAFETY: a static string.
       failure = unsafe "certificate: " + String(cString: X509_verify_cert_error_string(verify))
       ERR_clear_error()
     } else {
@@ -75,18 +80,21 @@ extension Transport {
   /// The peer began with a capital letter, as a request in plain HTTP does, where a TLS record was to come, which begins
   /// with 20 to 23 (RFC 8446 section 5.1).
   package var beganWithText: Bool {
+    // SAFETY: the state's own memory.
     unsafe (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(UInt8(state.pointee.firstBytes >> 56))
       && !beganWithProxyHeader
   }
 
   /// The peer began with a PROXY header of version 1, or with the first bytes of version 2's signature, where none is read.
   package var beganWithProxyHeader: Bool {
+    // SAFETY: the state's own memory.
     let first = unsafe state.pointee.firstBytes
     return first >> 16 == 0x5052_4f58_5920 || first == 0x0d0a_0d0a_000d_0a51
   }
 
   /// Ends a TLS session whose handshake failed, without a word of it to the peer: what is written from now on is plain.
   package func abandonTLS() {
+    // SAFETY: the session belongs to this transport, which forgets it as it is freed.
     guard let session = unsafe state.pointee.session else { return }
     dropSealed()
     unsafe SSL_free(session)
@@ -96,12 +104,14 @@ extension Transport {
   }
 
   package var isTLS13: Bool {
+    // SAFETY: the session belongs to this transport.
     guard let session = unsafe state.pointee.session else { return false }
     return unsafe SSL_version(session) == cs_TLS1_3
   }
 
   /// "TLSv1.3", "TLSv1.2"; empty without TLS.
   package var tlsVersion: StaticString {
+    // SAFETY: the session belongs to this transport.
     guard let session = unsafe state.pointee.session else { return "" }
     switch unsafe SSL_version(session) {
     case cs_TLS1_3: return "TLSv1.3"
@@ -112,6 +122,7 @@ extension Transport {
 
   /// The protocol version's name, as `tlsVersion`; empty without TLS.
   package func withVersionName<R>(_ body: (Span<UInt8>) -> R) -> R {
+    // SAFETY: the session belongs to this transport; the name is one of libssl's constants.
     guard let session = unsafe state.pointee.session, let name = unsafe SSL_get_version(session) else {
       return body(Span<UInt8>())
     }
@@ -120,6 +131,7 @@ extension Transport {
 
   /// The cipher suite's name (as in the PROXY header's SSL TLV); empty without TLS.
   package func withCipherName<R>(_ body: (Span<UInt8>) -> R) -> R {
+    // SAFETY: the session belongs to this transport; cipher and name are libssl's constants.
     guard let session = unsafe state.pointee.session, let cipher = unsafe SSL_get_current_cipher(session),
       let name = unsafe SSL_CIPHER_get_name(cipher)
     else { return body(Span<UInt8>()) }
@@ -128,26 +140,32 @@ extension Transport {
 
   /// The name that the client asked for (SNI); empty where it asked for none.
   package func withServerName<R>(_ body: (Span<UInt8>) -> R) -> R {
+    // SAFETY: the session belongs to this transport and the name to the session, which is counted once more for the time of
+    // body: that may close this transport.
     guard let session = unsafe state.pointee.session,
       let name = unsafe SSL_get_servername(session, TLSEXT_NAMETYPE_host_name)
     else { return body(Span<UInt8>()) }
+    _ = unsafe SSL_up_ref(session)
+    defer { unsafe SSL_free(session) }
     return unsafe lend(name, body)
   }
 
   /// The protocol agreed by ALPN; empty where none was.
   package func withApplicationProtocol<R>(_ body: (Span<UInt8>) -> R) -> R {
+    // SAFETY: as for the server name; libssl gives `length` bytes at `name`.
     guard let session = unsafe state.pointee.session else { return body(Span<UInt8>()) }
     var name: UnsafePointer<UInt8>?
     var length: UInt32 = 0
     unsafe SSL_get0_alpn_selected(session, &name, &length)
     guard let name = unsafe name, length > 0 else { return body(Span<UInt8>()) }
-    // SAFETY: OpenSSL keeps these bytes as long as the session.
+    _ = unsafe SSL_up_ref(session)
+    defer { unsafe SSL_free(session) }
     return unsafe body(Span<UInt8>(_unsafeStart: name, count: Int(length)))
   }
 
   private func lend<R>(_ text: UnsafePointer<CChar>, _ body: (Span<UInt8>) -> R) -> R {
+    // SAFETY: callers pass a NUL-terminated string that is not freed before body returns.
     let length = unsafe strlen(text)
-    // SAFETY: a NUL-terminated string that OpenSSL keeps as long as the session.
     return unsafe text.withMemoryRebound(to: UInt8.self, capacity: length) { bytes in
       unsafe body(Span<UInt8>(_unsafeStart: bytes, count: length))
     }
@@ -156,12 +174,12 @@ extension Transport {
   /// SHA-256 of the client's certificate (DER), 32 bytes; nil where none was shown. A certificate that
   /// was shown has been verified, or the handshake would have failed.
   package var peerCertificateDigest: [UInt8]? {
+    // SAFETY: the session belongs to this transport and the certificate to the session; libcrypto writes a SHA-256's 32 bytes.
     guard let session = unsafe state.pointee.session, let certificate = unsafe cs_peer_certificate(session) else {
       return nil
     }
     var digest = [UInt8](repeating: 0, count: 32)
     var length: UInt32 = 32
-    // SAFETY: 32 bytes for a SHA-256.
     guard unsafe X509_digest(certificate, EVP_sha256(), &digest, &length) == 1, length == 32 else { return nil }
     return digest
   }

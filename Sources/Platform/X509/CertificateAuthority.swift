@@ -25,13 +25,15 @@ package struct CertificateError: Error, CustomStringConvertible, Sendable {
 
 @safe package final class CertificateAuthority {
   package let issued: IssuedCertificate
-  // SAFETY: both are made in init, freed in deinit and never leave this object.
+  // SAFETY: made in init, freed in deinit, never lent beyond a call. CertificateAuthority is not Sendable: one thread uses it.
   private let certificate: OpaquePointer
   private let key: OpaquePointer
   private let days: Int
 
   package init(commonName: String, days: Int) throws(CertificateError) {
     self.days = days
+    // SAFETY: the key and the certificate are new, and self owns them from the end of this initializer on. Where it throws,
+    // deinit does not run, and each is freed here once.
     guard let key = unsafe cs_x509_new_key() else { throw CertificateAuthority.failed("making a key") }
     do throws(CertificateError) {
       let certificate = unsafe try CertificateAuthority.make(
@@ -51,12 +53,14 @@ package struct CertificateError: Error, CustomStringConvertible, Sendable {
   }
 
   deinit {
+    // SAFETY: made in init and freed only here; nobody has a reference to self any more.
     unsafe X509_free(certificate)
     unsafe EVP_PKEY_free(key)
   }
 
   /// A certificate with a new key, signed by this authority.
   package func issue(_ role: CertificateRole, commonName: String) throws(CertificateError) -> IssuedCertificate {
+    // SAFETY: the key and the certificate are new, and freed once, when this function ends, after their text was made.
     guard let leafKey = unsafe cs_x509_new_key() else { throw CertificateAuthority.failed("making a key") }
     defer { unsafe EVP_PKEY_free(leafKey) }
     let leaf = unsafe try CertificateAuthority.make(
@@ -71,19 +75,19 @@ package struct CertificateError: Error, CustomStringConvertible, Sendable {
     issuerKey: OpaquePointer
   ) throws(CertificateError) -> OpaquePointer {
     ERR_clear_error()
+    // SAFETY: x is new, and freed here or returned. Key and issuers are the caller's and live for the call; libcrypto counts
+    // what x keeps of them. The subject's name belongs to x or the issuer, and is only used while they live. The serial
+    // number's array has the sixteen bytes that are written and read; strings are NUL-terminated copies for their call.
     guard let x = unsafe X509_new() else { throw failed("making a certificate") }
     var done = unsafe X509_set_version(x, 2) == 1  // counts from 0: X.509 v3
     var serial = [UInt8](repeating: 0, count: 16)
-    // SAFETY: an array of the length given.
     done = unsafe done && RAND_bytes(&serial, 16) == 1
     serial[0] = serial[0] & 0x7f | 0x40  // positive, and of one length (RFC 5280 section 4.1.2.2)
-    // SAFETY: as above.
     done = unsafe done && cs_x509_set_serial(x, serial, 16) == 1
     // An hour back, for a peer whose clock is behind.
     done = unsafe done && X509_gmtime_adj(X509_getm_notBefore(x), -3600) != nil
     done = unsafe done && X509_time_adj_ex(X509_getm_notAfter(x), Int32(days), 0, nil) != nil
     done = unsafe done && X509_set_pubkey(x, key) == 1
-    // SAFETY: the name belongs to the certificate and lives as long.
     done = unsafe done && cs_x509_add_name(X509_get_subject_name(x), "CN", commonName) == 1
     done = unsafe done && X509_set_issuer_name(x, X509_get_subject_name(issuer ?? x)) == 1
     for (kind, value) in extensions(role) {
@@ -121,6 +125,7 @@ package struct CertificateError: Error, CustomStringConvertible, Sendable {
   private static func text(
     _ certificate: OpaquePointer, _ key: OpaquePointer
   ) throws(CertificateError) -> IssuedCertificate {
+    // SAFETY: both are the caller's and live for the call; they are only read.
     let certificateText = unsafe try pem { unsafe PEM_write_bio_X509($0, certificate) }
     let keyText = unsafe try pem { unsafe cs_x509_write_key($0, key) }
     return IssuedCertificate(certificate: certificateText, key: keyText)
@@ -128,10 +133,10 @@ package struct CertificateError: Error, CustomStringConvertible, Sendable {
 
   private static func pem(_ write: (OpaquePointer) -> Int32) throws(CertificateError) -> [UInt8] {
     ERR_clear_error()
+    // SAFETY: the BIO is new, and freed once, when this function ends. Its bytes are its own: they are copied before that.
     guard let out = unsafe BIO_new(BIO_s_mem()) else { throw failed("writing PEM") }
     defer { unsafe BIO_free(out) }
     guard unsafe write(out) == 1 else { throw failed("writing PEM") }
-    // SAFETY: the bytes belong to the BIO; they are copied before it goes.
     var bytes: UnsafePointer<UInt8>?
     let count = unsafe cs_x509_bio_bytes(out, &bytes)
     guard count > 0, let bytes = unsafe bytes else { throw failed("writing PEM") }

@@ -50,7 +50,7 @@ struct YAMLDocument {
   }
 
   private mutating func read(_ text: String) throws(YAMLSyntaxError) {
-    guard let parser = YAMLParser(text: text) else { return report(.none, "cannot be read as YAML: out of memory") }
+    let parser = YAMLParser(text: text)
     guard try parser.next().kind == .documentStart else { return }
     let node = try node(parser.next(), parser, depth: 0)
     guard aliases <= Self.aliasesMax else { return }

@@ -20,7 +20,8 @@ package final class ProcessShared: Sendable {
   private let clients = Mutex<[IPAddress: Int]>([:])
   private let told = Mutex<[String: UInt64]>([:])
 
-  /// Lanes are confined to their worker's thread once it runs; before that the supervisor tries signers on none of them.
+  // SAFETY: the lanes of a worker are reached through `lanes(worker:)` only: by the supervisor while it makes that worker, and
+  // by the worker's thread, which begins after that.
   private struct SendableLanes: @unchecked Sendable { let all: [SenderLanes] }
 
   package init(workers: Int, replayWindowBits: Int, log: OperationalLog) throws {

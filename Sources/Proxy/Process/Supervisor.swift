@@ -325,7 +325,7 @@ package final class Supervisor {
     if isStopped, isWritten { self.serving = nil }
   }
 
-  /// A worker is made here and handed to its thread, which alone uses it from then on.
+  // SAFETY: a worker is made here and handed to its thread, which alone uses it from then on.
   private final class WorkerBox: @unchecked Sendable {
     let worker: Worker
     init(_ worker: Worker) { self.worker = worker }
