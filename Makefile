@@ -37,8 +37,8 @@ test: deps-test ## run every test, as CI does
 	@$(SWIFT) test -c release --skip-build --disable-xctest --filter MonitorTests
 	@$(SWIFT) test -c release --skip-build --disable-xctest --skip MonitorTests
 
-bench: build ## measure it; see bench/
-	@bench/run
+bench: build ## measure it; PEERS=all also beside Envoy, Caddy and Traefik; see bench/
+	@bench/run --peers "$(PEERS)" --before "$(BEFORE)"
 
 bench-micro: deps-build ## measure the steps of a request's path by themselves; QUICK=1 for a short look
 	@bench/micro/run
