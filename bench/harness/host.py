@@ -24,6 +24,10 @@ class BenchError(Exception):
     """Something that keeps the bench, or one row of it, from going on; its text is for whoever runs it."""
 
 
+class Disturbed(BenchError):
+    """A round in which too little happened to be measured, as where other processes hold the processors for seconds."""
+
+
 def say(text):
     print(text, file=sys.stderr, flush=True)
 

@@ -11,7 +11,7 @@ import subprocess
 import time
 
 from . import host
-from .host import BenchError
+from .host import BenchError, Disturbed
 from .process import Process, cpu_of, others_seconds
 
 # What a browser sends: about 380 bytes with request line and Host.
@@ -141,7 +141,7 @@ class H2Load:
         failures = re.search(r"^requests: .* (\d+) failed, (\d+) errored, (\d+) timeout$", text, re.M)
         statuses = re.search(r"^status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx$", text, re.M)
         if not outlasted:
-            raise BenchError("h2load ended before it was measured")
+            raise Disturbed("h2load ended before it was measured")
         if not failures or any(map(int, failures.groups())) or not statuses or int(statuses.group(1)) == 0:
             raise BenchError(f"h2load: {self.process.errors.read_text().strip() or text}")
         return {}
@@ -251,7 +251,7 @@ def _wait_flowing(counter, units, seconds=30):
     wanted, until = counter.read() + units, time.monotonic() + seconds
     while counter.read() < wanted:
         if time.monotonic() > until:
-            raise BenchError("the load does not flow")
+            raise Disturbed("the load does not flow")
         time.sleep(0.05)
 
 
@@ -269,7 +269,7 @@ def measure(bench, processes, counter, load, per=1.0, warm_units=1500):
         ended = load.end()
     units = (count_after - count_before) / per
     if units < 20:
-        raise BenchError(f"only {units:.0f} requests in {bench.round_seconds} s")
+        raise Disturbed(f"only {units:.0f} requests in {bench.round_seconds} s")
     return {
         **before.cost(after, units),
         "upstream_opened": (accepted_after - accepted_before) / units,  # connections for each request; kept ones: 0
