@@ -42,8 +42,8 @@ simulate: deps-build ## run the engine against a simulated kernel: SEEDS=1000000
 	$(SWIFT_BUILD) --product simulate
 	@Tests/Simulation/run $(or $(SEEDS),20000)
 
-bench: build ## measure it; see bench/
-	@bench/run
+bench: build ## measure it; PEERS=all also beside Envoy, Caddy and Traefik; see bench/
+	@bench/run --peers "$(PEERS)" --before "$(BEFORE)"
 
 bench-micro: deps-build ## measure the steps of a request's path by themselves; QUICK=1 for a short look
 	@bench/micro/run

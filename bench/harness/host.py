@@ -14,8 +14,8 @@ COUNTERSIGN = Path(os.environ.get("COUNTERSIGN_BIN", ROOT / ".build" / "release"
 FILES_MAX = 20000
 
 # command: Debian package
-# wrk and nginx drive all of it; h2load is for HTTP/2, where the edge speaks it.
-TOOLS = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "h2load": "nghttp2-client", "cc": "gcc"}
+TOOLS = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "h2load": "nghttp2-client", "curl": "curl",
+         "openssl": "openssl", "cc": "gcc"}
 
 NGINX_STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
@@ -24,12 +24,17 @@ class BenchError(Exception):
     """Something that keeps the bench, or one row of it, from going on; its text is for whoever runs it."""
 
 
+class Disturbed(BenchError):
+    """A round in which too little happened to be measured, as where other processes hold the processors for seconds."""
+
+
 def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
 def run(*command, **options):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    done = subprocess.run([str(part) for part in command], text=True, check=False, **options)
     if done.returncode != 0:
         raise BenchError(f"{' '.join(map(str, command))}: {(done.stderr or done.stdout).strip()[-600:]}")
     return done.stdout
@@ -61,9 +66,9 @@ def install():
 
 
 def prepare():
-    """Load programs, keys, one certificate for all, the 1 MiB file."""
+    """Load programs, keys, one certificate for all, the large files."""
     WORK.mkdir(parents=True, exist_ok=True)
-    for name, libraries in (("client", ["-lssl", "-lcrypto"]), ("backend", [])):
+    for name, libraries in (("client", ["-lssl", "-lcrypto"]), ("floor", ["-lssl", "-lcrypto"]), ("backend", [])):
         source = BENCH / "load" / f"{name}.c"
         if not (WORK / name).exists() or (WORK / name).stat().st_mtime < source.stat().st_mtime:
             run("cc", "-O2", "-Wall", "-Wextra", "-o", WORK / name, source, *libraries)
@@ -79,6 +84,7 @@ def prepare():
     both.touch(mode=0o600)
     both.write_text((WORK / "certs/server.pem").read_text() + (WORK / "certs/server.key").read_text())
     (WORK / "1m").write_bytes(bytes(range(256)) * 4096)
+    (WORK / "64m").write_bytes(bytes(range(256)) * 4096 * 64)
 
 
 def processors():
@@ -99,14 +105,13 @@ def commit():
         return "unknown"
 
 
+def version(*command):
+    """The first line of what a program says of itself."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    return ((done.stdout + done.stderr).strip() or "unknown").splitlines()[0].strip()
+
+
 def facts():
-    def first(text):
-        return text.strip().splitlines()[0].strip()
-
-    def version(*command):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        return first((done.stdout + done.stderr) or "unknown")
-
     def read(path):
         try:
             return Path(path).read_text().strip()
@@ -126,7 +131,9 @@ def facts():
         "nginx": version(find("nginx"), "-v"),
         "haproxy": version(find("haproxy"), "-v"),
         "wrk": version(find("wrk"), "-v").split(" Copyright")[0],
-        "openssl": version("openssl", "version") if find("openssl") else "unknown",
+        "h2load": version(find("h2load"), "--version"),
+        "curl": version(find("curl"), "--version").split(" (")[0],
+        "openssl": version("openssl", "version"),
         "python": platform.python_version(),
     }
 

@@ -3,6 +3,7 @@ processes took for them. Both are read while the load runs steadily, so starting
 
 import http.client
 import json
+import os
 import re
 import signal
 import ssl
@@ -10,8 +11,8 @@ import subprocess
 import time
 
 from . import host
-from .host import BenchError
-from .process import Process, cpu_of
+from .host import BenchError, Disturbed
+from .process import Process, cpu_of, others_seconds
 
 # What a browser sends: about 380 bytes with request line and Host.
 HEADERS = [
@@ -22,6 +23,19 @@ HEADERS = [
     "Referer: https://printers.example.com/dashboard",
     "Cookie: session=f3b1c2d4e5a697887766554433221100; theme=dark; lang=en",
 ]
+# What every load offers with TLS 1.3, and nothing else.
+CIPHER, GROUP = "TLS_AES_128_GCM_SHA256", "X25519"
+# wrk takes it from OpenSSL's own configuration.
+OPENSSL_CONF = f"""openssl_conf = all
+[all]
+ssl_conf = tls
+[tls]
+system_default = default
+[default]
+Ciphersuites = {CIPHER}
+Groups = {GROUP}
+MinProtocol = TLSv1.3
+"""
 UPLOAD_LUA = 'wrk.method = "POST"\nwrk.body = string.rep("u", 1048576)\n'
 
 
@@ -46,7 +60,7 @@ class Counter:
 
 def get_once(address, tls, path="/", headers=None, seconds=10):
     """One request, tried until it is answered with 200, for a validator that has just started takes nothing for a moment.
-    Returns what TLS agreed on."""
+    Returns the answer's text."""
     until = time.monotonic() + seconds
     while True:
         try:
@@ -57,17 +71,24 @@ def get_once(address, tls, path="/", headers=None, seconds=10):
                 connection = http.client.HTTPConnection(*address, timeout=5)
             connection.request("GET", path, headers=headers or {})
             answer = connection.getresponse()
-            agreed = connection.sock.cipher()[:2] if tls and connection.sock else None
-            answer.read()
+            text = answer.read().decode(errors="replace")
             connection.close()
             if answer.status == 200:
-                return agreed
+                return text
             problem = f"status {answer.status}"
         except (OSError, http.client.HTTPException) as error:
             problem = str(error) or type(error).__name__
         if time.monotonic() > until:
             raise BenchError(f"no answer from {address[0]}:{address[1]}: {problem}")
         time.sleep(0.1)
+
+
+def check_tls(address):
+    """One handshake with what the loads offer; a contender that takes none of it cannot be compared."""
+    text = host.run("openssl", "s_client", "-brief", "-connect", "{}:{}".format(*address), "-tls1_3", "-ciphersuites", CIPHER,
+                    "-groups", GROUP, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, timeout=20)
+    if f"Ciphersuite: {CIPHER}" not in text or f"Server Temp Key: {GROUP}" not in text:
+        raise BenchError(f"{address[0]}:{address[1]} does not agree on {CIPHER} and {GROUP}: {text}")
 
 
 class Wrk:
@@ -83,8 +104,11 @@ class Wrk:
             script.write_text(UPLOAD_LUA)
             command += ["-s", script]
         command.append(f"{'https' if tls else 'http'}://{address[0]}:{address[1]}{path}")
+        configuration = bench.directory / "openssl.cnf"
+        configuration.write_text(OPENSSL_CONF)
         with open(self.output, "wb") as output:
-            self.process = Process("wrk", command, bench.load_processor, bench.directory, output)
+            self.process = Process("wrk", command, bench.load_processor, bench.directory, output,
+                                   environment={"OPENSSL_CONF": str(configuration)})
 
     def end(self):
         self.process.stop(signal.SIGINT, seconds=5)
@@ -93,6 +117,57 @@ class Wrk:
         if problem or "requests in" not in text:
             raise BenchError(f"wrk: {problem.group(0) if problem else self.process.errors.read_text().strip() or text}")
         return {}
+
+
+class H2Load:
+    """h2load with HTTP/1.1 for a time that is set beforehand: only when it ends by itself does it say how many failed."""
+
+    def __init__(self, bench, address, tls, path="/", connections=64):
+        self.output = bench.directory / "h2load.out"
+        # Beyond what is measured, for the handshakes and for waiting until it flows.
+        seconds = bench.warm_seconds + bench.round_seconds + (1.0 if bench.quick else 2.5)
+        command = ["h2load", "--h1", "-t1", f"-c{connections}", f"--duration={seconds:.0f}",
+                   f"--tls13-ciphers={CIPHER}", f"--groups={GROUP}"]
+        for header in HEADERS:
+            command += ["-H", header]
+        command.append(f"{'https' if tls else 'http'}://{address[0]}:{address[1]}{path}")
+        with open(self.output, "wb") as output:
+            self.process = Process("h2load", command, bench.load_processor, bench.directory, output)
+
+    def end(self):
+        outlasted = self.process.handle.poll() is None
+        self.process.wait_end(30)
+        text = self.output.read_text()
+        failures = re.search(r"^requests: .* (\d+) failed, (\d+) errored, (\d+) timeout$", text, re.M)
+        statuses = re.search(r"^status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx$", text, re.M)
+        if not outlasted:
+            raise Disturbed("h2load ended before it was measured")
+        if not failures or any(map(int, failures.groups())) or not statuses or int(statuses.group(1)) == 0:
+            raise BenchError(f"h2load: {self.process.errors.read_text().strip() or text}")
+        return {}
+
+
+class CurlDownloads:
+    """curl, which takes `count` responses of 64 MiB, 8 at a time, and ends."""
+
+    def __init__(self, bench, address, count):
+        self.bench, self.address, self.count = bench, address, count
+        self.units = count * 64  # MiB
+
+    def run(self):
+        output = self.bench.directory / "curl.out"
+        host_name = f"localhost:{self.address[1]}"
+        command = ["curl", "--silent", "--show-error", "--http1.1", "--parallel", "--parallel-immediate", "--parallel-max", 8,
+                   "--tlsv1.3", "--tls13-ciphers", CIPHER, "--curves", GROUP,
+                   "--cacert", host.WORK / "certs/ca.pem", "--resolve", f"{host_name}:{self.address[0]}",
+                   "--output", "/dev/null", "--write-out", "%{http_code} %{size_download}\n",
+                   f"https://{host_name}/64m?[1-{self.count}]"]
+        with open(output, "wb") as file:
+            process = Process("curl", command, self.bench.load_processor, self.bench.directory, file)
+        process.wait_end(120)
+        done = output.read_text().split("\n")[:-1]
+        if process.handle.returncode != 0 or done != ["200 67108864"] * self.count:
+            raise BenchError(f"curl: {process.errors.read_text().strip() or done}")
 
 
 class Client:
@@ -144,12 +219,39 @@ class _Guard:
         self.timer.cancel()
 
 
+class Reading:
+    """What the processes had taken at one moment, and what the machine had spent on others."""
+
+    def __init__(self, processes):
+        self.cpu, self.others, self.clock = cpu_of(processes), others_seconds(), time.monotonic()
+
+    def disturbance(self, later):
+        """Shares of the time between the two."""
+        seconds = later.clock - self.clock
+        return {
+            "starved": (later.cpu[1] - self.cpu[1]) / 1e9 / seconds,                  # runnable, but somebody else ran there
+            "others": max(0.0, later.others - self.others) / seconds / os.cpu_count(),  # of all processors
+        }
+
+    def cost(self, later, units):
+        ran, _, user, system = (after - before for before, after in zip(self.cpu, later.cpu))
+        seconds = later.clock - self.clock
+        return {
+            "cpu_us": ran / 1000 / units,
+            "user_share": user / (user + system) if user + system else None,
+            "busy": ran / 1e9 / seconds,  # of the one processor
+            "per_second": units / seconds,
+            "units": units,
+            **self.disturbance(later),
+        }
+
+
 def _wait_flowing(counter, units, seconds=30):
     """Until that much has been answered: with TLS the handshakes of a load come first, and they are not what is measured."""
     wanted, until = counter.read() + units, time.monotonic() + seconds
     while counter.read() < wanted:
         if time.monotonic() > until:
-            raise BenchError("the load does not flow")
+            raise Disturbed("the load does not flow")
         time.sleep(0.05)
 
 
@@ -159,24 +261,24 @@ def measure(bench, processes, counter, load, per=1.0, warm_units=1500):
         _wait_flowing(counter, warm_units * per)
         time.sleep(bench.warm_seconds)
         count_before, accepted_before = counter.read(), counter.accepted
-        cpu_before, clock_before = cpu_of(processes), time.monotonic()
+        before = Reading(processes)
         time.sleep(bench.round_seconds)
         count_after, accepted_after = counter.read(), counter.accepted
-        cpu_after, clock_after = cpu_of(processes), time.monotonic()
+        after = Reading(processes)
     finally:
         ended = load.end()
     units = (count_after - count_before) / per
     if units < 20:
-        raise BenchError(f"only {units:.0f} requests in {bench.round_seconds} s")
-    seconds = clock_after - clock_before
-    ran, waited, user, system = (after - before for before, after in zip(cpu_before, cpu_after))
+        raise Disturbed(f"only {units:.0f} requests in {bench.round_seconds} s")
     return {
-        "cpu_us": ran / 1000 / units,
-        "user_share": user / (user + system) if user + system else None,
-        "busy": ran / 1e9 / seconds,          # of the one processor
-        "starved": waited / 1e9 / seconds,    # runnable, but somebody else ran there
-        "per_second": units / seconds,
-        "units": units,
+        **before.cost(after, units),
         "upstream_opened": (accepted_after - accepted_before) / units,  # connections for each request; kept ones: 0
         **({"client": ended} if ended else {}),
     }
+
+
+def measure_whole(processes, load):
+    """A load with a fixed amount of work, from its start to its end."""
+    before = Reading(processes)
+    load.run()
+    return before.cost(Reading(processes), load.units)

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from . import host
+from . import host, optional
 from .host import BENCH, COUNTERSIGN, WORK, BenchError, find
 from .process import Process, free_port
 
@@ -20,6 +20,15 @@ class Server:
 
     def __str__(self):
         return "{}:{}".format(*self.address)
+
+
+@dataclass
+class Backend(Server):
+    """Also where it takes PROXY headers, its unix socket, and where it tells its count of requests."""
+
+    proxied: str
+    unix: str
+    status: tuple
 
 
 def fill(template, **values):
@@ -65,7 +74,7 @@ def haproxy(bench, template, at, upstream, tls=False, bound=False, log=False):
     directory.mkdir(parents=True)
     # One file for chain and key; groups are set where it binds.
     bind = f"ssl crt {WORK / 'certs/server-haproxy.pem'} curves X25519:P-256:P-384" if tls else ""
-    text = fill(f"haproxy/{template}", listen="{}:{}".format(*address), upstream=upstream, ssl=bind,
+    text = fill(f"haproxy/{template}", listen="{}:{}".format(*address), upstream=str(upstream).replace("unix:", "unix@"), ssl=bind,
                 scheme="https" if tls else "http", proxy="send-proxy-v2" if bound else "",
                 reuse="never" if bound else "always",
                 log_global="log stdout format raw local0" if log else "", log="log global\n  option httplog" if log else "")
@@ -77,7 +86,7 @@ def haproxy(bench, template, at, upstream, tls=False, bound=False, log=False):
     return Server(process, address)
 
 
-def countersign(bench, template, at, upstream, processor=None, tls=False, **values):
+def countersign(bench, template, at, upstream, processor=None, program=COUNTERSIGN, tls=False, **values):
     address = (at, free_port(at))
     directory = bench.directory / bench.new_name("countersign")
     directory.mkdir(parents=True)
@@ -88,18 +97,63 @@ def countersign(bench, template, at, upstream, processor=None, tls=False, **valu
     values = {"access_log": "off", "proxy": "off", "trust": "trust: []", "routes": "[{ to: app }]", **values}
     path = directory / "countersign.yaml"
     path.write_text(fill(f"countersign/{template}", listen="{}:{}".format(*address), upstream=upstream, tls=tls, **values))
-    process = Process("countersign", [COUNTERSIGN, "run", "-c", path],
+    process = Process("countersign", [program, "run", "-c", path],
                       bench.proxy_processor if processor is None else processor, directory)
     process.wait_listening(address, seconds=60)
     return Server(process, address)
 
 
+def envoy(bench, at, upstream, tls):
+    host_name, _, port = str(upstream).rpartition(":")
+    return _optional(bench, "envoy", "envoy.yaml", at, tls, ["--concurrency", "1", "--log-level", "error", "--disable-hot-restart", "-c"],
+                     upstream_host=host_name, upstream_port=port)
+
+
+def caddy(bench, at, upstream, tls):
+    return _optional(bench, "caddy", "Caddyfile", at, tls, ["run", "--adapter", "caddyfile", "--config"], upstream=upstream,
+                     scheme="https" if tls else "http")
+
+
+def traefik(bench, at, upstream, tls):
+    """Its configuration is two files: what is read at its start, and the routes that the first one names."""
+    return _optional(bench, "traefik", "traefik.yaml", at, tls, ["--configFile"], upstream=upstream, other="routes.yaml")
+
+
+OPTIONAL = {"envoy": envoy, "caddy": caddy, "traefik": traefik}
+
+
+def _optional(bench, name, template, at, tls, arguments, other=None, **values):
+    """Those that Debian has no package of, or an old one. One thread does the work, as everywhere: Envoy by its option, what is
+    written in Go by the number of threads that run Go at once."""
+    address = (at, free_port(at))
+    directory = bench.directory / bench.new_name(name)
+    directory.mkdir(parents=True)
+    for file in filter(None, (template, other)):
+        (directory / file).write_text(fill(f"{name}/{file}", tls=tls, listen="{}:{}".format(*address), listen_host=address[0],
+                                           listen_port=address[1], dir=directory, **values))
+    environment = {"GOMAXPROCS": "1", "HOME": str(directory), "XDG_DATA_HOME": str(directory), "XDG_CONFIG_HOME": str(directory)}
+    process = Process(name, [optional.program(name), *arguments, directory / template], bench.proxy_processor, directory,
+                      environment=environment)
+    process.wait_listening(address)
+    return Server(process, address)
+
+
+def floor(bench, at, upstream=None, tls=False):
+    """bench/load/floor.c: passes bytes on, or answers by itself."""
+    address = (at, free_port(at))
+    certificate = ["--tls", WORK / "certs/server.pem", WORK / "certs/server.key"] if tls else []
+    to = [] if upstream is None else [upstream] if isinstance(upstream, str) else list(upstream.address)
+    process = Process("floor", [WORK / "floor", *certificate, *address, *to], bench.proxy_processor, bench.directory)
+    process.wait_listening(address)
+    return Server(process, address)
+
+
 def backend(bench):
-    """nginx with the small answer; its address for PROXY headers and the one that counts come along."""
+    """nginx with the small answer."""
     proxy, status = ((BACKEND_HOST, free_port(BACKEND_HOST)) for _ in range(2))
-    server = nginx(bench, "backend.conf", BACKEND_HOST, processor=bench.load_processor, file=WORK / "1m",
+    server = nginx(bench, "backend.conf", BACKEND_HOST, processor=bench.load_processor, files_directory=WORK,
                    listen_proxy="{}:{}".format(*proxy), listen_status="{}:{}".format(*status))
-    return server, "{}:{}".format(*proxy), status
+    return Backend(server.process, server.address, "{}:{}".format(*proxy), f"unix:{server.process.directory}/socket", status)
 
 
 def reading_backend(bench):

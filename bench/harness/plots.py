@@ -10,7 +10,8 @@ matplotlib.use("svg")
 matplotlib.rcParams["svg.hashsalt"] = "bench"  # the same data gives the same file
 import matplotlib.pyplot as plt  # noqa: E402
 
-COLOURS = {"countersign": "#1f6f8b", "nginx": "#5aa469", "haproxy": "#d8973c", "nginx stream": "#a9cdb1", "haproxy tcp": "#ecc998"}
+COLOURS = {"countersign": "#1f6f8b", "countersign before": "#8fb8c6", "nginx": "#5aa469", "haproxy": "#d8973c",
+           "nginx stream": "#a9cdb1", "haproxy tcp": "#ecc998"}
 
 
 def cost(document, path):
@@ -44,7 +45,8 @@ def cost(document, path):
 
 def ratio(document, path):
     """What is judged: each ratio with its rounds' spread, and its target."""
-    points = [(e, r) for e in document["figures"] for r in e.get("ratios", []) if r["judged"]][::-1]
+    points = [(e, r) for e in document["figures"] for r in e.get("ratios", [])
+              if r["judged"] and e["target"] is not None and not r.get("difference")][::-1]
     if not points:
         return
     figure, axis = plt.subplots(figsize=(10, 0.36 * len(points) + 1.2))
@@ -55,7 +57,7 @@ def ratio(document, path):
         axis.plot(r["median"], y, "o", color=colour)
         axis.plot(entry["target"], y, "|", color="black", markersize=12)
         axis.annotate(f"{r['median']:.2f}", (r["median"], y), textcoords="offset points", xytext=(0, 5), fontsize=7, ha="center")
-    labels = [f"{e['row']}: {r['of'].removeprefix('countersign').strip() or e['figure']}" if e["against"] == "first"
+    labels = [f"{e['row']}: {r['of'].removeprefix('countersign').strip() or e['figure']}" if e["against"] in ("first", "growth")
               else e["row"] if e["figure"] == "cpu_us" else f"{e['row']} {e['figure'].removesuffix('_us')}" for e, r in points]
     axis.set_yticks(range(len(points)), labels, fontsize=8)
     axis.axvline(1, color="#bbbbbb", linewidth=0.8, zorder=0)

@@ -24,9 +24,9 @@ _running = []
 
 
 class Process:
-    def __init__(self, name, command, processor, directory, output=subprocess.DEVNULL):
+    def __init__(self, name, command, processor, directory, output=subprocess.DEVNULL, environment=None):
         directory.mkdir(parents=True, exist_ok=True)
-        self.name = name
+        self.name, self.directory = name, directory
         self.errors = directory / f"{name}.err"
 
         def pin():
@@ -37,7 +37,8 @@ class Process:
 
         with open(self.errors, "wb") as errors:
             self.handle = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=output,
-                                           stderr=errors, cwd=directory, preexec_fn=pin)
+                                           stderr=errors, cwd=directory, preexec_fn=pin,
+                                           env={**os.environ, **(environment or {})})
         self.pid = self.handle.pid
         _running.append(self)
 
@@ -88,6 +89,15 @@ class Process:
                     total += int(line.split()[1]) * 1024
         return total
 
+    def wait_end(self, seconds):
+        """Until it ends by itself; one that does not is killed."""
+        try:
+            self.handle.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise BenchError(f"{self.name} did not end within {seconds} s") from None
+        finally:
+            self.stop(signal.SIGKILL)
+
     def stop(self, number=signal.SIGTERM, seconds=2.0):
         if self.handle.poll() is None:
             self.handle.send_signal(number)
@@ -112,6 +122,15 @@ def stop_since(mark=0):
 
 def cpu_of(processes):
     return [sum(column) for column in zip(*(process.cpu() for process in processes))]
+
+
+def others_seconds():
+    """CPU time that the machine has spent on what is no process of the bench, or that its host kept for others. By ticks."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    user, nice, system, _, _, irq, softirq, steal = fields
+    own = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    ours = sum(usage.ru_utime + usage.ru_stime for usage in own) + sum(process.cpu()[0] for process in _running) / 1e9
+    return (user + nice + system + irq + softirq + steal) / TICKS - ours
 
 
 def free_port(host_address):
