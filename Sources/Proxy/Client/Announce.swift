@@ -129,11 +129,11 @@ extension Downstream {
       switch input.withReadable({ verifier.verifyProxy($0, header: header, at: worker.clock) }) {
       case .refused(let refusal): return refusal
       case .verified(let bound):
-        self.bound = bound
+        announcement = Announcement(bound)
         return nil
       }
     }
-    announced = header
+    announcement = Announcement(header)
     return nil
   }
 

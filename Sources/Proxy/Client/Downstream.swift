@@ -13,6 +13,22 @@ import Platform
 import Policy
 import Wire
 
+/// The PROXY header of a connection. In memory of its own, for most connections have none and there may be many of them.
+final class Announcement {
+  let header: ProxyHeader?
+  let bound: BoundIdentity?
+
+  init(_ header: ProxyHeader) {
+    self.header = header
+    bound = nil
+  }
+
+  init(_ bound: BoundIdentity) {
+    header = nil
+    self.bound = bound
+  }
+}
+
 final class Downstream {
   enum Phase: UInt8 { case free, announce, handshake, head, exchange, tunnel, linger }
 
@@ -37,10 +53,12 @@ final class Downstream {
   /// Index of the trust rule that matched the peer.
   var rule = 0
   var connection = ConnectionID(high: 0, low: 0)
-  /// What the PROXY header said, if one was demanded; kept so that a reload can judge it by the new rules.
-  var announced: ProxyHeader?
-  /// The verified PROXY header of an edge; every request must agree with it.
-  var bound: BoundIdentity?
+  /// What the PROXY header said, if one was demanded.
+  var announcement: Announcement?
+  /// From a load balancer; kept so that a reload can judge it by the new rules.
+  var announced: ProxyHeader? { announcement?.header }
+  /// From an edge, verified: every request must agree with it.
+  var bound: BoundIdentity? { announcement?.bound }
   /// The client as far as the connection tells; nil where each request tells.
   var client: ClientIdentity?
   /// Why no request of this connection can be served.
@@ -109,8 +127,7 @@ final class Downstream {
     listener = nil
     peer = nil
     local = nil
-    announced = nil
-    bound = nil
+    announcement = nil
     client = nil
     clientRefusal = nil
     refusedClient = nil
