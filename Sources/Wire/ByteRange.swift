@@ -15,4 +15,7 @@ public struct ByteRange: Equatable, Sendable {
   @inlinable public var lower: Int { Int(start) }
   @inlinable public var upper: Int { Int(start) + Int(count) }
   @inlinable public var range: Range<Int> { lower..<upper }
+
+  /// Where it ends if nothing at or past `limit` is looked at.
+  func end(before limit: Int) -> Int { max(lower, min(upper, limit)) }
 }

@@ -1,8 +1,8 @@
-// The field lines of one section (a head's or a trailer's), as offsets: names, trimmed values, what each name is to us,
-// and which were nominated by Connection. One scan over the bytes; the storage is reused and grows to the configured
-// number of fields once.
-// Invariant: after a complete scan every range lies inside the bytes that were scanned, every name is a token and
-// no value holds a control byte. Callers: RequestHead, ResponseHead, TrailerSection.
+// The fields of one section (a head's or a trailer's), as offsets: names, trimmed values, what each name is to us, and which
+// were nominated by Connection. They are read from lines of HTTP/1 (`scan`) or added one by one (`begin`, `add`, `finish`);
+// `put` is the one place where either becomes a field. The storage is made once, for the configured number of fields.
+// Invariant: after a complete section every range lies inside its bytes, every name is a token and no value holds a control
+// byte. Callers: RequestHead, ResponseHead, TrailerSection.
 
 /// One field line.
 public struct FieldLine: Sendable {
@@ -21,8 +21,8 @@ public struct FieldLine: Sendable {
 
 final class FieldTable {
   // Every access to these is over at once (a scan works on local copies), so the optimiser can prove exclusivity and
-  // drops the checks at run time.
-  private var lines: [FieldLine]
+  // drops the checks at run time. That holds for each by itself, not for a struct of all.
+  var lines: [FieldLine]
   private(set) var count = 0
   /// Which kinds occur, and which occur more than once, by `FieldKind.bit`.
   private(set) var seen: UInt64 = 0
@@ -32,12 +32,14 @@ final class FieldTable {
   /// A line of the last scan ended in a bare LF.
   private(set) var hasBareLF = false
   /// The length that Content-Length states several times over, in one line or several, always the same.
-  private(set) var repeatedLength: UInt64?
-  private let names: FieldNames
+  var repeatedLength: UInt64?
+  /// A section whose fields are added one by one; nil for one that is read from lines, or finished.
+  private var addition: Addition?
+  let names: FieldNames
   private let fieldsMax: Int
   /// From the operator's own servers what has one reading is taken though it is not how it should be: lines that end in a
   /// bare LF (RFC 9112 section 2.2 lets a recipient take them), and one length stated twice (RFC 9110 section 8.6).
-  private let isLenient: Bool
+  let isLenient: Bool
 
   init(fieldsMax: Int, names: FieldNames, isLenient: Bool = false) {
     self.isLenient = isLenient
@@ -55,6 +57,7 @@ final class FieldTable {
     repeated = 0
     hasBareLF = false
     repeatedLength = nil
+    addition = nil
   }
 
   func line(_ index: Int) -> FieldLine {
@@ -73,8 +76,9 @@ final class FieldTable {
   /// The value of the first line of `kind`, empty when there is none.
   func firstValue(_ kind: FieldKind) -> ByteRange { has(kind) ? lines[firstIndex(kind)].value : .empty }
 
-  // MARK: Scanning
+  // MARK: A field
 
+  /// What the fields so far add up to: the properties above, where a field is put.
   private struct Marks {
     var count = 0
     var seen: UInt64 = 0
@@ -95,6 +99,31 @@ final class FieldTable {
     }
   }
 
+  /// Decides what a field is and puts it behind the others. `packed`: the name, where it `isPlain`.
+  @inline(__always) private func put(
+    _ bytes: Span<UInt8>, name: ByteRange, _ packed: PackedName, isPlain: Bool, value: ByteRange,
+    _ lines: inout [FieldLine], _ marks: inout Marks
+  ) {
+    let kind = isPlain ? names.kind(packed, bytes, name) : names.foldedKind(bytes, name)
+    lines[marks.count] = FieldLine(name: name, value: value, kind: kind, isNominated: false)
+    marks.add(kind)
+  }
+
+  /// The value between `start` and `end`, without the whitespace around it, and the first byte that may not stand in it, or
+  /// `end` (RFC 9110 section 5.5).
+  @inline(__always) private static func value(
+    _ bytes: Span<UInt8>, _ start: Int, _ end: Int
+  ) -> (range: ByteRange, stop: Int) {
+    var lower = start
+    while lower < end, Ascii.isBlank(bytes[lower]) { lower &+= 1 }
+    let stop = textEnd(bytes, lower, end)
+    var upper = stop
+    while upper > lower, Ascii.isBlank(bytes[upper &- 1]) { upper &-= 1 }
+    return (ByteRange(lower, upper &- lower), stop)
+  }
+
+  // MARK: Scanning
+
   /// Reads field lines from `start` up to and with the empty line that ends them; no byte at or past `end` is looked at.
   /// Stops at the first byte that cannot be right, so that a prefix is refused just as the whole would be.
   func scan(_ bytes: Span<UInt8>, from start: Int, end: Int, limits: HeadLimits) -> Scan {
@@ -103,12 +132,16 @@ final class FieldTable {
     var marks = Marks()
     let scan = scanLines(bytes, from: start, end: end, countMax: min(limits.fields, fieldsMax), &lines, &marks)
     swap(&lines, &self.lines)
+    take(marks)
+    return scan
+  }
+
+  @inline(__always) private func take(_ marks: Marks) {
     count = marks.count
     seen = marks.seen
     repeated = marks.repeated
     first = marks.first
     hasBareLF = marks.hasBareLF
-    return scan
   }
 
   private func scanLines(
@@ -134,20 +167,16 @@ final class FieldTable {
       at &+= packed.count
       let isPlain = at < end && bytes[at] == Ascii.colon
       if !isPlain {
-        while at < end, Token.isTokenByte(bytes[at]) { at &+= 1 }
+        at = Token.end(bytes, at, end)
         guard at < end else { return .incomplete }
         guard bytes[at] == Ascii.colon else { return nameStop(bytes, at, end) }
       }
       let name = ByteRange(nameStart, at &- nameStart)
       guard !name.isEmpty else { return .refused(.nameToken) }
-      at &+= 1
 
-      while at < end, Ascii.isBlank(bytes[at]) { at &+= 1 }
-      let valueStart = at
-      at = Self.textEnd(bytes, at, end)
+      let value = Self.value(bytes, at &+ 1, end)
+      at = value.stop
       guard at < end else { return .incomplete }
-      var valueEnd = at
-      while valueEnd > valueStart, Ascii.isBlank(bytes[valueEnd &- 1]) { valueEnd &-= 1 }
       if bytes[at] == Ascii.cr {
         let scan = Scan.lineEnd(bytes, at, end)
         guard case .next(let next) = scan else { return scan }
@@ -158,11 +187,7 @@ final class FieldTable {
         marks.hasBareLF = true
         at &+= 1
       }
-
-      let kind = isPlain ? names.kind(packed, bytes, name) : names.foldedKind(bytes, name)
-      let value = ByteRange(valueStart, valueEnd &- valueStart)
-      lines[marks.count] = FieldLine(name: name, value: value, kind: kind, isNominated: false)
-      marks.add(kind)
+      put(bytes, name: name, packed, isPlain: isPlain, value: value.range, &lines, &marks)
     }
   }
 
@@ -199,165 +224,71 @@ final class FieldTable {
     }
   }
 
-  // MARK: Connection and Trailer
+  // MARK: One by one
 
-  /// What the Connection lines say (RFC 9110 section 7.6.1).
-  struct ConnectionOptions {
-    var close = false
-    var keepAlive = false
-    var upgrade = false
-    /// A protected identity name was nominated.
-    var nominatesProtected = false
+  private struct Addition {
+    let limits: HeadLimits
+    /// How much text there is; the next line begins here.
+    var textBytes: Int
+    /// What was wrong first: nothing that follows makes it right.
+    var refusal: Refusal?
   }
 
-  private static let closeOption = PackedName("close")
-
-  /// The fields that Connection lists: by kind where a kind has one name, else by name. There are few in honest
-  /// messages; the bound keeps the comparison with every field cheap in others.
-  private struct Nominations {
-    static let namesMax = 16
-
-    var kinds: UInt64 = 0
-    var names = InlineArray<16, ByteRange>(repeating: .empty)
-    var count = 0
+  /// Begins a section whose fields come one by one. `textBytes`: what stands in front of their lines. `refusal`: what is wrong
+  /// with that.
+  func begin(textBytes: Int, limits: HeadLimits, refusal: Refusal?) {
+    removeAll()
+    addition = Addition(limits: limits, textBytes: textBytes, refusal: refusal)
   }
 
-  /// Reads every Connection line and marks the nominated fields. Refused: what is not a list of tokens, a field that
-  /// the message cannot do without, and more than 16 names that are not the hop's own.
-  func readConnection(_ bytes: Span<UInt8>, into options: inout ConnectionOptions) -> Refusal? {
-    guard has(.connection) else { return nil }
-    var nominations = Nominations()
-    let last = repeated & FieldKind.connection.bit == 0 ? firstIndex(.connection) : count &- 1
-    for index in firstIndex(.connection)...last where lines[index].kind == .connection {
-      if let refusal = readOptions(bytes, lines[index].value, into: &options, &nominations) { return refusal }
-    }
-    markNominated(bytes, nominations)
+  /// Adds the field whose line, `name: value` and CRLF, was just written behind those before it: `bytes` end with it. Nothing
+  /// else may lie between the lines, for they go on as they lie. Whatever `scan` refuses of such a line is refused.
+  func add(_ bytes: Span<UInt8>, name: ByteRange, value: ByteRange) -> Refusal? {
+    guard var addition else { preconditionFailure("a field outside of a section") }
+    if let refusal = addition.refusal { return refusal }
+    precondition(
+      name.lower == addition.textBytes && value.lower == name.upper &+ 2 && bytes[name.upper] == Ascii.colon
+        && bytes[name.upper &+ 1] == Ascii.space, "a field's line stands behind the one before it")
+    Self.expectLineEnd(bytes, at: value.upper)
+    addition.textBytes = bytes.count
+    addition.refusal = read(bytes, name: name, value: value, limits: addition.limits)
+    self.addition = addition
+    return addition.refusal
+  }
+
+  /// What is past the limit is not looked at, so that the refusal is that of the same bytes in `scan`.
+  private func read(_ bytes: Span<UInt8>, name: ByteRange, value: ByteRange, limits: HeadLimits) -> Refusal? {
+    guard name.lower < limits.headBytes else { return .headTooLarge }
+    guard count < min(limits.fields, fieldsMax) else { return .tooManyFields }
+    let nameEnd = name.end(before: limits.headBytes)
+    let packed = PackedName(plainFrom: name.lower, to: nameEnd, bytes)
+    let plainEnd = name.lower &+ packed.count
+    guard Token.end(bytes, plainEnd, nameEnd) == nameEnd, !name.isEmpty else { return .nameToken }
+    let valueEnd = value.end(before: limits.headBytes)
+    let text = Self.value(bytes, value.lower, valueEnd)
+    guard text.stop == valueEnd else { return .valueInvalid }
+    guard bytes.count <= limits.headBytes else { return .headTooLarge }
+
+    var lines: [FieldLine] = []
+    swap(&lines, &self.lines)
+    var marks = Marks(count: count, seen: seen, repeated: repeated, hasBareLF: false, first: first)
+    put(bytes, name: name, packed, isPlain: plainEnd == nameEnd, value: text.range, &lines, &marks)
+    swap(&lines, &self.lines)
+    take(marks)
     return nil
   }
 
-  private func readOptions(
-    _ bytes: Span<UInt8>, _ value: ByteRange, into options: inout ConnectionOptions, _ nominations: inout Nominations
-  ) -> Refusal? {
-    var cursor = TokenCursor(value)
-    while true {
-      let token: ByteRange
-      switch cursor.next(bytes) {
-      case .end: return nil
-      case .malformed: return .valueInvalid
-      case .token(let range): token = range
-      }
-      let kind = names.kind(bytes, token)
-      switch kind {
-      case .host, .contentLength, .transferEncoding: return .hopNominated
-      case .keepAlive: options.keepAlive = true
-      case .upgrade: options.upgrade = true
-      case .other where bytes.holds(Self.closeOption, at: token):
-        options.close = true
-        continue
-      default: if kind.isIdentity { options.nominatesProtected = true }
-      }
-      switch kind {
-      case .other, .foreign, .claim, .alias:
-        guard nominations.count < Nominations.namesMax else { return .tooManyFields }
-        nominations.names[nominations.count] = token
-        nominations.count &+= 1
-      default: nominations.kinds |= kind.bit
-      }
-    }
+  /// Ends the section with the empty line, with which `bytes` end.
+  func finish(_ bytes: Span<UInt8>) -> Refusal? {
+    guard let addition else { preconditionFailure("the end of no section") }
+    self.addition = nil
+    if let refusal = addition.refusal { return refusal }
+    Self.expectLineEnd(bytes, at: addition.textBytes)
+    return bytes.count <= addition.limits.headBytes ? nil : .headTooLarge
   }
 
-  private func markNominated(_ bytes: Span<UInt8>, _ nominations: Nominations) {
-    guard nominations.kinds & seen != 0 || nominations.count > 0 else { return }
-    var lines: [FieldLine] = []
-    swap(&lines, &self.lines)
-    for index in 0..<count {
-      var isNominated = lines[index].kind.bit & nominations.kinds != 0
-      var at = 0
-      while at < nominations.count, !isNominated {
-        isNominated = bytes.equalsIgnoringCase(lines[index].name, nominations.names[at])
-        at &+= 1
-      }
-      lines[index].isNominated = isNominated
-    }
-    swap(&lines, &self.lines)
-  }
-
-  /// Whether a Trailer line announces a protected name; nil when one is not a list of tokens.
-  func trailerNamesIdentity(_ bytes: Span<UInt8>) -> Bool? {
-    guard has(.trailer) else { return false }
-    var found = false
-    for index in firstIndex(.trailer)..<count where lines[index].kind == .trailer {
-      var cursor = TokenCursor(lines[index].value)
-      reading: while true {
-        switch cursor.next(bytes) {
-        case .end: break reading
-        case .malformed: return nil
-        case .token(let token): if names.kind(bytes, token).isIdentity { found = true }
-        }
-      }
-    }
-    return found
-  }
-
-  // MARK: Framing
-
-  private static let chunked = PackedName("chunked")
-
-  /// What Content-Length and Transfer-Encoding say together (RFC 9112 section 6), refusing all that two readers
-  /// could take in two ways. `.none` when neither is there.
-  func framing(_ bytes: Span<UInt8>, minorVersion: Int) -> Framing {
-    let hasLength = has(.contentLength)
-    guard has(.transferEncoding) else {
-      guard hasLength else { return .stated(.none) }
-      if repeated & FieldKind.contentLength.bit == 0, let length = Self.length(bytes, firstValue(.contentLength)) {
-        return .stated(.length(length))
-      }
-      guard isLenient, let length = readRepeatedLength(bytes) else { return .refused(.framingLength) }
-      repeatedLength = length
-      return .stated(.length(length))
-    }
-    if hasLength { return .refused(.framingTeCl) }
-    guard minorVersion == 1, repeated & FieldKind.transferEncoding.bit == 0,
-      bytes.holds(Self.chunked, at: firstValue(.transferEncoding))
-    else { return .refused(.framingTe) }
-    return .stated(.chunked)
-  }
-
-  /// The length that all lines and elements of Content-Length state alike; nil where one differs or is none.
-  private func readRepeatedLength(_ bytes: Span<UInt8>) -> UInt64? {
-    var stated: UInt64?
-    for index in firstIndex(.contentLength)..<count where lines[index].kind == .contentLength {
-      let value = lines[index].value
-      var start = value.lower
-      while true {
-        var end = start
-        while end < value.upper, bytes[end] != Ascii.comma { end &+= 1 }
-        var (first, last) = (start, end)
-        while first < last, Ascii.isBlank(bytes[first]) { first &+= 1 }
-        while last > first, Ascii.isBlank(bytes[last &- 1]) { last &-= 1 }
-        guard let length = Self.length(bytes, ByteRange(first, last &- first)) else { return nil }
-        if let stated, stated != length { return nil }
-        stated = length
-        guard end < value.upper else { break }
-        start = end &+ 1
-      }
-    }
-    return stated
-  }
-
-  enum Framing {
-    case stated(BodyFraming)
-    case refused(Refusal)
-  }
-
-  /// Digits only, at most 19 of them and below 2^63.
-  private static func length(_ bytes: Span<UInt8>, _ range: ByteRange) -> UInt64? {
-    guard range.count >= 1, range.count <= 19 else { return nil }
-    var length: UInt64 = 0
-    for at in range.range {
-      guard Ascii.isDigit(bytes[at]) else { return nil }
-      length = length &* 10 &+ UInt64(bytes[at] &- 0x30)  // 19 digits stay below 2^64
-    }
-    return length <= UInt64(Int64.max) ? length : nil
+  private static func expectLineEnd(_ bytes: Span<UInt8>, at: Int) {
+    precondition(
+      at &+ 2 == bytes.count && bytes[at] == Ascii.cr && bytes[at &+ 1] == Ascii.lf, "a line ends the text")
   }
 }

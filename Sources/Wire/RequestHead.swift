@@ -1,7 +1,8 @@
-// The head of one HTTP/1 request as offsets into the bytes it was read from (RFC 9112 sections 3 and 5), and what those
-// bytes say about framing, connection and identity. Strict: whatever two readers could take in two ways is refused.
-// Invariant: after `.complete(length)` every range lies in the first `length` bytes, and the values hold until the next `parse`.
-// Caller: the downstream connection; one object for each worker, reused.
+// The head of one request as offsets into its text, and what that says about framing, connection and identity. HTTP/1 parses
+// the text (`parse`, RFC 9112 sections 3 and 5); a codec that is given field by field writes it, and says where each lies
+// (`begin`, `add`, `finish`, RFC 9113 section 8.3). Strict: whatever two readers could take in two ways is refused.
+// Invariant: after `.complete(length)` every range lies in the first `length` bytes, and the values hold until the next `parse`
+// or `begin`. Caller: the downstream connection; one object for each worker, reused.
 
 public final class RequestHead {
   let table: FieldTable
@@ -14,28 +15,28 @@ public final class RequestHead {
 
   public var method: Method { line.method }
   public var methodRange: ByteRange { line.methodRange }
-  /// The request target as received.
+  /// The request target as received; of pseudo-fields, `:path`, or the `:authority` of CONNECT.
   public var target: ByteRange { line.target }
   /// Never empty after `.complete`: `*` for OPTIONS, and a `/` where an absolute form has no path.
   public var path: ByteRange { line.path }
   /// With its `?`; empty when there is none.
   public var query: ByteRange { line.query }
   public var isAbsoluteForm: Bool { line.isAbsoluteForm }
-  /// The last digit of the version: 0 or 1.
+  /// The last digit of the version: 0 or 1; 1 of pseudo-fields, which name no version.
   public var minorVersion: Int { line.minorVersion }
   /// After `.refused(.targetForm)`: what is wrong with the target.
   public var targetFault: TargetFault { line.targetFault }
 
   // MARK: What the fields say
 
-  /// The value of Host; an absolute form names the same.
+  /// The value of Host, or of `:authority` where there is no Host; where both are, or an absolute form, all name the same.
   public var authority: ByteRange { facts.authority }
   public var framing: BodyFraming { facts.framing }
   public var keepAlive: Bool { facts.keepAlive }
   public var expectsContinue: Bool { facts.expectsContinue }
   /// GET of HTTP/1.1 without content, `Connection: upgrade` and `Upgrade: websocket` alone (RFC 6455 section 4.1).
   public var wantsWebSocket: Bool { facts.wantsWebSocket }
-  /// The head's length; 0 until it was read whole. Also set with a refusal that does not close the connection.
+  /// The head's length in bytes; 0 until it was read whole. Also set with a refusal that does not close the connection.
   public var length: Int { facts.length }
 
   // MARK: Fields
@@ -89,8 +90,8 @@ struct RequestLine {
   /// CONNECT or TRACE.
   var isMethodRefused = false
   var isConnect = false
-  /// The authority inside an absolute form.
-  var targetAuthority = ByteRange.empty
+  /// The authority that is named beside Host: in an absolute form, or as `:authority`.
+  var targetAuthority: ByteRange?
   var targetFault = TargetFault.none
 
   init() {}
@@ -98,12 +99,25 @@ struct RequestLine {
 
 /// Why a target is refused as `target-form`, for the log.
 public enum TargetFault: UInt8, CaseIterable, Sendable {
-  case none, control, notASCII, fragment, backslash, form, connect
+  case none, control, space, notASCII, fragment, backslash, form, connect
+
+  /// Of a target that a byte ended which may not stand in it.
+  init(stop: UInt8) {
+    self =
+      switch stop {
+      case 0x23: .fragment
+      case 0x5c: .backslash
+      case Ascii.space: .space
+      case 0x80...: .notASCII
+      default: .control
+      }
+  }
 
   public var text: StaticString {
     switch self {
     case .none: ""
     case .control: "a control byte in the target"
+    case .space: "a space in the target"
     case .notASCII: "a byte in the target that is not ASCII and not percent-encoded"
     case .fragment: "a # in the target; fragments are not sent"
     case .backslash: "a backslash in the target's path"

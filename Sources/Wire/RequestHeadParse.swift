@@ -1,6 +1,7 @@
-// Reading a request head: an optional empty line, the request line, the fields, and then what they say together.
+// Reading a request head of HTTP/1: an optional empty line, the request line, the fields, and then what they say together.
 // Byte rules are judged in order of appearance, so a prefix of a bad head is refused as the whole is; what takes the
-// whole head (framing, host, expectation, method) is judged after, in that order.
+// whole head (framing, host, expectation, method) is judged after, in that order. RequestHeadFields has the head that comes
+// as fields; it calls the same functions.
 
 extension RequestHead {
   /// Parses the head at the front of `bytes`. `seen`: how many of these bytes an earlier call for the same head found
@@ -33,7 +34,8 @@ extension RequestHead {
 
   private static let hundredContinue = PackedName("100-continue")
 
-  private func conclude(_ bytes: Span<UInt8>, length: Int) -> Refusal? {
+  /// What takes the whole head, whichever way it came.
+  func conclude(_ bytes: Span<UInt8>, length: Int) -> Refusal? {
     // RFC 9112 section 6.3.
     switch table.framing(bytes, minorVersion: line.minorVersion) {
     case .stated(let framing): facts.framing = framing
@@ -46,13 +48,7 @@ extension RequestHead {
     // RFC 9112 section 9.3.
     facts.keepAlive = !options.close && (line.minorVersion == 1 || options.keepAlive)
 
-    // RFC 9112 section 3.2. HTTP/1.0 may do without Host, but the identity is signed over an authority.
-    guard table.has(.host) else { return .hostMissing }
-    guard table.repeated & FieldKind.host.bit == 0 else { return .hostMultiple }
-    facts.authority = table.firstValue(.host)
-    guard Authority.isValid(bytes, facts.authority) else { return .hostInvalid }
-    // RFC 9112 section 3.2.2: the target's authority wins; so that nobody has to know that, they must agree.
-    if line.isAbsoluteForm, !bytes.equalsIgnoringCase(line.targetAuthority, facts.authority) { return .absoluteForm }
+    if let refusal = readAuthority(bytes) { return refusal }
 
     guard let trailerNamesIdentity = table.trailerNamesIdentity(bytes) else { return .valueInvalid }
     facts.trailerNamesIdentity = trailerNamesIdentity
@@ -79,10 +75,29 @@ extension RequestHead {
     }
     return nil
   }
+
+  @inline(__always) private func readAuthority(_ bytes: Span<UInt8>) -> Refusal? {
+    guard table.has(.host) else {
+      // `:authority` stands for Host (RFC 9113 section 8.3.1); an absolute form does not (RFC 9112 section 3.2). HTTP/1.0 may do
+      // without Host, but the identity is signed over an authority.
+      guard let authority = line.targetAuthority, !line.isAbsoluteForm else { return .hostMissing }
+      facts.authority = authority
+      return Authority.isValid(bytes, authority) ? nil : .hostInvalid
+    }
+    guard table.repeated & FieldKind.host.bit == 0 else { return .hostMultiple }
+    facts.authority = table.firstValue(.host)
+    guard Authority.isValid(bytes, facts.authority) else { return .hostInvalid }
+    // The target's authority wins (RFC 9112 section 3.2.2, RFC 9113 section 8.3.1); so that nobody has to know that, they must
+    // agree.
+    guard let authority = line.targetAuthority, !line.isConnect,
+      !bytes.equalsIgnoringCase(authority, facts.authority)
+    else { return nil }
+    return line.isAbsoluteForm ? .absoluteForm : .hostMultiple
+  }
 }
 
 extension RequestLine {
-  private static let methodBytesMax = 32
+  static let methodBytesMax = 32
 
   /// `METHOD SP target SP HTTP/1.x CRLF` (RFC 9112 section 3), after at most one empty line (section 2.2).
   mutating func scan(_ bytes: Span<UInt8>, end: Int) -> Scan {
@@ -95,7 +110,7 @@ extension RequestLine {
     }
 
     let methodStart = at
-    while at < end, Token.isTokenByte(bytes[at]) { at &+= 1 }
+    at = Token.end(bytes, at, end)
     guard at &- methodStart <= Self.methodBytesMax else { return .refused(.requestLine) }
     guard at < end else { return .incomplete }
     guard bytes[at] == Ascii.space, at > methodStart else { return .notALine(bytes, at, end) }
@@ -104,33 +119,17 @@ extension RequestLine {
 
     let targetStart = at
     var queryStart = -1
-    while true {
-      while end &- at >= 8 {
-        let found = Word.targetSpecial(bytes.word(at: at))
-        guard found == 0 else {
-          at &+= Word.firstIndex(found)
-          break
-        }
-        at &+= 8
-      }
-      guard at < end else { return .incomplete }
-      let byte = bytes[at]
-      guard Self.isTargetByte(byte, inQuery: queryStart >= 0) else {
-        if byte == Ascii.space { break }
-        return targetStop(bytes, at, end)
-      }
-      if byte == 0x3f, queryStart < 0 { queryStart = at }  // ?
-      at &+= 1
-    }
+    at = Self.targetEnd(bytes, targetStart, end, queryStart: &queryStart)
+    guard at < end else { return .incomplete }
+    guard bytes[at] == Ascii.space else { return targetStop(bytes, at, end) }
     guard at > targetStart else { return .refused(.requestLine) }
     target = ByteRange(targetStart, at &- targetStart)
     let scan = version(bytes, at &+ 1, end)
     guard case .next = scan else { return scan }
 
     readMethod(bytes)
-    guard readTarget(bytes, queryStart: queryStart < 0 ? at : queryStart) else {
-      targetFault = isConnect ? .connect : .form
-      return .refused(.targetForm)
+    if let refusal = readTarget(bytes, queryStart: queryStart < 0 ? at : queryStart, mayBeAbsolute: true) {
+      return .refused(refusal)
     }
     return scan
   }
@@ -158,18 +157,36 @@ extension RequestLine {
     byte > 0x20 && byte < 0x7f && byte != 0x23 && (byte != 0x5c || inQuery)
   }
 
-  private mutating func targetStop(_ bytes: Span<UInt8>, _ at: Int, _ end: Int) -> Scan {
-    switch bytes[at] {
-    case Ascii.cr, Ascii.lf: return .notALine(bytes, at, end)
-    case 0x23: targetFault = .fragment
-    case 0x5c: targetFault = .backslash
-    case 0x80...: targetFault = .notASCII
-    default: targetFault = .control
+  /// The first byte from `start` that may not stand in a target, or `end`. `queryStart`: where its first `?` is, set when
+  /// there is one.
+  @inline(__always) static func targetEnd(
+    _ bytes: Span<UInt8>, _ start: Int, _ end: Int, queryStart: inout Int
+  ) -> Int {
+    var at = start
+    while true {
+      while end &- at >= 8 {
+        let found = Word.targetSpecial(bytes.word(at: at))
+        guard found == 0 else {
+          at &+= Word.firstIndex(found)
+          break
+        }
+        at &+= 8
+      }
+      guard at < end else { return at }
+      let byte = bytes[at]
+      guard isTargetByte(byte, inQuery: queryStart >= 0) else { return at }
+      if byte == 0x3f, queryStart < 0 { queryStart = at }  // ?
+      at &+= 1
     }
+  }
+
+  private mutating func targetStop(_ bytes: Span<UInt8>, _ at: Int, _ end: Int) -> Scan {
+    if bytes[at] == Ascii.cr || bytes[at] == Ascii.lf { return .notALine(bytes, at, end) }
+    targetFault = TargetFault(stop: bytes[at])
     return .refused(.targetForm)
   }
 
-  private mutating func readMethod(_ bytes: Span<UInt8>) {
+  mutating func readMethod(_ bytes: Span<UInt8>) {
     guard methodRange.count <= 8 else { return }
     var word: UInt64 = 0
     for at in methodRange.range { word = word << 8 | UInt64(bytes[at]) }
@@ -189,20 +206,33 @@ extension RequestLine {
     }
   }
 
-  /// The four forms of RFC 9112 section 3.2. The path is never normalised: it is routed, signed and sent as it came.
-  private mutating func readTarget(_ bytes: Span<UInt8>, queryStart: Int) -> Bool {
-    let start = target.lower
-    let end = target.upper
-    query = ByteRange(queryStart, end &- queryStart)
-    if isConnect { return Authority.isValid(bytes, target) }
-    if bytes[start] == 0x2f {  // /
-      path = ByteRange(start, queryStart &- start)
-      return true
+  /// The four forms of RFC 9112 section 3.2, of which a pseudo-field has no absolute one. The path is never normalised: it is
+  /// routed, signed and sent as it came.
+  mutating func readTarget(_ bytes: Span<UInt8>, queryStart: Int, mayBeAbsolute: Bool) -> Refusal? {
+    query = ByteRange(queryStart, target.upper &- queryStart)
+    if isConnect {
+      if Authority.isValid(bytes, target) { return nil }
+      targetFault = .connect
+      return .targetForm
     }
-    if bytes[start] == 0x2a {  // *
+    if readPath(bytes, queryStart) || mayBeAbsolute && readAbsolute(bytes, queryStart) { return nil }
+    targetFault = .form
+    return .targetForm
+  }
+
+  private mutating func readPath(_ bytes: Span<UInt8>, _ queryStart: Int) -> Bool {
+    switch bytes[target.lower] {
+    case 0x2f:  // /
+      path = ByteRange(target.lower, queryStart &- target.lower)
+      return true
+    case 0x2a:  // *
       path = target
       return target.count == 1 && method == .options
+    default: return false
     }
+  }
+
+  private mutating func readAbsolute(_ bytes: Span<UInt8>, _ queryStart: Int) -> Bool {
     guard let authorityStart = Self.afterScheme(bytes, target) else { return false }
     isAbsoluteForm = true
     var at = authorityStart
@@ -218,14 +248,21 @@ extension RequestLine {
     return method != .options
   }
 
-  private static let http = PackedName("http://")
-  private static let https = PackedName("https://")
-
   /// Where the authority of an absolute `http` or `https` URI begins.
   private static func afterScheme(_ bytes: Span<UInt8>, _ target: ByteRange) -> Int? {
-    for scheme in [http, https] where Int(target.count) > scheme.count {
-      if bytes.holds(scheme, at: ByteRange(target.lower, scheme.count)) { return target.lower &+ scheme.count }
-    }
-    return nil
+    var at = target.lower
+    while at < target.upper, Token.isAlphanumeric(bytes[at]) { at &+= 1 }
+    guard target.upper &- at > 3, isScheme(bytes, ByteRange(target.lower, at &- target.lower)),
+      bytes[at] == Ascii.colon, bytes[at &+ 1] == 0x2f, bytes[at &+ 2] == 0x2f
+    else { return nil }
+    return at &+ 3
+  }
+
+  private static let http = PackedName("http")
+  private static let https = PackedName("https")
+
+  /// A scheme of HTTP, in either case (RFC 3986 section 3.1).
+  static func isScheme(_ bytes: Span<UInt8>, _ range: ByteRange) -> Bool {
+    bytes.holds(http, at: range) || bytes.holds(https, at: range)
   }
 }

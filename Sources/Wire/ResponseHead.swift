@@ -1,4 +1,5 @@
-// The head of one HTTP/1 response (RFC 9112 section 4) and where its content ends (section 6.3). It comes from the operator's
+// The head of one response and where its content ends (RFC 9112 section 6.3). HTTP/1 parses its text (`parse`, section 4); a codec
+// that is given field by field writes the text, and says where each lies (`begin`, `add`, `finish`, RFC 9113 section 8.3). It comes from the operator's
 // own server, so what has one reading only is taken though it is not how it should be: the head is then `isBent`, its
 // connection serves no further request, and what goes on to the client is written clean. What two readers could take in two
 // ways is refused as `.upstreamResponse`, with its `fault`. Caller: the upstream connection; one object for each worker, reused.
@@ -58,17 +59,46 @@ public final class ResponseHead {
       if case .next(let start) = scan { scan = table.scan(bytes, from: start, end: end, limits: limits) }
     }
     switch scan {
-    case .incomplete:
-      guard bytes.count >= limits.headBytes else { return .incomplete }
-      facts.fault = .headTooLarge
-      return .refused(.upstreamResponse)
-    case .refused(let refusal):
-      if facts.fault == .none { facts.fault = ResponseFault(refusal) }
-      return .refused(.upstreamResponse)
+    case .incomplete: return bytes.count >= limits.headBytes ? .refused(refuse(.headTooLarge)) : .incomplete
+    case .refused(let refusal): return .refused(refuse(refusal))
     case .next(let length):
       facts.fault = conclude(bytes, requestWasHead: requestWasHead)
       return facts.fault == .none ? .complete(length: length) : .refused(.upstreamResponse)
     }
+  }
+
+  /// Begins a head whose fields come one by one. `text`: what of the head is written, `:status` and nothing that came after it;
+  /// the lines of the fields begin behind it. `status`: where its value lies. `limits` are those of the whole head, in bytes of its
+  /// text.
+  ///
+  /// Returns `.upstreamResponse`, with `fault`, for a status that is not three digits from 100 on (RFC 9113 section 8.3.2), and for
+  /// a text that is too large. A refusal stays: `add` and `finish` return the same, whatever follows.
+  public func begin(_ text: Span<UInt8>, status: ByteRange, limits: HeadLimits) -> Refusal? {
+    var facts = ResponseFacts()
+    var refusal = facts.readStatus(text, status, headBytesMax: limits.headBytes)
+    self.facts = facts
+    if let fault = refusal { refusal = refuse(fault) }
+    table.begin(textBytes: text.count, limits: limits, refusal: refusal)
+    return refusal
+  }
+
+  /// Adds one field: as `RequestHead.add`, but the refusal is `.upstreamResponse`, with `fault`.
+  public func add(_ text: Span<UInt8>, name: ByteRange, value: ByteRange) -> Refusal? {
+    table.add(text, name: name, value: value).map(refuse)
+  }
+
+  /// Ends the head: `text` is the whole of it, with the empty line. `requestWasHead`, and what is refused of the whole, as with
+  /// `parse`. Never `.incomplete`. Once for each `begin`.
+  public func finish(_ text: Span<UInt8>, requestWasHead: Bool) -> HeadOutcome {
+    if let refusal = table.finish(text) { return .refused(refuse(refusal)) }
+    facts.fault = conclude(text, requestWasHead: requestWasHead)
+    return facts.fault == .none ? .complete(length: text.count) : .refused(.upstreamResponse)
+  }
+
+  /// What a refusal is called of a response; the first one says what was wrong.
+  private func refuse(_ refusal: Refusal) -> Refusal {
+    if facts.fault == .none { facts.fault = ResponseFault(refusal) }
+    return .upstreamResponse
   }
 
   private func conclude(_ bytes: Span<UInt8>, requestWasHead: Bool) -> ResponseFault {
@@ -141,14 +171,9 @@ struct ResponseFacts {
     guard case .next(var at) = version else { return version }
     guard at < end else { return .incomplete }
     guard bytes[at] == Ascii.space else { return .refused(.upstreamResponse) }
-    at &+= 1
-    for digit in 0..<3 {
-      guard at < end else { return .incomplete }
-      guard Ascii.isDigit(bytes[at]) else { return .refused(.upstreamResponse) }
-      status = status &* 10 &+ Int(bytes[at] &- 0x30)
-      guard digit > 0 || status > 0 else { return .refused(.upstreamResponse) }
-      at &+= 1
-    }
+    let digits = readStatus(bytes, at &+ 1, end)
+    guard case .next(let digitsEnd) = digits else { return digits }
+    at = digitsEnd
     guard at < end else { return .incomplete }
     if bytes[at] == Ascii.space {
       at &+= 1
@@ -159,6 +184,28 @@ struct ResponseFacts {
     }
     guard bytes[at] == Ascii.cr || bytes[at] == Ascii.lf else { return .refused(.upstreamResponse) }
     return lineEnd(bytes, at, end)
+  }
+
+  /// Three digits, of which the first is not 0.
+  @inline(__always) private mutating func readStatus(_ bytes: Span<UInt8>, _ start: Int, _ end: Int) -> Scan {
+    for at in start..<start &+ 3 {
+      guard at < end else { return .incomplete }
+      guard Ascii.isDigit(bytes[at]) else { return .refused(.upstreamResponse) }
+      status = status &* 10 &+ Int(bytes[at] &- 0x30)
+      guard status > 0 else { return .refused(.upstreamResponse) }
+    }
+    return .next(start &+ 3)
+  }
+
+  /// A status that stands by itself. What is past the limit is not looked at, as in `scan`.
+  mutating func readStatus(_ bytes: Span<UInt8>, _ range: ByteRange, headBytesMax: Int) -> Refusal? {
+    let end = range.end(before: headBytesMax)
+    switch readStatus(bytes, range.lower, end) {
+    case .refused(let refusal): return refusal
+    case .next(range.upper): return bytes.count <= headBytesMax ? nil : .headTooLarge
+    case .next(let stop): return stop < headBytesMax ? .upstreamResponse : .headTooLarge
+    case .incomplete: return end < headBytesMax ? .upstreamResponse : .headTooLarge
+    }
   }
 
   /// Behind the CR or LF at `at`.
@@ -178,6 +225,7 @@ public enum ResponseFault: UInt8, Sendable {
   init(_ refusal: Refusal) {
     self =
       switch refusal {
+      case .headTooLarge: .headTooLarge
       case .tooManyFields: .tooManyFields
       case .requestLine: .notHTTP
       case .version: .version

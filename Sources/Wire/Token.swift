@@ -48,6 +48,13 @@ enum Token {
     return word &>> UInt64(byte & 0x3f) & 1 != 0
   }
 
+  /// The first byte from `start` that may not stand in a token, or `end`.
+  @inline(__always) static func end(_ bytes: Span<UInt8>, _ start: Int, _ end: Int) -> Int {
+    var at = start
+    while at < end, isTokenByte(bytes[at]) { at &+= 1 }
+    return at
+  }
+
   @inline(__always) static func isAlphanumeric(_ byte: UInt8) -> Bool {
     guard byte < 0x80 else { return false }
     let word = byte < 0x40 ? alphanumericLow : alphanumericHigh

@@ -1,6 +1,7 @@
-// The fields after a chunked body (RFC 9112 section 7.1.2), read by the same rules as a head's.
+// The fields after a body (RFC 9110 section 6.5), read by the same rules as a head's: those behind the last chunk (RFC 9112
+// section 7.1.2), or those that a codec is given one by one (RFC 9113 section 8.1).
 // A field that frames or routes a message is refused there (RFC 9110 section 6.5.1 forbids to send one): it can only be meant
-// for a reader that merges trailers into the head. Caller: the exchange, when BodyDecoder offers trailers.
+// for a reader that merges trailers into the head. Callers: the exchange, when BodyDecoder offers trailers; a codec.
 
 public final class TrailerSection {
   let table: FieldTable
@@ -16,13 +17,31 @@ public final class TrailerSection {
     switch table.scan(bytes, from: 0, end: end, limits: limits) {
     case .incomplete: return bytes.count >= limits.headBytes ? .refused(.headTooLarge) : .incomplete
     case .refused(let refusal): return .refused(refusal)
-    case .next(let length):
-      let forbidden =
-        FieldKind.host.bit | FieldKind.contentLength.bit | FieldKind.transferEncoding.bit | FieldKind.connection.bit
-        | FieldKind.trailer.bit | FieldKind.te.bit | FieldKind.upgrade.bit | FieldKind.expect.bit
-      if table.seen & forbidden != 0 { return .refused(.framingChunk) }
-      return .complete(length: length)
+    case .next(let length): return conclude(length: length)
     }
+  }
+
+  /// Begins a section whose fields come one by one. Its text is empty; `limits` are those of the section.
+  public func begin(limits: HeadLimits) { table.begin(textBytes: 0, limits: limits, refusal: nil) }
+
+  /// Adds one field: as `RequestHead.add`, with the same refusals. A pseudo-field's name is no token, so it is one of those
+  /// (RFC 9113 section 8.1).
+  public func add(_ text: Span<UInt8>, name: ByteRange, value: ByteRange) -> Refusal? {
+    table.add(text, name: name, value: value)
+  }
+
+  /// Ends the section: `text` is the whole of it, with the empty line. Never `.incomplete`; the refusals are those of `parse`.
+  /// Once for each `begin`.
+  public func finish(_ text: Span<UInt8>) -> HeadOutcome {
+    if let refusal = table.finish(text) { return .refused(refusal) }
+    return conclude(length: text.count)
+  }
+
+  private func conclude(length: Int) -> HeadOutcome {
+    let forbidden =
+      FieldKind.host.bit | FieldKind.contentLength.bit | FieldKind.transferEncoding.bit | FieldKind.connection.bit
+      | FieldKind.trailer.bit | FieldKind.te.bit | FieldKind.upgrade.bit | FieldKind.expect.bit
+    return table.seen & forbidden != 0 ? .refused(.framingChunk) : .complete(length: length)
   }
 
   /// A protected name, in any spelling, is among the fields.

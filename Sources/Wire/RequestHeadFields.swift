@@ -1,0 +1,93 @@
+// A request head that comes field by field, as HTTP/2 has it (RFC 9113 section 8.3): the codec writes the head's text into the
+// exchange's buffer, and says where each name and value lies. Every field, and what all say together, goes through the functions
+// that `parse` calls, so that neither way takes what the other refuses. What only HTTP/2 forbids (upper case in names, fields of
+// the connection, pseudo-fields twice, late or unknown) is for the codec to refuse.
+
+/// What a request says where HTTP/1 has its request line (RFC 9113 section 8.3.1): where the values of its pseudo-fields lie in
+/// the head's text, in any order. Nil: not sent.
+public struct RequestPseudoFields: Sendable {
+  public var method: ByteRange?
+  public var scheme: ByteRange?
+  public var authority: ByteRange?
+  public var path: ByteRange?
+
+  public init(
+    method: ByteRange? = nil, scheme: ByteRange? = nil, authority: ByteRange? = nil, path: ByteRange? = nil
+  ) {
+    self.method = method
+    self.scheme = scheme
+    self.authority = authority
+    self.path = path
+  }
+}
+
+extension RequestHead {
+  /// Begins a head whose fields come one by one. `text`: what of the head is written, all its pseudo-fields and nothing that
+  /// came after them; the lines of the fields begin behind it. `limits` are those of the whole head, in bytes of its text.
+  ///
+  /// Returns what is wrong with the pseudo-fields: `.requestLine` for a method that is no token or longer than 32 bytes, and where
+  /// one is missing or `:path` is empty; `.targetForm`, with `targetFault`, for a path that is no target or a scheme that is not of
+  /// HTTP; `.headTooLarge`. A refusal stays: `add` and `finish` return the same, whatever follows.
+  public func begin(_ text: Span<UInt8>, _ fields: RequestPseudoFields, limits: HeadLimits) -> Refusal? {
+    facts = RequestFacts()
+    var line = RequestLine()
+    let refusal = line.read(text, fields, headBytesMax: limits.headBytes)
+    self.line = line
+    table.begin(textBytes: text.count, limits: limits, refusal: refusal)
+    return refusal
+  }
+
+  /// Adds one field. The codec has just appended its line, `name: value` with one space and CRLF, and `text` ends with that; it
+  /// has seen to it that all of it fits in the buffer. Another layout is a bug and traps, for the lines go on as they lie.
+  ///
+  /// Returns what is wrong with the field by itself: `.nameToken` (RFC 9110 section 5.1), `.valueInvalid` for a control byte, CR
+  /// and LF among them (section 5.5), `.tooManyFields`, `.headTooLarge`; or what was wrong before.
+  public func add(_ text: Span<UInt8>, name: ByteRange, value: ByteRange) -> Refusal? {
+    table.add(text, name: name, value: value)
+  }
+
+  /// Ends the head: `text` is the whole of it, with the empty line. Never `.incomplete`; what is refused of the whole, and what
+  /// holds after which refusal, is as with `parse`. Once for each `begin`.
+  public func finish(_ text: Span<UInt8>) -> HeadOutcome {
+    if let refusal = table.finish(text) ?? conclude(text, length: text.count) { return .refused(refusal) }
+    return .complete(length: text.count)
+  }
+}
+
+extension RequestLine {
+  /// The request line's parts from pseudo-fields. What is past the limit is not looked at, as in `scan`.
+  mutating func read(_ bytes: Span<UInt8>, _ fields: RequestPseudoFields, headBytesMax: Int) -> Refusal? {
+    guard let method = fields.method else { return .requestLine }
+    let methodEnd = method.end(before: headBytesMax)
+    guard !method.isEmpty, methodEnd &- method.lower <= Self.methodBytesMax,
+      Token.end(bytes, method.lower, methodEnd) == methodEnd
+    else { return .requestLine }
+    methodRange = method
+    readMethod(bytes)
+
+    // RFC 9113 section 8.5: CONNECT has no scheme and no path, every other request has both.
+    if isConnect {
+      guard let authority = fields.authority, fields.scheme == nil, fields.path == nil else { return .requestLine }
+      target = authority
+    } else {
+      guard let path = fields.path, fields.scheme != nil else { return .requestLine }
+      target = path
+    }
+    let targetEnd = target.end(before: headBytesMax)
+    var queryStart = -1
+    let stop = Self.targetEnd(bytes, target.lower, targetEnd, queryStart: &queryStart)
+    guard stop == targetEnd else {
+      targetFault = TargetFault(stop: bytes[stop])
+      return .targetForm
+    }
+    guard !target.isEmpty else { return .requestLine }
+    guard bytes.count <= headBytesMax else { return .headTooLarge }
+
+    if let scheme = fields.scheme, !Self.isScheme(bytes, scheme) {
+      targetFault = .form
+      return .targetForm
+    }
+    targetAuthority = fields.authority
+    return readTarget(bytes, queryStart: queryStart < 0 ? target.upper : queryStart, mayBeAbsolute: false)
+  }
+}
