@@ -21,7 +21,7 @@ public struct FieldLine: Sendable {
 
 final class FieldTable {
   // Every access to these is over at once (a scan works on local copies), so the optimiser can prove exclusivity and
-  // drops the checks at run time. That holds for each by itself, not for a struct of all.
+  // drops the checks at run time. It cannot for one struct that holds all of them.
   var lines: [FieldLine]
   private(set) var count = 0
   /// Which kinds occur, and which occur more than once, by `FieldKind.bit`.
@@ -235,10 +235,12 @@ final class FieldTable {
   }
 
   /// Begins a section whose fields come one by one. `textBytes`: what stands in front of their lines. `refusal`: what is wrong
-  /// with that.
-  func begin(textBytes: Int, limits: HeadLimits, refusal: Refusal?) {
+  /// with that; returned is that, or what is wrong with its length.
+  func begin(textBytes: Int, limits: HeadLimits, refusal: Refusal?) -> Refusal? {
     removeAll()
+    let refusal = refusal ?? (textBytes < limits.headBytes ? nil : .headTooLarge)
     addition = Addition(limits: limits, textBytes: textBytes, refusal: refusal)
+    return refusal
   }
 
   /// Adds the field whose line, `name: value` and CRLF, was just written behind those before it: `bytes` end with it. Nothing
@@ -258,7 +260,6 @@ final class FieldTable {
 
   /// What is past the limit is not looked at, so that the refusal is that of the same bytes in `scan`.
   private func read(_ bytes: Span<UInt8>, name: ByteRange, value: ByteRange, limits: HeadLimits) -> Refusal? {
-    guard name.lower < limits.headBytes else { return .headTooLarge }
     guard count < min(limits.fields, fieldsMax) else { return .tooManyFields }
     let nameEnd = name.end(before: limits.headBytes)
     let packed = PackedName(plainFrom: name.lower, to: nameEnd, bytes)
@@ -267,7 +268,8 @@ final class FieldTable {
     let valueEnd = value.end(before: limits.headBytes)
     let text = Self.value(bytes, value.lower, valueEnd)
     guard text.stop == valueEnd else { return .valueInvalid }
-    guard bytes.count <= limits.headBytes else { return .headTooLarge }
+    // The empty line has yet to come.
+    guard bytes.count < limits.headBytes else { return .headTooLarge }
 
     var lines: [FieldLine] = []
     swap(&lines, &self.lines)

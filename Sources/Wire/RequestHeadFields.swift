@@ -33,8 +33,7 @@ extension RequestHead {
     var line = RequestLine()
     let refusal = line.read(text, fields, headBytesMax: limits.headBytes)
     self.line = line
-    table.begin(textBytes: text.count, limits: limits, refusal: refusal)
-    return refusal
+    return table.begin(textBytes: text.count, limits: limits, refusal: refusal)
   }
 
   /// Adds one field. The codec has just appended its line, `name: value` with one space and CRLF, and `text` ends with that; it

@@ -75,11 +75,9 @@ public final class ResponseHead {
   /// a text that is too large. A refusal stays: `add` and `finish` return the same, whatever follows.
   public func begin(_ text: Span<UInt8>, status: ByteRange, limits: HeadLimits) -> Refusal? {
     var facts = ResponseFacts()
-    var refusal = facts.readStatus(text, status, headBytesMax: limits.headBytes)
+    let refusal = facts.readStatus(text, status, headBytesMax: limits.headBytes)
     self.facts = facts
-    if let fault = refusal { refusal = refuse(fault) }
-    table.begin(textBytes: text.count, limits: limits, refusal: refusal)
-    return refusal
+    return table.begin(textBytes: text.count, limits: limits, refusal: refusal).map(refuse)
   }
 
   /// Adds one field: as `RequestHead.add`, but the refusal is `.upstreamResponse`, with `fault`.
@@ -202,7 +200,7 @@ struct ResponseFacts {
     let end = range.end(before: headBytesMax)
     switch readStatus(bytes, range.lower, end) {
     case .refused(let refusal): return refusal
-    case .next(range.upper): return bytes.count <= headBytesMax ? nil : .headTooLarge
+    case .next(range.upper): return nil
     case .next(let stop): return stop < headBytesMax ? .upstreamResponse : .headTooLarge
     case .incomplete: return end < headBytesMax ? .upstreamResponse : .headTooLarge
     }

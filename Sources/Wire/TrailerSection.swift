@@ -21,11 +21,11 @@ public final class TrailerSection {
     }
   }
 
-  /// Begins a section whose fields come one by one. Its text is empty; `limits` are those of the section.
-  public func begin(limits: HeadLimits) { table.begin(textBytes: 0, limits: limits, refusal: nil) }
+  /// Begins a section whose fields come one by one. Its text is empty; `limits` are those of the section, in bytes of its text.
+  public func begin(limits: HeadLimits) { _ = table.begin(textBytes: 0, limits: limits, refusal: nil) }
 
-  /// Adds one field: as `RequestHead.add`, with the same refusals. A pseudo-field's name is no token, so it is one of those
-  /// (RFC 9113 section 8.1).
+  /// Adds one field: as `RequestHead.add`, with the same refusals. A pseudo-field, which no trailer may be (RFC 9113 section 8.1),
+  /// is refused as `.nameToken`.
   public func add(_ text: Span<UInt8>, name: ByteRange, value: ByteRange) -> Refusal? {
     table.add(text, name: name, value: value)
   }

@@ -66,7 +66,7 @@ import Wire
     return found ?? .other
   }
 
-  func spellings(_ name: String) -> [String] {
+  static func spellings(_ name: String) -> [String] {
     let upper = name.uppercased()
     var mixed = ""
     for (index, character) in name.enumerated() {
@@ -77,21 +77,21 @@ import Wire
 
   @Test func protectedNamesInEveryCase() {
     for (name, expected) in Self.signed + Self.foreign + Self.hop {
-      for spelling in spellings(name) { #expect(kind(spelling) == expected, "\(spelling)") }
+      for spelling in Self.spellings(name) { #expect(kind(spelling) == expected, "\(spelling)") }
     }
     for name in Self.claims {
-      for spelling in spellings(name) { #expect(kind(spelling) == .claim, "\(spelling)") }
+      for spelling in Self.spellings(name) { #expect(kind(spelling) == .claim, "\(spelling)") }
     }
     for name in Self.ordinary {
-      for spelling in spellings(name) { #expect(kind(spelling) == .other, "\(spelling)") }
+      for spelling in Self.spellings(name) { #expect(kind(spelling) == .other, "\(spelling)") }
     }
   }
 
   /// Each hyphen alone, and all of them, replaced with every other mark.
-  func aliases(_ name: String) -> [String] {
+  static func aliases(_ name: String) -> [String] {
     let hyphens = name.indices.filter { name[$0] == "-" }
     var all: [String] = []
-    for mark in Self.marks where mark != "-" {
+    for mark in marks where mark != "-" {
       for hyphen in hyphens {
         all.append(name.replacingCharacter(at: hyphen, with: mark))
       }
@@ -107,7 +107,7 @@ import Wire
     ]
     var count = 0
     for (name, _) in Self.signed + Self.foreign + framing {
-      for alias in aliases(name) {
+      for alias in Self.aliases(name) {
         for spelling in [alias, alias.uppercased()] {
           let bytes = Array("GET / HTTP/1.1\r\n\(spelling): 1\r\nHost: a\r\n\r\n".utf8)
           try #require(reader.parse(bytes, 0) == .complete(length: bytes.count))
@@ -120,21 +120,21 @@ import Wire
     }
     #expect(count > 1000)
     for name in Self.claims {
-      for alias in aliases(name) { #expect(kind(alias) == .claim, "\(alias)") }
+      for alias in Self.aliases(name) { #expect(kind(alias) == .claim, "\(alias)") }
     }
   }
 
   @Test func aliasesOfOtherNamesAreOrdinary() {
     for (name, _) in Self.hop
     where !["content-length", "transfer-encoding", "early-data"].contains(name) {
-      for alias in aliases(name) { #expect(kind(alias) == .other, "\(alias)") }
+      for alias in Self.aliases(name) { #expect(kind(alias) == .other, "\(alias)") }
     }
   }
 
   @Test func nominatingAProtectedNameInAnySpelling() throws {
     let reader = RequestReader()
     for (name, _) in Self.signed + Self.foreign {
-      for spelling in [name, name.uppercased()] + aliases(name) {
+      for spelling in [name, name.uppercased()] + Self.aliases(name) {
         let bytes = Array("GET / HTTP/1.1\r\nHost: a\r\nConnection: close, \(spelling)\r\n\(spelling): 1\r\n\r\n".utf8)
         try #require(reader.parse(bytes, 0) == .complete(length: bytes.count))
         #expect(reader.head.nominatesProtected, "\(spelling)")
@@ -148,7 +148,7 @@ import Wire
   @Test func announcingAProtectedNameInTrailer() throws {
     let reader = RequestReader()
     for (name, _) in Self.signed + Self.foreign {
-      for spelling in [name, name.uppercased()] + aliases(name) {
+      for spelling in [name, name.uppercased()] + Self.aliases(name) {
         let bytes = Array("GET / HTTP/1.1\r\nHost: a\r\nTrailer: x\r\nTrailer: , y,\(spelling)\r\n\r\n".utf8)
         try #require(reader.parse(bytes, 0) == .complete(length: bytes.count))
         #expect(reader.head.identityRefusal == .trailerIdentity, "\(spelling)")

@@ -4,53 +4,12 @@
 import Testing
 import Wire
 
-/// SplitMix64: the same numbers on every run.
-struct Dice: RandomNumberGenerator {
-  var state: UInt64
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
-  }
-}
-
 @Suite struct HTTPMutationTests {
-  static let fragments: [[UInt8]] = [
-    "\r\n", "\n", "\r", " ", "\t", ":", ",", "\0", "Transfer-Encoding: chunked\r\n", "Content-Length: 5\r\n",
-    "Host: a\r\n", "X-Forwarded-For: 192.0.2.7\r\n", "x_forwarded_for", "Connection: close, x\r\n", "\r\n\r\n", "\r\n ",
-    "HTTP/1.1", "HTTP/1.0", "%", "%41", "?", "\\", "*", "http://a/", "chunked", "0\r\n\r\n", "5\r\nhello\r\n", ";",
-    "ffffffffffffffff",
-    "Signature: a\r\n", "Trailer: x, signature\r\n",
-  ].map { Array($0.utf8) }
-
-  static func mutate(_ seed: [UInt8], _ dice: inout Dice) -> [UInt8] {
-    var bytes = seed
-    for _ in 0..<Int.random(in: 1...3, using: &dice) {
-      let at = Int.random(in: 0...bytes.count, using: &dice)
-      switch Int.random(in: 0..<6, using: &dice) {
-      case 0: if at < bytes.count { bytes[at] = UInt8.random(in: 0...255, using: &dice) }
-      case 1: if at < bytes.count { bytes.remove(at: at) }
-      case 2: bytes.insert(UInt8.random(in: 0...127, using: &dice), at: at)
-      case 3: bytes.insert(contentsOf: fragments.randomElement(using: &dice) ?? [], at: at)
-      case 4:
-        let end = min(bytes.count, at + Int.random(in: 0...40, using: &dice))
-        bytes.insert(contentsOf: bytes[at..<end], at: Int.random(in: 0...bytes.count, using: &dice))
-      default: if at < bytes.count { bytes[at] ^= 1 << UInt8.random(in: 0...7, using: &dice) }
-      }
-    }
-    return bytes
-  }
-
   @Test(arguments: 1...4) func requestHeads(_ seed: Int) {
     var dice = Dice(state: UInt64(seed))
-    let heads = HTTPRequestHeadTests.documents + HTTPRequestLineTests.documents
-    let seeds = (heads + HTTPSmugglingTests.documents + HTTPFieldNamesTests.documents).seeds
     let reader = RequestReader(limits: HeadLimits(headBytes: 300, fields: 8))
     var accepted = 0
-    for _ in 0..<4000 {
-      let bytes = Self.mutate(seeds.randomElement(using: &dice) ?? [], &dice)
+    for bytes in HTTPCorpus.mutatedRequests(seed) {
       let outcome = reader.parse(bytes, 0)
       let model = Model.readRequest(bytes, headBytes: 300, fields: 8)
       guard case .complete(let length) = outcome else {
@@ -96,11 +55,9 @@ struct Dice: RandomNumberGenerator {
 
   @Test(arguments: 1...4) func responseHeads(_ seed: Int) {
     var dice = Dice(state: UInt64(seed) << 32)
-    let seeds = HTTPResponseHeadTests.documents.seeds
     let reader = ResponseReader(limits: HeadLimits(headBytes: 300, fields: 8))
     var accepted = 0
-    for _ in 0..<3000 {
-      let bytes = Self.mutate(seeds.randomElement(using: &dice) ?? [], &dice)
+    for bytes in HTTPCorpus.mutatedResponses(seed) {
       guard case .complete(let length) = reader.parse(bytes, 0) else { continue }
       accepted += 1
       let head = reader.head
@@ -120,10 +77,8 @@ struct Dice: RandomNumberGenerator {
 
   @Test(arguments: 1...4) func bodies(_ seed: Int) {
     var dice = Dice(state: UInt64(seed) << 48)
-    let seeds = HTTPBodyTests.chunked.seeds
     var complete = 0
-    for _ in 0..<3000 {
-      let bytes = Self.mutate(seeds.randomElement(using: &dice) ?? [], &dice)
+    for bytes in HTTPCorpus.mutatedBodies(seed) {
       let whole = DecodedBody(bytes, .chunked, piece: bytes.count + 1, takes: .max)
       let piece = Int.random(in: 1...max(1, bytes.count), using: &dice)
       let takes = Int.random(in: 1...5, using: &dice)
@@ -344,14 +299,6 @@ enum Model {
       if trailer.isEmpty { return (payload, rest.startIndex) }
     }
     return nil
-  }
-}
-
-extension [Document] {
-  /// What to mutate: every document, and the good ones again, since most changes make a bad message.
-  var seeds: [[UInt8]] {
-    let good = filter { if case .complete = $0.expected { true } else { false } }
-    return (self + good + good).map(\.bytes)
   }
 }
 

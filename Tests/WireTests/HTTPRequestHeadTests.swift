@@ -266,18 +266,13 @@ struct RequestReader {
     check(document, parse: reader.parse, summary: reader.summary)
   }
 
-  @Test(arguments: [
+  static let goodHosts = [
     "a", "A.b-c_d.", "127.0.0.1", "127.0.0.1:1", "a:65535", "[::]", "[::1]", "[2001:db8::1]:8443", "[1:2:3:4:5:6:7:8]",
     "[1:2:3:4:5:6:1.2.3.4]", "[::ffff:192.0.2.1]", "[1::8]", "[1:2:3:4:5:6:7::]", "[::2:3:4:5:6:7:8]",
     String(repeating: "a", count: 255),
-  ]) func acceptsHost(_ host: String) {
-    let reader = RequestReader()
-    let bytes = Array("GET / HTTP/1.1\r\nHost: \(host)\r\n\r\n".utf8)
-    #expect(reader.parse(bytes, 0) == .complete(length: bytes.count))
-    #expect(text(reader.head.authority, bytes) == host)
-  }
+  ]
 
-  @Test(arguments: [
+  static let badHosts = [
     "", "a,b", "a b", "a/", "a?", "a#", "a@b", "u:p@a", "a\\", "a%20", "a:", "a:0", "a:080", "a:65536", "a:99999",
     "a:123456", "a:+1", ":80", "::1", "[", "[]", "[::1", "[::1]x", "[::1]:", "[:::]", "[1::2::3]", "[:1]",
     "[1:]",
@@ -285,7 +280,16 @@ struct RequestReader {
     "[::1%eth0]", "[::1.2.3]", "[::1.2.3.256]", "[::1.2.3.04]", "[::1.2.3.4:5]", "[1.2.3.4]", "[v1.x]", "a;b", "(a)",
     "a=b",
     "a|b", "é", String(repeating: "a", count: 256),
-  ]) func refusesHost(_ host: String) {
+  ]
+
+  @Test(arguments: goodHosts) func acceptsHost(_ host: String) {
+    let reader = RequestReader()
+    let bytes = Array("GET / HTTP/1.1\r\nHost: \(host)\r\n\r\n".utf8)
+    #expect(reader.parse(bytes, 0) == .complete(length: bytes.count))
+    #expect(text(reader.head.authority, bytes) == host)
+  }
+
+  @Test(arguments: badHosts) func refusesHost(_ host: String) {
     let reader = RequestReader()
     let bytes = Array("GET / HTTP/1.1\r\nHost:\(host)\r\n\r\n".utf8)
     #expect(reader.parse(bytes, 0) == .refused(.hostInvalid))

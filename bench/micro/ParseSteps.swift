@@ -1,5 +1,6 @@
 // Reading: heads, the rules about names, and bodies.
 
+import Platform
 import Wire
 
 enum ParseSteps {
@@ -8,7 +9,7 @@ enum ParseSteps {
       request("of a browser", { Samples.browser }),
       request("of a page's script", { Samples.many }),
       request("signed by an edge", { try Samples.signed(by: Samples.signer(Samples.keys(.hmac))) }),
-      response,
+      fields, response,
       names(
         "ordinary",
         [
@@ -39,6 +40,48 @@ enum ParseSteps {
       return Operation { _ in
         guard case .complete(let length) = head.parse(bytes.span, limits: limits) else { return false }
         return length == bytes.count
+      }
+    }
+  }
+
+  /// As a codec of HTTP/2 would, from names and values that it has decoded: writing the text is part of it.
+  private static var fields: Step {
+    Step("parse: request head of a browser, field by field") {
+      let bytes = Samples.browser
+      let limits = Samples.limits
+      let read = try Samples.parsed(bytes)
+      let lines = (0..<read.fieldCount).map { read.field($0) }.filter { $0.kind != .host && $0.kind != .connection }
+      let scheme = Array("https".utf8)
+      let text = Buffer(capacity: 4_096)
+      let head = RequestHead(fieldsMax: limits.fields)
+
+      func append(_ name: Span<UInt8>, _ value: Span<UInt8>) -> (name: ByteRange, value: ByteRange) {
+        let name = appended(name)
+        text.append(": ")
+        let value = appended(value)
+        text.append("\r\n")
+        return (name, value)
+      }
+      func appended(_ part: Span<UInt8>) -> ByteRange {
+        let start = text.count
+        text.append(part)
+        return ByteRange(start, part.count)
+      }
+      return Operation { _ in
+        text.removeAll()
+        let pseudoFields = RequestPseudoFields(
+          method: appended(bytes.span.extracting(read.methodRange.range)), scheme: appended(scheme.span),
+          authority: appended(bytes.span.extracting(read.authority.range)),
+          path: appended(bytes.span.extracting(read.target.range)))
+        guard text.withReadable({ head.begin($0, pseudoFields, limits: limits) }) == nil else { return false }
+        for line in lines {
+          let (name, value) = append(
+            bytes.span.extracting(line.name.range), bytes.span.extracting(line.value.range))
+          guard text.withReadable({ head.add($0, name: name, value: value) }) == nil else { return false }
+        }
+        text.append("\r\n")
+        return text.withReadable { head.finish($0) } == .complete(length: text.count)
+          && head.fieldCount == lines.count
       }
     }
   }
