@@ -136,6 +136,17 @@ enum Socket {
     return (descriptor, try .ofSocket(descriptor))
   }
 
+  /// The next connection to a listening socket, which no child inherits; negative when there is none.
+  static func accept(_ listening: Int32) -> Int32 {
+    var entry = pollfd(fd: listening, events: Int16(POLLIN), revents: 0)
+    poll(&entry, 1, -1)
+    return Inheritance.lock.withLock {
+      let accepted = Foundation.accept(listening, nil, nil)
+      if accepted >= 0 { _ = fcntl(accepted, F_SETFD, FD_CLOEXEC) }
+      return accepted
+    }
+  }
+
   static func connect(to address: Address, from source: String?, receiveBufferBytes: Int32? = nil) throws -> Int32 {
     let descriptor = try make(address)
     if let receiveBufferBytes { set(descriptor, SOL_SOCKET, SO_RCVBUF, receiveBufferBytes) }

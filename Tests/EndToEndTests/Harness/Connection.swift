@@ -85,7 +85,8 @@ final class Connection: @unchecked Sendable {
   func close() {
     guard isOpen else { return }
     isOpen = false
-    Foundation.close(descriptor)
+    // A child that is being made has a copy of every descriptor until its program runs: with the last one the connection ends.
+    Inheritance.lock.withLock { _ = Foundation.close(descriptor) }
     process?.kill()
   }
 
