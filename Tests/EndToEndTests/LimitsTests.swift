@@ -233,9 +233,7 @@ extension EndToEnd {
 
     @Test func nobodyAtTheUpstreamIsABadGateway() throws {
       let workspace = try Workspace()
-      let nobody = try Socket.listen()
-      close(nobody.descriptor)
-      let edge = try Countersign(Configuration.plainEdge(to: ["\(nobody.address)"]), in: workspace)
+      let edge = try Countersign(Configuration.plainEdge(to: ["\(try Socket.reserve())"]), in: workspace)
       let connection = try Connection(to: edge["public"])
       #expect(try connection.get("/nobody").status == 502)
       #expect(try edge.access.wait(path: "/nobody").refusal == "upstream-connect")

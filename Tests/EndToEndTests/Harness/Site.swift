@@ -15,9 +15,7 @@ final class Site: Sendable {
     var testDescription: String { rawValue }
   }
 
-  let workspace: Workspace
-  let backend: RecordingBackend
-  let validator: Countersign
+  // In the order in which they end: nobody is left who might ask at a port that was given back.
   let edge: Countersign
   let edgeConfiguration: Configuration
   let validatorConfiguration: Configuration
