@@ -103,10 +103,9 @@ extension EndToEnd {
 
             let start = edge.access.end
             let connection = try Connection(to: Address(host: to, port: port), from: peer)
-            if let source {
-              try? connection.send(Self.announcement(source, to))
-            }
-            try? connection.send(Text.request("/\(number)", fields: fields))
+            // At once: what came after an answer that ends the connection would take the answer away.
+            let announcement = source.map { Self.announcement($0, to) } ?? []
+            try? connection.send(announcement + Array(Text.request("/\(number)", fields: fields).utf8))
             let happened: [String]
             if let response = try? connection.readResponse() {
               // A head that was not understood has no path.

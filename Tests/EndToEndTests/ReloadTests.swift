@@ -225,14 +225,16 @@ extension EndToEnd {
       let workspace = try Workspace()
       let keys = try Keys(in: workspace, prefix: "")
       let set = workspace.file("expiring.jwks.json")
-      let expires = Int(Date().timeIntervalSince1970) + 3
+      let hour = 3_600
+      let expires = Int(Date().timeIntervalSince1970) + hour
       try KeySetFile.join([keys.edge], into: set) { $0["exp"] = expires }
+      let clock = try SettableClock(aheadSeconds: 0, in: workspace)
       let site = try Site(
-        mode, validator: { $0.identity[0] = "keys: \"\(keys.validator)\"" },
+        mode, clock: clock, validator: { $0.identity[0] = "keys: \"\(keys.validator)\"" },
         edge: { $0.identity[1] = "keys: \"\(set)\"" })
       let connection = try site.connect()
       #expect(try connection.get("/before").status == 200)
-      try eventually("the key has expired") { Int(Date().timeIntervalSince1970) > expires }
+      try clock.set(aheadSeconds: Double(hour + 1))
       let start = site.edge.access.end
       let response = try site.connect().get("/after")
       #expect(response.status == 500)

@@ -83,7 +83,7 @@ extension EndToEnd {
       var configuration = site.edgeConfiguration
       configuration.upstreams[0].servers.insert("\(plain.address)", at: 0)
       configuration.workers = "1"
-      configuration.timeouts = ["handshake: 300ms"]
+      configuration.timeouts = ["handshake: 1s"]
       let edge = try Countersign(configuration, name: "second", in: workspace)
       let client = try Connection(to: edge["public"])
       let seconds = try secondsTaken { () throws in
@@ -191,7 +191,7 @@ extension EndToEnd {
       let site = try Site(
         .bound,
         edge: {
-          $0.timeouts = ["idle: 4s"]
+          $0.timeouts = ["idle: 12s"]
           $0.hasAdmin = true
         })
       let client = try site.connect()
@@ -199,7 +199,7 @@ extension EndToEnd {
       let admin = try site.edge["admin"]
       try eventually("it is counted") { try open(admin) == 1 }
       try eventually("the edge ends it", everyMilliseconds: 50) { try open(admin) == 0 }
-      // The client's own connection has a quarter of its time left.
+      // The client's own connection has a quarter of its time left, 3 s.
       try client.send(Text.request("/second", method: "POST", body: "once"))
       #expect(try client.readResponse().status == 200)
       let peers = try ["/first", "/second"].map { try site.validator.access.wait(path: $0).peer }

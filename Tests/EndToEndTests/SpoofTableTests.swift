@@ -61,7 +61,7 @@ extension EndToEnd {
     }
 
     @Test func aHeaderThatDoesNotComeIsRefusedByName() throws {
-      let bench = try ValidatorBench(.bound, change: { $0.timeouts = ["head: 300ms", "handshake: 300ms"] })
+      let bench = try ValidatorBench(.bound, change: { $0.timeouts = ["head: 1s", "handshake: 1s"] })
       let mark = mark()
       let header = SignedProxyHeader(for: SignedRequest(mark, by: bench.forger), by: bench.forger).bytes
       try bench.refuses("proxy-timeout", status: 0, mark: mark, Array(header.dropLast(1)))

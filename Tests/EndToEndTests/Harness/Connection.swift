@@ -6,7 +6,7 @@ import Foundation
 final class Connection: @unchecked Sendable {
   let descriptor: Int32
   /// How long one wait for bytes, or for room, may take.
-  var patienceSeconds = 20.0
+  var patienceSeconds = Deadline.usualSeconds
   /// Everything received is also handed here, before anything else is done with it.
   var witness: ((UnsafeRawBufferPointer) -> Void)?
 
