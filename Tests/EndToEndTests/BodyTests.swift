@@ -59,7 +59,7 @@ extension EndToEnd {
       #expect(growth < Self.growthMax, "\(process.name) grew by \(growth / 1024) KiB", sourceLocation: sourceLocation)
     }
 
-    @Test func aGibibytePassesEachWayOverTLSWithFlatMemory() throws {
+    @Test(.threads(1)) func aGibibytePassesEachWayOverTLSWithFlatMemory() throws {
       let workspace = try Workspace()
       let file = workspace.file("gibibyte")
       try Pattern().write(Self.gibibyte, to: file)

@@ -57,7 +57,7 @@ extension EndToEnd {
       return SignedProxyHeader.signature + [0x21, 0x11, 0, 12] + bytes(source) + bytes(destination) + [18, 103, 1, 187]
     }
 
-    @Test func whatExplainSaysIsWhatHappens() throws {
+    @Test(.threads(1)) func whatExplainSaysIsWhatHappens() throws {
       let workspace = try Workspace()
       let backend = try RecordingBackend(keepsBytes: false) { try $0.reply("ok") }
       var drawing = Drawing(random: Seeded(7))

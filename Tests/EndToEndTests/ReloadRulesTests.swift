@@ -132,7 +132,7 @@ extension EndToEnd {
       return "\(backend) \(facts.joined(separator: ", ")) \(plain.joined(separator: " "))"
     }
 
-    @Test func anOldConnectionIsUnderTheRulesOfItsSocketOrEnds() throws {
+    @Test(.threads(1)) func anOldConnectionIsUnderTheRulesOfItsSocketOrEnds() throws {
       let workspace = try Workspace()
       let backends = try ["A", "B"].map { name in
         try RecordingBackend(keepsBytes: false) { try $0.reply(Self.told($0, by: name)) }

@@ -201,7 +201,7 @@ extension EndToEnd {
     }
 
     /// One side alone has a short time; bytes that can still be delivered keep it.
-    @Test(arguments: [true, false])
+    @Test(.threads(1), arguments: [true, false])
     func aTunnelWithOneSideLeftEndsSoonUnlessItMovesBytes(serverEnds: Bool) throws {
       let ended = Guarded(false)
       let times = ["tunnel: 1h", "tunnel_close: 2s"]
