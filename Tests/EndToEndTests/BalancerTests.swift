@@ -5,7 +5,7 @@ import Foundation
 import Testing
 
 extension EndToEnd {
-  @Suite struct Balancers {
+  @Suite(.serialized, .threads(1)) struct Balancers {
     /// The edge believes balancers, and only in the way its rule names; the way on is bound.
     private static func site(_ rule: String, tls: Bool = false, more: [String] = []) throws -> Site {
       try Site(

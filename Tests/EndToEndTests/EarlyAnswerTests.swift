@@ -76,7 +76,7 @@ extension EndToEnd {
       if chunked { try connection.send("0\r\nX-Trailer: t\r\n\r\n") }
     }
 
-    @Test(arguments: Server.allCases, Site.Mode.allCases)
+    @Test(.threads(1), arguments: Server.allCases, Site.Mode.allCases)
     func anAnswerBeforeItsRequestIsOverReachesAClientThatSendsFirst(_ server: Server, _ mode: Site.Mode) throws {
       let site = try Site(mode, keepsBytes: false) { exchange in
         guard exchange.target == "/upload" else { return try exchange.reply(exchange.clientAddress) }

@@ -5,7 +5,7 @@ import Foundation
 import Testing
 
 extension EndToEnd {
-  @Suite struct EdgeSpoof {
+  @Suite(.serialized, .threads(1)) struct EdgeSpoof {
     private static let bound = Result { try Site(.bound) }
     private static let shared = Result { try Site(.shared) }
     /// An edge that speaks to the backend itself, in plain words.

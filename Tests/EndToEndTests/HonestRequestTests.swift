@@ -5,7 +5,7 @@ import Foundation
 import Testing
 
 extension EndToEnd {
-  @Suite struct HonestRequest {
+  @Suite(.serialized, .threads(1)) struct HonestRequest {
     private static let bound = Result { try Site(.bound, script: HonestRequest.script) }
     private static let shared = Result { try Site(.shared, script: HonestRequest.script) }
     private static let secure = Result { try Site(.bound, tls: true, hopTLS: true, script: HonestRequest.script) }

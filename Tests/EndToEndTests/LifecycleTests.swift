@@ -220,16 +220,18 @@ extension EndToEnd {
 
     @Test func termLetsWhatIsUnderWayFinish() throws {
       let gate = Guarded(false)
-      let site = try Site(.bound, tls: false) { exchange in
-        if exchange.target == "/slow" { _ = gate.wait(until: .usual) { $0 ? true : nil } }
-        try exchange.reply(exchange.clientAddress)
-      }
+      let address = try Socket.reserve()
+      let site = try Site(
+        .bound,
+        script: { exchange in
+          if exchange.target == "/slow" { _ = gate.wait(until: .usual) { $0 ? true : nil } }
+          try exchange.reply(exchange.clientAddress)
+        }, edge: { $0.listeners[0].listen = "\(address)" })
       let slow = try site.connect(from: Peer.client(12))
       let idle = try site.connect(from: Peer.client(13))
       #expect(try idle.get("/idle").status == 200)
       try slow.send(Text.request("/slow"))
       _ = try site.backend.waitForRequest(to: "/slow")
-      let address = try site.publicAddress
       site.edge.process.signal(SIGTERM)
       #expect(try idle.readToEnd() == [], "an idle connection is ended at once")
       try eventually("nobody listens any more") { (try? Connection(to: address)) == nil }

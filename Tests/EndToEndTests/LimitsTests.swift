@@ -145,7 +145,7 @@ extension EndToEnd {
     }
 
     @Test func aBodyThatStopsIsEndedByItsDeadline() throws {
-      let site = try Site(.bound, edge: { $0.timeouts = ["idle: 300ms"] })
+      let site = try Site(.bound, edge: { $0.timeouts = ["idle: 1s"] })
       let connection = try site.connect()
       try connection.send("POST /stops HTTP/1.1\r\nHost: \(Site.host)\r\nContent-Length: 100\r\n\r\nhalf")
       _ = try site.backend.waitForRequest(to: "/stops")
@@ -157,7 +157,7 @@ extension EndToEnd {
     }
 
     @Test func aSilentConnectionIsClosedWithoutAWord() throws {
-      let site = try Site(.bound, edge: { $0.timeouts = ["head: 300ms", "idle: 300ms"] })
+      let site = try Site(.bound, edge: { $0.timeouts = ["head: 1s", "idle: 1s"] })
       let silent = try site.connect()
       let bytes = String(decoding: try silent.readToEnd(), as: UTF8.self)
       #expect(bytes.isEmpty || bytes.hasPrefix("HTTP/1.1 408"))
@@ -166,10 +166,10 @@ extension EndToEnd {
       #expect(try idle.readToEnd() == [])
     }
 
-    /// Whoever takes nothing until its time is over is reset: a close would leave megabytes in the kernel for it.
+    /// Whoever takes nothing until its time is over is reset: a close would leave megabytes in the kernel for it. The
+    /// validator has more time, so it is the edge that finds out.
     @Test(arguments: ["/response", "/ws"])
     func aClientThatReadsNothingIsReset(target: String) throws {
-      let times = ["idle: 300ms", "tunnel: 300ms"]
       let site = try Site(
         .bound, keepsBytes: false,
         script: { exchange in
@@ -180,7 +180,7 @@ extension EndToEnd {
           }
           let block = [UInt8](repeating: 65, count: 65536)
           while true { try exchange.connection.send(block) }
-        }, validator: { $0.timeouts = times }, edge: { $0.timeouts = times })
+        }, edge: { $0.timeouts = ["idle: 1s", "tunnel: 1s"] })
       let connection = try Connection(to: site.publicAddress, receiveBufferBytes: 4096)
       try connection.send(Text.request(target, fields: target == "/ws" ? WebSocket.upgrade : []))
       let entry = try site.edge.access.wait(path: target)
@@ -193,7 +193,7 @@ extension EndToEnd {
     /// A deadline is put off by bytes that mean something, not by pieces of a TLS record that is never whole.
     @Test func piecesOfARecordDoNotPutTheIdleDeadlineOff() throws {
       let site = try Site(
-        .shared, tls: true, script: WebSocket.echo, edge: { $0.timeouts = ["idle: 500ms", "tunnel: 500ms"] })
+        .shared, tls: true, script: WebSocket.echo, edge: { $0.timeouts = ["idle: 1s", "tunnel: 1s"] })
       for target in ["/idle", "/ws"] {
         let relay = try TrickleRelay(to: site.publicAddress)
         let connection = try Connection.tls(to: relay.address)
@@ -207,7 +207,7 @@ extension EndToEnd {
     }
 
     @Test func aHandshakeHasADeadline() throws {
-      let site = try Site(.bound, tls: true, edge: { $0.timeouts = ["handshake: 300ms"] })
+      let site = try Site(.bound, tls: true, edge: { $0.timeouts = ["handshake: 1s"] })
       let silent = try site.connect()
       #expect(try silent.readToEnd() == [])
       #expect(try site.edge.access.wait(refusal: "handshake-timeout").client ?? Peer.client() == Peer.client())
@@ -233,9 +233,7 @@ extension EndToEnd {
 
     @Test func nobodyAtTheUpstreamIsABadGateway() throws {
       let workspace = try Workspace()
-      let nobody = try Socket.listen()
-      close(nobody.descriptor)
-      let edge = try Countersign(Configuration.plainEdge(to: ["\(nobody.address)"]), in: workspace)
+      let edge = try Countersign(Configuration.plainEdge(to: ["\(try Socket.reserve())"]), in: workspace)
       let connection = try Connection(to: edge["public"])
       #expect(try connection.get("/nobody").status == 502)
       #expect(try edge.access.wait(path: "/nobody").refusal == "upstream-connect")

@@ -17,7 +17,7 @@ extension EndToEnd {
       try exchange.send("HTTP/1.1 200 OK\r\nContent-Length: \(address.utf8.count)\r\n\r\n\(address)")
     }
 
-    @Test(arguments: Site.Mode.allCases)
+    @Test(.threads(1), arguments: Site.Mode.allCases)
     func everyAddressIsRightOverSharedConnections(_ mode: Site.Mode) throws {
       let site = try Site(
         mode, keepsBytes: false, script: Self.nameTheClient, validator: { $0.access = "off" },

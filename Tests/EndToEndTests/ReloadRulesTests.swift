@@ -6,15 +6,6 @@ import Foundation
 import TestSupport
 import Testing
 
-/// A port that stays ours while nobody listens on it: bound, and shared by SO_REUSEPORT with the program under test.
-private final class ReservedPort {
-  let address: Address
-  private let descriptor: Int32
-
-  init(_ host: String) throws { (descriptor, address) = try Socket.reserve(host) }
-  deinit { close(descriptor) }
-}
-
 /// One configuration of the property test, as drawn.
 private struct DrawnRules {
   var configuration: Configuration
@@ -24,7 +15,7 @@ private struct DrawnRules {
 
 private struct RulesGenerator {
   var random: Seeded
-  let tcp: [ReservedPort]
+  let tcp: [Address]
   let unixPath: String
   let backends: [Address]
   let keys: Keys
@@ -36,7 +27,7 @@ private struct RulesGenerator {
   private mutating func pick(_ choices: [String]) -> String { choices.randomElement(using: &random)! }
 
   /// Where listener `socket` is: the last one is a unix socket.
-  func place(_ socket: Int) -> String { socket < tcp.count ? "\(tcp[socket].address)" : "unix:\(unixPath)" }
+  func place(_ socket: Int) -> String { socket < tcp.count ? "\(tcp[socket])" : "unix:\(unixPath)" }
 
   private mutating func evidence() -> String {
     let evidence = pick([
@@ -104,7 +95,7 @@ extension EndToEnd {
 
       func connect(_ generator: RulesGenerator) throws -> Connection {
         let connection =
-          if let peer { try Connection(to: generator.tcp[socket].address, from: peer) } else {
+          if let peer { try Connection(to: generator.tcp[socket], from: peer) } else {
             try Connection(unix: generator.unixPath)
           }
         if announces, peer == Peer.balancer {
@@ -141,13 +132,13 @@ extension EndToEnd {
       return "\(backend) \(facts.joined(separator: ", ")) \(plain.joined(separator: " "))"
     }
 
-    @Test func anOldConnectionIsUnderTheRulesOfItsSocketOrEnds() throws {
+    @Test(.threads(1)) func anOldConnectionIsUnderTheRulesOfItsSocketOrEnds() throws {
       let workspace = try Workspace()
       let backends = try ["A", "B"].map { name in
         try RecordingBackend(keepsBytes: false) { try $0.reply(Self.told($0, by: name)) }
       }
       var generator = RulesGenerator(
-        random: Seeded(20_210_819), tcp: try (2...4).map { try ReservedPort("127.0.0.\($0)") },
+        random: Seeded(20_210_819), tcp: try (2...4).map { try Socket.reserve("127.0.0.\($0)") },
         unixPath: workspace.file("public.sock"), backends: backends.map(\.address), keys: try Keys.standard)
       let manners = (0...generator.tcp.count).flatMap { socket -> [Manner] in
         let peers: [String?] = socket < generator.tcp.count ? [Peer.client(1), Peer.client(2), Peer.balancer] : [nil]
@@ -214,19 +205,19 @@ extension EndToEnd {
     @Test func aNameThatMovesToAnotherSocketTakesNoConnectionWithIt() throws {
       let workspace = try Workspace()
       let backend = try RecordingBackend()
-      let port = try ReservedPort("127.0.0.2")
+      let address = try Socket.reserve("127.0.0.2")
       var first = Configuration.plainEdge(to: ["\(backend.address)"])
       first.listeners[0].name = "pub"
-      first.listeners[0].listen = "\(port.address)"
+      first.listeners[0].listen = "\(address)"
       let edge = try Countersign(first, in: workspace)
-      let connection = try Connection(to: port.address)
+      let connection = try Connection(to: address)
       #expect(try connection.get("/before").text == Peer.client())
       var second = first
       second.listeners[0].listen = "unix:\(workspace.file("pub.sock"))"
       second.listeners[0].trust = ["from: any, evidence: forwarded"]
       try edge.reload(second)
       try eventually("the reload is in force") {
-        (try? Connection(unix: workspace.file("pub.sock"))) != nil && (try? Connection(to: port.address)) == nil
+        (try? Connection(unix: workspace.file("pub.sock"))) != nil && (try? Connection(to: address)) == nil
       }
       if let response = try? connection.get("/after", fields: ["X-Forwarded-For: \(Peer.claimed)"]) {
         #expect(response.status == 503)

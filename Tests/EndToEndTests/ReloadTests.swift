@@ -142,17 +142,15 @@ extension EndToEnd {
     }
 
     @Test func listenersComeAndGo() throws {
-      let site = try Site(.bound)
-      let old = try site.publicAddress
+      let (old, new) = (try Socket.reserve(), try Socket.reserve())
+      let site = try Site(.bound, edge: { $0.listeners[0].listen = "\(old)" })
       let kept = try site.connect()
       #expect(try kept.get("/kept").status == 200)
       var both = site.edgeConfiguration
-      let reserved = try Socket.listen()
-      close(reserved.descriptor)
-      both.listeners.append(Configuration.Listener(name: "second", listen: "\(reserved.address)"))
+      both.listeners.append(Configuration.Listener(name: "second", listen: "\(new)"))
       try site.edge.reload(both)
       let second = try eventually("the second listener is there") {
-        try? Connection(to: reserved.address, from: Peer.client(2))
+        try? Connection(to: new, from: Peer.client(2))
       }
       #expect(try second.get("/second").text == Peer.client(2))
       #expect(try site.edge.access.wait(path: "/second").listener == "second")
@@ -166,7 +164,7 @@ extension EndToEnd {
       if let response = try? kept.get("/kept-on") { #expect(response.status == 200) }
       #expect(try second.get("/second-on").status == 200)
       try site.edge.reload(site.edgeConfiguration)
-      try eventually("the second listener is gone") { (try? Connection(to: reserved.address)) == nil }
+      try eventually("the second listener is gone") { (try? Connection(to: new)) == nil }
     }
 
     @Test func aChangedCertificateIsShownToNewConnections() throws {
@@ -227,14 +225,16 @@ extension EndToEnd {
       let workspace = try Workspace()
       let keys = try Keys(in: workspace, prefix: "")
       let set = workspace.file("expiring.jwks.json")
-      let expires = Int(Date().timeIntervalSince1970) + 3
+      let hour = 3_600
+      let expires = Int(Date().timeIntervalSince1970) + hour
       try KeySetFile.join([keys.edge], into: set) { $0["exp"] = expires }
+      let clock = try SettableClock(aheadSeconds: 0, in: workspace)
       let site = try Site(
-        mode, validator: { $0.identity[0] = "keys: \"\(keys.validator)\"" },
+        mode, clock: clock, validator: { $0.identity[0] = "keys: \"\(keys.validator)\"" },
         edge: { $0.identity[1] = "keys: \"\(set)\"" })
       let connection = try site.connect()
       #expect(try connection.get("/before").status == 200)
-      try eventually("the key has expired") { Int(Date().timeIntervalSince1970) > expires }
+      try clock.set(aheadSeconds: Double(hour + 1))
       let start = site.edge.access.end
       let response = try site.connect().get("/after")
       #expect(response.status == 500)

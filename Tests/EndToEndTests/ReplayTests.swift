@@ -4,12 +4,15 @@ import Foundation
 import Testing
 
 extension EndToEnd {
-  @Suite struct Replay {
+  @Suite(.serialized, .threads(1)) struct Replay {
+    private static let bound = Result { try ValidatorBench(.bound) }
+    private static let shared = Result { try ValidatorBench(.shared) }
+
     private func mark() -> String { "/replay/\(UUID().uuidString)" }
 
     @Test(arguments: Site.Mode.allCases)
     func aRequestPassesOnceAndNeverAgain(_ mode: Site.Mode) throws {
-      let bench = try (mode == .bound ? ValidatorBench.bound : ValidatorBench.shared).get()
+      let bench = try (mode == .bound ? Self.bound : Self.shared).get()
       let mark = mark()
       let bytes = bench.bytes(SignedRequest(mark, by: bench.forger))
       #expect(try bench.send(bytes).status == 200)
@@ -25,7 +28,7 @@ extension EndToEnd {
 
     /// A header of its own does not make a copied request fresh.
     @Test func aCopiedRequestUnderAFreshHeaderIsRefused() throws {
-      let bench = try ValidatorBench.bound.get()
+      let bench = try Self.bound.get()
       let mark = mark()
       let request = SignedRequest(mark, by: bench.forger)
       #expect(try bench.send(request).status == 200)
@@ -37,7 +40,7 @@ extension EndToEnd {
 
     /// Whichever threads they land on: of many copies at once exactly one passes.
     @Test func ofManyCopiesAtOnceExactlyOnePasses() throws {
-      let bench = try ValidatorBench.shared.get()
+      let bench = try Self.shared.get()
       for _ in 0..<20 {
         let mark = mark()
         let bytes = bench.bytes(SignedRequest(mark, by: bench.forger))
@@ -96,7 +99,7 @@ extension EndToEnd {
 
     /// Only a message with a true signature may take a place in the window.
     @Test func anUnsignedNumberDoesNotUseUpTheTrueOne() throws {
-      let bench = try ValidatorBench.shared.get()
+      let bench = try Self.shared.get()
       let request = SignedRequest(mark(), by: bench.forger)
       var forged = request
       forged.key = [UInt8](repeating: 1, count: 32)

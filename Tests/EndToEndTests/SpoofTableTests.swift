@@ -5,12 +5,15 @@ import Foundation
 import Testing
 
 extension EndToEnd {
-  @Suite struct SpoofTable {
+  @Suite(.serialized, .threads(1)) struct SpoofTable {
+    private static let bound = Result { try ValidatorBench(.bound) }
+    private static let shared = Result { try ValidatorBench(.shared) }
+
     private func mark() -> String { "/spoof/\(UUID().uuidString)" }
 
     @Test(arguments: MalformedRequest.all)
     func theValidatorRefusesMalformedRequests(_ item: MalformedRequest) throws {
-      let bench = try ValidatorBench.shared.get()
+      let bench = try Self.shared.get()
       let mark = mark()
       let identity = SignedRequest(mark, by: bench.forger).identityFields.map { $0 + "\r\n" }.joined()
       try bench.refuses(
@@ -20,7 +23,7 @@ extension EndToEnd {
 
     @Test(arguments: ForgedRequest.all)
     func theValidatorRefusesForgedRequests(_ item: ForgedRequest) throws {
-      let bench = try ValidatorBench.shared.get()
+      let bench = try Self.shared.get()
       let mark = mark()
       try bench.refuses(
         item.refusal, status: item.status, stays: item.stays, isInBody: item.isInBody, mark: mark,
@@ -29,7 +32,7 @@ extension EndToEnd {
 
     @Test(arguments: ForgedHeader.all)
     func theValidatorRefusesForgedHeaders(_ item: ForgedHeader) throws {
-      let bench = try ValidatorBench.bound.get()
+      let bench = try Self.bound.get()
       let mark = mark()
       try bench.refuses(
         item.refusal, status: item.status, stays: item.stays, mark: mark, item.bytes(mark, bench.forger))
@@ -61,7 +64,7 @@ extension EndToEnd {
     }
 
     @Test func aHeaderThatDoesNotComeIsRefusedByName() throws {
-      let bench = try ValidatorBench(.bound, change: { $0.timeouts = ["head: 300ms", "handshake: 300ms"] })
+      let bench = try ValidatorBench(.bound, change: { $0.timeouts = ["head: 1s", "handshake: 1s"] })
       let mark = mark()
       let header = SignedProxyHeader(for: SignedRequest(mark, by: bench.forger), by: bench.forger).bytes
       try bench.refuses("proxy-timeout", status: 0, mark: mark, Array(header.dropLast(1)))

@@ -59,7 +59,8 @@ extension EndToEnd {
     /// The program, and the libraries that the loader finds for it here, each at its own path.
     private static func install(_ program: String, in root: Workspace) throws {
       let files = FileManager.default
-      try files.copyItem(atPath: program, toPath: root.file("countersign"))
+      // A child that another test starts meanwhile would hold the copy open for writing, and so keep it from being run.
+      try Inheritance.lock.withLock { try files.copyItem(atPath: program, toPath: root.file("countersign")) }
       for line in try ChildProcess.succeed([try Programs.ldd, program]).split(separator: "\n") {
         guard let path = line.split(whereSeparator: \.isWhitespace).map(String.init).first(where: { $0.hasPrefix("/") })
         else {
@@ -70,10 +71,11 @@ extension EndToEnd {
         try files.createDirectory(
           atPath: (place as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
         // What is there may be a link: its content is wanted.
-        guard
+        let copied = Inheritance.lock.withLock {
           files.createFile(
             atPath: place, contents: files.contents(atPath: path), attributes: [.posixPermissions: 0o755])
-        else { throw Trouble("cannot copy \(path)") }
+        }
+        guard copied else { throw Trouble("cannot copy \(path)") }
       }
     }
 

@@ -4,7 +4,7 @@ import Foundation
 import Testing
 
 extension EndToEnd {
-  @Suite struct TLS {
+  @Suite(.serialized, .threads(1)) struct TLS {
     private static let site = Result {
       let certificates = try Certificates.standard
       return try Site(.bound, edge: { $0.listeners[0].certificates = [certificates.app, certificates.wild] })

@@ -5,9 +5,10 @@ import Foundation
 import Testing
 
 extension EndToEnd {
-  @Suite struct Targets {
+  @Suite(.serialized, .threads(1)) struct Targets {
     private static let bound = Result { try Site(.bound) }
     private static let shared = Result { try Site(.shared) }
+    private static let bench = Result { try ValidatorBench(.shared) }
 
     /// Add a line for each target that was refused and should not have been.
     static let sentByBrowsers = [
@@ -36,7 +37,7 @@ extension EndToEnd {
     /// The signature base that the validator makes of them is that of RFC 9421, assembled here a second time.
     @Test(arguments: sentByBrowsers)
     func whatIsSignedIsTheTargetAsItWasSent(_ target: String) throws {
-      let bench = try ValidatorBench.shared.get()
+      let bench = try Self.bench.get()
       #expect(try bench.send(SignedRequest(target, by: bench.forger)).status == 200)
       let signed = SignedRequest(target, by: bench.forger)
       // An escaped spelling of the same target is another target.

@@ -109,10 +109,11 @@ enum Socket {
     setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
   }
 
-  /// A listening socket; port 0 picks a free one, which the result names.
+  /// A listening socket; port 0 picks a free one, which the result names. Another is a reserved one.
   static func listen(_ address: Address = .anyPort) throws -> (descriptor: Int32, address: Address) {
     let descriptor = try make(address)
     set(descriptor, SOL_SOCKET, SO_REUSEADDR, 1)
+    if address.port != 0 { set(descriptor, SOL_SOCKET, SO_REUSEPORT, 1) }
     guard try address.withSockAddr({ Foundation.bind(descriptor, $0, $1) }) == 0,
       Foundation.listen(descriptor, 1024) == 0
     else {
@@ -122,9 +123,10 @@ enum Socket {
     return (descriptor, try .ofSocket(descriptor))
   }
 
-  /// Keeps a port of that host from being picked by anyone else, without listening on it: the program under test shares
-  /// it by SO_REUSEPORT.
-  static func reserve(_ host: String) throws -> (descriptor: Int32, address: Address) {
+  /// An address at which nobody listens until the test says so, and again when that has ended: its port is given to nobody
+  /// else as long as the tests run. It is bound and not listened on; the program under test, or `listen`, shares it by
+  /// SO_REUSEPORT.
+  static func reserve(_ host: String = "127.0.0.1") throws -> Address {
     let address = Address(host: host, port: 0)
     let descriptor = try make(address)
     set(descriptor, SOL_SOCKET, SO_REUSEADDR, 1)
@@ -133,7 +135,18 @@ enum Socket {
       defer { close(descriptor) }
       throw trouble("bind", address)
     }
-    return (descriptor, try .ofSocket(descriptor))
+    return try .ofSocket(descriptor)
+  }
+
+  /// The next connection to a listening socket, which no child inherits; negative when there is none.
+  static func accept(_ listening: Int32) -> Int32 {
+    var entry = pollfd(fd: listening, events: Int16(POLLIN), revents: 0)
+    poll(&entry, 1, -1)
+    return Inheritance.lock.withLock {
+      let accepted = Foundation.accept(listening, nil, nil)
+      if accepted >= 0 { _ = fcntl(accepted, F_SETFD, FD_CLOEXEC) }
+      return accepted
+    }
   }
 
   static func connect(to address: Address, from source: String?, receiveBufferBytes: Int32? = nil) throws -> Int32 {

@@ -145,8 +145,9 @@ struct Pipe {
   func closeWriteEnd() { close(writeEnd) }
 }
 
-/// Held while a child is made, and by whoever must mark a descriptor as not inherited in a second step: a descriptor
-/// that leaked into a child would keep a connection open after the test closed it.
+/// Held while a child is made; by whoever must mark a descriptor as not inherited in a second step, or cannot: one that
+/// leaked into a child would keep a connection open after the test closed it, or a program busy that is to be run; and by
+/// who relies on it that a descriptor which it closes was the last of its kind.
 enum Inheritance {
   static let lock = NSLock()
 }

@@ -6,7 +6,7 @@ import Foundation
 final class Connection: @unchecked Sendable {
   let descriptor: Int32
   /// How long one wait for bytes, or for room, may take.
-  var patienceSeconds = 20.0
+  var patienceSeconds = Deadline.usualSeconds
   /// Everything received is also handed here, before anything else is done with it.
   var witness: ((UnsafeRawBufferPointer) -> Void)?
 
@@ -85,7 +85,8 @@ final class Connection: @unchecked Sendable {
   func close() {
     guard isOpen else { return }
     isOpen = false
-    Foundation.close(descriptor)
+    // A child that is being made has a copy of every descriptor until its program runs: with the last one the connection ends.
+    Inheritance.lock.withLock { _ = Foundation.close(descriptor) }
     process?.kill()
   }
 

@@ -5,27 +5,42 @@ import Foundation
 
 struct HTTPHead: Sendable {
   let bytes: [UInt8]
-  let startLine: String
-  let fields: [(name: String, value: String)]
+  /// Where each line is, without its CRLF, and the name and the value in those behind the first. Some tests read a hundred
+  /// thousand heads: a string is made only of what is asked for.
+  private let startLineRange: Range<Int>
+  private let fields: [(name: Range<Int>, value: Range<Int>)]
 
   init(_ bytes: [UInt8]) {
     self.bytes = bytes
-    var lines = String(decoding: bytes, as: UTF8.self).components(separatedBy: "\r\n")
-    while lines.last == "" { lines.removeLast() }
-    startLine = lines.first ?? ""
+    var lines: [Range<Int>] = []
+    var start = 0
+    for index in bytes.indices.dropLast() where bytes[index] == 0x0d && bytes[index + 1] == 0x0a {
+      lines.append(start..<index)
+      start = index + 2
+    }
+    lines.append(start..<bytes.count)
+    while lines.last?.isEmpty == true { lines.removeLast() }
+    startLineRange = lines.first ?? 0..<0
     fields = lines.dropFirst().map { line in
-      guard let colon = line.firstIndex(of: ":") else { return (line, "") }
-      return (
-        String(line[..<colon]), line[line.index(after: colon)...].trimmingCharacters(in: .whitespaces)
-      )
+      guard let colon = bytes[line].firstIndex(of: 0x3a) else { return (line, line.upperBound..<line.upperBound) }
+      let value = bytes[colon + 1..<line.upperBound].drop { $0 == 0x20 || $0 == 0x09 }
+      let last = value.lastIndex { $0 != 0x20 && $0 != 0x09 }
+      return (line.lowerBound..<colon, value.startIndex..<(last.map { $0 + 1 } ?? value.startIndex))
     }
   }
 
-  var text: String { String(decoding: bytes, as: UTF8.self) }
+  private func text(_ range: Range<Int>) -> String { String(decoding: bytes[range], as: UTF8.self) }
+
+  var text: String { text(0..<bytes.count) }
+  var startLine: String { text(startLineRange) }
 
   /// The values of every line of this name, in order.
   func all(_ name: String) -> [String] {
-    fields.filter { $0.name.caseInsensitiveCompare(name) == .orderedSame }.map(\.value)
+    let wanted = name.utf8
+    func lower(_ byte: UInt8) -> UInt8 { byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte }
+    return fields.filter { field in
+      field.name.count == wanted.count && zip(bytes[field.name], wanted).allSatisfy { lower($0) == lower($1) }
+    }.map { text($0.value) }
   }
 
   /// The value of the only line of this name; nil when there is none or more than one.
@@ -37,7 +52,7 @@ struct HTTPHead: Sendable {
   /// The names, lower case, with everything that is neither letter nor digit as a hyphen: what careless readers make
   /// of them.
   var foldedNames: [String] {
-    fields.map { String($0.name.lowercased().map { $0.isLetter || $0.isNumber ? $0 : "-" }) }
+    fields.map { String(text($0.name).lowercased().map { $0.isLetter || $0.isNumber ? $0 : "-" }) }
   }
 
   var isChunked: Bool { self["transfer-encoding"]?.lowercased() == "chunked" }
@@ -46,13 +61,18 @@ struct HTTPHead: Sendable {
 
 struct HTTPRequest: Sendable {
   let head: HTTPHead
+  let method: String
+  let target: String
   /// Which of the backend's connections it came on, counted from 0.
   let connection: Int
 
-  var method: String { String(head.startLine.prefix { $0 != " " }) }
-  var target: String {
-    let parts = head.startLine.split(separator: " ")
-    return parts.count > 1 ? String(parts[1]) : ""
+  init(head: HTTPHead, connection: Int) {
+    self.head = head
+    self.connection = connection
+    let line = head.startLine
+    method = String(line.prefix { $0 != " " })
+    let parts = line.split(separator: " ")
+    target = parts.count > 1 ? String(parts[1]) : ""
   }
 }
 

@@ -34,13 +34,7 @@ final class RecordingBackend: Sendable {
     _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
     let thread = Thread { [weak self] in
       while true {
-        var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        poll(&entry, 1, -1)
-        let accepted = Inheritance.lock.withLock {
-          let accepted = accept(descriptor, nil, nil)
-          if accepted >= 0 { _ = fcntl(accepted, F_SETFD, FD_CLOEXEC) }
-          return accepted
-        }
+        let accepted = Socket.accept(descriptor)
         if accepted < 0 && (errno == EINTR || errno == EAGAIN || errno == ECONNABORTED) { continue }
         guard accepted >= 0, let self else { break }
         self.serve(accepted)

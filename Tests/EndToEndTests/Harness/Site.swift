@@ -15,18 +15,21 @@ final class Site: Sendable {
     var testDescription: String { rawValue }
   }
 
-  let workspace: Workspace
-  let backend: RecordingBackend
-  let validator: Countersign
+  // In the order in which they end: nobody is left who might ask at a port that was given back.
   let edge: Countersign
+  let validator: Countersign
+  let backend: RecordingBackend
+  let workspace: Workspace
   let edgeConfiguration: Configuration
   let validatorConfiguration: Configuration
   let curl: Curl
 
-  /// `tls` puts TLS on the edge's listener; `hopTLS` between edge and validator. Unless `isStarting`, it is given
-  /// back when the time is over in which the validator calls everything `starting`.
+  /// `tls` puts TLS on the edge's listener; `hopTLS` between edge and validator. It is given back when the time is over in
+  /// which the validator calls everything `starting`; if `isStarting`, just when that has begun, with the edge started
+  /// before. `clock` is the edge's.
   init(
     _ mode: Mode = .bound, tls: Bool = false, hopTLS: Bool = false, keepsBytes: Bool = true, isStarting: Bool = false,
+    clock: SettableClock? = nil,
     script: @escaping RecordingBackend.Script = { try $0.reply($0.clientAddress) },
     validator changeValidator: (inout Configuration) throws -> Void = { _ in },
     edge changeEdge: (inout Configuration) throws -> Void = { _ in }
@@ -37,16 +40,20 @@ final class Site: Sendable {
     let keys = try Keys.standard
     var behind = Configuration.validator(keys: keys, to: ["\(backend.address)"], bound: mode == .bound)
     if hopTLS { behind.listeners[0].certificates = [try Certificates.standard.monitor] }
+    if isStarting { behind.listeners[0].listen = "\(try Socket.reserve())" }
     try changeValidator(&behind)
     validatorConfiguration = behind
-    validator = try Countersign(behind, name: "validator", in: workspace)
+    let startValidator = { [workspace, behind] in try Countersign(behind, name: "validator", in: workspace) }
+    let first = try isStarting ? nil : startValidator()
     let ready = Date()
-    var front = Configuration.edge(keys: keys, to: ["\(try validator["from-edge"])"], bound: mode == .bound)
+    let server = try first?["from-edge"].description ?? behind.listeners[0].listen
+    var front = Configuration.edge(keys: keys, to: [server], bound: mode == .bound)
     if tls { front.listeners[0].certificates = [try Certificates.standard.app] }
     if hopTLS { front.upstreams[0].tls = "ca: \"\(try Certificates.standard.ca)\", name: monitor-1.internal" }
     try changeEdge(&front)
     edgeConfiguration = front
-    edge = try Countersign(front, in: workspace)
+    edge = try Countersign(front, in: workspace, environment: clock?.environment ?? [:])
+    validator = try first ?? startValidator()
     if !isStarting { try Self.waitUntilStarted(after: ready) }
   }
 

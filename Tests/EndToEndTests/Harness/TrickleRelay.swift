@@ -17,7 +17,7 @@ final class TrickleRelay {
     (listening, address) = try Socket.listen()
     let (listening, ends, isTrickling) = (listening, ends, isTrickling)
     let thread = Thread {
-      let accepted = accept(listening, nil, nil)
+      let accepted = Socket.accept(listening)
       guard accepted >= 0, let server = try? Connection(to: target) else { return }
       let client = Connection(accepted)
       ends.with { $0 = (client, server) }

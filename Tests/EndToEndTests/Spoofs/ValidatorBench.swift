@@ -1,5 +1,6 @@
-// A validator and the backend that it guards, with a forger who holds its keys. One for all cases of a table: after
-// each it must still serve an honest request, and the backend must not have seen a byte of the forged one.
+// A validator and the backend that it guards, with a forger who holds its keys. One for all cases of a table, which run one
+// after the other: after each it must still serve an honest request, and the backend must not have seen a byte of the
+// forged one.
 
 import Foundation
 import Testing
@@ -11,9 +12,6 @@ final class ValidatorBench: Sendable {
   let forger: Forger
   let mode: Site.Mode
   let address: Address
-
-  static let bound = Result { try ValidatorBench(.bound) }
-  static let shared = Result { try ValidatorBench(.shared) }
 
   init(
     _ mode: Site.Mode, keys: Keys? = nil, change: (inout Configuration) throws -> Void = { _ in },
