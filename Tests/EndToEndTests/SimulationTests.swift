@@ -5,7 +5,7 @@ import Testing
 
 extension EndToEnd {
   @Suite struct Simulation {
-    @Test func nothingThatMustHoldIsBrokenInTwoThousandRuns() throws {
+    @Test(.threads(1)) func nothingThatMustHoldIsBrokenInTwoThousandRuns() throws {
       let outcome = try ChildProcess.run([try Programs.simulate, "--seeds", "2000"], by: .after(300))
       #expect(outcome.succeeded, "\(outcome.output.suffix(20_000))\(outcome.error)")
       #expect(outcome.output.hasPrefix("2000 seeds from 1: nothing broken."), "\(outcome.output.suffix(2_000))")
