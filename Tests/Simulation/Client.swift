@@ -51,6 +51,9 @@ final class Client {
 
   func add(_ request: Request) { requests.append(request) }
 
+  /// The body of the request whose response comes next waits to be asked for.
+  private var isWithholding: Bool { !withheld.isEmpty && nextToAnswer == nextToSend - 1 }
+
   /// All its requests were answered, or it is gone.
   var isDone: Bool { isOver || nextToAnswer >= requests.count && tunnelLeft == 0 }
 
@@ -178,13 +181,17 @@ final class Client {
     }
     let request = requests[nextToAnswer]
     if nextToAnswer >= nextToSend { world.violate("/r/\(request.id) was answered before it was sent") }
-    if head.status == 100, !withheld.isEmpty {
+    if head.status == 100, isWithholding {
       outgoing.append(withheld)
       withheld = []
     }
     guard head.status >= 200 || head.status == 101 else { return }
     world.trace { "client \(stream.local) gets \(head.startLine) for /r/\(request.id) \(head.values("x-sim"))" }
     request.isAnswered = true
+    // What follows could be the body or the next request (RFC 9110 section 10.1.1).
+    if isWithholding, head.status != 101, head.values("connection") != ["close"] {
+      world.violate("/r/\(request.id) was not asked for its body, and its connection goes on")
+    }
     received = 0
     attempt = nil
     guard let mark = head.values("x-sim").first else {
@@ -216,8 +223,9 @@ final class Client {
     }
     attempt = nil
     head = nil
+    let wasWithholding = isWithholding
     nextToAnswer += 1
-    if !withheld.isEmpty {
+    if wasWithholding {
       // Answered without being asked for its body: what the connection would carry next is open.
       withheld = []
       leave(reset: false)
