@@ -111,7 +111,7 @@ class Wrk:
                                    environment={"OPENSSL_CONF": str(configuration)})
 
     def end(self):
-        self.process.stop(signal.SIGINT, seconds=5)
+        self.process.stop(signal.SIGINT, seconds=20)
         text = self.output.read_text()
         problem = re.search(r"(Socket errors: (?!connect 0, read 0, write 0, timeout 0).*|Non-2xx.*)", text)
         if problem or "requests in" not in text:
