@@ -1,9 +1,9 @@
-// Comparing bytes with literals. A StaticString lends its bytes only through a pointer, so this stands in Platform.
+// Comparing bytes with literals. A StaticString gives its bytes only as a pointer, so this is in Platform.
 
 import Wire
 
 package enum AsciiWord {
-  /// Whether `bytes` are `word` but for ASCII case; `word` is lower case and of the same length.
+  /// Whether `bytes` equal `word`, ignoring ASCII case. `word` must be lower case.
   package static func matches(_ bytes: Span<UInt8>, _ word: StaticString) -> Bool {
     guard bytes.count == word.utf8CodeUnitCount else { return false }
     // SAFETY: a literal's bytes are constants of the program, utf8CodeUnitCount of them; the indices of `bytes` stay below

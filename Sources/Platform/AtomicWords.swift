@@ -1,6 +1,6 @@
-// A large array of 64-bit words that threads share without a lock. The memory is the kernel's zero pages until a word
-// is written, so an array may be far larger than what is used of it, and parts can be given back.
-// Called by ReplayTable.
+// A large array of 64-bit words that threads share without a lock. A page takes memory only once one of its words is
+// written, so an array may be much larger than the part that is used, and ranges can be returned to the kernel.
+// Used by ReplayTable.
 
 import Glibc
 import Synchronization
@@ -12,7 +12,7 @@ import Synchronization
   // atomic operations, at indices that each method checks.
   @usableFromInline let base: UnsafeMutablePointer<Atomic<UInt64>>
 
-  /// `count` zeros; nil when the address space or the memory limit does not allow them.
+  /// `count` words, all zero; nil if the address space or a memory limit does not allow it.
   package init?(count: Int) {
     precondition(count > 0 && count <= 1 << 40)
     self.count = count
@@ -41,7 +41,7 @@ import Synchronization
     unsafe base[i].store(value, ordering: .sequentiallyConsistent)
   }
 
-  /// Puts `new` where `old` stands; otherwise gives what stands there.
+  /// Compare and exchange: stores `new` if the word is `old`. `found` is the word as it was.
   @inlinable package func exchange(at i: Int, old: UInt64, new: UInt64) -> (done: Bool, found: UInt64) {
     precondition(i >= 0 && i < count)
     // SAFETY: i is below count; the mapping lives as long as self.
@@ -49,7 +49,7 @@ import Synchronization
     return (result.exchanged, result.original)
   }
 
-  /// Makes the word at least `value`; does not write where it is already.
+  /// Raises the word to `value`; does not write if it is that large already.
   @inlinable package func raise(_ i: Int, to value: UInt64) {
     var found = load(i)
     while found < value {
@@ -59,7 +59,7 @@ import Synchronization
     }
   }
 
-  /// Makes a range zero again and gives whole pages of it back to the kernel.
+  /// Zeroes a range, and returns its whole pages to the kernel.
   package func clear(_ range: Range<Int>) {
     precondition(range.lowerBound >= 0 && range.upperBound <= count)
     let page = Int(getpagesize()) / MemoryLayout<UInt64>.stride

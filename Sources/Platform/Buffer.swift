@@ -1,8 +1,8 @@
-// Bytes in flight. A connection owns two Buffers for life, but their memory comes from the worker's BufferPool and
-// goes back when they are empty, so an idle connection holds none. Capacity is fixed; what does not fit is not taken.
-// Invariants: 0 <= begin <= end <= capacity; base is nil only when begin == end == 0; begin..<end is initialized. While the
-// waiting bytes are lent (`borrowCount` > 0) nothing moves, frees or overwrites them: whoever tries it traps.
-// Called by Transport (to read and write) and by the proxy's codecs. Confined to one worker's thread.
+// A byte queue of fixed capacity: appended to at the end, consumed from the front. A connection owns two for its whole life.
+// Their memory is a chunk of the worker's BufferPool, returned when they are empty, so an idle connection holds none.
+// Invariants: 0 <= begin <= end <= capacity; base is nil only if begin == end == 0; begin..<end is initialized. While the
+// readable bytes are borrowed (`borrowCount` > 0) nothing may move, free or overwrite them; an attempt traps.
+// Used by Transport (to read and write) and by the proxy's codecs. Confined to one worker's thread.
 
 import CLinux
 import Glibc
@@ -16,19 +16,19 @@ import Wire
     @usableFromInline var begin = 0
     @usableFromInline var end = 0
     @usableFromInline var overflowed = false
-    /// Calls of withReadable that have not returned.
+    /// Calls of `withReadable` that have not returned.
     @usableFromInline var borrowCount = 0
   }
 
-  // State lives behind a pointer so that the hot path pays for no dynamic exclusivity checks.
+  // Behind a pointer, because stored properties of a class would cost dynamic exclusivity checks on the hot path.
   // SAFETY: initialized in init, freed in deinit, never lent, so it is valid in every method. Buffer is not Sendable: one
   // thread uses it. The methods below that touch nothing but the state refer to this as "the state's own memory".
   @usableFromInline let state: UnsafeMutablePointer<State>
   @usableFromInline let pool: BufferPool
-  /// Bytes that the buffer can hold.
+  /// How many bytes the buffer can hold.
   public let capacity: Int
 
-  /// An empty buffer whose memory will come from `pool`.
+  /// An empty buffer that takes its memory from `pool`.
   public init(pool: BufferPool) {
     self.pool = pool
     capacity = pool.chunkBytes
@@ -37,7 +37,7 @@ import Wire
     unsafe state.initialize(to: State())
   }
 
-  /// An empty buffer of its own, outside any pool.
+  /// An empty buffer that shares its memory with no other.
   public convenience init(capacity: Int) {
     self.init(pool: BufferPool(chunkBytes: capacity, keptMax: 0))
   }
@@ -49,21 +49,22 @@ import Wire
     unsafe state.deallocate()
   }
 
-  /// Bytes waiting to be consumed.
+  /// Readable bytes: appended and not yet consumed.
   // SAFETY: the state's own memory.
   @inlinable public var count: Int { unsafe state.pointee.end &- state.pointee.begin }
   // SAFETY: the state's own memory.
   @inlinable public var isEmpty: Bool { unsafe state.pointee.end == state.pointee.begin }
-  /// Bytes that can still be appended (after moving what is held to the front).
+  /// How many bytes can still be appended; the readable bytes are moved to the front if necessary.
   @inlinable public var room: Int { capacity &- count }
-  /// An append did not fit since the last `removeAll`; what was appended then is missing.
+  /// An append did not fit since the last `removeAll`. Its bytes are missing, all of them.
   // SAFETY: the state's own memory.
   @inlinable public var overflowed: Bool { unsafe state.pointee.overflowed }
-  /// Whether memory is held.
+  /// The buffer has a chunk of the pool.
   // SAFETY: the state's own memory.
   @inlinable public var holdsMemory: Bool { unsafe state.pointee.base != nil }
 
-  /// Lends the waiting bytes. Meanwhile this buffer may be appended to where no byte has to move for it, and nothing else.
+  /// Calls `body` with the readable bytes. `body` may append to this buffer as long as the readable bytes need not be moved
+  /// for it, and must not change it in any other way.
   @inlinable @inline(__always)
   public func withReadable<R, E: Error>(_ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
     guard let base = unsafe state.pointee.base else { return try body(Span<UInt8>()) }
@@ -76,7 +77,7 @@ import Wire
     return try body(span)
   }
 
-  /// Drops the first `n` waiting bytes.
+  /// Removes the first `n` readable bytes.
   @inlinable public func consume(_ n: Int) {
     precondition(n >= 0 && n <= count)
     checkNotBorrowed()
@@ -88,7 +89,7 @@ import Wire
     }
   }
 
-  /// Empties the buffer and forgets an overflow; memory is kept.
+  /// Empties the buffer and clears `overflowed`; keeps its memory.
   @inlinable public func removeAll() {
     checkNotBorrowed()
     // SAFETY: the state's own memory.
@@ -97,7 +98,7 @@ import Wire
     unsafe state.pointee.overflowed = false
   }
 
-  /// Gives the memory back to the pool if nothing waits in it.
+  /// Returns the memory to the pool if the buffer is empty.
   @inlinable public func releaseIfEmpty() {
     checkNotBorrowed()
     // SAFETY: the chunk came from the pool, nothing in it is lent, and this buffer forgets it.
@@ -108,13 +109,13 @@ import Wire
     unsafe state.pointee.end = 0
   }
 
-  /// Empties the buffer and gives its memory back.
+  /// Empties the buffer and returns its memory to the pool.
   public func reset() {
     removeAll()
     releaseIfEmpty()
   }
 
-  /// Makes sure that `n` bytes can be written at the end; false (and overflowed) when they cannot.
+  /// Makes room for `n` bytes behind `end`. False, and `overflowed` is set, if they do not fit.
   @inlinable public func reserve(_ n: Int) -> Bool {
     // SAFETY: the state's own memory.
     if unsafe state.pointee.base != nil, unsafe n <= capacity &- state.pointee.end { return true }
@@ -132,7 +133,7 @@ import Wire
     return true
   }
 
-  /// Moves the waiting bytes to the front.
+  /// Moves the readable bytes to the front of the chunk.
   public func compact() {
     guard let base = unsafe state.pointee.base, unsafe state.pointee.begin > 0 else { return }
     checkNotBorrowed()
@@ -161,7 +162,7 @@ import Wire
     unsafe state.pointee.end &+= n
   }
 
-  // Inlined everywhere, so that a literal of known length is a few stores.
+  // Always inlined: the length of a literal is then a constant, and the copy a few stores.
   @inlinable @inline(__always) public func append(_ literal: StaticString) {
     let n = literal.utf8CodeUnitCount
     guard n > 0, reserve(n), let base = unsafe state.pointee.base else { return }
@@ -192,7 +193,7 @@ import Wire
     unsafe state.pointee.end &+= n
   }
 
-  /// Where whole words do not fit, or nothing is held yet.
+  /// Byte by byte: for the end of the chunk, where whole words do not fit, and for a buffer that has no memory yet.
   @usableFromInline @inline(never) func appendSlowly(packed word: UInt64, _ second: UInt64, count n: Int) {
     guard n > 0, reserve(n), let base = unsafe state.pointee.base else { return }
     // SAFETY: reserve made sure of n bytes behind end.
@@ -203,7 +204,7 @@ import Wire
     unsafe state.pointee.end &+= n
   }
 
-  /// Appends a string's UTF-8; not for the hot path.
+  /// Appends a string's UTF-8. Not for the hot path.
   public func append(text: String) {
     var copy = text
     copy.withUTF8 { bytes in
@@ -214,13 +215,13 @@ import Wire
     }
   }
 
-  /// Appends the first `n` waiting bytes of `other`, which keeps them.
+  /// Appends a copy of the first `n` readable bytes of `other`.
   @inlinable public func append(first n: Int, of other: Buffer) {
     precondition(n <= other.count && other !== self)
     other.withReadable { append($0.extracting(first: n)) }
   }
 
-  /// Overwrites waiting bytes from `offset` on; all of them must exist.
+  /// Overwrites readable bytes from `offset` on. The whole range must be readable.
   public func overwrite(at offset: Int, with bytes: Span<UInt8>) {
     precondition(offset >= 0 && offset + bytes.count <= count)
     checkNotBorrowed()
@@ -231,11 +232,11 @@ import Wire
     }
   }
 
-  /// Lends the free space at the end (after making at least one byte of it) to a system call that says how many bytes
-  /// it wrote there; a negative result writes nothing.
+  /// Calls `body`, which makes a system call, with the free space behind `end`. It returns how many bytes were written there;
+  /// a negative number counts as none. Returns 0 without calling it if the buffer is full.
   func withWritable(_ body: (UnsafeMutableRawPointer, Int) -> Int) -> Int {
     guard room > 0, reserve(1) else { return 0 }
-    // A nearly full tail with much room in front would make for tiny reads.
+    // With little space behind the readable bytes and much in front of them, reads would become tiny.
     // SAFETY: the state's own memory.
     if unsafe capacity - state.pointee.end < capacity / 4, unsafe state.pointee.begin > 0 { compact() }
     guard let base = unsafe state.pointee.base else { return 0 }
@@ -247,13 +248,13 @@ import Wire
     return written
   }
 
-  /// Nothing is lent: what follows may move, free or overwrite the waiting bytes.
+  /// Traps if the readable bytes are borrowed. To be called before anything that moves, frees or overwrites them.
   @inlinable @inline(__always) func checkNotBorrowed() {
     // SAFETY: the state's own memory.
     precondition(unsafe state.pointee.borrowCount == 0, "a buffer was changed while its bytes were borrowed")
   }
 
-  /// The waiting bytes as an array.
+  /// The readable bytes as an array.
   public func copyBytes() -> [UInt8] {
     guard let base = unsafe state.pointee.base, !isEmpty else { return [] }
     let held = count
@@ -265,29 +266,30 @@ import Wire
   }
 }
 
-/// Chunks of one size, handed out newest first so that the warm ones are used again. One per worker, never shared.
+/// Chunks of one size. The one that was returned last is handed out first, since it is most likely to be in the processor's
+/// cache. Each worker has its own.
 @safe public final class BufferPool {
   private struct State {
     var freeCount = 0
     var lent = 0
   }
 
-  /// Bytes of each chunk.
+  /// Size of each chunk.
   public let chunkBytes: Int
   private let keptMax: Int
-  // Both stand behind pointers for the same reason as Buffer's state.
+  // Behind pointers for the same reason as Buffer's state.
   // SAFETY: initialized in init, freed in deinit, never lent. BufferPool is not Sendable: one thread uses it. `free` has
   // keptMax entries, of which the first freeCount are chunks of chunkBytes that `take` allocated and nobody else has.
   private let state: UnsafeMutablePointer<State>
   private let free: UnsafeMutablePointer<UnsafeMutablePointer<UInt8>>
 
-  /// Chunks in use, for the status page and for tests.
+  /// Chunks in use, for the metrics page and for tests.
   // SAFETY: the state is initialized in init and lives as long as self.
   public var lent: Int { unsafe state.pointee.lent }
 
   /// - Parameters:
   ///   - chunkBytes: size of each chunk.
-  ///   - keptMax: how many free chunks are kept for reuse; more go back to the system.
+  ///   - keptMax: how many free chunks are kept for reuse; others are freed.
   public init(chunkBytes: Int, keptMax: Int) {
     precondition(chunkBytes > 0 && keptMax >= 0)
     self.chunkBytes = chunkBytes
@@ -305,7 +307,7 @@ import Wire
     unsafe state.deallocate()
   }
 
-  /// Frees free chunks but for so many.
+  /// Keeps at most so many free chunks.
   public func release(keeping most: Int) {
     precondition(most >= 0)
     // SAFETY: entries below freeCount are chunks that `take` allocated; each is forgotten as it is freed.

@@ -1,9 +1,9 @@
-// Time, read once per turn of a worker's loop. Nothing above Platform asks the system for it.
+// The clocks, read once per turn of a worker's loop. Modules above Platform get the time from here only.
 
 import CLinux
 
 package enum Clock {
-  /// Both clocks at one moment. What must hold when the wall clock is set is measured on the other one.
+  /// Both clocks at one moment. Durations that must not change when the wall clock is set are measured on the monotonic one.
   package struct Reading: Sendable, Equatable {
     package var wallMilliseconds: UInt64
     package var monotonicMilliseconds: UInt64
@@ -18,7 +18,7 @@ package enum Clock {
     Reading(wallMilliseconds: wallMilliseconds(), monotonicMilliseconds: monotonicMilliseconds())
   }
 
-  /// Milliseconds of a clock that never goes back; its zero is arbitrary.
+  /// Milliseconds of CLOCK_MONOTONIC, which never goes back; its zero is arbitrary.
   package static func monotonicMilliseconds() -> UInt64 { cs_monotonic_ns() / 1_000_000 }
   /// Microseconds of the same clock.
   package static func monotonicMicroseconds() -> UInt64 { cs_monotonic_ns() / 1_000 }

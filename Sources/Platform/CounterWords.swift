@@ -1,4 +1,4 @@
-// Counters that one thread writes and any thread reads.
+// Counters that one thread writes and every thread may read.
 
 import Synchronization
 
@@ -21,7 +21,7 @@ import Synchronization
     unsafe words.deallocate()
   }
 
-  /// Adds, by the one writing thread: a load and a store, no locked instruction.
+  /// For the one writing thread: a load and a store instead of an atomic addition, which is slower.
   package func add(_ i: Int, _ n: UInt64) {
     precondition(i >= 0 && i < count)
     // SAFETY: i is below count. Two threads that add would lose a count, but not memory safety.

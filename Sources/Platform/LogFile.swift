@@ -1,9 +1,9 @@
-// Where a log's lines go: a file, standard output or standard error. Used by one log thread at a time.
+// The destination of a log: a file, standard output or standard error. Used by one log thread at a time.
 //
-// Writing does not wait where the system can tell that it would have to: pipes and terminals are written without
-// blocking, and so are sockets. Standard output and standard error are shared with other processes, so their flags stay
-// as they are: a pipe or terminal is opened once more through /proc, which gives flags of our own. What is left
-// is a regular file on a disk that hangs, and it holds nobody but the thread of its log.
+// Pipes, terminals and sockets are written without blocking. Standard output and standard error are shared with other
+// processes, so O_NONBLOCK must not be set on them; a pipe or terminal is opened a second time through /proc instead, which
+// gives a descriptor with flags of its own. A regular file on a disk that hangs can still block, and blocks only its log's
+// thread.
 
 import CLinux
 import Glibc
@@ -15,18 +15,19 @@ package final class LogFile: @unchecked Sendable {
 
   package enum Outcome {
     case wrote(Int)
-    /// Nothing can be written now; `waitWritable` tells when.
+    /// Nothing can be written now. `waitWritable` waits until something can.
     case full
     case failed(SystemError)
   }
 
   private enum Kind {
-    /// A regular file: the call may wait for the disk.
-    case plain
-    /// A descriptor of our own that does not block.
+    /// A regular file. Writing may wait for the disk.
+    case regularFile
+    /// Opened by this object, with O_NONBLOCK.
     case nonBlocking
+    /// Written with MSG_DONTWAIT.
     case socket
-    /// Somebody else's pipe or device that cannot be opened again: asked before each piece.
+    /// A pipe or device of other processes that cannot be opened again. Polled before each write.
     case shared
   }
 
@@ -38,7 +39,7 @@ package final class LogFile: @unchecked Sendable {
     path = nil
     descriptor = standard == .output ? STDOUT_FILENO : STDERR_FILENO
     switch LogFile.fileType(descriptor) {
-    case S_IFREG: kind = .plain
+    case S_IFREG: kind = .regularFile
     case S_IFSOCK: kind = .socket
     default:
       // SAFETY: the path is a NUL-terminated copy that lives for the call.
@@ -49,19 +50,19 @@ package final class LogFile: @unchecked Sendable {
     }
   }
 
-  /// Appends to a file, made with mode 0640 if it is not there. A FIFO without a reader is no error: it is not open
-  /// until `reopen` finds one.
+  /// Appends to a file, which is created with mode 0640 if it does not exist. A FIFO that has no reader is not an error:
+  /// `isOpen` is false then, until `reopen` finds a reader.
   package init(path: String) throws(SystemError) {
     self.path = path
     descriptor = LogFile.open(path)
-    kind = .plain
+    kind = .regularFile
     guard descriptor >= 0 || LogFile.isUnreadFIFO(path) else { throw SystemError(path) }
-    noteKind()
+    updateKind()
   }
 
   deinit { if descriptor > STDERR_FILENO { close(descriptor) } }
 
-  /// False for a FIFO that nobody reads.
+  /// False for a FIFO that has no reader.
   package var isOpen: Bool { descriptor >= 0 }
 
   private static func open(_ path: String) -> Int32 {
@@ -70,7 +71,7 @@ package final class LogFile: @unchecked Sendable {
     unsafe Glibc.open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0o640)
   }
 
-  /// Asked right after `open` failed.
+  /// To be called right after `open` failed: reads errno, and leaves it unchanged.
   private static func isUnreadFIFO(_ path: String) -> Bool {
     let code = cs_errno()
     defer { cs_set_errno(code) }
@@ -85,29 +86,29 @@ package final class LogFile: @unchecked Sendable {
     return unsafe fstat(descriptor, &status) == 0 ? status.st_mode & S_IFMT : 0
   }
 
-  private func noteKind() {
+  private func updateKind() {
     guard isOpen else { return }
-    kind = LogFile.fileType(descriptor) == S_IFREG ? .plain : .nonBlocking
+    kind = LogFile.fileType(descriptor) == S_IFREG ? .regularFile : .nonBlocking
   }
 
-  /// Opens the path anew, after the old file was moved away; the old one is kept if that fails.
+  /// Opens the path again, after log rotation has moved the old file away. If that fails, the old file stays open.
   package func reopen() throws(SystemError) {
     guard let path else { return }
     let new = LogFile.open(path)
     guard new >= 0 || LogFile.isUnreadFIFO(path) else { throw SystemError(path) }
     if descriptor >= 0 { close(descriptor) }
     descriptor = new
-    noteKind()
+    updateKind()
   }
 
-  /// Writes from the byte at `start` on, as much as is taken at once.
+  /// Writes from index `start` on, as much as one call of the system takes.
   package func write(_ bytes: [UInt8], from start: Int = 0) -> Outcome {
     guard isOpen else { return .failed(SystemError(path ?? "", code: ENXIO)) }
     precondition(bytes.indices.contains(start))
     var most = bytes.count - start
     if kind == .shared {
       guard Sockets.waitWritable(descriptor, timeoutMilliseconds: 0) else { return .full }
-      // A pipe that is writable takes this much at once (pipe(7)).
+      // A pipe that polls as writable takes this much without blocking (PIPE_BUF, pipe(7)).
       most = min(most, 4_096)
     }
     while true {
@@ -122,9 +123,9 @@ package final class LogFile: @unchecked Sendable {
       let code = n < 0 ? cs_errno() : EIO
       switch code {
       case EINTR: continue
-      case EAGAIN where kind != .plain: return .full
+      case EAGAIN where kind != .regularFile: return .full
       case EPIPE where path != nil:
-        // The reader of a FIFO has left; another may come.
+        // The reader of the FIFO has closed it. `reopen` finds the next one.
         close(descriptor)
         descriptor = -1
       default: break
@@ -133,13 +134,13 @@ package final class LogFile: @unchecked Sendable {
     }
   }
 
-  /// Waits until more can be written or `other` is readable.
+  /// Waits until more can be written, or `other` is readable.
   package func waitWritable(or other: Int32, timeoutMilliseconds: Int32) {
     _ = Sockets.waitWritable(descriptor, or: other, timeoutMilliseconds: timeoutMilliseconds)
   }
 }
 
-/// For what has to be said before there is a log.
+/// For messages before the operational log exists.
 package enum StandardError {
   package static func write(_ text: String) {
     var rest = Array(text.utf8)[...]

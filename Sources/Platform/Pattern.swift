@@ -1,48 +1,49 @@
-// Regular expressions by libpcre2: compiled once, JIT where the machine has it, always anchored at both ends, and
-// bounded, so that no pattern and no input can hold a worker. One per worker and pattern.
+// Regular expressions by libpcre2: compiled once, with JIT where the processor has it, always anchored at both ends, and
+// bounded in time, so that no pattern and no input can block a worker. Each worker compiles its own.
 //
-// The library can limit its steps, but a step may read the whole subject, so the limit falls with the subject's length.
-// What is left is few for a long and harmless path: whoever reaches it is asked again by code that stops at every item
-// of the pattern and counts bytes read. That is about ten times slower, and exact.
+// libpcre2 can limit the number of match steps, but one step may read the whole subject. So the limit becomes smaller as the
+// subject becomes longer, and a long harmless subject may reach it. Then the match is repeated with a second version of
+// the pattern, compiled with automatic callouts: these stop at each item of the pattern and count the bytes read. That is
+// about ten times slower, and exact.
 
 import CPCRE2
 import Wire
 
 package final class Pattern {
-  /// What a match came to.
+  /// The result of a match.
   package enum Outcome: Equatable, Sendable {
     case match, noMatch
-    /// A limit was reached or the library failed: neither yes nor no.
+    /// A limit was reached, or libpcre2 failed: neither a match nor a mismatch.
     case undecided
   }
 
   /// A pattern that does not compile.
   package struct SyntaxError: Error, Sendable {
-    /// Bytes from the start of the pattern.
+    /// Byte offset in the pattern.
     package let offset: Int
     package let reason: String
   }
 
-  /// Longest pattern taken.
+  /// Longest pattern that is accepted.
   package static let patternBytesMax = 4_096
   private static let stepsMax = 20_000
-  /// Steps times what each may read: about a millisecond.
+  /// Limit of steps times bytes that one step may read: about a millisecond.
   private static let steppedBytesMax = 1_000_000
-  /// What the counted code may read: one to two milliseconds.
+  /// Limit of bytes read by the version with callouts: one to two milliseconds.
   private static let countedBytesMax = 2_000_000
 
   private let code: CompiledPattern
-  /// Nil where it would be too large to compile, and is not needed for the bound.
+  /// The version with callouts. Nil if it is too large to compile and the step limit alone is a bound.
   private let counted: CompiledPattern?
   private let workspace: PatternWorkspace
   private let cost: PatternCost
   private let isInterpreted: Bool
-  /// The library's own steps bound what it reads.
+  /// libpcre2's step limit bounds what it reads.
   private let stepsAreBounded: Bool
-  /// What one item of the pattern may read without getting anywhere.
+  /// How many bytes one item of the pattern may read between two callouts, without advancing.
   private let itemBytes: Int
 
-  /// - Parameter workspace: shared by the patterns of one thread; nil makes one.
+  /// - Parameter workspace: shared by the patterns of one thread; nil makes a new one.
   package init(
     _ text: String, ignoresCase: Bool = false, workspace: PatternWorkspace? = nil
   ) throws(SyntaxError) {
@@ -61,31 +62,31 @@ package final class Pattern {
     do {
       counted = try CompiledPattern(bytes, options | UInt32(PCRE2_AUTO_CALLOUT))
     } catch {
-      // The stops make it larger than what the pattern's own syntax already was taken with.
+      // The callouts make it larger than the version that has just been compiled.
       guard stepsAreBounded else {
         throw SyntaxError(
           offset: error.offset, reason: "too large to be matched in a bounded time; use smaller repeats {n}")
       }
       counted = nil
     }
-    // A call of a group also copies what groups there are.
+    // A call of a group also copies the positions of all groups.
     let calls = cost.hasCalls ? 100 + bytes.count : 0
     itemBytes = code.hasBackReferences ? Int.max : max(cost.longestRepeat, calls)
   }
 
   /// Whether the whole of `bytes` matches.
   package func match(_ bytes: Span<UInt8>) -> Outcome {
-    // The interpreter is several times slower.
+    // Without JIT the interpreter is used, which is several times slower.
     let slowness = isInterpreted ? 4 : 1
     if stepsAreBounded {
       let affordable = Pattern.steppedBytesMax / slowness / (bytes.count + cost.bytes + 1)
       let steps = max(1, min(Pattern.stepsMax, affordable))
       let result = workspace.match(code, bytes, stepsMax: steps)
-      // A short subject had all steps that any has.
+      // For a short subject the limit is the largest one: the callouts would not allow more.
       if result != PCRE2_ERROR_MATCHLIMIT || steps == Pattern.stepsMax { return Pattern.outcome(result) }
     }
     guard let counted else { return .undecided }
-    // However long the subject, it may be read a few times.
+    // A subject of any length may be read a few times.
     let most = Pattern.countedBytesMax / slowness + 4 * bytes.count
     return Pattern.outcome(workspace.match(counted, bytes, bytesMax: most, itemBytes: itemBytes))
   }

@@ -1,16 +1,16 @@
-// What a pattern's text says of the cost of matching it: which patterns the library's count of steps does not bound, and
-// what one step or one item may cost. Everything is read too high rather than too low: what looks like a quantifier counts
-// as one, wherever it stands. Made when a pattern is compiled.
+// An upper estimate of what matching a pattern costs, from its text: whether libpcre2's step limit bounds it, and what one
+// step or one item may cost. It errs on the high side: anything that looks like a quantifier counts as one, wherever it
+// stands. Made when a pattern is compiled.
 
 struct PatternCost {
-  /// What one step may do besides reading the subject once: the items of the pattern, and as often as `{n}` says.
+  /// What one step may cost besides reading the subject once, in bytes: the pattern's own length, with its `{n}` repeats.
   let bytes: Int
-  /// The largest n of a `{n}`. An item that is wanted so often may fail at the last.
+  /// The largest n of a `{n}`: an item that is repeated n times may match n - 1 times and then fail.
   let longestRepeat: Int
-  /// The library may do what it does not count: the rounds of a group with a possessive quantifier, or of one in which an
-  /// alternative fails and another takes the round; and what goes on in a look-around, which takes back what it had counted.
+  /// There is something whose steps libpcre2 does not count: the iterations of a group with a possessive quantifier, or of a
+  /// repeated group with alternatives, or a look-around, which restores the counter when it ends.
   let hasUncountedSteps: Bool
-  /// There may be a call of a group, which is not counted and can be made to double at every level.
+  /// There may be a subroutine call of a group, which is not counted; nested calls can double the work at each level.
   let hasCalls: Bool
 
   init(_ text: [UInt8]) {
@@ -45,21 +45,21 @@ struct PatternCost {
     self.hasCalls = hasCalls
   }
 
-  /// Whether a quantifier that repeats comes next, or something that the library may skip before one.
+  /// Whether a quantifier that repeats follows, or something that libpcre2 may skip in front of one.
   private static func isRepeated(_ text: ArraySlice<UInt8>) -> Bool {
     let next = text.drop { $0 == 0x20 || $0 >= 0x09 && $0 <= 0x0d }
     return ["*", "+", "{", "#", "\\E", "\\Q", "(?#"].contains { next.starts(with: $0.utf8) }
   }
 
-  /// `(?R)`, `(?1)`, `(?-1)`, `(?+1)`, `(?&name)`, `(?P>name)`.
+  /// A subroutine call: `(?R)`, `(?1)`, `(?-1)`, `(?+1)`, `(?&name)`, `(?P>name)`.
   private static func isCall(_ text: ArraySlice<UInt8>) -> Bool {
     let start = text.prefix(4).map { $0 >= 0x30 && $0 <= 0x39 ? UInt8(ascii: "0") : $0 }
     return ["(?R", "(?0", "(?-0", "(?+", "(?&", "(?P>"].contains { start.starts(with: $0.utf8) }
   }
 
-  /// A look-around, unless there are only bytes in it, as in `(?!admin/)`: these cost no more than any others.
+  /// A look-around, unless it holds nothing but literal bytes, as `(?!admin/)` does: those cost no more than elsewhere.
   private static func isLongLookAround(_ text: ArraySlice<UInt8>) -> Bool {
-    // `(*napla:` and its kin.
+    // The alphabetic forms, such as `(*napla:`.
     if text.starts(with: "(*".utf8) { return true }
     guard let opening = ["(?=", "(?!", "(?<=", "(?<!"].first(where: { text.starts(with: $0.utf8) }) else {
       return false
@@ -83,13 +83,13 @@ struct PatternCost {
     return true
   }
 
-  /// The largest number before the next brace that closes.
+  /// The largest number before the next closing brace.
   private static func largestNumber(_ text: ArraySlice<UInt8>) -> Int {
     var largest = 0
     var number = 0
     for byte in text {
       if byte == UInt8(ascii: "}") { break }
-      // The library takes 65,535 at most.
+      // libpcre2 accepts at most 65,535.
       number = byte >= 0x30 && byte <= 0x39 ? min(65_535, number * 10 + Int(byte - 0x30)) : 0
       largest = max(largest, number)
     }

@@ -1,19 +1,19 @@
-// What the patterns of one worker share while they match: the stack of the compiled code, the place for a result, and the
-// account of what a match has cost. Invariant: one thread, one match at a time. Made with a worker's routes.
+// What the patterns of one worker share while they match: the stack of the JIT code, the memory for a result, and the budget
+// of the match. Invariant: one thread, one match at a time. Made with a worker's routes.
 
 import CPCRE2
 
 @safe package final class PatternWorkspace {
-  /// The most that the compiled code may keep in order to go back. The 32 KiB of the machine's stack that it has by
-  /// itself are full after a thousand rounds of a group. Memory is taken as it is used.
+  /// Limit of the memory for backtracking. By default JIT code has 32 KiB of the machine's stack, which a thousand iterations
+  /// of a group fill. Memory is allocated as it is needed.
   private static let stackBytesMax = 1 << 20
-  /// What a stop of the counted code costs by itself, in bytes of subject read.
-  private static let stopBytes = 12
+  /// What a callout costs by itself, in bytes of subject read.
+  private static let calloutBytes = 12
 
-  /// What a counted match may still cost.
-  private struct Account {
+  /// What the match under way may still cost. Used only with patterns that have callouts.
+  private struct Budget {
     var bytesLeft: Int
-    var bytesEachStop: Int
+    var bytesEachCallout: Int
     var position: Int
   }
 
@@ -23,41 +23,41 @@ import CPCRE2
   private let data: OpaquePointer
   private let context: OpaquePointer
   private let countingContext: OpaquePointer
-  private let account: UnsafeMutablePointer<Account>
+  private let budget: UnsafeMutablePointer<Budget>
 
   package init() {
     // As with every other allocation, memory that cannot be had ends the process.
-    // SAFETY: each call makes an object of the library's or gives it one of those; the account is initialized at once. The
-    // contexts point to the stack and the account, which are freed after them.
+    // SAFETY: each call makes an object of the library's or gives it one of those; the budget is initialized at once. The
+    // contexts point to the stack and the budget, which are freed after them.
     guard let stack = unsafe pcre2_jit_stack_create_8(32 << 10, PatternWorkspace.stackBytesMax, nil),
       let data = unsafe pcre2_match_data_create_8(1, nil), let context = unsafe pcre2_match_context_create_8(nil),
       let countingContext = unsafe pcre2_match_context_create_8(nil)
     else { preconditionFailure("out of memory") }
-    unsafe account = .allocate(capacity: 1)
-    unsafe account.initialize(to: Account(bytesLeft: 0, bytesEachStop: 0, position: 0))
+    unsafe budget = .allocate(capacity: 1)
+    unsafe budget.initialize(to: Budget(bytesLeft: 0, bytesEachCallout: 0, position: 0))
     unsafe pcre2_jit_stack_assign_8(context, nil, UnsafeMutableRawPointer(stack))
     unsafe pcre2_jit_stack_assign_8(countingContext, nil, UnsafeMutableRawPointer(stack))
-    // Where the interpreter serves, what it keeps in order to go back is on the heap.
+    // The interpreter, which is used where there is no JIT, keeps its backtracking points on the heap.
     _ = unsafe pcre2_set_heap_limit_8(context, UInt32(PatternWorkspace.stackBytesMax >> 10))
     _ = unsafe pcre2_set_heap_limit_8(countingContext, UInt32(PatternWorkspace.stackBytesMax >> 10))
-    // The account ends a counted match; this stands behind it.
+    // With callouts the budget ends the match; this limit is a second line of defence.
     _ = unsafe pcre2_set_match_limit_8(countingContext, 1_000_000)
-    // SAFETY: the library calls this inside `match`, on that thread, with a block of its own and the account, which lives
+    // SAFETY: the library calls this inside `match`, on that thread, with a block of its own and the budget, which lives
     // until deinit.
     _ = unsafe pcre2_set_callout_8(
       countingContext,
-      { block, account in
-        guard let block = unsafe block, let account = unsafe account?.assumingMemoryBound(to: Account.self) else {
+      { block, budget in
+        guard let block = unsafe block, let budget = unsafe budget?.assumingMemoryBound(to: Budget.self) else {
           return 0
         }
         let position = unsafe block.pointee.current_position
-        // Forwards is what was read, backwards what was gone back over.
-        let moved = unsafe position &- account.pointee.position
-        unsafe account.pointee.position = position
-        let cost = unsafe (moved < 0 ? 0 &- moved : moved) &+ account.pointee.bytesEachStop
-        unsafe account.pointee.bytesLeft &-= cost
-        return unsafe account.pointee.bytesLeft < 0 ? PCRE2_ERROR_CALLOUT : 0
-      }, account)
+        // Forwards: bytes read. Backwards: bytes backtracked over.
+        let moved = unsafe position &- budget.pointee.position
+        unsafe budget.pointee.position = position
+        let cost = unsafe (moved < 0 ? 0 &- moved : moved) &+ budget.pointee.bytesEachCallout
+        unsafe budget.pointee.bytesLeft &-= cost
+        return unsafe budget.pointee.bytesLeft < 0 ? PCRE2_ERROR_CALLOUT : 0
+      }, budget)
     unsafe self.stack = stack
     unsafe self.data = data
     unsafe self.context = context
@@ -70,22 +70,24 @@ import CPCRE2
     unsafe pcre2_match_context_free_8(countingContext)
     unsafe pcre2_match_data_free_8(data)
     unsafe pcre2_jit_stack_free_8(stack)
-    unsafe account.deallocate()
+    unsafe budget.deallocate()
   }
 
-  /// The library's answer, or `PCRE2_ERROR_MATCHLIMIT` after so many steps.
+  /// libpcre2's result; `PCRE2_ERROR_MATCHLIMIT` after `stepsMax` steps.
   func match(_ code: CompiledPattern, _ bytes: Span<UInt8>, stepsMax: Int) -> Int32 {
     // SAFETY: the context is this object's own, and no match is under way in it.
     _ = unsafe pcre2_set_match_limit_8(context, UInt32(stepsMax))
     return unsafe match(code, bytes, context)
   }
 
-  /// The library's answer, or `PCRE2_ERROR_CALLOUT` when the match has cost about as much as reading `bytesMax`.
-  /// - Parameter itemBytes: what one item of the pattern may read without getting anywhere.
+  /// libpcre2's result; `PCRE2_ERROR_CALLOUT` once the match has cost about as much as reading `bytesMax` bytes.
+  /// - Parameters:
+  ///   - counted: a pattern compiled with `PCRE2_AUTO_CALLOUT`.
+  ///   - itemBytes: how many bytes one item of the pattern may read between two callouts, without advancing.
   func match(_ counted: CompiledPattern, _ bytes: Span<UInt8>, bytesMax: Int, itemBytes: Int) -> Int32 {
-    // SAFETY: the account is this object's own and initialized; the context that points to it is used by this match alone.
-    unsafe account.pointee = Account(
-      bytesLeft: bytesMax, bytesEachStop: PatternWorkspace.stopBytes + min(itemBytes, bytes.count), position: 0)
+    // SAFETY: the budget is this object's own and initialized; the context that points to it is used by this match alone.
+    unsafe budget.pointee = Budget(
+      bytesLeft: bytesMax, bytesEachCallout: PatternWorkspace.calloutBytes + min(itemBytes, bytes.count), position: 0)
     return unsafe match(counted, bytes, countingContext)
   }
 
@@ -102,13 +104,13 @@ import CPCRE2
   }
 }
 
-/// A pattern as the library compiled it.
+/// A compiled pattern of libpcre2.
 @safe final class CompiledPattern {
   // SAFETY: made in init, freed in deinit, not changed in between.
   let code: OpaquePointer
 
   init(_ bytes: [UInt8], _ options: UInt32) throws(Pattern.SyntaxError) {
-    // What `.` does not match is a line feed, however the library was built.
+    // `.` matches everything but a line feed, whatever newline libpcre2 was built with.
     // SAFETY: the compile context is freed once, when this initializer ends; the library reads the pattern's bytes.count
     // bytes and writes two locals.
     let rules = unsafe pcre2_compile_context_create_8(nil)
@@ -123,7 +125,7 @@ import CPCRE2
       throw Pattern.SyntaxError(
         offset: offset, reason: String(decoding: message.prefix(max(0, Int(n))), as: UTF8.self))
     }
-    // Without JIT the interpreter serves; the result is the same, but the bounds are reached sooner.
+    // Without JIT the interpreter is used: the results are the same, but the limits are reached sooner.
     _ = unsafe pcre2_jit_compile_8(compiled, UInt32(PCRE2_JIT_COMPLETE))
     unsafe code = compiled
   }
@@ -131,7 +133,7 @@ import CPCRE2
   // SAFETY: made in init and freed only here; nobody has a reference to self any more.
   deinit { unsafe pcre2_code_free_8(code) }
 
-  /// The interpreter serves.
+  /// There is no JIT code; the interpreter matches.
   var isInterpreted: Bool {
     var size = 0
     // SAFETY: the library writes a size_t, which `size` is.

@@ -1,10 +1,10 @@
-// epoll. Connections are registered once, edge-triggered, for both directions; the event's data names a slot and its
-// generation, so a late event finds nobody. One per worker.
+// epoll. A connection is registered once, edge-triggered, for both directions. The data of an event names a slot and its
+// generation, so an event that arrives after its connection was closed is recognized and dropped. Each worker has one.
 
 import CLinux
 import Glibc
 
-/// What a registration is for; travels through the kernel as 64 bits.
+/// What a descriptor was registered for: 64 bits that the kernel returns with each event.
 public struct Token: Equatable, Sendable {
   public enum Kind: UInt8, Sendable { case wakeup = 0, listener, downstream, upstream }
 
@@ -12,7 +12,7 @@ public struct Token: Equatable, Sendable {
 
   /// - Parameters:
   ///   - slot: index in the worker's table, below 2^24.
-  ///   - generation: counts the uses of that slot.
+  ///   - generation: how often that slot was used before.
   @inlinable public init(_ kind: Kind, slot: Int, generation: UInt32) {
     bits = UInt64(kind.rawValue) << 56 | UInt64(slot & 0xff_ffff) << 32 | UInt64(generation)
   }
@@ -30,9 +30,9 @@ public struct Readiness: OptionSet, Sendable {
   @inlinable public init(rawValue: UInt8) { self.rawValue = rawValue }
   public static let read = Readiness(rawValue: 1)
   public static let write = Readiness(rawValue: 2)
-  /// The peer ended its sending side, or the connection failed: reading will tell.
+  /// The peer closed its sending side, or the connection failed. Reading tells which.
   public static let ended = Readiness(rawValue: 4)
-  /// The connection failed or is closed both ways.
+  /// The connection failed, or is closed in both directions.
   public static let failed = Readiness(rawValue: 8)
 }
 
@@ -57,30 +57,30 @@ public struct Readiness: OptionSet, Sendable {
     close(descriptor)
   }
 
-  /// Registers a connection for good: both directions, edge-triggered.
+  /// Registers a connection for its whole life: both directions, edge-triggered.
   public func add(connection fd: Int32, _ token: Token) -> Bool {
     cs_epoll_add(descriptor, fd, cs_EPOLLIN | cs_EPOLLOUT | cs_EPOLLRDHUP | cs_EPOLLET, token.bits) == 0
   }
 
-  /// Registers a listener or a wake-up descriptor: readable, level-triggered; `exclusive` where several workers wait
-  /// on the same descriptor.
+  /// Registers a listener or a `Wakeup`: readable, level-triggered. With `exclusive`, an event wakes one of the workers that
+  /// wait on the same descriptor, not all of them.
   public func add(source fd: Int32, _ token: Token, exclusive: Bool = false) -> Bool {
     cs_epoll_add(descriptor, fd, cs_EPOLLIN | (exclusive ? cs_EPOLLEXCLUSIVE : 0), token.bits) == 0
   }
 
   public func remove(_ fd: Int32) { _ = cs_epoll_remove(descriptor, fd) }
 
-  /// Waits for events, at most `timeoutMilliseconds` (negative: for ever). Returns how many there are.
+  /// Waits for events, at most `timeoutMilliseconds` (negative: without limit). Returns how many there are.
   public func wait(timeoutMilliseconds: Int32) -> Int {
     // SAFETY: events has room for the eventsMax entries that the kernel is allowed to write.
     let n = unsafe epoll_wait(descriptor, events, Int32(Poller.eventsMax), timeoutMilliseconds)
-    // EINTR is no event; anything else here is a bug.
+    // EINTR counts as no events; any other error is a bug of ours.
     precondition(n >= 0 || cs_errno() == EINTR, "epoll_wait failed")
     ready = max(0, Int(n))
     return ready
   }
 
-  /// Event `i` of the last wait.
+  /// Event `i` of the last `wait`.
   public func event(_ i: Int) -> (token: Token, readiness: Readiness) {
     precondition(i >= 0 && i < ready)
     // SAFETY: the kernel filled entries 0..<ready, and i is one of them. The struct is packed: a C function reads it.
@@ -95,7 +95,7 @@ public struct Readiness: OptionSet, Sendable {
   }
 }
 
-/// Wakes a worker's poller from another thread.
+/// Wakes a worker from another thread: an eventfd that its poller waits on.
 public final class Wakeup: Sendable {
   public let descriptor: Int32
 
@@ -112,7 +112,7 @@ public final class Wakeup: Sendable {
     _ = unsafe write(descriptor, &one, 8)
   }
 
-  /// Waits until it is signalled; false after `timeoutMilliseconds`.
+  /// Waits until it is signalled. False after `timeoutMilliseconds`.
   public func wait(timeoutMilliseconds: Int32) -> Bool {
     var wanted = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
     // SAFETY: the call reads and writes one local entry, which is the count that it is given.

@@ -1,19 +1,19 @@
-// Writing files of secrets: whole or not at all, never through a link, never wider than 0600 at any moment.
-// A file is made under another name in the same directory and moved to its place once it is on the disk, so a reader
-// sees the old one or the new one. Called by the `keys` and `certs` commands.
+// Writes files that hold secrets: completely or not at all, never through a link, and never readable for others meanwhile.
+// A file is written under another name in the same directory, synced to disk, and then moved into place, so a reader sees
+// the old file or the new one. Used by the `keys` and `certs` commands.
 
 import CLinux
 import Glibc
 
 package enum PrivateFile {
   package enum Existing: Sendable {
-    /// Fails with EEXIST.
+    /// Fail with EEXIST.
     case refuse
-    /// One that its group could read (0640) stays readable for it.
+    /// Replace it. A file that its group can read (0640) stays readable for that group.
     case replace
   }
 
-  /// Writes `bytes` to `path`, readable by its owner alone.
+  /// Writes `bytes` to `path`, with mode 0600 unless `Existing.replace` says otherwise.
   package static func write(_ bytes: [UInt8], to path: String, existing: Existing) throws(SystemError) {
     let directory = self.directory(of: path)
     let temporary = "\(directory)/.\(String(UInt64.random(in: .min ... .max), radix: 36)).new"
@@ -22,10 +22,10 @@ package enum PrivateFile {
     guard file >= 0 else { throw SystemError("cannot create a file in \(directory)") }
     do throws(SystemError) {
       defer { close(file) }
-      // The umask only takes bits away; the owner's must be there.
+      // The umask may have taken the owner's own bits away.
       guard fchmod(file, 0o600) == 0 else { throw SystemError("fchmod") }
-      // The new file is its predecessor's owner's, and its group's where that may read: whoever served with the old one,
-      // root having changed it, can serve with this one.
+      // The new file gets the owner of the old one, and its group if that can read it. So a service that could read the old
+      // file can read the new one, also when root ran this command.
       if existing == .replace, let old = status(path), old.st_mode & S_IFMT == S_IFREG {
         let isShared = old.st_mode & 0o040 != 0
         if isShared || old.st_uid != geteuid() {
@@ -50,7 +50,7 @@ package enum PrivateFile {
       case .replace:
         guard unsafe rename(temporary, path) == 0 else { throw SystemError("cannot move the new file into place") }
       case .refuse:
-        // link, unlike rename, does not replace.
+        // Unlike rename, link fails if the name exists.
         guard unsafe link(temporary, path) == 0 else { throw SystemError("cannot create") }
         unsafe unlink(temporary)
       }
@@ -61,10 +61,10 @@ package enum PrivateFile {
     sync(directory: directory)
   }
 
-  /// Runs `body` while no other process holds the lock of the directory of `path`: for reading, changing and writing
-  /// a file without losing what another wrote in between.
-  package static func locked<Result>(
-    _ path: String, _ body: () throws -> Result
+  /// Runs `body` with an exclusive lock on the directory of `path`, so that two processes that read, change and write the same
+  /// file do not lose each other's changes.
+  package static func withDirectoryLock<Result>(
+    of path: String, _ body: () throws -> Result
   ) throws -> Result {
     let directory = self.directory(of: path)
     // SAFETY: the path is a NUL-terminated copy that lives for the call.
@@ -77,7 +77,7 @@ package enum PrivateFile {
     return try body()
   }
 
-  /// Makes the directory and those above it; what is made has mode 0700. One that exists stays as it is.
+  /// Creates the directory and its missing parents, with mode 0700. An existing directory is not changed.
   package static func makeDirectory(_ path: String) throws(SystemError) {
     // SAFETY: here and below, the path is a NUL-terminated copy that lives for its call.
     if unsafe mkdir(path, 0o700) == 0 { return }
@@ -93,7 +93,7 @@ package enum PrivateFile {
     }
   }
 
-  /// Whether anything is at `path`, a dangling link included.
+  /// Whether anything exists at `path`; a dangling link counts.
   package static func exists(_ path: String) -> Bool { status(path) != nil }
 
   private static func status(_ path: String) -> stat? {
@@ -114,7 +114,7 @@ package enum PrivateFile {
     return slash == trimmed.startIndex ? "/" : String(trimmed[..<slash])
   }
 
-  /// So that the name is on the disk too. A file system that cannot do it has done what it can.
+  /// Syncs the directory, so that the new name is on disk too. Errors are ignored: some file systems do not support it.
   private static func sync(directory: String) {
     // SAFETY: the path is a NUL-terminated copy that lives for the call.
     let file = unsafe Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)

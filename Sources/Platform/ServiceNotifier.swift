@@ -1,5 +1,5 @@
-// Tells systemd how the service is (sd_notify(3)): one datagram to the socket that NOTIFY_SOCKET names. Without it,
-// nothing is sent.
+// Reports the state of the service to systemd (sd_notify(3)): one datagram to the socket that NOTIFY_SOCKET names. Nothing is
+// sent if the variable is not set.
 
 import CLinux
 import Glibc
@@ -35,7 +35,7 @@ package enum ServiceNotifier {
     }
   }
 
-  /// Microseconds of the monotonic clock, as RELOADING=1 wants it.
+  /// RELOADING=1, with the time that systemd requires: microseconds of CLOCK_MONOTONIC.
   package static func reloading() {
     notify("RELOADING=1\nMONOTONIC_USEC=\(Clock.monotonicMicroseconds())")
   }

@@ -1,4 +1,4 @@
-// Signals as events for the supervisor's thread. Blocked in every thread, read from a descriptor.
+// Signals, read by the supervisor's thread from a descriptor (signalfd). They are blocked in every thread.
 
 import CLinux
 import Glibc
@@ -10,7 +10,7 @@ package enum Signal: Sendable {
 package final class Signals {
   private let descriptor: Int32
 
-  /// Call before any thread is made: they inherit the blocked mask.
+  /// To be called before any thread is started: threads inherit the signal mask.
   package init() throws(SystemError) {
     cs_ignore_sigpipe()
     cs_ignore_sigxfsz()
@@ -20,7 +20,7 @@ package final class Signals {
 
   deinit { close(descriptor) }
 
-  /// The next signal, or nil when `other` is signalled or after `timeoutMilliseconds` (negative: waits for ever).
+  /// Waits for the next signal. Nil if `other` is signalled first, or after `timeoutMilliseconds` (negative: no limit).
   package func next(or other: Wakeup? = nil, timeoutMilliseconds: Int32) -> Signal? {
     guard Sockets.waitReadable(descriptor, or: other?.descriptor ?? -1, timeoutMilliseconds: timeoutMilliseconds) else {
       return nil

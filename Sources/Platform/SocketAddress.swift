@@ -1,4 +1,4 @@
-// Addresses between Wire's values and the kernel's structures.
+// Socket addresses, and their conversion to and from the kernel's structures.
 
 import CLinux
 import Glibc
@@ -8,7 +8,7 @@ import Wire
 package enum SocketAddress: Equatable, Sendable {
   case ip(IPAddress, port: UInt16)
   case unix(path: String)
-  /// An unnamed unix socket, or a family that is not ours.
+  /// An unnamed unix socket, or an address family that is not supported.
   case unnamed
 
   package var ip: IPAddress? { if case .ip(let address, _) = self { address } else { nil } }
@@ -17,7 +17,7 @@ package enum SocketAddress: Equatable, Sendable {
   /// The longest path that a unix socket address can hold.
   package static let unixPathBytesMax = 107
 
-  /// Calls `body` with the kernel's form; nil where a path is too long.
+  /// Calls `body` with the kernel's structure. Nil, without calling it, if a unix path is empty or too long, or for `unnamed`.
   func withKernelForm<R>(_ body: (UnsafePointer<sockaddr_storage>, socklen_t) -> R) -> R? {
     var storage = sockaddr_storage()
     switch self {
@@ -59,7 +59,7 @@ package enum SocketAddress: Equatable, Sendable {
     }
   }
 
-  /// From what the kernel filled in.
+  /// The address that the kernel has written to `storage`.
   init(_ storage: inout sockaddr_storage) {
     let family = Int32(storage.ss_family)
     if family == AF_INET {
@@ -87,7 +87,7 @@ package enum SocketAddress: Equatable, Sendable {
     }
   }
 
-  /// Every address that a host name stands for, in the resolver's order. Blocks; for load time only.
+  /// All addresses of a host name, in the resolver's order. Blocks, so it is only for loading a configuration.
   package static func resolve(_ host: String, port: UInt16) throws(ResolveError) -> [SocketAddress] {
     var hints = unsafe addrinfo()
     unsafe hints.ai_socktype = cs_stream()

@@ -1,11 +1,11 @@
-// Listening, accepting, connecting: the calls around a socket's life. Reading and writing is Transport's.
+// Opening sockets: listening, accepting, connecting. Transport reads and writes them.
 
 import CLinux
 import Glibc
 import Wire
 
 package enum Sockets {
-  /// A listening socket for one worker. TCP sockets share their port (SO_REUSEPORT), so each worker has its own queue.
+  /// A listening socket for one worker. TCP sockets share a port (SO_REUSEPORT), so each worker has its own accept queue.
   package static func listen(on address: SocketAddress, backlog: Int32 = 4_096) throws(SystemError) -> Int32 {
     let family: Int32
     switch address {
@@ -29,8 +29,8 @@ package enum Sockets {
     return fd
   }
 
-  /// Whether someone else already listens on a TCP address: SO_REUSEPORT would let two of one user share it silently.
-  package static func isTaken(_ address: SocketAddress) -> Bool {
+  /// Whether another process listens on a TCP address. With SO_REUSEPORT, bind would not say so if that is the same user's.
+  package static func isInUse(_ address: SocketAddress) -> Bool {
     guard case .ip(let ip, let port) = address, port != 0 else { return false }
     let fd = cs_socket(ip.family == .v4 ? AF_INET : AF_INET6, cs_stream())
     guard fd >= 0 else { return false }
@@ -42,7 +42,7 @@ package enum Sockets {
     return bound != 0 && cs_errno() == EADDRINUSE
   }
 
-  /// Whether a socket of this host can be bound to `address`. True as well where that cannot be found out.
+  /// Whether `address` is one of this host's: a socket can be bound to it. Also true if no socket can be made to try it.
   package static func hasAddress(_ address: IPAddress) -> Bool {
     let fd = cs_socket(address.family == .v4 ? AF_INET : AF_INET6, cs_stream())
     guard fd >= 0 else { return true }
@@ -52,8 +52,8 @@ package enum Sockets {
     return bound == 0 || cs_errno() != EADDRNOTAVAIL
   }
 
-  /// A socket file that nobody listens on any more is removed; a live one, or another kind of file, is left alone and
-  /// bind then fails.
+  /// Removes a unix socket that no process listens on any more. A socket in use, or another kind of file, is left alone, and
+  /// bind fails then.
   private static func removeStaleSocket(_ path: String, closing fd: Int32) throws(SystemError) {
     var information = stat()
     // SAFETY: each path is a NUL-terminated copy that lives for its call; `information` is a whole struct stat. The address
@@ -92,11 +92,11 @@ package enum Sockets {
 
   package enum Accepted {
     case connection(fd: Int32, peer: SocketAddress)
-    /// Nobody waits.
+    /// No connection is waiting.
     case none
-    /// One attempt failed and the next may not (ECONNABORTED and its like).
+    /// This attempt failed, the next one may succeed: ECONNABORTED, for example.
     case again
-    /// Out of descriptors or memory: accepting again at once would spin.
+    /// No descriptors or memory are left. Accepting again at once would be a busy loop.
     case exhausted(SystemError)
   }
 
@@ -113,7 +113,7 @@ package enum Sockets {
     }
   }
 
-  /// Begins a connection. `connected` is false while it is still under way.
+  /// Starts a connection. `connected` is false if it is still being established.
   package static func connect(to address: SocketAddress) throws(SystemError) -> (fd: Int32, connected: Bool) {
     let family: Int32
     switch address {
@@ -135,7 +135,7 @@ package enum Sockets {
     throw failed("connect", fd)
   }
 
-  /// How a connection attempt ended: 0, or an errno.
+  /// The result of a connection attempt: 0, or an errno.
   package static func connectResult(_ fd: Int32) -> Int32 { cs_get_error(fd) }
 
   package static func removeFile(_ path: String) {
@@ -143,7 +143,8 @@ package enum Sockets {
     _ = unsafe unlink(path)
   }
 
-  /// Waits until `fd` is readable: true; false when `other` is, or when the time is over. Either may be -1.
+  /// Waits until `fd` is readable, and returns true. False if `other` is readable first, or after the timeout. Either may
+  /// be -1.
   package static func waitReadable(_ fd: Int32, or other: Int32, timeoutMilliseconds: Int32) -> Bool {
     var wanted: [pollfd] = [
       pollfd(fd: fd, events: Int16(POLLIN), revents: 0), pollfd(fd: other, events: Int16(POLLIN), revents: 0),
@@ -153,7 +154,7 @@ package enum Sockets {
     return wanted[0].revents != 0
   }
 
-  /// Waits until `fd` can be written: true; false when `other` is readable, or when the time is over.
+  /// Waits until `fd` is writable, and returns true. False if `other` is readable first, or after the timeout.
   package static func waitWritable(_ fd: Int32, or other: Int32 = -1, timeoutMilliseconds: Int32) -> Bool {
     var wanted: [pollfd] = [
       pollfd(fd: fd, events: Int16(POLLOUT), revents: 0), pollfd(fd: other, events: Int16(POLLIN), revents: 0),

@@ -15,22 +15,22 @@ public struct SystemError: Error, CustomStringConvertible, Sendable {
 
   public var description: String { "\(call): \(SystemError.text(code))" }
 
-  /// The system's words for `code`, as they stand in a sentence: "no such file", "permission denied".
+  /// The system's text for `code`, as it is used within a sentence: "no such file", "permission denied".
   package var reason: String {
     if code == ENOENT { return "no such file" }
     let text = SystemError.text(code)
     return text.prefix(1).lowercased() + text.dropFirst()
   }
 
-  /// The system's words for an errno.
+  /// The system's text for an errno.
   public static func text(_ code: Int32) -> String {
     // SAFETY: strerror returns a NUL-terminated string: a constant, or for an unknown number a buffer of the calling thread
     // (glibc 2.32 and later). It is copied at once.
     unsafe String(cString: strerror(code))
   }
 
-  /// Descriptors, ports or memory have run out on this side.
-  package var isWantOfOurOwn: Bool {
+  /// Local resource exhaustion: no descriptors, ports or memory are left on this host.
+  package var isLocalExhaustion: Bool {
     switch code {
     case EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL: true
     default: false

@@ -1,22 +1,22 @@
-// Reading a whole file of a bounded size. For what an operator names: configurations, certificates.
+// Reads files that an operator names, up to a size: configurations, certificates.
 
 import CLinux
 import Glibc
 
 package enum TextFile {
-  /// The error's code where the path is a directory.
+  /// The errno of reading a directory.
   package static let isDirectory = EISDIR
 
-  /// Why a file cannot be read, in the system's words ("no such file", "permission denied"); nil where it can. Libssl, which
-  /// reads the file then, says only that it could not.
-  /// With `refusesPipes` a named pipe is one: whoever opens it to read waits for a writer, for as long as it takes.
-  package static func obstacle(path: String, refusesPipes: Bool = false) -> String? {
+  /// Why a file cannot be read, in the system's words ("no such file", "permission denied"); nil if it can. For files that
+  /// libssl reads, which does not say why.
+  /// - Parameter refusesPipes: a named pipe counts as unreadable, because opening it would wait for a writer without limit.
+  package static func readFailure(path: String, refusesPipes: Bool = false) -> String? {
     var status = stat()
     // SAFETY: here and below the path is a NUL-terminated copy that lives for its call; `status` is a whole struct stat.
     guard unsafe stat(path, &status) == 0 else { return SystemError("stat").reason }
     switch status.st_mode & S_IFMT {
     case S_IFDIR: return "is a directory"
-    // Not opened here: whoever writes to it would take this for its reader.
+    // Not opened here: its writer would take this for the reader.
     case S_IFIFO: return refusesPipes ? "is a named pipe" : nil
     default: break
     }
@@ -26,9 +26,9 @@ package enum TextFile {
     return nil
   }
 
-  /// At most `bytesMax` bytes from the front of a file. What is no file, such as a pipe, is read until it ends.
+  /// The first `bytesMax` bytes of a file, or fewer. A pipe or device is read until it ends.
   package static func read(path: String, bytesMax: Int) throws(SystemError) -> [UInt8] {
-    // O_NONBLOCK: a FIFO without a writer is empty, and opening it does not wait for one.
+    // O_NONBLOCK: opening a FIFO does not wait for a writer; one without a writer reads as empty.
     // SAFETY: the path is a NUL-terminated copy that lives for the call.
     let file = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
     guard file >= 0 else { throw SystemError("open") }

@@ -1,4 +1,4 @@
-// Threads and what passes between them.
+// Threads, messages to them, and limits of the process.
 
 import CLinux
 import Glibc
@@ -12,7 +12,8 @@ package final class WorkerThread: @unchecked Sendable {
 
   private init() {}
 
-  /// Runs `body` on a new thread named `name` (at most 15 bytes), pinned to the nth allowed processor if one is given.
+  /// Runs `body` on a new thread. `name` has at most 15 bytes. `processor`: the thread is pinned to the nth processor of those
+  /// that this process may use.
   package static func start(
     name: String, processor: Int?, _ body: @escaping @Sendable () -> Void
   ) throws(SystemError) -> WorkerThread {
@@ -39,13 +40,13 @@ package final class WorkerThread: @unchecked Sendable {
     return thread
   }
 
-  /// Waits until the thread has ended. To be called once, and not after `detach`.
+  /// Waits until the thread has ended. Traps after another `join` or a `detach`.
   package func join() {
     takeHandle()
     _ = pthread_join(handle, nil)
   }
 
-  /// Nobody will join it. To be called once, and not after `join`.
+  /// Lets the thread end by itself; it cannot be joined any more. Traps after another `detach` or a `join`.
   package func detach() {
     takeHandle()
     _ = pthread_detach(handle)
@@ -62,7 +63,7 @@ package final class WorkerThread: @unchecked Sendable {
   }
 }
 
-/// Messages to one worker. Posting locks and wakes; the worker takes all at once.
+/// Messages to one worker. `post` takes a lock and wakes the worker, which takes all messages at once.
 package final class Mailbox<Message: Sendable>: Sendable {
   private let messages = Mutex<[Message]>([])
   package let wakeup: Wakeup
@@ -91,7 +92,7 @@ package enum Processors {
 
 /// Limits of the process.
 package enum ProcessLimits {
-  /// Raises the soft limit of open files to the hard one; returns what holds now.
+  /// Raises the soft limit of open files to the hard limit. Returns the limit that is in force then.
   package static func raiseOpenFiles() -> Int {
     var limit = rlimit()
     // SAFETY: each call reads or writes one rlimit, which is a local.
@@ -106,7 +107,7 @@ package enum ProcessLimits {
 
   package static var processIdentifier: Int32 { getpid() }
 
-  /// Ends the process without the C library's clean-up, which must not run while a thread that was given up may still
-  /// be inside a library.
-  package static func endAtOnce(_ code: Int32) -> Never { _exit(code) }
+  /// Ends the process without the C library's exit handlers. Those must not run while an abandoned thread may be inside a
+  /// library.
+  package static func exitImmediately(_ code: Int32) -> Never { _exit(code) }
 }

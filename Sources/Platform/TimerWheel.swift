@@ -1,21 +1,21 @@
-// Deadlines of one worker's connections. A wheel of coarse slots holds connections by index; where a deadline only
-// moves later, as it does with each request, the wheel is not touched: the entry is looked at when its slot comes round
-// and is put where it belongs then. So an exchange costs a store, not a list operation.
-// Invariant: an armed index stands in exactly one slot, not later than its deadline rounded up. One thread.
-// Here and not beside its callers in Proxy, because its entries stand behind a pointer as Buffer's state does: as arrays of
-// a class they cost a request a dozen dynamic exclusivity checks.
+// The deadlines of one worker's connections: a timer wheel whose slots are doubly linked lists of indices. A deadline that
+// moves later, as with each request, does not touch the lists: the entry stays in its slot, and is moved to the right one
+// when that slot expires. So setting a deadline is usually one store.
+// Invariant: an armed index is in exactly one slot, which is not later than its deadline rounded up. One thread.
+// It is in Platform because its entries are behind a pointer: as arrays of a class they would cost a dozen dynamic
+// exclusivity checks for each request.
 
 @safe public final class TimerWheel {
-  /// Milliseconds of one slot: deadlines are met this late at most, plus the loop's own delay.
+  /// The duration of a slot. A deadline is reported at most this late, plus the delay of the worker's loop.
   public static let slotMilliseconds: UInt64 = 32
   private static let slotCount = 1_024
   @usableFromInline static let none: Int32 = -1
 
   @usableFromInline
   struct Entry {
-    /// 0: there is none.
+    /// 0: no deadline.
     @usableFromInline var deadline: UInt64 = 0
-    /// The tick in whose slot it stands; `UInt64.max` when not armed.
+    /// The tick in whose slot the entry is; `UInt64.max` if it is in none (not armed).
     @usableFromInline var tick = UInt64.max
     var next = TimerWheel.none
     var previous = TimerWheel.none
@@ -26,7 +26,7 @@
     // SAFETY: by the invariant at `state` below.
     @usableFromInline var entries: UnsafeMutablePointer<Entry>
     @usableFromInline var capacity: Int
-    /// The first tick not yet looked at.
+    /// The first tick that has not expired.
     var tick: UInt64
     var armedCount = 0
   }
@@ -38,7 +38,7 @@
   @usableFromInline let state: UnsafeMutablePointer<State>
   private let heads: UnsafeMutablePointer<Int32>
 
-  /// - Parameter nowMilliseconds: of the clock that deadlines are given in.
+  /// - Parameter nowMilliseconds: the time, on the clock of the deadlines.
   public init(nowMilliseconds: UInt64) {
     let room = 64
     // SAFETY: establishes the invariant: everything that is allocated is initialized.
@@ -67,13 +67,13 @@
   // SAFETY: by the invariant.
   private var tick: UInt64 { unsafe state.pointee.tick }
 
-  /// Sets the deadline of an index; 0 takes it away.
+  /// Sets the deadline of an index; 0 removes it.
   @inlinable public func set(_ index: Int, deadlineMilliseconds: UInt64) {
     precondition(index >= 0)
     if index >= capacity { grow(to: index + 1) }
     // SAFETY: index is below capacity now.
     unsafe entries[index].deadline = deadlineMilliseconds
-    // An entry that stands no later than its deadline stays where it is; one without a deadline is passed over there.
+    // An entry in a slot that is not too late stays there. `due` moves it on, or drops it if it has no deadline any more.
     guard deadlineMilliseconds > 0,
       unsafe entries[index].tick > deadlineMilliseconds / TimerWheel.slotMilliseconds
     else { return }
@@ -86,10 +86,10 @@
     return unsafe index < capacity ? entries[index].deadline : 0
   }
 
-  /// Milliseconds until something may be due, at most `most`; `most` when nothing is armed.
+  /// Milliseconds until a deadline may be due, but at most `most`.
   public func delay(nowMilliseconds: UInt64, most: UInt64) -> UInt64 {
     guard armedCount > 0 else { return most }
-    // Slots beyond `most` need no look.
+    // Slots later than `most` do not matter.
     let end = min(UInt64(TimerWheel.slotCount), most / TimerWheel.slotMilliseconds + 1)
     var ahead: UInt64 = 0
     // SAFETY: `slot` is below slotCount.
@@ -98,7 +98,7 @@
     return due <= nowMilliseconds ? 0 : min(most, due - nowMilliseconds)
   }
 
-  /// Takes the next index that is due, or nil; its deadline is gone with it. Call until nil.
+  /// An index whose deadline is due; its deadline is removed. Nil if there is none: call it until then.
   public func due(nowMilliseconds: UInt64) -> Int? {
     let end = nowMilliseconds / TimerWheel.slotMilliseconds
     // SAFETY: `slot` is below slotCount, and a head that is not -1 is below capacity, by the invariant.
@@ -123,7 +123,7 @@
 
   private static func slot(_ tick: UInt64) -> Int { Int(tick % UInt64(slotCount)) }
 
-  /// The tick whose end is the first at or after the deadline, held within one turn of the wheel.
+  /// The tick in which the deadline lies, within one turn of the wheel.
   private func place(_ deadline: UInt64) -> UInt64 {
     let wanted = deadline / TimerWheel.slotMilliseconds
     return min(max(wanted, tick), tick + UInt64(TimerWheel.slotCount) - 1)
@@ -141,7 +141,7 @@
     unsafe state.pointee.capacity = room
   }
 
-  /// Puts an index where its deadline wants it, if it is not there or earlier.
+  /// Moves an index to the slot of its deadline, unless it is in that or an earlier one.
   @usableFromInline @inline(never) func arm(_ index: Int) {
     // SAFETY: `set`, the only caller, has compared index with capacity.
     let wanted = unsafe place(entries[index].deadline)

@@ -1,31 +1,32 @@
-// One connection's bytes: a socket, with or without TLS over it. Registered edge-triggered, so it remembers what the
-// kernel last said: after a short read nothing more is there until the next event, and no call is spent to hear it.
+// Reads and writes one connection: a socket, with or without TLS. The socket is registered edge-triggered, so the transport
+// remembers whether reading or writing would block: after a short read or write it makes no system call until the next event.
 //
 //   open(fd) ──► [startTLS ──► handshake …] ──► read / write / flush ──► finish ──► close
 //
-// With TLS, what is written becomes records that gather in a chunk and leave together, when a flush asks for it or when
-// there is no room for another. `hasUnsent` says that some wait: whoever ends a message or a connection waits for them.
+// With TLS, written bytes become records that are collected in a chunk. They are sent together by `flush`, or when the chunk
+// has no space for another record. While records wait, `hasUnsent` is true; a message or connection has not ended before.
 //
-// Invariants: the SSL object, if any, belongs to this transport and its BIO points at `state`; a chunk is held exactly
-// while sealed bytes wait in it. One thread. Beside this file: TransportWrite, TLS/TransportTLS, TLS/SocketBIO.
+// Invariants: the SSL object, if any, belongs to this transport, and its BIO points to `state`; the transport has a chunk
+// exactly while sealed bytes wait in it. One thread. See also TransportWrite, TLS/TransportTLS, TLS/SocketBIO.
 
 import CLinux
 import COpenSSL
 import Glibc
 import Wire
 
-/// How a read or a write ended.
-package enum Moved: Equatable, Sendable {
-  /// That many bytes, at least one.
+/// The result of a read or a write.
+package enum IOResult: Equatable, Sendable {
+  /// So many bytes. At least one, unless there was nothing to write.
   case bytes(Int)
-  /// Nothing now; an event will come.
+  /// Nothing can be read or written before the next event.
   case blocked
-  /// The peer ended its side in order.
+  /// End of stream: the peer has closed its sending side in order.
   case ended
   /// The connection is broken.
   case failed
 }
 
+/// The result of a handshake's step.
 package enum Handshake: Equatable, Sendable {
   case done, blocked
   case failed
@@ -34,40 +35,40 @@ package enum Handshake: Equatable, Sendable {
 @safe package final class Transport {
   @safe struct State {
     var descriptor: Int32 = -1
-    /// Nothing to read until the next event.
-    var drained = false
-    /// No room to write until the next event.
-    var stuffed = false
-    /// recv returned 0: OpenSSL asks for this to tell an end from an error.
+    /// Reading would block; cleared by the next event.
+    var readBlocked = false
+    /// Writing would block; cleared by the next event.
+    var writeBlocked = false
+    /// recv returned 0. OpenSSL asks the BIO for this, to tell an end of stream from an error.
     var ended = false
-    /// The kernel told of the peer's end, which no further event will: reads go on until they meet it.
+    /// An event reported that the peer has closed its sending side. No other event will, so reads go on until they get there.
     var hangup = false
-    /// A write told that the peer reset the connection. The kernel tells it once: a read after that finds an end.
+    /// A write reported that the peer has reset the connection. The kernel reports it once: a read after that returns 0.
     var wasReset = false
-    /// Our close_notify was sealed: nothing follows it.
-    var saidGoodbye = false
-    /// The first bytes that came for TLS, as many as came at once and up to eight, the first one highest; 0 before.
+    /// Our close_notify is among the sealed records. Nothing may be written after it.
+    var closeNotifyIsSealed = false
+    /// The first bytes received for TLS: as many as came at once, eight at most, the first one in the highest byte. 0 before.
     var firstBytes: UInt64 = 0
-    /// Our side is to be closed behind what is sealed.
+    /// The sending side is to be shut down once the sealed records are sent.
     var isFinishing = false
-    /// How reading ended, found behind bytes that were handed on first.
-    var over: Over = .not
+    /// The end of stream or error that `read` found behind bytes that it returned first.
+    var readEnd = ReadEnd.none
     // SAFETY: this and `sealed`, by the invariant at `state` below.
     var session: OpaquePointer?
-    /// Sealed bytes that the kernel has not taken: `sealedBegin..<sealedEnd` of a chunk.
+    /// The chunk of sealed records that are not sent yet: `sealedBegin..<sealedEnd`.
     var sealed: UnsafeMutablePointer<UInt8>?
     var sealedBegin: Int32 = 0
     var sealedEnd: Int32 = 0
-    /// Bytes that the kernel has taken since `open`; wraps.
+    /// Bytes sent since `open`; wraps around.
     var sentBytes: UInt32 = 0
     let pool: Unmanaged<BufferPool>
   }
 
-  enum Over: UInt8 { case not, ended, failed }
+  enum ReadEnd: UInt8 { case none, ended, failed }
 
-  /// What a full record takes when sealed: 16 KiB, and what TLS 1.2 and 1.3 add to it at most (RFC 8446 section 5.2).
+  /// The largest sealed record: 16 KiB, and at most 256 bytes that TLS 1.2 and 1.3 add (RFC 8446 section 5.2).
   static let recordBytesMax = 16_384 + 256
-  /// Sealed bytes taken from the kernel at once: two full records. Held only while a part of one waits for its rest.
+  /// How much libssl reads at once: two full records. It holds the buffer only while it has a part of a record.
   static let readAheadBytes = 2 * recordBytesMax
 
   // SAFETY: initialized in init and freed in deinit, after the session whose BIO points to it; lent to that BIO alone.
@@ -77,12 +78,12 @@ package enum Handshake: Equatable, Sendable {
   // Methods that touch nothing but the fields refer to this as "the state's own memory".
   let state: UnsafeMutablePointer<State>
   let pool: BufferPool
-  /// OpenSSL calls back into it to choose a certificate: it must outlive the session.
-  var accepting: TLSServerContext?
-  /// Why the handshake failed, in OpenSSL's words; for the log.
+  /// On the server's side. OpenSSL calls back into it, so it is kept as long as the session.
+  var serverContext: TLSServerContext?
+  /// Why the handshake failed, as OpenSSL puts it. For the log.
   package internal(set) var failure: String?
 
-  /// - Parameter pool: where the chunks for sealed records come from; at least 32 KiB each.
+  /// - Parameter pool: provides the chunks for sealed records, of at least 32 KiB each.
   package init(pool: BufferPool = BufferPool(chunkBytes: 32 * 1024, keptMax: 0)) {
     precondition(pool.chunkBytes >= 32 * 1024 && pool.chunkBytes <= Int(Int32.max))
     self.pool = pool
@@ -105,7 +106,7 @@ package enum Handshake: Equatable, Sendable {
   // SAFETY: the state's own memory.
   package var isTLS: Bool { unsafe state.pointee.session != nil }
 
-  /// Takes over a connected (or connecting) non-blocking socket.
+  /// Takes ownership of a non-blocking socket that is connected or connecting.
   package func open(_ fd: Int32) {
     precondition(!isOpen && fd >= 0)
     // SAFETY: a transport that is not open has neither a session nor a chunk that would be lost here.
@@ -114,7 +115,7 @@ package enum Handshake: Equatable, Sendable {
     failure = nil
   }
 
-  /// Takes in what an event said.
+  /// Updates the state by an event.
   package func note(_ readiness: Readiness) {
     if readiness.contains(.read) { noteReadable() }
     if !readiness.isDisjoint(with: [.ended, .failed]) { noteHangup() }
@@ -122,56 +123,56 @@ package enum Handshake: Equatable, Sendable {
   }
 
   // SAFETY: the state's own memory.
-  package func noteReadable() { unsafe state.pointee.drained = false }
+  package func noteReadable() { unsafe state.pointee.readBlocked = false }
   // SAFETY: the state's own memory.
-  package func noteWritable() { unsafe state.pointee.stuffed = false }
-  /// The peer sends no more. Its last bytes may still wait, and its end arrived with the same event as they did: a short
-  /// read does not mean that nothing is left.
+  package func noteWritable() { unsafe state.pointee.writeBlocked = false }
+  /// The peer has closed its sending side. Its last bytes may still be unread. There will be no other event, so from now on a
+  /// short read does not count as the last one.
   package func noteHangup() {
     // SAFETY: the state's own memory.
     unsafe state.pointee.hangup = true
-    unsafe state.pointee.drained = false
+    unsafe state.pointee.readBlocked = false
   }
-  /// The peer's end was told of, if not yet read.
+  /// The peer has closed its sending side, as an event said; `read` may not have got there yet.
   // SAFETY: the state's own memory.
   package var hasHungUp: Bool { unsafe state.pointee.hangup }
-  /// A write would be refused by the kernel as far as we know.
+  /// Writing would block, as far as is known.
   // SAFETY: the state's own memory.
-  package var isStuffed: Bool { unsafe state.pointee.stuffed }
-  /// Sealed records wait to be sent.
+  package var isWriteBlocked: Bool { unsafe state.pointee.writeBlocked }
+  /// Sealed records are waiting to be sent.
   // SAFETY: the state's own memory.
   package var hasUnsent: Bool { unsafe state.pointee.sealed != nil }
-  /// Bytes that the kernel has taken since `open`, modulo 2^32: whether the peer makes room shows in its changes.
+  /// Bytes sent since `open`, modulo 2^32. While it changes, the peer is receiving.
   // SAFETY: the state's own memory.
   package var sentBytes: UInt32 { unsafe state.pointee.sentBytes }
 
-  /// Whether a read may bring something before the next event.
+  /// Whether a read before the next event may return something.
   package var mayRead: Bool {
     // SAFETY: the session belongs to this transport.
-    if unsafe !state.pointee.drained || state.pointee.over != .not { return true }
+    if unsafe !state.pointee.readBlocked || state.pointee.readEnd != .none { return true }
     guard let session = unsafe state.pointee.session else { return false }
     return unsafe SSL_has_pending(session) == 1
   }
 
-  /// The peer has not taken all that was written: sealed records wait, or bytes in the kernel that it has not
-  /// acknowledged. They would be held for it after a close, for minutes if it reads nothing.
-  package var isOwedRoom: Bool { isOpen && (hasUnsent || unacknowledgedBytes > 1) }
+  /// Written bytes have not arrived: sealed records wait, or the peer has not acknowledged bytes in the kernel. After a close
+  /// the kernel would keep those, for minutes if the peer reads nothing.
+  package var hasUndeliveredBytes: Bool { isOpen && (hasUnsent || unacknowledgedBytes > 1) }
 
-  /// Bytes in the kernel that the peer has not acknowledged; our FIN counts as one.
+  /// Bytes in the kernel's send queue that the peer has not acknowledged. Our FIN counts as one.
   package var unacknowledgedBytes: Int { isOpen ? max(0, Int(cs_unacknowledged(descriptor))) : 0 }
 
-  // MARK: Bytes
+  // MARK: Reading
 
-  /// Reads what there is, as far as it fits into the buffer's free space: at most one call to the kernel without TLS.
-  package func read(into buffer: Buffer) -> Moved {
+  /// Reads what is available and fits into the buffer's free space. Without TLS that is one system call at most.
+  package func read(into buffer: Buffer) -> IOResult {
     guard mayRead else { return .blocked }
     // SAFETY: the session belongs to this transport, and nothing below frees it. libssl writes at most the `free` bytes that
     // withWritable lends.
     guard let session = unsafe state.pointee.session else { return readPlain(into: buffer) }
     var total = 0
-    // All records that have come are opened before anything is done with them, so that what follows is done once.
-    // Without room SSL_read is not called, and SSL_get_error would speak of a call before.
-    while unsafe state.pointee.over == .not, buffer.room > 0 {
+    // All records that have arrived are decrypted in one go, so that what the caller does next is done once for all of them.
+    // With a full buffer SSL_read_ex is not called; SSL_get_error would report on an earlier call then.
+    while unsafe state.pointee.readEnd == .none, buffer.room > 0 {
       cs_clear_errors()
       var result: Int32 = 0
       let n = unsafe buffer.withWritable { base, free in
@@ -183,28 +184,28 @@ package enum Handshake: Equatable, Sendable {
         switch unsafe SSL_get_error(session, result) {
         case SSL_ERROR_WANT_READ: return total > 0 ? .bytes(total) : .blocked
         case SSL_ERROR_WANT_WRITE:
-          // The peer has us say so much (key updates) that there is no room for it: it goes first.
-          if total == 0, case .bytes(let sent) = push(), sent > 0 { continue }
+          // The peer has demanded so many answers (key updates) that the chunk is full: they are sent first.
+          if total == 0, case .bytes(let sent) = sendRecords(), sent > 0 { continue }
           return total > 0 ? .bytes(total) : .blocked
-        case SSL_ERROR_ZERO_RETURN: unsafe state.pointee.over = .ended
+        case SSL_ERROR_ZERO_RETURN: unsafe state.pointee.readEnd = .ended
         default:
           ERR_clear_error()
-          unsafe state.pointee.over = .failed
+          unsafe state.pointee.readEnd = .failed
         }
         break
       }
       total += n
-      if unsafe state.pointee.drained, unsafe SSL_has_pending(session) == 0 { break }
+      if unsafe state.pointee.readBlocked, unsafe SSL_has_pending(session) == 0 { break }
     }
     if total > 0 { return .bytes(total) }
-    switch unsafe state.pointee.over {
-    case .not: return .blocked
+    switch unsafe state.pointee.readEnd {
+    case .none: return .blocked
     case .ended: return .ended
     case .failed: return .failed
     }
   }
 
-  private func readPlain(into buffer: Buffer) -> Moved {
+  private func readPlain(into buffer: Buffer) -> IOResult {
     var free = 0
     var error: Int32 = 0
     var received = 0
@@ -217,20 +218,20 @@ package enum Handshake: Equatable, Sendable {
       return received
     }
     if received > 0 {
-      if received < free, unsafe !state.pointee.hangup { unsafe state.pointee.drained = true }
+      if received < free, unsafe !state.pointee.hangup { unsafe state.pointee.readBlocked = true }
       return .bytes(received)
     }
     if free == 0 { return .blocked }
     if received == 0 { return unsafe state.pointee.wasReset ? .failed : .ended }
     if error == EAGAIN {
-      unsafe state.pointee.drained = true
+      unsafe state.pointee.readBlocked = true
       return .blocked
     }
     return error == EINTR ? .blocked : .failed
   }
 
-  /// Looks at the first bytes on the wire (below TLS) and leaves them there. Only before startTLS.
-  package func peek(into buffer: Buffer) -> Moved {
+  /// Reads bytes from the socket without removing them from it. Only before `startTLS`.
+  package func peek(into buffer: Buffer) -> IOResult {
     precondition(!isTLS)
     var error: Int32 = 0
     var received = 0
@@ -247,7 +248,7 @@ package enum Handshake: Equatable, Sendable {
     return error == EAGAIN || error == EINTR ? .blocked : .failed
   }
 
-  /// Takes `n` bytes that a peek has shown off the wire.
+  /// Removes `n` bytes from the socket that `peek` has returned. False if that fails.
   package func discard(_ n: Int, using buffer: Buffer) -> Bool {
     buffer.removeAll()
     var taken = 0
@@ -263,43 +264,45 @@ package enum Handshake: Equatable, Sendable {
     return true
   }
 
-  /// Seals our close_notify, once.
-  func sayGoodbye() {
+  // MARK: Ending
+
+  /// Seals our close_notify, unless that was done before.
+  func sealCloseNotify() {
     // SAFETY: the session belongs to this transport.
-    guard let session = unsafe state.pointee.session, unsafe !state.pointee.saidGoodbye,
+    guard let session = unsafe state.pointee.session, unsafe !state.pointee.closeNotifyIsSealed,
       unsafe SSL_is_init_finished(session) == 1
     else { return }
-    unsafe state.pointee.saidGoodbye = true
+    unsafe state.pointee.closeNotifyIsSealed = true
     ERR_clear_error()
     _ = unsafe SSL_shutdown(session)
     ERR_clear_error()
   }
 
-  /// Ends our sending side: close_notify, then FIN.
+  /// Ends the sending side: sends close_notify, then FIN.
   package func finish() {
     guard isOpen else { return }
-    sayGoodbye()
+    sealCloseNotify()
     // SAFETY: the state's own memory.
     unsafe state.pointee.isFinishing = true
-    push(more: true)
-    // Behind what the kernel does not take yet, `push` closes the side when that has left.
+    sendRecords(more: true)
+    // If records are left, `sendRecords` shuts the socket down once it has sent them.
     if !hasUnsent { shutdown(descriptor, Int32(SHUT_WR)) }
   }
 
-  /// Closes at once. With `reset`, the peer sees a reset instead of an end, so that it cannot take a truncated message
-  /// for a whole one.
+  /// Closes at once. With `reset` the peer gets a reset instead of an end of stream, so that it cannot take a truncated
+  /// message for a complete one.
   package func close(reset: Bool = false) {
     guard isOpen else { return }
     // SAFETY: the session belongs to this transport, which forgets it as it is freed.
     if let session = unsafe state.pointee.session {
       if !reset {
-        sayGoodbye()
-        push()
+        sealCloseNotify()
+        sendRecords()
       }
-      dropSealed()
+      discardSealed()
       unsafe SSL_free(session)
       unsafe state.pointee.session = nil
-      accepting = nil
+      serverContext = nil
       ERR_clear_error()
     }
     if reset {

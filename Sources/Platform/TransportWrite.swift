@@ -1,4 +1,4 @@
-// A transport's way out: bytes to the kernel, or with TLS into records that gather in a chunk and leave together.
+// The writing half of Transport: bytes to the kernel, or with TLS into records that are collected in a chunk and sent together.
 
 import CLinux
 import COpenSSL
@@ -6,19 +6,20 @@ import Glibc
 import Wire
 
 extension Transport {
-  /// Writes as much of `bytes` as is taken: by the kernel, or with TLS as one record among those that wait to be sent
-  /// (`flush` sends them). `more`: the last bytes may wait in the kernel for what follows at once.
-  package func write(_ bytes: Span<UInt8>, more: Bool = false) -> Moved {
+  /// Writes bytes, and returns how many were taken. Without TLS they go to the kernel; with TLS they become one record among
+  /// those that wait for `flush`.
+  /// - Parameter more: more bytes follow at once, so the kernel may delay a packet that is not full (MSG_MORE).
+  package func write(_ bytes: Span<UInt8>, more: Bool = false) -> IOResult {
     let count = bytes.count
     // SAFETY: the session belongs to this transport, and nothing below frees it. libssl reads the span's count bytes during the
     // call; where it has to be called again, that is with bytes that it may compare but does not keep
     // (SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER).
-    guard count > 0, unsafe !state.pointee.stuffed else { return .blocked }
+    guard count > 0, unsafe !state.pointee.writeBlocked else { return .blocked }
     guard let session = unsafe state.pointee.session else { return writePlain(bytes, more: more) }
-    // With room for the whole record it is taken or the connection is broken: none is left half sealed.
-    if sealedRoom < Transport.recordBytesMax {
-      guard push() != .failed else { return .failed }
-      guard sealedRoom >= Transport.recordBytesMax else { return .blocked }
+    // With space for the largest record, SSL_write_ex either takes the bytes or fails for good: it never stops halfway.
+    if sealedFreeBytes < Transport.recordBytesMax {
+      guard sendRecords() != .failed else { return .failed }
+      guard sealedFreeBytes >= Transport.recordBytesMax else { return .blocked }
     }
     cs_clear_errors()
     var written = 0
@@ -34,41 +35,41 @@ extension Transport {
     }
   }
 
-  private func writePlain(_ bytes: Span<UInt8>, more: Bool) -> Moved {
+  private func writePlain(_ bytes: Span<UInt8>, more: Bool) -> IOResult {
     // SAFETY: the kernel reads the span's count bytes during the call.
     unsafe bytes.withUnsafeBufferPointer { source in
       unsafe send(source.baseAddress, source.count, more: more)
     }
   }
 
-  private func send(_ bytes: UnsafePointer<UInt8>?, _ count: Int, more: Bool) -> Moved {
+  private func send(_ bytes: UnsafePointer<UInt8>?, _ count: Int, more: Bool) -> IOResult {
     // SAFETY: callers pass `count` readable bytes, which the kernel reads during the call.
     let sent = unsafe cs_send(state.pointee.descriptor, bytes, count, more ? cs_MSG_MORE : 0)
     if sent > 0 {
       unsafe state.pointee.sentBytes &+= UInt32(truncatingIfNeeded: sent)
-      if sent < count { unsafe state.pointee.stuffed = true }
+      if sent < count { unsafe state.pointee.writeBlocked = true }
       return .bytes(sent)
     }
     let error = cs_errno()
     if error == EAGAIN {
-      unsafe state.pointee.stuffed = true
+      unsafe state.pointee.writeBlocked = true
       return .blocked
     }
     guard error != EINTR else { return .blocked }
-    // EPIPE says that the peer had ended its side before, in order: what it sent is whole.
+    // With EPIPE the peer has closed the connection in order before: what it sent is complete.
     if error != EPIPE { unsafe state.pointee.wasReset = true }
     return .failed
   }
 
   // MARK: Sealed records
 
-  private var sealedRoom: Int {
+  private var sealedFreeBytes: Int {
     // SAFETY: the state's own memory.
     unsafe pool.chunkBytes - Int(state.pointee.sealedEnd - state.pointee.sealedBegin)
   }
 
-  /// Keeps sealed bytes until they are pushed; says how many it had room for.
-  static func keep(
+  /// Appends sealed bytes to the chunk. Returns how many fit.
+  static func appendSealed(
     _ state: UnsafeMutablePointer<State>, _ bytes: UnsafePointer<CChar>, _ count: Int
   ) -> Int {
     // SAFETY: the transport, which owns the state, keeps the pool. A chunk has chunkBytes; the offsets lie in it, by the
@@ -94,27 +95,27 @@ extension Transport {
     }
   }
 
-  /// Sends the records that wait, as far as the kernel takes them.
+  /// Sends the waiting records, as far as the kernel takes them. `.bytes(0)` if there are none.
   @discardableResult
-  package func push(more: Bool = false) -> Moved {
+  package func sendRecords(more: Bool = false) -> IOResult {
     // SAFETY: sealedBegin..<sealedEnd of the chunk is initialized, by the invariant, and send keeps no pointer.
     guard let chunk = unsafe state.pointee.sealed else { return .bytes(0) }
-    guard unsafe !state.pointee.stuffed else { return .blocked }
+    guard unsafe !state.pointee.writeBlocked else { return .blocked }
     let begin = unsafe Int(state.pointee.sealedBegin)
     let moved = unsafe send(chunk + begin, Int(state.pointee.sealedEnd) - begin, more: more)
     if case .bytes(let n) = moved {
       unsafe state.pointee.sealedBegin += Int32(n)
       if unsafe state.pointee.sealedBegin == state.pointee.sealedEnd {
-        dropSealed()
+        discardSealed()
         if unsafe state.pointee.isFinishing { shutdown(descriptor, Int32(SHUT_WR)) }
       }
     } else if moved == .failed {
-      dropSealed()
+      discardSealed()
     }
     return moved
   }
 
-  func dropSealed() {
+  func discardSealed() {
     // SAFETY: the chunk came from the pool, and is forgotten here as it goes back.
     guard let chunk = unsafe state.pointee.sealed else { return }
     unsafe state.pointee.sealed = nil
@@ -123,17 +124,10 @@ extension Transport {
     unsafe pool.give(chunk)
   }
 
-  /// Writes a buffer's waiting bytes, which what follows at once may join on the wire: the kernel keeps back what fills no
-  /// segment until then.
-  package func flushBefore(more buffer: Buffer) -> Moved {
-    let taken = take(buffer, more: true)
-    guard taken != .failed, push(more: true) != .failed else { return .failed }
-    return taken
-  }
-
-  /// Takes a buffer's waiting bytes as far as there is room, and sends none of the records that they became before more
-  /// have gathered. `more`: without TLS, the last bytes may wait in the kernel for what follows at once.
-  package func take(_ buffer: Buffer, more: Bool = false) -> Moved {
+  /// Writes a buffer's readable bytes, as far as they are taken, and consumes those. With TLS nothing is sent unless the chunk
+  /// of sealed records gets full.
+  /// - Parameter more: as in `write`; without effect with TLS.
+  package func write(contentsOf buffer: Buffer, more: Bool = false) -> IOResult {
     var total = 0
     while !buffer.isEmpty {
       let moved = buffer.withReadable { write($0, more: more) }
@@ -146,14 +140,16 @@ extension Transport {
     return .bytes(total)
   }
 
-  /// Writes a buffer's waiting bytes, consumes what was taken of them, and sends what was sealed. `.bytes` says how many
-  /// were taken; all is sent when the buffer is empty and `hasUnsent` is false.
-  /// - Parameter last: nothing follows but `finish`, whose words leave together with these bytes.
-  package func flush(_ buffer: Buffer, last: Bool = false) -> Moved {
-    let taken = take(buffer, more: last)
+  /// Writes a buffer's readable bytes, consumes those that were taken, and sends the waiting records. `.bytes` says how many
+  /// were taken. Everything is sent once the buffer is empty and `hasUnsent` is false.
+  /// - Parameters:
+  ///   - more: more bytes follow at once, so the kernel may delay a packet that is not full (MSG_MORE).
+  ///   - last: only `finish` follows. Its close_notify is sent together with these bytes.
+  package func flush(_ buffer: Buffer, more: Bool = false, last: Bool = false) -> IOResult {
+    let taken = write(contentsOf: buffer, more: more || last)
     if taken == .failed { return .failed }
-    if last, buffer.isEmpty { sayGoodbye() }
-    guard push(more: last && buffer.isEmpty) != .failed else { return .failed }
+    if last, buffer.isEmpty { sealCloseNotify() }
+    guard sendRecords(more: more || (last && buffer.isEmpty)) != .failed else { return .failed }
     return taken
   }
 }

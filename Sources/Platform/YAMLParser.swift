@@ -1,9 +1,9 @@
-// libyaml's event parser as Swift values: one event at a time, each with its place. Nothing is composed, so an alias is an
-// event and not a copy, and memory grows with the text alone. Used by YAMLDocument (Policy).
+// libyaml's event parser: one event at a time, each with its position. No document is composed, so an alias is an event and not
+// a copy, and memory is proportional to the text. Used by YAMLDocument (Policy).
 
 import CYAML
 
-/// A place in a YAML text; both count from 1, the column in characters.
+/// A position in a YAML text. Both numbers count from 1; the column counts characters.
 package struct YAMLMark: Equatable, Sendable {
   package let line: Int
   package let column: Int
@@ -14,14 +14,14 @@ package struct YAMLMark: Equatable, Sendable {
   }
 }
 
-/// What comes next in a YAML text.
+/// One event of a YAML text.
 package struct YAMLEvent: Sendable {
   package enum Kind: Equatable, Sendable {
     case documentStart, documentEnd, streamEnd
     case sequenceStart, sequenceEnd
     case mappingStart, mappingEnd
     case alias
-    /// `plain`: written without quotes, and not as a block.
+    /// `plain`: without quotes, and not in block style.
     case scalar(String, plain: Bool)
   }
 
@@ -33,11 +33,11 @@ package struct YAMLEvent: Sendable {
   package let isTagged: Bool
 }
 
-/// Why a text is not YAML.
+/// Why a text is not valid YAML.
 package struct YAMLSyntaxError: Error, Sendable {
   package let problem: String
   package let mark: YAMLMark
-  /// What was being read, and from which line on, where libyaml says so.
+  /// What was being parsed, and the line where that begins, if libyaml says so.
   package let context: (text: String, line: Int)?
 }
 
@@ -66,7 +66,7 @@ package struct YAMLSyntaxError: Error, Sendable {
     unsafe input.deallocate()
   }
 
-  /// The next event; not to be asked again after the end of the stream or an error.
+  /// The next event. Not to be called again after the end of the stream or an error.
   package func next() throws(YAMLSyntaxError) -> YAMLEvent {
     while true {
       var event = unsafe yaml_event_t()

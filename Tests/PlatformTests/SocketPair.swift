@@ -55,9 +55,9 @@ extension Transport {
   }
 
   /// Writes and sends.
-  func say(_ bytes: [UInt8]) -> Moved {
+  func say(_ bytes: [UInt8]) -> IOResult {
     let moved = write(bytes.span)
-    push()
+    sendRecords()
     return moved
   }
 
@@ -65,11 +65,11 @@ extension Transport {
   /// the first words behind it.
   func shakeHands() -> Handshake {
     let result = handshake()
-    push()
+    sendRecords()
     return result
   }
 
-  func write(_ text: String) -> Moved { say(Array(text.utf8)) }
+  func write(_ text: String) -> IOResult { say(Array(text.utf8)) }
 
   /// As if an event had come for everything.
   func noteAll() {

@@ -45,8 +45,8 @@ import Wire
     let second = try Sockets.listen(on: address)
     defer { Sockets.closeDescriptor(second) }
     #expect(Sockets.local(second) == address)
-    #expect(Sockets.isTaken(address))
-    #expect(!Sockets.isTaken(.ip(IPAddress(v4: 0x7f00_0001), port: 0)))
+    #expect(Sockets.isInUse(address))
+    #expect(!Sockets.isInUse(.ip(IPAddress(v4: 0x7f00_0001), port: 0)))
   }
 
   @Test func aUnixSocketIsUnnamedAtTheOtherEnd() throws {

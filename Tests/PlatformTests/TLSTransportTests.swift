@@ -184,7 +184,7 @@ import Wire
       }
       guard !buffer.isEmpty else { continue }
       blocked += 1
-      #expect(link.client.isStuffed && link.client.flush(buffer) == .blocked)
+      #expect(link.client.isWriteBlocked && link.client.flush(buffer) == .blocked)
       drain()
       link.client.noteWritable()
     }
@@ -219,9 +219,9 @@ import Wire
     let buffer = Buffer(capacity: 3 * 16_384)
     let message = random.bytes(3 * 16_384)
     buffer.append(message.span)
-    #expect(link.client.take(buffer) == .bytes(message.count))
+    #expect(link.client.write(contentsOf: buffer) == .bytes(message.count))
     #expect(buffer.isEmpty && link.client.hasUnsent && link.client.sentBytes > 0)
-    link.client.push()
+    link.client.sendRecords()
     #expect(!link.client.hasUnsent)
     link.server.noteReadable()
     let got = Buffer(capacity: message.count)
@@ -244,7 +244,7 @@ import Wire
     #expect(pool.lent == 0)
     client.noteAll()
     #expect(client.handshake() == .done)
-    client.push()
+    client.sendRecords()
     server.noteAll()
     // The ticket waits for what is said first.
     #expect(server.handshake() == .done)
@@ -259,7 +259,7 @@ import Wire
     #expect(pool.lent == 1)
     client.close(reset: true)
     server.noteHangup()
-    #expect(server.push() == .failed)
+    #expect(server.sendRecords() == .failed)
     #expect(!server.hasUnsent && pool.lent == 0)
     #expect(server.write(Array("nor this".utf8).span) == .bytes(8))
     server.close(reset: true)
@@ -277,7 +277,7 @@ import Wire
     buffer.append(message.span)
     var got: [UInt8] = []
     let taken = Buffer(capacity: 64 * 1024)
-    var end = Moved.blocked
+    var end = IOResult.blocked
     var flushes = 0
     repeat {
       #expect(link.server.flush(buffer, last: true) != .failed)
@@ -313,14 +313,14 @@ import Wire
     var random = Seeded(9)
     buffer.append(random.bytes(1 << 20).span)
     #expect(link.server.flush(buffer) != .failed)
-    #expect(link.server.isStuffed && !buffer.isEmpty)
+    #expect(link.server.isWriteBlocked && !buffer.isEmpty)
     let rest = buffer.count
     buffer.removeAll()
     link.server.finish()
     #expect(link.server.hasUnsent)
     let taken = Buffer(capacity: 64 * 1024)
     var got = 0
-    var end = Moved.blocked
+    var end = IOResult.blocked
     for _ in 0..<100 where end == .blocked {
       link.client.noteReadable()
       while true {
@@ -331,7 +331,7 @@ import Wire
         link.client.noteReadable()
       }
       link.server.noteWritable()
-      link.server.push()
+      link.server.sendRecords()
     }
     #expect(end == .ended && got == (1 << 20) - rest && !link.server.hasUnsent)
     #expect(SocketPair.receive(link.client.descriptor) == [])

@@ -190,7 +190,7 @@ import Wire
       guard !buffer.isEmpty else { continue }
       blocked += 1
       // Nothing is tried before an event says that there is room.
-      #expect(near.isStuffed && near.flush(buffer) == .blocked)
+      #expect(near.isWriteBlocked && near.flush(buffer) == .blocked)
       got += SocketPair.receive(far)
       near.noteWritable()
     }
@@ -206,7 +206,7 @@ import Wire
   @Test func nothingToWriteIsNoFault() {
     #expect(near.flush(Buffer(capacity: 16)) == .bytes(0))
     #expect(near.write(Span<UInt8>()) == .blocked)
-    #expect(!near.isStuffed)
+    #expect(!near.isWriteBlocked)
   }
 
   /// The kernel tells of a reset once, and a write may be what it tells.

@@ -63,7 +63,7 @@ import Testing
         "c:7:39: DIR: is a directory",
         "c:8:32: nobody.pem: no such file",
         "c:9:65: listener two: none.pem: cannot be read as a certificate chain (PEM, the leaf first): no start line",
-        "c:12:41: listener three: soon.key: is not the private key of good.pem; make or name the pair's own key",
+        "c:12:41: listener three: soon.key: is not the private key of good.pem; use the key that it was made for",
         "c:12:68: listener three: none.pem: cannot be read as a certificate chain (PEM, the leaf first): no start line",
         "c:14:13: route path: the pattern is not valid at byte 1: missing closing parenthesis",
         "c:15:21: there is no upstream `nowhere`; there is `app`, `other`",

@@ -1,10 +1,10 @@
-// Comparing bytes: in constant time where one side is a secret's product, as fast as can be where nothing is.
+// Comparing bytes: in constant time if they depend on a secret, or else as fast as possible.
 
 import COpenSSL
 import Glibc
 
 package enum ByteComparison {
-  /// For tags: takes as long for a wrong first byte as for a wrong last one. Only the counts may be learnt.
+  /// For authentication tags. The time depends on the counts only, not on the contents.
   package static func isEqualInConstantTime(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Bool {
     guard a.count == b.count else { return false }
     guard !a.isEmpty else { return true }
@@ -16,7 +16,7 @@ package enum ByteComparison {
     }
   }
 
-  /// For public bytes.
+  /// For bytes that do not depend on a secret.
   package static func isEqual(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Bool {
     guard a.count == b.count else { return false }
     guard !a.isEmpty else { return true }

@@ -1,4 +1,4 @@
-// A failed call into libcrypto as a value, with what the library said about it.
+// A failed call of libcrypto, with its reason.
 
 import COpenSSL
 
@@ -7,7 +7,7 @@ package struct CryptoError: Error, Sendable, CustomStringConvertible {
   /// OpenSSL's reason, or empty.
   package let detail: String
 
-  /// Takes the newest reason from the thread's error queue and empties the queue.
+  /// Takes the newest reason from the thread's error queue, and empties the queue.
   package init(_ operation: StaticString) {
     self.operation = operation
     var detail = ""

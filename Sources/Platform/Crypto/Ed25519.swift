@@ -1,9 +1,9 @@
-// Ed25519 (RFC 8032). A key is immutable and shared; the contexts that sign and verify belong to one thread each.
-// Called by KeySet (keys), Signer and Verifier.
+// Ed25519 (RFC 8032). A key is immutable and may be shared; a context, which signs and verifies, belongs to one thread.
+// Used by KeySet (keys), Signer and Verifier.
 
 import COpenSSL
 
-/// A public key, with its private half or without.
+/// A public key, with or without its private key.
 @safe package final class Ed25519Key: @unchecked Sendable {
   /// The public key's 32 bytes.
   package let point: [UInt8]
@@ -87,7 +87,7 @@ import COpenSSL
         unsafe cs_ed25519_verify(context, key.key, source.baseAddress, source.count, signature.baseAddress!) == 1
       }
     }
-    // A wrong signature leaves its reason in the queue, where the next TLS call on this thread would take it for its own.
+    // A wrong signature leaves an error in the queue, which the next TLS call on this thread would take for its own.
     if !same { ERR_clear_error() }
     return same
   }

@@ -1,11 +1,11 @@
-// What a file says, in 32 bytes: to tell whether it changed between two loads.
+// A digest of a file's content, to find out whether it changed between two loads.
 
 import CLinux
 import COpenSSL
 import Glibc
 
 package enum FileDigest {
-  /// SHA-256 of a file's first 16 MiB; nil where it cannot be read.
+  /// SHA-256 of the first 16 MiB of a file; nil if it cannot be read.
   package static func sha256(path: String) -> [UInt8]? {
     // SAFETY: the path is a NUL-terminated copy that lives for the call.
     let fd = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC)

@@ -1,4 +1,4 @@
-// RFC 5869 with SHA-256: keys for one purpose from a key for all.
+// HKDF (RFC 5869) with SHA-256: derives keys for one purpose each from a common key.
 
 import COpenSSL
 

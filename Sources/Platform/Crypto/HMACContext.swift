@@ -1,7 +1,7 @@
 // HMAC-SHA-256 (RFC 2104) with the key set up once: the hash states after the two padded keys are kept, and a message
-// begins by copying 112 bytes. It stands on libcrypto's SHA256_* functions, because its EVP_MAC allocates twice for each
-// message (docs/decisions) and costs half as much again; both reach the same assembly.
-// Invariant: one thread at a time; `begin`, any number of `update`, `end`. Called by Signer and Verifier.
+// begins with a copy of 112 bytes. It uses libcrypto's SHA256_* functions, because EVP_MAC allocates twice for each message
+// and costs half as much again (decision 14); both end in the same assembly code.
+// Invariant: one thread; `begin`, then any number of `update`, then `end`. Used by Signer and Verifier.
 
 import COpenSSL
 
@@ -12,7 +12,7 @@ import COpenSSL
   private struct State {
     var inner = SHA256_CTX()
     var outer = SHA256_CTX()
-    /// The message at hand.
+    /// Of the current message.
     var running = SHA256_CTX()
   }
 
@@ -28,7 +28,7 @@ import COpenSSL
     // fits in the block.
     defer { unsafe OPENSSL_cleanse(&padded, padded.count) }
     if key.count > HMACContext.blockCount {
-      // A key over one block is hashed first.
+      // A key longer than a block is hashed first (RFC 2104 section 2).
       _ = unsafe key.withPointer { unsafe COpenSSL.SHA256($0, key.count, &padded) }
     } else {
       key.withBytes { bytes in
@@ -45,7 +45,7 @@ import COpenSSL
   }
 
   deinit {
-    // The states are as good as the key.
+    // Whoever has these states can make tags, as with the key itself.
     // SAFETY: one whole State is overwritten and freed; nobody has a reference to self any more.
     unsafe OPENSSL_cleanse(state, MemoryLayout<State>.size)
     unsafe state.deallocate()

@@ -1,5 +1,5 @@
-// Reading a file of secrets, and only one that nobody else could have read or put there.
-// Every check is made on the open descriptor, so nothing can be swapped between the check and the read.
+// Reads a file of secrets, and refuses one that another user could have read or replaced.
+// All checks are made on the open descriptor, so the file cannot be exchanged between a check and the read.
 
 import CLinux
 import Glibc
@@ -9,9 +9,9 @@ package enum KeyFileError: Error, Equatable, Sendable {
   case isLink
   case isNotRegular
   case owner(user: UInt32)
-  /// Permission bits that someone other than the owner has.
+  /// The permissions, if they are too wide.
   case mode(UInt32)
-  /// Readable for a group that is not the one allowed.
+  /// Readable for a group other than the allowed one.
   case group(id: UInt32, allowed: String?)
   case groupUnknown(String)
   case tooLarge(bytes: Int)
@@ -21,10 +21,10 @@ package enum KeyFileError: Error, Equatable, Sendable {
 package enum KeyFile {
   package static let bytesMax = 64 * 1024
 
-  /// The whole file. It must be regular and no link, belong to root or to the effective user, be closed to group and
-  /// world (`group`, by name, may read), and hold at most `bytesMax` bytes.
+  /// Reads the whole file. It must be a regular file and not a link, belong to root or to the effective user, have no
+  /// permissions for others or for a group (except read for `group`, by name), and have at most `bytesMax` bytes.
   package static func read(path: String, group: String? = nil) throws(KeyFileError) -> SecretBytes {
-    // O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below.
+    // O_NONBLOCK: opening a FIFO, which is refused below, must not wait for a writer.
     // SAFETY: the path is a NUL-terminated copy that lives for the call.
     let descriptor = unsafe Glibc.open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
     guard descriptor >= 0 else {
@@ -48,7 +48,7 @@ package enum KeyFile {
     }
     guard status.st_size <= bytesMax else { throw .tooLarge(bytes: Int(status.st_size)) }
 
-    // One byte more than may be, to notice a file that grew.
+    // One byte more than is allowed, to notice a file that has grown meanwhile.
     var failure: KeyFileError?
     var filled = 0
     let whole = unsafe SecretBytes(count: bytesMax + 1) { base in
@@ -71,7 +71,7 @@ package enum KeyFile {
     return whole.withBytes { SecretBytes($0.extracting(first: filled)) }
   }
 
-  /// The number of a group, by name.
+  /// The id of a group, by name.
   private static func groupID(_ name: String) -> UInt32? {
     var entry = unsafe group()
     var found: UnsafeMutablePointer<group>?

@@ -1,4 +1,4 @@
-// SHA-256 of a message that is at hand as a whole; for certificates, not for the path of a request.
+// SHA-256 of a whole message. For certificates, not for the path of a request.
 
 import COpenSSL
 

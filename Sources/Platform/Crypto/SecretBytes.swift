@@ -1,4 +1,4 @@
-// Key material in memory: never moved, never copied by us, overwritten before it is given back.
+// Key material in memory: never moved, never copied by this code, overwritten before it is freed.
 // Invariant: the bytes do not change between init and deinit, so any thread may read them.
 
 import COpenSSL
@@ -10,7 +10,7 @@ import Glibc
   // freed in deinit. They leave this type only as a span or pointer for the time of a call, during which self lives.
   private let base: UnsafeMutablePointer<UInt8>
 
-  /// Takes a copy of `bytes`.
+  /// Copies `bytes`.
   package init(_ bytes: Span<UInt8>) {
     count = bytes.count
     // SAFETY: room for count bytes, initialized before they are written; the indices of `bytes` are below count.
@@ -19,7 +19,7 @@ import Glibc
     for i in bytes.indices { unsafe base[i] = bytes[i] }
   }
 
-  /// Lets `fill` write `count` bytes; nil when it fails.
+  /// `fill` writes `count` bytes. Nil if it returns false.
   init?(count: Int, _ fill: (UnsafeMutablePointer<UInt8>) -> Bool) {
     precondition(count >= 0)
     self.count = count
@@ -36,19 +36,19 @@ import Glibc
     unsafe base.deallocate()
   }
 
-  /// Lends the bytes.
+  /// Calls `body` with the bytes.
   package func withBytes<R, E: Error>(_ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
     // SAFETY: base holds count initialized bytes as long as self lives, which is longer than the call.
     try body(unsafe Span(_unsafeStart: UnsafePointer(base), count: count))
   }
 
-  /// Lends the bytes to libcrypto.
+  /// Calls `body` with a pointer to the bytes, for libcrypto.
   // SAFETY: base holds count initialized bytes as long as self lives; callers, in Platform alone, keep no pointer.
   func withPointer<R>(_ body: (UnsafePointer<UInt8>) -> R) -> R { unsafe body(UnsafePointer(base)) }
 }
 
 extension SecretBytes {
-  /// Whether both hold the same bytes, without saying by its time where they differ.
+  /// Whether both have the same bytes. The time does not depend on where they differ.
   package func isSame(as other: SecretBytes) -> Bool {
     guard count == other.count else { return false }
     // SAFETY: both hold count bytes, as was just compared, and live for the call.

@@ -1,5 +1,5 @@
-// Random bytes for keys, epochs and connection identifiers. A failure is an error that the caller has to handle:
-// nothing is ever made from bytes that are not random.
+// Random bytes for keys, epochs and connection identifiers. Failure is an error that the caller has to handle; there is no
+// fallback.
 
 import COpenSSL
 

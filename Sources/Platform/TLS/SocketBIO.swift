@@ -1,12 +1,12 @@
-// How libssl reaches the socket.
-// Callers: libssl, inside the calls of Transport, with the BIO that `attach` made.
+// The BIO through which libssl reads and writes the socket.
+// Called by libssl, inside calls of Transport, with the BIO that `Transport.attach` made.
 
 import CLinux
 import COpenSSL
 import Glibc
 
-/// OpenSSL's door to the socket: a recv that remembers what the kernel said in the transport's state, and the chunk in
-/// which sealed records gather.
+/// Reads with recv, and notes in the transport's state whether reading would block; writes into the transport's chunk of sealed
+/// records.
 enum SocketBIO {
   // SAFETY: made once, by whichever thread asks first, never freed, and not changed after.
   nonisolated(unsafe) static let method: OpaquePointer = {
@@ -26,7 +26,7 @@ enum SocketBIO {
     bio, into, length in
     let state = unsafe BIO_get_data(bio).assumingMemoryBound(to: Transport.State.self)
     unsafe cs_bio_clear_retry(bio)
-    if unsafe state.pointee.drained {
+    if unsafe state.pointee.readBlocked {
       unsafe cs_bio_retry_read(bio)
       return -1
     }
@@ -37,22 +37,22 @@ enum SocketBIO {
         for i in 0..<8 { first = first << 8 | (i < n ? unsafe UInt64(UInt8(bitPattern: into[i])) : 0) }
         unsafe state.pointee.firstBytes = first
       }
-      if n < Int(length), unsafe !state.pointee.hangup { unsafe state.pointee.drained = true }
+      if n < Int(length), unsafe !state.pointee.hangup { unsafe state.pointee.readBlocked = true }
     } else if n == 0 {
       unsafe state.pointee.ended = true
     } else if cs_errno() == EAGAIN || cs_errno() == EINTR {
-      unsafe state.pointee.drained = cs_errno() == EAGAIN
+      unsafe state.pointee.readBlocked = cs_errno() == EAGAIN
       unsafe cs_bio_retry_read(bio)
     }
     return Int32(n)
   }
 
-  // SAFETY: as `receive`; `from` has `length` bytes, which `keep` copies.
+  // SAFETY: as `receive`; `from` has `length` bytes, which `appendSealed` copies.
   static let transmit: @convention(c) (OpaquePointer?, UnsafePointer<CChar>?, Int32) -> Int32 = { bio, from, length in
     let state = unsafe BIO_get_data(bio).assumingMemoryBound(to: Transport.State.self)
     unsafe cs_bio_clear_retry(bio)
     guard let from = unsafe from, length > 0 else { return 0 }
-    let n = unsafe Transport.keep(state, from, Int(length))
+    let n = unsafe Transport.appendSealed(state, from, Int(length))
     if n == 0 {
       unsafe cs_bio_retry_write(bio)
       return -1

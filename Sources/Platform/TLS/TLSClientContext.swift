@@ -1,4 +1,4 @@
-// TLS towards an upstream: whom we trust, the name we demand, and what we show of ourselves.
+// TLS to an upstream: the authorities that are trusted, the name that is required, and the client certificate, if any.
 
 import COpenSSL
 import Glibc
@@ -9,13 +9,13 @@ import Glibc
   private let context: OpaquePointer
   private let name: String
   private let nameIsAddress: Bool
-  /// Of our own certificate, where there is one.
+  /// Of the client certificate, if there is one.
   package let expiry: CertificateExpiry?
 
   /// - Parameters:
-  ///   - authorities: PEM file of the authorities that the upstream's certificate is checked against.
-  ///   - name: the DNS name (or address) that it must carry; also sent as SNI where it is a name.
-  ///   - certificate: what we show when asked; optional.
+  ///   - authorities: PEM file of the authorities that may have issued the upstream's certificate.
+  ///   - name: the DNS name or address that its certificate must have; a name is also sent as SNI.
+  ///   - certificate: the client certificate, for an upstream that asks for one.
   package init(authorities: String, name: String, certificate: CertificateFiles?) throws(TLSError) {
     try TLSError.checkReadable(authorities)
     ERR_clear_error()
@@ -53,7 +53,7 @@ import Glibc
   // SAFETY: made in init and freed only here; sessions that are left have counted references of their own.
   deinit { unsafe SSL_CTX_free(context) }
 
-  /// A new client-side session that demands the name. The caller frees it.
+  /// A new client-side session that requires the name. The caller frees it.
   func makeSession() -> OpaquePointer? {
     // SAFETY: the session is new, and freed here or returned; its parameters belong to it. Names are NUL-terminated copies
     // for their call.

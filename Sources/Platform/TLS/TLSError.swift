@@ -1,11 +1,11 @@
-// What went wrong with TLS, in words that name the file and what to do about it. OpenSSL's error queue is cleared before each call
-// whose result is asked about, and read here.
+// TLS errors for operators: which file is at fault, and how to fix it. OpenSSL's error queue is cleared before each call
+// whose errors matter, and read here.
 
 import COpenSSL
 
 /// A TLS setting that cannot be used.
 package struct TLSError: Error, CustomStringConvertible, Sendable {
-  /// The file at fault; empty where there is none.
+  /// The file at fault; empty if it is none.
   package let file: String
   package let reason: String
 
@@ -16,19 +16,19 @@ package struct TLSError: Error, CustomStringConvertible, Sendable {
     self.reason = reason
   }
 
-  /// Says why where `file` cannot be read at all.
+  /// Throws the reason if `file` cannot be read at all.
   static func checkReadable(_ file: String) throws(TLSError) {
-    if let obstacle = TextFile.obstacle(path: file) { throw TLSError(file: file, obstacle) }
+    if let reason = TextFile.readFailure(path: file) { throw TLSError(file: file, reason) }
   }
 
-  /// With OpenSSL's own reason for its last failure behind ours.
+  /// `what`, followed by OpenSSL's own reason for its last failure.
   static func fromQueue(file: String, _ what: String) -> TLSError {
     guard let reason = lastReason() else { return TLSError(file: file, what) }
     return TLSError(file: file, "\(what): \(reason)")
   }
 
-  /// The newest reason in this thread's queue that says something, and not only in which part of the library it was found
-  /// ("PEM lib"). The queue is emptied.
+  /// The newest reason in this thread's error queue, except for those that only name a part of the library ("PEM lib"), which
+  /// count if there is nothing else. Empties the queue.
   static func lastReason() -> String? {
     var reason: String?
     while true {

@@ -1,11 +1,10 @@
-// A listener's TLS: its certificates, chosen by the name that the client asks for, and what it asks of clients.
-// Immutable once made; shared by the workers; replaced whole on reload. Connections keep the context they began with
-// alive through OpenSSL's own counting.
+// TLS of a listener: its certificates, chosen by the server name that the client sends, and whether clients need one.
+// Immutable once made, and shared by the workers. A reload makes a new one; a connection keeps the one that it began with.
 
 import COpenSSL
 import Glibc
 
-/// How a server certificate is found.
+/// A certificate and its private key, both PEM files.
 package struct CertificateFiles: Sendable, Equatable {
   package let certificate: String
   package let key: String
@@ -19,7 +18,7 @@ package struct CertificateFiles: Sendable, Equatable {
   }
 }
 
-/// Until when a certificate is valid.
+/// The end of a certificate's validity.
 package struct CertificateExpiry: Sendable, Equatable {
   /// The file that it was read from.
   package let file: String
@@ -30,21 +29,21 @@ package struct CertificateExpiry: Sendable, Equatable {
 @safe package final class TLSServerContext: @unchecked Sendable {
   // SAFETY: made and set up in init, before anybody else has the object, and freed in deinit. After that they only make and
   // serve sessions, which libssl allows on many threads at once; each session counts the context that it has. They call
-  // back into self and into `tickets`: `Transport.accepting` keeps self as long as its session.
+  // back into self and into `tickets`: `Transport.serverContext` keeps self as long as its session.
   private let contexts: [OpaquePointer]
   private let names: NameTable
-  /// The contexts call into it.
+  /// The contexts call back into it.
   private let tickets: TicketKeys
-  /// Things an operator should know that do not stop the listener, such as a certificate that is not valid yet.
+  /// For the operator: what does not keep the listener from working, such as a certificate that is not valid yet.
   package let warnings: [String]
-  /// Of each certificate file, in their order.
+  /// Of each certificate, in the order of `certificates`.
   package let expiries: [CertificateExpiry]
 
   /// - Parameters:
   ///   - certificates: at least one; the first is the default.
-  ///   - clientAuthorities: PEM file of the authorities that client certificates are checked against; nil: not asked for.
+  ///   - clientAuthorities: PEM file of the authorities that may issue client certificates; nil: none are requested.
   ///   - minimumTLS13: refuse TLS 1.2.
-  ///   - sessionContext: at most 32 bytes that differ between listeners, so that no session crosses from one to another.
+  ///   - sessionContext: at most 32 bytes, different for each listener, so that a session of one cannot be resumed at another.
   package init(
     certificates: [CertificateFiles], clientAuthorities: String?, requireClientCertificate: Bool, minimumTLS13: Bool,
     sessionContext: [UInt8], tickets: TicketKeys
@@ -66,7 +65,7 @@ package struct CertificateExpiry: Sendable, Equatable {
         defer { if !kept { unsafe SSL_CTX_free(context) } }
         let leaf = try unsafe TLSServerContext.load(files, into: context, notes: &notes)
         expiries.append(CertificateExpiry(file: files.certificate, seconds: leaf.expirySeconds))
-        // The same names with a key of another kind: one context serves both, and the client's abilities choose.
+        // The same names with another kind of key: one context gets both, and OpenSSL chooses by what the client supports.
         if let twin = loaded.first(where: { $0.names == leaf.names && !leaf.names.isEmpty && $0.kind != leaf.kind }) {
           _ = try unsafe TLSServerContext.loadChain(files, into: made[twin.context])
           continue
@@ -87,7 +86,7 @@ package struct CertificateExpiry: Sendable, Equatable {
     warnings = notes
     self.expiries = expiries
     // SAFETY: the callback's argument is this object, not retained. It is called inside handshakes only, for a session of a
-    // transport that keeps this object (`Transport.accepting`) until it has freed the session.
+    // transport that keeps this object (`Transport.serverContext`) until it has freed the session.
     unsafe contexts.forEach {
       _ = unsafe cs_ctx_set_servername_arg($0, Unmanaged.passUnretained(self).toOpaque())
       _ = unsafe cs_ctx_set_servername_callback($0, chooseByName)
@@ -101,7 +100,7 @@ package struct CertificateExpiry: Sendable, Equatable {
   // SAFETY: there is at least one context, and it lives as long as self.
   func makeSession() -> OpaquePointer? { unsafe SSL_new(contexts[0]) }
 
-  /// Called by OpenSSL inside a handshake.
+  /// Chooses the certificate by the server name. Called by OpenSSL during a handshake.
   fileprivate func choose(_ session: OpaquePointer) -> Int32 {
     // SAFETY: libssl gives the session for the time of the callback; its server name is NUL-terminated and copied at once. The
     // table has only indices of contexts, which live as long as self; the session counts the one that it gets.
@@ -117,17 +116,17 @@ package struct CertificateExpiry: Sendable, Equatable {
     ERR_clear_error()
     // SAFETY: the context is new, and freed here or returned. It takes the list of authorities; the session context is copied,
     // and the path is a NUL-terminated copy for each call. Its callbacks are functions without a context of their own, but
-    // for the tickets' (see TicketKeys.serve), which the caller keeps as long as this context.
+    // for the tickets' (see TicketKeys.install), which the caller keeps as long as this context.
     guard let context = unsafe SSL_CTX_new(TLS_server_method()) else { throw .fromQueue(file: "", "SSL_CTX_new") }
     var kept = false
     defer { if !kept { unsafe SSL_CTX_free(context) } }
     try unsafe applyCommon(context, minimumTLS13: minimumTLS13)
     _ = unsafe cs_ctx_set_options(context, cs_server_options())
-    // Tickets carry the sessions; a server-side cache would be a lock that all workers share.
+    // Sessions are resumed by tickets; a server-side cache would be a lock that all workers share.
     _ = unsafe cs_ctx_set_session_cache_mode(context, Int(SSL_SESS_CACHE_OFF))
     guard unsafe SSL_CTX_set_num_tickets(context, 1) == 1 else { throw .fromQueue(file: "", "tickets") }
     _ = unsafe SSL_CTX_set_max_early_data(context, 0)
-    guard unsafe tickets.serve(context) else { throw .fromQueue(file: "", "ticket keys") }
+    guard unsafe tickets.install(in: context) else { throw .fromQueue(file: "", "ticket keys") }
     _ = unsafe SSL_CTX_set_timeout(context, TicketKeys.ticketLifetimeSeconds)
     guard unsafe SSL_CTX_set_session_id_context(context, sessionContext, UInt32(sessionContext.count)) == 1 else {
       throw .fromQueue(file: "", "session context")
@@ -147,7 +146,7 @@ package struct CertificateExpiry: Sendable, Equatable {
     return unsafe context
   }
 
-  /// Reads a chain and its key, and checks that they belong together.
+  /// Loads a chain and its key, and returns what the certificate says.
   private static func load(
     _ files: CertificateFiles, into context: OpaquePointer, notes: inout [String]
   ) throws(TLSError) -> (names: Set<String>, kind: Int32, expirySeconds: Int64) {
@@ -158,8 +157,8 @@ package struct CertificateExpiry: Sendable, Equatable {
     return unsafe (CertificateNames.of(leaf), kind, cs_not_after(leaf))
   }
 
-  /// Shared with the upstream side: certificate chain, private key, and the checks on both. Returns the leaf, which belongs
-  /// to the context.
+  /// Loads a certificate chain and its private key, and checks both; used for upstreams as well. Returns the leaf certificate,
+  /// which belongs to the context.
   static func loadChain(_ files: CertificateFiles, into context: OpaquePointer) throws(TLSError) -> OpaquePointer {
     try files.checkReadable()
     ERR_clear_error()
@@ -181,18 +180,19 @@ package struct CertificateExpiry: Sendable, Equatable {
         ERR_clear_error()
         throw TLSError(
           file: files.key,
-          "is encrypted with a passphrase, for which nobody can be asked; decrypt it: openssl pkey -in FILE -out NEW")
+          "is encrypted with a passphrase, which cannot be entered; decrypt it: openssl pkey -in FILE -out NEW")
       }
       let reason = TLSError.lastReason() ?? "not a private key"
       if reason.contains("mismatch") {
         throw TLSError(
-          file: files.key, "is not the private key of \(files.certificate); make or name the pair's own key")
+          file: files.key, "is not the private key of \(files.certificate); use the key that it was made for")
       }
       throw TLSError(file: files.key, "cannot be read as a private key (PEM, without a passphrase): \(reason)")
     }
     guard unsafe SSL_CTX_check_private_key(context) == 1 else {
       ERR_clear_error()
-      throw TLSError(file: files.key, "is not the private key of \(files.certificate); make or name the pair's own key")
+      throw TLSError(
+        file: files.key, "is not the private key of \(files.certificate); use the key that it was made for")
     }
     let chain = unsafe cs_ctx_chain(context)
     var below = unsafe leaf
@@ -202,7 +202,7 @@ package struct CertificateExpiry: Sendable, Equatable {
       guard unsafe X509_check_issued(issuer, below) == X509_V_OK else {
         throw TLSError(
           file: files.certificate,
-          "certificate \(i + 2) in the file did not issue the one before it; put the leaf first, each issuer after")
+          "certificate \(i + 2) in the file did not issue the one before it; put the leaf first, then its issuers")
       }
       unsafe below = issuer
     }
@@ -210,10 +210,10 @@ package struct CertificateExpiry: Sendable, Equatable {
     return unsafe leaf
   }
 
-  /// Once for the process.
+  /// Done once for the process.
   private static let promptsAreRefused = cs_refuse_prompts() == 1
 
-  /// What both sides of TLS set alike.
+  /// Settings that servers and clients have in common.
   static func applyCommon(_ context: OpaquePointer, minimumTLS13: Bool) throws(TLSError) {
     // SAFETY: the context is the caller's and not shared yet; libssl copies the strings.
     guard promptsAreRefused else { throw .fromQueue(file: "", "cannot switch off prompts for passphrases") }
@@ -233,14 +233,14 @@ package struct CertificateExpiry: Sendable, Equatable {
   }
 }
 
-/// Which certificate answers to which name: exact names, and wildcards for one label (RFC 6125 section 6.4.3).
+/// Finds a certificate by name: exact names, and wildcards for one label (RFC 6125 section 6.4.3).
 package struct NameTable: Sendable {
   private var exact: [String: Int] = [:]
   private var wildcard: [String: Int] = [:]
 
   package init() {}
 
-  /// The first certificate that carries a name keeps it.
+  /// Of several certificates with the same name, the first one wins.
   package mutating func add(_ name: String, _ index: Int) {
     if name.hasPrefix("*.") {
       let rest = String(name.dropFirst(2))
@@ -257,7 +257,7 @@ package struct NameTable: Sendable {
   }
 }
 
-/// The DNS names of a certificate, lower case.
+/// The DNS names of a certificate, in lower case.
 enum CertificateNames {
   static func of(_ certificate: OpaquePointer) -> Set<String> {
     var names: Set<String> = []
@@ -273,7 +273,7 @@ enum CertificateNames {
         continue
       }
       let text = unsafe String(decoding: UnsafeBufferPointer(start: bytes, count: Int(length)), as: UTF8.self)
-      // A name with a NUL inside is an old trick; it names nobody.
+      // A name with a NUL inside is an old attack (it reads differently as a C string), and is ignored.
       if !text.utf8.contains(0) { names.insert(text.lowercased()) }
     }
     return names
@@ -296,7 +296,7 @@ private let chooseProtocol:
     OpaquePointer?, UnsafeMutablePointer<UnsafePointer<UInt8>?>?, UnsafeMutablePointer<UInt8>?, UnsafePointer<UInt8>?,
     UInt32, UnsafeMutableRawPointer?
   ) -> Int32 = { _, out, outLength, offered, offeredLength, _ in
-    // The client's list holds length-prefixed names (RFC 7301 section 3.1); ours is http/1.1.
+    // The client's list has length-prefixed names (RFC 7301 section 3.1). Only http/1.1 is supported.
     let wanted: StaticString = "http/1.1"
     var at = 0
     let end = Int(offeredLength)

@@ -1,19 +1,19 @@
-// What session tickets are sealed with (RFC 5077 section 4, RFC 8446 section 4.6.1): one set of keys for a process, so
-// that neither another worker nor a reload ends a client's session, and new ones each hour, so that a key that is taken
-// opens few of the connections that were resumed with it.
+// The keys that encrypt session tickets (RFC 5077 section 4, RFC 8446 section 4.6.1). One set for the process, so that a
+// session can be resumed with any worker and after a reload. A new key each hour, so that whoever steals one can decrypt few
+// of the connections that were resumed with it.
 //
-//   newest: seals and opens ──(an hour)──► opens only ──(as long as its last ticket lives)──► gone
+//   newest: encrypts and decrypts ──(an hour)──► decrypts only ──(the lifetime of a ticket)──► removed
 //
-// Invariant: at least one key, newest first. Rotated by whoever next seals a ticket; nothing has to wake for it.
-// Called by libssl inside handshakes, on any worker's thread; no request waits here.
+// Invariant: at least one key, newest first. They are rotated when a ticket is encrypted; there is no timer.
+// Called by libssl inside handshakes, on any worker's thread. No request waits here.
 
 import COpenSSL
 import Synchronization
 
 @safe package final class TicketKeys: Sendable {
-  /// How long a key seals.
+  /// How long a key encrypts.
   package static let rotationMilliseconds: UInt64 = 3_600_000
-  /// How long a ticket may be used; the context's session timeout.
+  /// How long a ticket is valid; the context's session timeout.
   package static let ticketLifetimeSeconds = 7_200
 
   private static let nameCount = 16
@@ -21,18 +21,18 @@ import Synchronization
   private static let macKeyCount = 32
 
   private struct Key: Sendable {
-    /// The key's name, which the ticket begins with, then the cipher's key and the MAC's.
+    /// The key's name, with which its tickets begin, then the key of the cipher and the key of the MAC.
     let bytes: SecretBytes
     let madeMilliseconds: UInt64
   }
 
   private let keys: Mutex<[Key]>
   private let now: @Sendable () -> UInt64
-  // Fetching it for each ticket takes longer than using it.
+  // Kept, because fetching it for each ticket would take longer than using it.
   // SAFETY: fetched in init, freed in deinit, and not changed in between; libcrypto allows many threads to read an EVP_CIPHER.
   private nonisolated(unsafe) let cipher: OpaquePointer
 
-  /// - Parameter now: milliseconds of a clock that never goes back.
+  /// - Parameter now: milliseconds on a monotonic clock.
   package init(now: @escaping @Sendable () -> UInt64 = Clock.monotonicMilliseconds) throws(TLSError) {
     // SAFETY: the cipher is new; self takes it, or it is freed here once.
     guard let cipher = unsafe EVP_CIPHER_fetch(nil, "AES-256-CBC", nil) else {
@@ -57,29 +57,29 @@ import Synchronization
     return bytes.map { Key(bytes: $0, madeMilliseconds: now) }
   }
 
-  /// The key that seals now. Where the system has no random bytes to make the next of, the last goes on.
-  private func sealing() -> Key {
+  /// The key that encrypts now. If there are no random bytes for a new key, the current one stays in use.
+  private func encryptionKey() -> Key {
     let now = now()
     return keys.withLock { keys in
       if now >= keys[0].madeMilliseconds + TicketKeys.rotationMilliseconds, let next = TicketKeys.make(now) {
         keys.insert(next, at: 0)
-        keys.removeAll { !TicketKeys.opens($0, now) }
+        keys.removeAll { !TicketKeys.decrypts($0, now) }
       }
       return keys[0]
     }
   }
 
-  private static func opens(_ key: Key, _ now: UInt64) -> Bool {
+  private static func decrypts(_ key: Key, _ now: UInt64) -> Bool {
     now < key.madeMilliseconds + rotationMilliseconds + UInt64(ticketLifetimeSeconds) * 1_000
   }
 
-  /// The key of that name, if its tickets may still be used, and whether it is the one that seals.
-  private func opening(_ name: UnsafePointer<UInt8>) -> (key: Key, isSealing: Bool)? {
+  /// The key of that name, if its tickets are still valid, and whether it is the one that encrypts.
+  private func decryptionKey(_ name: UnsafePointer<UInt8>) -> (key: Key, isCurrent: Bool)? {
     let now = now()
     return keys.withLock { keys in
-      // All but the newest, which seals until there is another.
-      while let last = keys.last, keys.count > 1, !TicketKeys.opens(last, now) { keys.removeLast() }
-      for (i, key) in keys.enumerated() where TicketKeys.opens(key, now) {
+      // The newest key stays: it encrypts until there is another one.
+      while let last = keys.last, keys.count > 1, !TicketKeys.decrypts(last, now) { keys.removeLast() }
+      for (i, key) in keys.enumerated() where TicketKeys.decrypts(key, now) {
         // SAFETY: a key's bytes begin with a name of nameCount bytes, and libssl gives as many of the ticket's.
         let isIt = unsafe key.bytes.withPointer { unsafe CRYPTO_memcmp($0, name, TicketKeys.nameCount) == 0 }
         if isIt { return (key, i == 0 && now < key.madeMilliseconds + TicketKeys.rotationMilliseconds) }
@@ -88,64 +88,64 @@ import Synchronization
     }
   }
 
-  /// Has a context use these keys. The context's owner keeps this object as long as the context can be in a handshake.
-  func serve(_ context: OpaquePointer) -> Bool {
+  /// Makes a context use these keys. The context's owner keeps this object as long as the context can be in a handshake.
+  func install(in context: OpaquePointer) -> Bool {
     // SAFETY: the context has this object without a reference, by the rule above. Index 0 of its application data is the
-    // application's own, and `setUp` alone reads it.
+    // application's own, and `ticketKeyCallback` alone reads it.
     guard unsafe SSL_CTX_set_ex_data(context, 0, Unmanaged.passUnretained(self).toOpaque()) == 1 else { return false }
-    return unsafe cs_ctx_set_ticket_callback(context, setUp) == 1
+    return unsafe cs_ctx_set_ticket_callback(context, ticketKeyCallback) == 1
   }
 
   // SAFETY: libssl gives room for a name of 16 bytes and an IV of EVP_MAX_IV_LENGTH, and contexts that are its own. A key's
   // bytes are its name, the cipher's 32 bytes and the MAC's, which both contexts copy.
-  fileprivate func seal(
+  fileprivate func encrypt(
     _ name: UnsafeMutablePointer<UInt8>, _ iv: UnsafeMutablePointer<UInt8>, _ cipherContext: OpaquePointer,
     _ macContext: OpaquePointer
   ) -> Int32 {
     guard unsafe RAND_bytes(iv, EVP_CIPHER_get_iv_length(cipher)) == 1 else { return -1 }
-    return unsafe sealing().bytes.withPointer { key in
+    return unsafe encryptionKey().bytes.withPointer { key in
       unsafe name.update(from: key, count: TicketKeys.nameCount)
       let cipherKey = unsafe key + TicketKeys.nameCount
       let cipherIsSet = unsafe EVP_EncryptInit_ex(cipherContext, cipher, nil, cipherKey, iv) == 1
       let macKey = unsafe cipherKey + TicketKeys.cipherKeyCount
       let macIsSet = unsafe cs_hmac_sha256_set(macContext, macKey, TicketKeys.macKeyCount) == 1
-      // Without a ticket TLS 1.3 could not go on as if nothing had happened: the handshake fails.
+      // With TLS 1.3 there is no way to go on without a ticket here: the handshake fails.
       return cipherIsSet && macIsSet ? 1 : -1
     }
   }
 
   // SAFETY: libssl gives the name's 16 bytes and an IV of EVP_MAX_IV_LENGTH of a ticket that is longer than both, and contexts
-  // that are its own. A key's bytes are as in `seal`.
-  fileprivate func open(
+  // that are its own. A key's bytes are as in `encrypt`.
+  fileprivate func decrypt(
     _ name: UnsafePointer<UInt8>, _ iv: UnsafePointer<UInt8>, _ cipherContext: OpaquePointer,
     _ macContext: OpaquePointer, isSingleUse: Bool
   ) -> Int32 {
-    guard let (key, isSealing) = unsafe opening(name) else { return 0 }
+    guard let (key, isCurrent) = unsafe decryptionKey(name) else { return 0 }
     return unsafe key.bytes.withPointer { key in
       let cipherKey = unsafe key + TicketKeys.nameCount
       let cipherIsSet = unsafe EVP_DecryptInit_ex(cipherContext, cipher, nil, cipherKey, iv) == 1
       let macKey = unsafe cipherKey + TicketKeys.cipherKeyCount
       let macIsSet = unsafe cs_hmac_sha256_set(macContext, macKey, TicketKeys.macKeyCount) == 1
-      // 2: taken, and to be replaced by one of the newest key.
+      // 2: the ticket is accepted, and the client gets a new one.
       guard cipherIsSet && macIsSet else { return -1 }
-      return isSealing && !isSingleUse ? 1 : 2
+      return isCurrent && !isSingleUse ? 1 : 2
     }
   }
 }
 
-// SAFETY: libssl calls it inside a handshake, with pointers that are good for the call. `serve` put the keys where they are
+// SAFETY: libssl calls it inside a handshake, with pointers that are good for the call. `install` put the keys where they are
 // found; the connection's transport keeps them meanwhile, through its TLSServerContext.
-private let setUp:
+private let ticketKeyCallback:
   @convention(c) (
     OpaquePointer?, UnsafeMutablePointer<UInt8>?, UnsafeMutablePointer<UInt8>?, OpaquePointer?, OpaquePointer?, Int32
-  ) -> Int32 = { session, name, iv, cipherContext, macContext, isSealing in
+  ) -> Int32 = { session, name, iv, cipherContext, macContext, isCurrent in
     guard let session = unsafe session, let name = unsafe name, let iv = unsafe iv,
       let cipherContext = unsafe cipherContext, let macContext = unsafe macContext,
       let argument = unsafe SSL_CTX_get_ex_data(SSL_get_SSL_CTX(session), 0)
     else { return -1 }
     let keys = unsafe Unmanaged<TicketKeys>.fromOpaque(argument).takeUnretainedValue()
-    if isSealing == 1 { return unsafe keys.seal(name, iv, cipherContext, macContext) }
-    // RFC 8446 appendix C.4: clients use a ticket once, so with TLS 1.3 each is answered with the next.
+    if isCurrent == 1 { return unsafe keys.encrypt(name, iv, cipherContext, macContext) }
+    // RFC 8446 appendix C.4: a client should use a ticket only once, so with TLS 1.3 it gets a new one each time.
     let isSingleUse = unsafe SSL_version(session) == cs_TLS1_3
-    return unsafe keys.open(name, iv, cipherContext, macContext, isSingleUse: isSingleUse)
+    return unsafe keys.decrypt(name, iv, cipherContext, macContext, isSingleUse: isSingleUse)
   }

@@ -1,5 +1,5 @@
-// TLS over a transport: its beginning on either side, and what was agreed.
-// Invariant: a session is attached once, to an open transport, and freed by `close`.
+// TLS of a transport: starting it as server or client, the handshake, and what was negotiated.
+// Invariant: a session is attached to an open transport that has none, and freed by `close` or `abandonTLS`.
 
 import COpenSSL
 import Glibc
@@ -7,10 +7,10 @@ import Wire
 
 extension Transport {
   package func startTLS(accepting context: TLSServerContext) -> Bool {
-    // SAFETY: the session is new and goes to `attach`, which takes it over. `accepting` keeps what libssl calls back into.
+    // SAFETY: the session is new and goes to `attach`, which takes it over. `serverContext` keeps what libssl calls back into.
     guard let session = unsafe context.makeSession() else { return false }
     unsafe SSL_set_accept_state(session)
-    accepting = context
+    serverContext = context
     return unsafe attach(session)
   }
 
@@ -42,16 +42,16 @@ extension Transport {
     while true {
       ERR_clear_error()
       let result = unsafe SSL_do_handshake(session)
-      // A ticket, or a client's last flight, is sealed by now and leaves with what is said first.
+      // A session ticket, or the client's last flight, is sealed now, and is sent together with the first bytes written.
       if result == 1 { return .done }
       switch unsafe SSL_get_error(session, result) {
       case SSL_ERROR_WANT_READ:
-        guard push() == .failed else { return .blocked }
+        guard sendRecords() == .failed else { return .blocked }
         failure = "connection closed"
         return .failed
       case SSL_ERROR_WANT_WRITE:
-        // A flight longer than a chunk goes on when a part of it has left.
-        switch push() {
+        // A flight that is longer than a chunk continues once a part of it is sent.
+        switch sendRecords() {
         case .bytes(let sent) where sent > 0: continue
         case .bytes, .blocked: return .blocked
         case .ended, .failed:
@@ -72,34 +72,34 @@ extension Transport {
     } else {
       failure = TLSError.lastReason() ?? "connection closed"
     }
-    // The alert that says why.
-    if !beganWithText { _ = push() }
+    // This sends the alert.
+    if !beganWithPlainHTTP { _ = sendRecords() }
     return .failed
   }
 
-  /// The peer began with a capital letter, as a request in plain HTTP does, where a TLS record was to come, which begins
-  /// with 20 to 23 (RFC 8446 section 5.1).
-  package var beganWithText: Bool {
+  /// The first byte was a capital letter, as in a request of plain HTTP. A TLS record begins with 20 to 23 (RFC 8446
+  /// section 5.1).
+  package var beganWithPlainHTTP: Bool {
     // SAFETY: the state's own memory.
     unsafe (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(UInt8(state.pointee.firstBytes >> 56))
       && !beganWithProxyHeader
   }
 
-  /// The peer began with a PROXY header of version 1, or with the first bytes of version 2's signature, where none is read.
+  /// The first bytes were those of a PROXY header, version 1 or 2, on a listener that expects none.
   package var beganWithProxyHeader: Bool {
     // SAFETY: the state's own memory.
     let first = unsafe state.pointee.firstBytes
     return first >> 16 == 0x5052_4f58_5920 || first == 0x0d0a_0d0a_000d_0a51
   }
 
-  /// Ends a TLS session whose handshake failed, without a word of it to the peer: what is written from now on is plain.
+  /// Drops a TLS session whose handshake failed, without sending an alert. What is written from now on is not encrypted.
   package func abandonTLS() {
     // SAFETY: the session belongs to this transport, which forgets it as it is freed.
     guard let session = unsafe state.pointee.session else { return }
-    dropSealed()
+    discardSealed()
     unsafe SSL_free(session)
     unsafe state.pointee.session = nil
-    accepting = nil
+    serverContext = nil
     ERR_clear_error()
   }
 
@@ -109,18 +109,7 @@ extension Transport {
     return unsafe SSL_version(session) == cs_TLS1_3
   }
 
-  /// "TLSv1.3", "TLSv1.2"; empty without TLS.
-  package var tlsVersion: StaticString {
-    // SAFETY: the session belongs to this transport.
-    guard let session = unsafe state.pointee.session else { return "" }
-    switch unsafe SSL_version(session) {
-    case cs_TLS1_3: return "TLSv1.3"
-    case cs_TLS1_2: return "TLSv1.2"
-    default: return "TLS"
-    }
-  }
-
-  /// The protocol version's name, as `tlsVersion`; empty without TLS.
+  /// The name of the protocol version: "TLSv1.3", "TLSv1.2"; empty without TLS.
   package func withVersionName<R>(_ body: (Span<UInt8>) -> R) -> R {
     // SAFETY: the session belongs to this transport; the name is one of libssl's constants.
     guard let session = unsafe state.pointee.session, let name = unsafe SSL_get_version(session) else {
@@ -138,7 +127,7 @@ extension Transport {
     return unsafe lend(name, body)
   }
 
-  /// The name that the client asked for (SNI); empty where it asked for none.
+  /// The server name that the client sent (SNI); empty if it sent none.
   package func withServerName<R>(_ body: (Span<UInt8>) -> R) -> R {
     // SAFETY: the session belongs to this transport and the name to the session, which is counted once more for the time of
     // body: that may close this transport.
@@ -150,7 +139,7 @@ extension Transport {
     return unsafe lend(name, body)
   }
 
-  /// The protocol agreed by ALPN; empty where none was.
+  /// The protocol negotiated by ALPN; empty if there is none.
   package func withApplicationProtocol<R>(_ body: (Span<UInt8>) -> R) -> R {
     // SAFETY: as for the server name; libssl gives `length` bytes at `name`.
     guard let session = unsafe state.pointee.session else { return body(Span<UInt8>()) }
@@ -171,8 +160,8 @@ extension Transport {
     }
   }
 
-  /// SHA-256 of the client's certificate (DER), 32 bytes; nil where none was shown. A certificate that
-  /// was shown has been verified, or the handshake would have failed.
+  /// SHA-256 of the peer's certificate (DER), 32 bytes; nil if it sent none. The certificate has been verified; otherwise the
+  /// handshake would have failed.
   package var peerCertificateDigest: [UInt8]? {
     // SAFETY: the session belongs to this transport and the certificate to the session; libcrypto writes a SHA-256's 32 bytes.
     guard let session = unsafe state.pointee.session, let certificate = unsafe cs_peer_certificate(session) else {

@@ -1,5 +1,5 @@
-// A certificate authority that lives for one command: it makes its own certificate and signs a few others, ECDSA on
-// P-256, for trying things out. Nothing here is meant for production. Called by DevelopmentCertificates.
+// A certificate authority that exists for the time of one command: it makes its own certificate and issues a few others, all
+// ECDSA on P-256. For trying things out, not for production. Used by DevelopmentCertificates.
 
 import COpenSSL
 import Wire
@@ -11,10 +11,10 @@ package struct IssuedCertificate: Sendable {
   package let key: [UInt8]
 }
 
-/// What a certificate is for; decides its extensions (RFC 5280 section 4.2).
+/// The purpose of a certificate, which determines its extensions (RFC 5280 section 4.2).
 package enum CertificateRole: Sendable {
   case authority
-  /// For these DNS names (a leading `*.` stands for one label) and addresses.
+  /// For these DNS names (with `*.` in front: for one label) and addresses.
   case server(names: [String], addresses: [IPAddress])
   case client
 }
@@ -69,7 +69,7 @@ package struct CertificateError: Error, CustomStringConvertible, Sendable {
     return unsafe try CertificateAuthority.text(leaf, leafKey)
   }
 
-  /// The caller frees what is returned. `issuer` nil: signed by itself.
+  /// The caller frees what is returned. Without an issuer the certificate is self-signed.
   private static func make(
     _ role: CertificateRole, commonName: String, days: Int, key: OpaquePointer, issuer: OpaquePointer?,
     issuerKey: OpaquePointer
@@ -82,9 +82,9 @@ package struct CertificateError: Error, CustomStringConvertible, Sendable {
     var done = unsafe X509_set_version(x, 2) == 1  // counts from 0: X.509 v3
     var serial = [UInt8](repeating: 0, count: 16)
     done = unsafe done && RAND_bytes(&serial, 16) == 1
-    serial[0] = serial[0] & 0x7f | 0x40  // positive, and of one length (RFC 5280 section 4.1.2.2)
+    serial[0] = serial[0] & 0x7f | 0x40  // positive, and always of the same length (RFC 5280 section 4.1.2.2)
     done = unsafe done && cs_x509_set_serial(x, serial, 16) == 1
-    // An hour back, for a peer whose clock is behind.
+    // Valid from an hour ago, for peers whose clock is behind.
     done = unsafe done && X509_gmtime_adj(X509_getm_notBefore(x), -3600) != nil
     done = unsafe done && X509_time_adj_ex(X509_getm_notAfter(x), Int32(days), 0, nil) != nil
     done = unsafe done && X509_set_pubkey(x, key) == 1

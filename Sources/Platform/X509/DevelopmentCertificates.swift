@@ -1,11 +1,12 @@
-// The files of `certs dev`: a throw-away authority, a server certificate for the names given, a client certificate.
-// Files of the same names that something else made are never overwritten; a mark in the directory says whose they are.
+// The files of `certs dev`: a throw-away authority, a server certificate for given names, and a client certificate.
+// Files of the same names that this command did not make are never overwritten; a marker file in the directory says that it
+// made them.
 
 import Wire
 
 package enum DevelopmentCertificates {
   package static let days = 30
-  /// What any use on one machine needs, beside the names that are asked for.
+  /// In every server certificate, besides the names that were asked for.
   package static let names = ["localhost", "*.localhost"]
   package static let addresses = ["127.0.0.1", "127.0.0.2", "::1"].compactMap { IPAddress($0) }
 
@@ -44,7 +45,7 @@ package enum DevelopmentCertificates {
     let server = try authority.issue(
       .server(names: names, addresses: addresses), commonName: hosts.first { isName($0) } ?? "localhost")
     let client = try authority.issue(.client, commonName: "countersign-dev-client")
-    // Every certificate is for its own use; clients.pem is who may sign clients, here the same authority.
+    // clients.pem has the authorities for client certificates: here it is the same one.
     let contents = [
       authority.issued.certificate, authority.issued.key, server.certificate, server.key, client.certificate,
       client.key, authority.issued.certificate,
@@ -56,7 +57,7 @@ package enum DevelopmentCertificates {
     }
   }
 
-  /// Also what keeps a name from meaning something in the text that extensions are made from.
+  /// Checks a host name. This also keeps it from containing syntax of the configuration text that OpenSSL makes extensions from.
   static func isName(_ text: String) -> Bool {
     var labels = text.split(separator: ".", omittingEmptySubsequences: false)
     if labels.count > 1, labels[0] == "*" { labels.removeFirst() }

@@ -11,7 +11,7 @@ package enum KeySetStore {
     id: String, algorithm: KeyAlgorithm, to path: String, group: String? = nil
   ) throws -> KeySet {
     let key = try KeySet.newKey(id: id, algorithm: algorithm)
-    return try PrivateFile.locked(path) {
+    return try PrivateFile.withDirectoryLock(of: path) {
       guard PrivateFile.exists(path) else {
         let set = try KeySet([key], source: path)
         try write(set, to: path, existing: .refuse)
@@ -35,7 +35,7 @@ package enum KeySetStore {
     audience: String, from source: String, to path: String, group: String? = nil
   ) throws -> KeySet {
     let exported = try KeySet.load(path: source, group: group).exported(for: audience)
-    return try PrivateFile.locked(path) {
+    return try PrivateFile.withDirectoryLock(of: path) {
       guard PrivateFile.exists(path) else {
         try write(exported, to: path, existing: .refuse)
         return exported
@@ -53,7 +53,7 @@ package enum KeySetStore {
 
   /// Removes the key of that name, in all its parts, from the set at `path`. Returns what is left, which is not nothing.
   package static func retire(id: String, from path: String, group: String? = nil) throws -> KeySet {
-    try PrivateFile.locked(path) {
+    try PrivateFile.withDirectoryLock(of: path) {
       let set = try KeySet.load(path: path, group: group)
       let left = set.keys.filter { "\($0.id)" != id }
       guard left.count < set.keys.count else {

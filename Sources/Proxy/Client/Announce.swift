@@ -250,7 +250,7 @@ extension Downstream {
     switch transport.handshake() {
     case .blocked: return .waits
     case .failed:
-      if transport.beganWithText {
+      if transport.beganWithPlainHTTP {
         transport.abandonTLS()
         answerPlainHTTP(worker)
       } else if transport.beganWithProxyHeader {
@@ -262,7 +262,7 @@ extension Downstream {
       return .waits
     case .done:
       isTLS = true
-      tlsVersion = transport.tlsVersion
+      isTLS13 = transport.isTLS13
       if let digest = transport.peerCertificateDigest { certificate = CertificateDigest(digest.span) }
       settleScheme()
       phase = .head

@@ -69,7 +69,9 @@ final class Downstream {
   var isTLS = false
   /// The client's scheme as far as the connection tells.
   var scheme = ClientScheme.plain
-  var tlsVersion: StaticString = ""
+  var isTLS13 = false
+  /// The protocol version's name; empty without TLS.
+  var tlsVersion: StaticString { isTLS ? (isTLS13 ? "TLSv1.3" : "TLSv1.2") : "" }
   var certificate: CertificateDigest?
   /// Counted under limits.connections_per_client.
   var countedClient: IPAddress?
@@ -133,7 +135,7 @@ final class Downstream {
     refusedClient = nil
     isTLS = false
     scheme = .plain
-    tlsVersion = ""
+    isTLS13 = false
     certificate = nil
     boundUpstream = nil
     exchange = nil
@@ -191,7 +193,7 @@ final class Downstream {
         return
       case .ended:
         // It sends no more, but may still be taking.
-        if !transport.isOwedRoom { close(worker) }
+        if !transport.hasUndeliveredBytes { close(worker) }
         return
       case .failed:
         close(worker)
@@ -213,7 +215,7 @@ final class Downstream {
   }
 
   /// Closes a connection whose time is over. What its peer did not take in all that time is not kept for it.
-  func closeLate(_ worker: Worker) { close(worker, reset: transport.isOwedRoom) }
+  func closeLate(_ worker: Worker) { close(worker, reset: transport.hasUndeliveredBytes) }
 
   /// Refuses a connection that never came to a request: nothing is sent, one line is written.
   func refuse(_ refusal: Refusal, detail: RefusalDetail = .none, _ worker: Worker) {

@@ -86,7 +86,7 @@ extension Downstream {
       worker.setDeadline(self, afterMilliseconds: Worker.drainFirstRequestMilliseconds)
     }
     // A session ticket waits for the first answer; where the request has not come with the handshake it leaves now.
-    transport.push()
+    transport.sendRecords()
     input.releaseIfEmpty()
     output.releaseIfEmpty()
     if worker.wheel.deadline(of: timer) == 0 {
@@ -188,7 +188,7 @@ extension Downstream {
       output.append("\r\n")
       x.bytesOut += UInt64(output.count - before)
     } else if count >= Downstream.directBehindHeadBytesMin || (count >= Downstream.directBytesMin && output.isEmpty) {
-      guard transport.take(output, more: true) != .failed else { return .fault(.clientGone) }
+      guard transport.write(contentsOf: output, more: true) != .failed else { return .fault(.clientGone) }
       guard output.isEmpty else { return .blocked }
       output.releaseIfEmpty()
       switch u.input.withReadable({ transport.write($0.extracting(first: count)) }) {
@@ -203,7 +203,7 @@ extension Downstream {
       output.append(first: n, of: u.input)
       x.bytesOut += UInt64(n)
       if output.count >= Downstream.gatherBytes {
-        switch transport.take(output) {
+        switch transport.write(contentsOf: output) {
         case .bytes, .blocked: break
         case .ended, .failed: return .fault(.clientGone)
         }

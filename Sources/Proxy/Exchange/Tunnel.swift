@@ -148,7 +148,7 @@ enum Tunnel {
     worker.log.record(x, worker)
     if let u = x.upstream {
       u.pool?.detach(u)
-      u.close(worker, reset: isLate && u.transport.isOwedRoom)
+      u.close(worker, reset: isLate && u.transport.hasUndeliveredBytes)
     }
     x.giveBack(worker)
     if isLate { d.closeLate(worker) } else { d.close(worker) }

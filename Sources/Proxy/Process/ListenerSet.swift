@@ -58,7 +58,7 @@ struct ListenerSet: Sendable {
     _ name: String, _ address: SocketAddress, socket: Int, workers: Int
   ) throws(ListenError) -> Open {
     let text = describe(address)
-    guard !Sockets.isTaken(address) else {
+    guard !Sockets.isInUse(address) else {
       throw ListenError(
         message:
           "listener \(name): \(text) is already in use by another process; choose another address or end that process")

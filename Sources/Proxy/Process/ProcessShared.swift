@@ -13,7 +13,7 @@ package final class ProcessShared: Sendable {
   package let accessLog: LogQueue
   let operationalLog: OperationalLog
   let startMilliseconds: UInt64
-  let freeMemory = FreeMemory()
+  let memoryTrimmer = MemoryTrimmer()
   private let senderLanes: SendableLanes
   private let openConnections = Atomic<Int>(0)
   private let stopped = Atomic<Int>(0)

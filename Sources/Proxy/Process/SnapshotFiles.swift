@@ -54,8 +54,8 @@ struct SnapshotFiles {
   private mutating func areReadable(_ files: [Named]) -> Bool {
     var all = true
     for (file, path) in files {
-      guard let obstacle = TextFile.obstacle(path: file, refusesPipes: refusesPipes) else { continue }
-      findings.append(Diagnostic(.error, at: config.place(of: path), "\(file): \(obstacle)"))
+      guard let reason = TextFile.readFailure(path: file, refusesPipes: refusesPipes) else { continue }
+      findings.append(Diagnostic(.error, at: config.place(of: path), "\(file): \(reason)"))
       all = false
     }
     return all
@@ -68,7 +68,7 @@ struct SnapshotFiles {
     let path = "listeners[\(index)].tls"
     // A pipe has been read, and would be waited for.
     for pair in listener.certificates
-    where [pair.certificate, pair.key].allSatisfy({ TextFile.obstacle(path: $0, refusesPipes: true) == nil }) {
+    where [pair.certificate, pair.key].allSatisfy({ TextFile.readFailure(path: $0, refusesPipes: true) == nil }) {
       do {
         let alone = try TLSServerContext(
           certificates: [CertificateFiles(certificate: pair.certificate, key: pair.key)], clientAuthorities: nil,

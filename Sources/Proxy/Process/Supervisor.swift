@@ -62,7 +62,7 @@ package final class Supervisor {
     supervisor.abandoned.removeAll { !$0.isRunning }
     // What standard error does not take now is lost, and so is a thread that still hangs.
     let isWhole = supervisor.log.queue.end() && supervisor.abandoned.isEmpty && supervisor.serving == nil
-    if !isWhole { ProcessLimits.endAtOnce(code) }
+    if !isWhole { ProcessLimits.exitImmediately(code) }
     return code
   }
 

@@ -63,7 +63,7 @@ final class AdminServer: Sendable {
     let address = config.map { ListenerSet.socketAddress($0.address) }
     guard address != state.withLock({ $0.address }) else { return .unchanged }
     guard let address else { return .other(descriptor: -1, address: nil, text: nil) }
-    guard !Sockets.isTaken(address) else {
+    guard !Sockets.isInUse(address) else {
       throw ListenError(message: "admin: \(ListenerSet.describe(address)) is already in use by another process")
     }
     do {

@@ -83,7 +83,7 @@ final class Upstream {
   func flush(hasMore: Bool = false, _ worker: Worker) -> Flushed {
     guard !isFlushed else { return .sent }
     let sent = transport.sentBytes
-    let moved = hasMore ? transport.flushBefore(more: output) : transport.flush(output)
+    let moved = transport.flush(output, more: hasMore)
     if transport.sentBytes != sent, let x = exchange {
       x.machine.noteSent()
       x.upstreamProgressMilliseconds = worker.nowMilliseconds

@@ -251,6 +251,6 @@ package final class Worker {
     downstreams.shrink()
     upstreams.shrink()
     exchanges.shrink()
-    shared.freeMemory.giveBack()
+    shared.memoryTrimmer.trim()
   }
 }
