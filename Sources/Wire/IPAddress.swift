@@ -5,11 +5,12 @@
 public struct IPAddress: Hashable, Sendable {
   public enum Family: UInt8, Sendable { case v4 = 4, v6 = 6 }
 
-  public let family: Family
   /// The first 64 bits in network order as an integer; zero for IPv4.
   public let high: UInt64
   /// The last 64 bits; for IPv4 the address in the lowest 32.
   public let low: UInt64
+  // Last, so that a port behind an address takes no more space in a structure of both.
+  public let family: Family
 
   @inlinable public init(v4: UInt32) {
     family = .v4

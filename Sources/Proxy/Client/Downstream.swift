@@ -42,7 +42,7 @@ final class Downstream {
   /// While a request is under way.
   var exchange: Exchange?
 
-  // Who is there. Turned when the connection begins, or for each request where the evidence is in its fields.
+  // Who is there. Determined when the connection begins, or for each request where the evidence is in its fields.
   var listener: ListenerPlan?
   /// The listening socket that it came in by: after a reload, whose rules hold for it (`Plan.listener(onSocket:)`).
   var socket = 0
@@ -63,8 +63,6 @@ final class Downstream {
   var client: ClientIdentity?
   /// Why no request of this connection can be served.
   var clientRefusal: Refusal?
-  /// The address that was refused as infrastructure.
-  var refusedClient: IPAddress?
   /// The TLS handshake with whoever connects to us is over.
   var isTLS = false
   /// The client's scheme as far as the connection tells.
@@ -72,9 +70,30 @@ final class Downstream {
   var isTLS13 = false
   /// The protocol version's name; empty without TLS.
   var tlsVersion: StaticString { isTLS ? (isTLS13 ? "TLSv1.3" : "TLSv1.2") : "" }
-  var certificate: CertificateDigest?
   /// Counted under limits.connections_per_client.
   var countedClient: IPAddress?
+
+  /// Facts of few connections, in memory of their own, so that the others do not carry their size while they are idle.
+  private final class Uncommon {
+    var certificate: CertificateDigest?
+    var refusedClient: IPAddress?
+  }
+  private var uncommon: Uncommon?
+  private func makeUncommon() -> Uncommon {
+    let made = uncommon ?? Uncommon()
+    uncommon = made
+    return made
+  }
+  /// The client's certificate, if it was asked for one and has sent it.
+  var certificate: CertificateDigest? {
+    get { uncommon?.certificate }
+    set { if newValue != nil || uncommon != nil { makeUncommon().certificate = newValue } }
+  }
+  /// The address that was refused as infrastructure.
+  var refusedClient: IPAddress? {
+    get { uncommon?.refusedClient }
+    set { if newValue != nil || uncommon != nil { makeUncommon().refusedClient = newValue } }
+  }
 
   /// The upstream connection that only this connection may use (mode `bound`).
   var boundUpstream: Upstream?
@@ -130,13 +149,12 @@ final class Downstream {
     peer = nil
     local = nil
     announcement = nil
+    uncommon = nil
     client = nil
     clientRefusal = nil
-    refusedClient = nil
     isTLS = false
     scheme = .plain
     isTLS13 = false
-    certificate = nil
     boundUpstream = nil
     exchange = nil
     requestCount = 0
