@@ -49,7 +49,6 @@ package final class Supervisor {
   /// - Parameter loadMilliseconds: how long reading a configuration and what it names may take.
   /// - Returns: the exit status: 0 after a signal, 1 when it could not start.
   package static func run(configPath path: String, loadMilliseconds: UInt64) -> Int32 {
-    RecordMemory.install()
     let supervisor: Supervisor
     do {
       supervisor = try Supervisor(path: path, loadMilliseconds: loadMilliseconds)
