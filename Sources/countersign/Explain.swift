@@ -1,6 +1,7 @@
 // `countersign explain`: who would the client be? Asks the same policy that the proxy asks.
 
 import ArgumentParser
+import Platform
 import Policy
 import Wire
 
@@ -62,7 +63,8 @@ struct Explain: ParsableCommand {
     let policy = TrustPolicy(listener, infrastructure: Infrastructure(read))
     let explanation = policy.explain(
       peer: peer, local: local, isTLS: !listener.certificates.isEmpty,
-      proxySource: try source(), proxyTLS: try proxyTLS(), fields: try fields.map(field))
+      proxySource: try source(), proxyTLS: try proxyTLS(), fields: try fields.map(field),
+      nowMilliseconds: Clock.wallMilliseconds())
     print("peer     \(peer.map(\.description) ?? "unix socket")")
     if let local, listener.address.ownAddress == nil {
       print("to       \(local)\(to == nil ? ", as nothing is said" : "")")

@@ -18,7 +18,7 @@ import Wire
     let peer = try TrustFacts.address(peer)
     let settlement = policy.settle(
       rule: policy.rule(for: peer), peer: peer, peerPort: 4711, local: nil, isTLS: isTLS,
-      proxy: try TrustFacts.proxy(proxy), bytes: bytes.span, head: head)
+      proxy: try TrustFacts.proxy(proxy), bytes: bytes.span, head: head, nowMilliseconds: 0)
 
     let words = proxy.split(separator: " ").map(String.init)
     let explanation = policy.explain(
@@ -28,7 +28,7 @@ import Wire
       fields: lines.map { line in
         let colon = line.firstIndex(of: ":")!
         return (String(line[..<colon]), String(line[line.index(after: colon)...].drop { $0 == " " }))
-      })
+      }, nowMilliseconds: 0)
     if words.first != "v1" { #expect(explanation.verdict == .settlement(settlement)) }
     return TrustFacts.scheme(settlement)
   }

@@ -32,7 +32,7 @@ import Wire
     let peer = try TrustFacts.address(peer)
     let settlement = policy.settle(
       rule: policy.rule(for: peer), peer: peer, peerPort: 4711, local: try TrustFacts.address(local),
-      proxy: try TrustFacts.proxy(proxy), bytes: bytes.span, head: head)
+      proxy: try TrustFacts.proxy(proxy), bytes: bytes.span, head: head, nowMilliseconds: 0)
     return TrustFacts.describe(settlement)
   }
 
@@ -301,7 +301,7 @@ import Wire
     {
       let explanation = policy.explain(
         peer: try TrustFacts.address(peer), peerPort: 4711,
-        proxySource: try source.map { (try #require(IPAddress($0)), 51324) }, fields: fields)
+        proxySource: try source.map { (try #require(IPAddress($0)), 51324) }, fields: fields, nowMilliseconds: 0)
       switch explanation.verdict {
       case .settlement(let settlement): return "\(explanation.rule) → \(TrustFacts.describe(settlement))"
       case .signature: return "\(explanation.rule) → signature"

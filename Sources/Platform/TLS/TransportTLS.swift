@@ -85,6 +85,12 @@ extension Transport {
       && !beganWithProxyHeader
   }
 
+  /// Not a byte came.
+  package var hasReceivedNothing: Bool {
+    // SAFETY: the state's own memory.
+    unsafe state.pointee.firstBytes == 0
+  }
+
   /// The first bytes were those of a PROXY header, version 1 or 2, on a listener that expects none.
   package var beganWithProxyHeader: Bool {
     // SAFETY: the state's own memory.

@@ -43,6 +43,7 @@ package struct Config: Sendable, Equatable {
     for i in config.routes.indices { config.routes[i].line = 0 }
     for i in config.listeners.indices {
       for j in config.listeners[i].trust.indices { config.listeners[i].trust[j].line = 0 }
+      for j in config.listeners[i].checks.indices { config.listeners[i].checks[j].line = 0 }
     }
     return config
   }
@@ -85,6 +86,8 @@ package struct Config: Sendable, Equatable {
     package var tlsMinimum = TLSVersion.tls12
     /// In the order of the file; the reader adds no default: an empty list means any → socket.
     package var trust: [TrustRule] = []
+    /// A load balancer's own checks, which are answered here.
+    package var checks: [BalancerCheck] = []
 
     package init(name: String, address: Endpoint) {
       self.name = name
@@ -112,6 +115,21 @@ package struct Config: Sendable, Equatable {
     }
   }
 
+  /// Whose connections are a load balancer's checks where they show no client, and which request among them is answered.
+  package struct BalancerCheck: Sendable, Equatable {
+    /// Never empty.
+    package var from: [IPPrefix]
+    /// Nil: only connections and PROXY headers without a client are taken for checks.
+    package var path: String?
+    /// In the file.
+    package var line = 0
+
+    package init(from: [IPPrefix], path: String?) {
+      self.from = from
+      self.path = path
+    }
+  }
+
   /// What a peer from `from` must show for the client's address to be known.
   package struct TrustRule: Sendable, Equatable {
     /// Empty means `any`.
@@ -128,6 +146,8 @@ package struct Config: Sendable, Equatable {
     package var scheme = Scheme.evidence
     /// `attested` only: a PROXY v2 header with our attestation must come first.
     package var proxyProtocolRequired = false
+    /// `proxy-protocol` only: until this time, in milliseconds since 1970, a peer that sends no header is the client itself.
+    package var cutoverEndMilliseconds: UInt64?
     /// Line of the rule in the file, for `explain` and the log.
     package var line = 0
 

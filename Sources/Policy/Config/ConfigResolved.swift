@@ -111,6 +111,11 @@ private struct Resolved {
       line(2, "trust:")
       for rule in listener.trust { self.rule(rule) }
     }
+    guard !listener.checks.isEmpty else { return }
+    line(2, "checks:")
+    for check in listener.checks {
+      line(3, "- { from: \(list(check.from))\(check.path.map { ", path: \(Self.quote($0))" } ?? "") }")
+    }
   }
 
   private mutating func rule(_ rule: Config.TrustRule) {
@@ -122,6 +127,9 @@ private struct Resolved {
     }
     if rule.evidence != .attested, rule.evidence != .refuse { parts.append("scheme: \(rule.scheme.rawValue)") }
     if rule.evidence == .attested { parts.append("proxy_protocol: \(rule.proxyProtocolRequired ? "required" : "off")") }
+    if let end = rule.cutoverEndMilliseconds {
+      parts.append("cutover: { also: socket, until: \"\(Timestamp.text(milliseconds: end))\" }")
+    }
     line(3, "- { \(parts.joined(separator: ", ")) }")
   }
 

@@ -118,7 +118,7 @@ extension Reading {
       (key: "name", what: "a name for the log and for `explain`"),
       (key: "listen", what: "an address such as `127.0.0.1:8443`"),
     ]
-    let keys = ["name", "listen", "tls", "client_certificates", "tls_minimum", "trust"]
+    let keys = ["name", "listen", "tls", "client_certificates", "tls_minimum", "trust", "checks"]
     guard let fields = fields(node, path, keys: keys, required: required) else {
       // Its place in the list is kept, so that indices stay those of the file.
       config.listeners.append(Config.Listener(name: "", address: .unix("")))
@@ -138,6 +138,9 @@ extension Reading {
       if fields["tls"] == nil { error(node.place, "`tls_minimum` is only used with `tls`") }
     }
     if let node = fields["trust"] { listener.trust = trust(node, "\(path).trust", isUnix: address?.isUnix ?? false) }
+    if let node = fields["checks"] {
+      listener.checks = checks(node, "\(path).checks", isUnix: address?.isUnix ?? false)
+    }
     config.listeners.append(listener)
   }
 

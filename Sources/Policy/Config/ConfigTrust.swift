@@ -20,7 +20,7 @@ extension Reading {
   private mutating func rule(
     _ node: YAMLNode, _ path: String, isUnix: Bool, taken: inout [IPPrefix?: Place]
   ) -> Config.TrustRule? {
-    let keys = ["from", "evidence", "header", "hops", "then", "scheme", "proxy_protocol"]
+    let keys = ["from", "evidence", "header", "hops", "then", "scheme", "proxy_protocol", "cutover"]
     let required = [
       (key: "from", what: "the peers it is for: ranges, or `any`"),
       (key: "evidence", what: "what they must show: one of \(list(Config.Evidence.allCases.map(\.rawValue)))"),
@@ -71,8 +71,29 @@ extension Reading {
         error(node.place, "`proxy_protocol` is only used with `evidence: attested`\(suggestion)")
       }
     }
+    if let node = fields["cutover"] {
+      rule.cutoverEndMilliseconds = cutover(node, "\(path).cutover")
+      if let evidence, evidence != .proxyProtocol {
+        error(node.place, "`cutover` is only used with `evidence: proxy-protocol`")
+      }
+    }
     if let from, let evidence { exposure(evidence, from, fields, isUnix: isUnix) }
     return evidence == nil || from == nil ? nil : rule
+  }
+
+  /// Until when a peer may come without its header.
+  private mutating func cutover(_ node: YAMLNode, _ path: String) -> UInt64? {
+    let required = [
+      (key: "also", what: "what a peer is without its header: `socket`, the client itself"),
+      (key: "until", what: "when that ends, such as `\"2026-12-01T00:00:00Z\"`"),
+    ]
+    guard let fields = fields(node, path, keys: ["also", "until"], required: required) else { return nil }
+    if let node = fields["also"] { _ = word(node, "\(path).also", of: ["socket"]) }
+    guard let node = fields["until"] else { return nil }
+    let expected = "a time in UTC such as `2026-12-01T00:00:00Z`"
+    guard let text = text(node, "\(path).until", expected: expected) else { return nil }
+    guard let time = Timestamp.milliseconds(text) else { return wrong(node, "\(path).until", expected: expected) }
+    return time
   }
 
   private mutating func header(_ node: YAMLNode, _ path: String) -> Config.ForwardedHeader? {

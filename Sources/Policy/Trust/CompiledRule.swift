@@ -15,6 +15,8 @@ extension TrustPolicy {
     package let thenForwarded: Bool
     package let scheme: Config.Scheme
     package let proxyProtocolRequired: Bool
+    /// With `proxy-protocol`: until when a peer may come without its header; milliseconds since 1970.
+    package let cutoverEndMilliseconds: UInt64?
     /// In the file; 0 for the default.
     package let line: Int
     /// For the access log: `line 12`, or `default`.
@@ -32,6 +34,7 @@ extension TrustPolicy {
       thenForwarded = rule.evidence == .proxyProtocol && rule.thenForwarded
       proxyProtocolRequired =
         rule.evidence == .proxyProtocol || rule.evidence == .attested && rule.proxyProtocolRequired
+      cutoverEndMilliseconds = rule.evidence == .proxyProtocol ? rule.cutoverEndMilliseconds : nil
       line = rule.line
       name = isDefault ? "default" : "line \(rule.line)"
       nameBytes = Array(name.utf8)
@@ -41,6 +44,9 @@ extension TrustPolicy {
       if thenForwarded { words += ", then forwarded" }
       if thenForwarded || evidence == .forwarded { words += " (\(rule.header.rawValue))" }
       if scheme != .evidence { words += ", scheme \(scheme.rawValue)" }
+      if let end = cutoverEndMilliseconds {
+        words += ", or socket until \(Timestamp.text(milliseconds: end))"
+      }
       description = "\(name): \(words)"
     }
   }

@@ -9,16 +9,20 @@ import Wire
 package struct Infrastructure: Sendable {
   private let declared: PrefixTable
   private let own: PrefixTable
+  /// What is declared but for the ranges of rules with a cutover.
+  private let declaredInCutover: PrefixTable
   /// Where ranges and addresses come from, for people; both tables have indices into it.
   private let sources: [String]
   /// What follows from `listeners`, beside what `identity.infrastructure` lists: each with where it comes from.
   package let derived: [(prefix: IPPrefix, source: String)]
 
-  /// What `identity.infrastructure` lists, every `from` range that must show evidence, and the listeners' own addresses.
+  /// What `identity.infrastructure` lists, every `from` range that must show evidence or that checks come from, and the
+  /// listeners' own addresses.
   package init(_ config: Config) {
     var sources = ["identity.infrastructure"]
     var declared = config.identity.infrastructure.map { ($0, UInt32(0)) }
     var own: [(IPPrefix, UInt32)] = []
+    var cutoverRanges: Set<IPPrefix> = []
     for listener in config.listeners {
       if case .address(let address, _) = listener.address, !address.unmapped.isUnspecified {
         own.append((IPPrefix(host: address.unmapped), UInt32(sources.count)))
@@ -26,12 +30,17 @@ package struct Infrastructure: Sendable {
       }
       for rule in listener.trust where rule.evidence != .socket && rule.evidence != .refuse {
         declared += rule.from.map { ($0, UInt32(sources.count)) }
+        if rule.cutoverEndMilliseconds != nil { cutoverRanges.formUnion(rule.from) }
       }
       sources.append("a trust rule of the listener \(listener.name)")
+      for check in listener.checks { declared += check.from.map { ($0, UInt32(sources.count)) } }
+      sources.append("`checks` of the listener \(listener.name)")
     }
     // "Everybody" in two spellings: as a rule's `from` it is `any`, and `any` makes nobody infrastructure.
     declared.removeAll { $0.0.length == 0 }
     self.declared = PrefixTable(declared)
+    declaredInCutover = PrefixTable(
+      declared.filter { $0.1 == 0 || !cutoverRanges.contains($0.0) })
     self.own = PrefixTable(own)
     self.sources = sources
     derived = (declared.filter { $0.1 > 0 } + own).map { (prefix: $0.0, source: sources[Int($0.1)]) }
@@ -41,6 +50,9 @@ package struct Infrastructure: Sendable {
 
   /// In a range that the configuration names.
   package func isDeclared(_ address: IPAddress) -> Bool { declared.contains(address) }
+
+  /// Whether it is infrastructure for a rule with a cutover, whose own range may hold clients until that ends.
+  package func containsInCutover(_ address: IPAddress) -> Bool { declaredInCutover.contains(address) || isOwn(address) }
 
   /// An address that a listener is bound to.
   package func isOwn(_ address: IPAddress) -> Bool { own.contains(address) }

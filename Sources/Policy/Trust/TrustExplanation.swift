@@ -23,7 +23,7 @@ extension TrustPolicy {
   package func explain(
     peer: IPAddress?, peerPort: UInt16 = 50_000, local: IPAddress? = nil,
     isTLS: Bool = false, proxySource: (address: IPAddress, port: UInt16)? = nil, proxyTLS: Bool? = nil,
-    fields: [(name: String, value: String)] = []
+    fields: [(name: String, value: String)] = [], nowMilliseconds: UInt64
   ) -> TrustExplanation {
     let rule = rule(for: peer)
     let text = self[rule].description
@@ -61,13 +61,13 @@ extension TrustPolicy {
     return settled(
       settle(
         rule: rule, peer: peer, peerPort: peerPort, local: local, isTLS: isTLS, proxy: proxy, bytes: bytes.span,
-        head: head))
+        head: head, nowMilliseconds: nowMilliseconds))
   }
 
   /// Every step for one request, under any rule but `attested`.
   package func settle(
     rule: Int, peer: IPAddress?, peerPort: UInt16, local: IPAddress?, isTLS: Bool = false, proxy: ProxyHeader?,
-    bytes: Span<UInt8>, head: RequestHead
+    bytes: Span<UInt8>, head: RequestHead, nowMilliseconds: UInt64
   ) -> Settlement {
     let scheme = connectionScheme(rule: rule, proxy: proxy, isTLS: isTLS)
     switch self[rule].evidence {
@@ -79,7 +79,10 @@ extension TrustPolicy {
         rule: rule, from: peer, fromPort: peerPort, version: 0, bytes: bytes, head: head, local: local,
         scheme: scheme)
     case .proxyProtocol:
-      guard let proxy else { return .refused(.proxyMissing) }
+      guard let proxy else {
+        return settleUnannounced(
+          rule: rule, peer: peer, peerPort: peerPort, local: local, scheme: scheme, nowMilliseconds: nowMilliseconds)
+      }
       guard self[rule].thenForwarded else {
         return settleAnnounced(
           rule: rule, source: proxy.source, port: proxy.sourcePort, version: Int(proxy.version), local: local,

@@ -3,6 +3,7 @@
 //     peer ── longest prefix ──> rule ──> socket          the peer itself
 //                                         proxy-protocol  the source that its PROXY header names
 //                                           then forwarded  ... and where that source is a listed hop, the field it sent
+//                                           in a cutover    the peer itself, if it sends no header
 //                                         forwarded       the field that the peer sent
 //                                         attested        an edge's signature: the verifier's, not settled here
 //                                         refuse          nobody
@@ -100,6 +101,24 @@ package final class TrustPolicy: Sendable {
     // A TCP client has a port; only its absence from a forwarded field can be told on the wire (`via="forwarded"`).
     guard source.isPossibleClient, port > 0 else { return .refused(.proxyAddress) }
     return admit(source, port: port, version == 1 ? .proxyV1 : .proxyV2, scheme, local: local)
+  }
+
+  /// The peer sent no PROXY header although it owes one: it is the client itself as long as the rule's cutover lasts.
+  /// `nowMilliseconds`: the wall clock.
+  package func settleUnannounced(
+    rule: Int, peer: IPAddress?, peerPort: UInt16, local: IPAddress?, scheme: ClientScheme = .plain,
+    nowMilliseconds: UInt64
+  ) -> Settlement {
+    guard isInCutover(rule: rule, nowMilliseconds: nowMilliseconds) else { return .refused(.proxyMissing) }
+    guard let client = peer?.unmapped, client.isPossibleClient else { return .refused(.clientUnknown) }
+    if infrastructure.containsInCutover(client) || client == local?.unmapped { return .infrastructure(client) }
+    return .settled(client, port: peerPort, .socket, scheme)
+  }
+
+  /// Whether a peer under this rule may come without its PROXY header now.
+  package func isInCutover(rule: Int, nowMilliseconds: UInt64) -> Bool {
+    guard let end = rules[rule].cutoverEndMilliseconds else { return false }
+    return nowMilliseconds < end
   }
 
   // MARK: By the request

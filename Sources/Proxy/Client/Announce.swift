@@ -41,12 +41,14 @@ enum Announce {
       return
     }
     d.rule = listener.trust.rule(for: d.peer)
+    d.check = listener.checks.index(for: d.peer)
     let rule = listener.trust[d.rule]
-    if rule.evidence == .refuse {
+    if rule.evidence == .refuse, d.check == nil {
       d.refuse(.peerRefused, worker)
       return
     }
-    if rule.proxyProtocolRequired {
+    // A check may have a header under any rule.
+    if rule.proxyProtocolRequired || d.check != nil {
       worker.setDeadline(d, afterMilliseconds: worker.plan.config.timeouts.handshakeMilliseconds)
     } else {
       d.settle(worker)
@@ -84,9 +86,20 @@ extension Downstream {
       input.reset()
       return .waits
     case .ended, .failed:
-      refuse(.proxyMissing, worker)
+      if check != nil { endCheck(worker) } else { refuse(.proxyMissing, worker) }
       return .waits
     case .bytes: break
+    }
+    if check != nil {
+      switch input.withReadable({ ProxyHeader.unnamed($0, limit: Downstream.proxyHeaderBytesMax) }) {
+      case .complete(let length, let refusal):
+        unnamed = refusal
+        return goOn(behindHeaderOf: length, worker)
+      case .incomplete:
+        waitForHeader(worker)
+        return .waits
+      case .other: if !rule.proxyProtocolRequired { return goOn(behindHeaderOf: 0, worker) }
+      }
     }
     let rules: ProxyRules = rule.evidence == .attested ? .attested : .balancer
     let outcome = input.withReadable {
@@ -94,14 +107,23 @@ extension Downstream {
     }
     switch outcome {
     case .incomplete:
-      // The peek shows the same bytes again: once the peer has ended, no more will come.
-      let stuck = transport.hasHungUp
-      input.reset()
-      if stuck { refuse(.proxyMalformed, worker) }
+      waitForHeader(worker)
       return .waits
+    case .refused(.proxyMissing)
+    where check != nil || listener.trust.isInCutover(rule: self.rule, nowMilliseconds: worker.wallMilliseconds):
+      // It may be a check, or the client itself: its request tells.
+      if check != nil, !listener.trust.isInCutover(rule: self.rule, nowMilliseconds: worker.wallMilliseconds) {
+        unnamed = .proxyMissing
+      }
+      return goOn(behindHeaderOf: 0, worker)
     case .refused(let refusal):
       refuse(refusal, worker)
       return .waits
+    // HAProxy's checks with a version 1 header name the connection's own addresses, there being no others.
+    case .complete(let header)
+    where check != nil && rule.evidence == .proxyProtocol && header.source == peer?.unmapped:
+      unnamed = .clientInfrastructure
+      return goOn(behindHeaderOf: header.length, worker)
     case .complete(let header):
       // A validator that has just started cannot tell a replay, and says so to each request of the connection, for the
       // edge to try anew (`Identification` refuses them; the header has not been believed).
@@ -109,15 +131,42 @@ extension Downstream {
         refuse(refusal, detail: ClockReport.detail(refusal, listener, edge: nil, peer: peer, worker), worker)
         return .waits
       }
-      guard transport.discard(header.length, using: input) else {
-        refuse(.proxyMalformed, worker)
-        return .waits
-      }
-      input.reset()
-      settle(worker)
-      beginTLS(worker)
-      return .goesOn
+      return goOn(behindHeaderOf: header.length, worker)
     }
+  }
+
+  /// More bytes of a header are due. The peek shows the same bytes again: once the peer has ended, no more will come.
+  private func waitForHeader(_ worker: Worker) {
+    let stuck = transport.hasHungUp
+    input.reset()
+    if stuck { refuse(.proxyMalformed, worker) }
+  }
+
+  /// Goes on behind a PROXY header of `length` bytes, or with the first byte where there is none.
+  private func goOn(behindHeaderOf length: Int, _ worker: Worker) -> Progress {
+    guard length == 0 || transport.discard(length, using: input) else {
+      refuse(.proxyMalformed, worker)
+      return .waits
+    }
+    input.reset()
+    settle(worker)
+    beginTLS(worker)
+    return .goesOn
+  }
+
+  /// A check that only connects has ended: it is counted and not logged.
+  func endCheck(_ worker: Worker) {
+    worker.counters.add(.checksConnected)
+    close(worker)
+  }
+
+  /// The time for a PROXY header, or for the first byte of a check, is over.
+  func announceExpired(_ worker: Worker) {
+    guard let listener, listener.trust[rule].proxyProtocolRequired else {
+      endCheck(worker)
+      return
+    }
+    refuse(.proxyTimeout, worker)
   }
 
   /// Takes over what the header says; a refusal when it may not be believed.
@@ -152,6 +201,12 @@ extension Downstream {
     }
     let rule = listener.trust[rule]
     scheme = listener.trust.connectionScheme(rule: self.rule, proxy: announced, isTLS: isTLS)
+    // Nobody is there but the load balancer, whatever the rule makes of its address.
+    if let unnamed {
+      clientRefusal = unnamed
+      if unnamed == .clientInfrastructure { refusedClient = peer?.unmapped }
+      return
+    }
     let settlement: Settlement
     switch rule.evidence {
     case .refuse: settlement = .refused(.peerRefused)
@@ -160,8 +215,10 @@ extension Downstream {
         rule: self.rule, peer: peer, peerPort: peerPort, local: local, scheme: scheme)
     case .proxyProtocol:
       guard let announced else {
-        clientRefusal = .proxyMissing
-        return
+        settlement = listener.trust.settleUnannounced(
+          rule: self.rule, peer: peer, peerPort: peerPort, local: local, scheme: scheme,
+          nowMilliseconds: worker.wallMilliseconds)
+        break
       }
       if rule.thenForwarded { return }
       settlement = listener.trust.settleAnnounced(
@@ -204,6 +261,7 @@ extension Downstream {
     guard showsAll(for: present, rule: rule, worker) else { return false }
     self.listener = present
     self.rule = rule
+    check = present.checks.index(for: peer)
     settle(worker)
     return true
   }
@@ -250,7 +308,9 @@ extension Downstream {
     switch transport.handshake() {
     case .blocked: return .waits
     case .failed:
-      if transport.beganWithPlainHTTP {
+      if check != nil, transport.hasReceivedNothing {
+        endCheck(worker)
+      } else if transport.beganWithPlainHTTP {
         transport.abandonTLS()
         answerPlainHTTP(worker)
       } else if transport.beganWithProxyHeader {

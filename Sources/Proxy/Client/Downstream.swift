@@ -52,6 +52,8 @@ final class Downstream {
   var localPort: UInt16 = 0
   /// Index of the trust rule that matched the peer.
   var rule = 0
+  /// Index of the listener's check whose range holds the peer.
+  var check: Int?
   var connection = ConnectionID(high: 0, low: 0)
   /// What the PROXY header said, if one was demanded.
   var announcement: Announcement?
@@ -77,6 +79,7 @@ final class Downstream {
   private final class Uncommon {
     var certificate: CertificateDigest?
     var refusedClient: IPAddress?
+    var unnamed: Refusal?
   }
   private var uncommon: Uncommon?
   private func makeUncommon() -> Uncommon {
@@ -93,6 +96,13 @@ final class Downstream {
   var refusedClient: IPAddress? {
     get { uncommon?.refusedClient }
     set { if newValue != nil || uncommon != nil { makeUncommon().refusedClient = newValue } }
+  }
+
+  /// The connection comes from where checks come from, and began with a PROXY header that names nobody, or without the one that
+  /// it owes: as what a request on it is refused that is no check.
+  var unnamed: Refusal? {
+    get { uncommon?.unnamed }
+    set { if newValue != nil || uncommon != nil { makeUncommon().unnamed = newValue } }
   }
 
   /// The upstream connection that only this connection may use (mode `bound`).
@@ -150,6 +160,7 @@ final class Downstream {
     local = nil
     announcement = nil
     uncommon = nil
+    check = nil
     client = nil
     clientRefusal = nil
     isTLS = false

@@ -31,6 +31,10 @@ extension Downstream {
       if !input.isEmpty, input.count > headSeen {
         switch parseHead(worker) {
         case .complete(let length): return begin(worker) { Begin.request($0, length, worker) }
+        // HTTP/1.0 may do without Host (RFC 9112 section 3.2), and checks do.
+        case .refused(.hostMissing)
+        where worker.requestHead.minorVersion == 0 && BalancerCheck.asks(self, worker.requestHead, in: input):
+          return begin(worker) { Begin.check($0, worker) }
         case .refused(let refusal):
           // A refused method has a head that was understood: the connection is still in step.
           let length = refusal.closes ? 0 : worker.requestHead.length
@@ -47,7 +51,7 @@ extension Downstream {
         if input.isEmpty { rest(worker) }
         return .waits
       case .ended, .failed:
-        close(worker)
+        if check != nil, requestCount == 0, input.isEmpty { endCheck(worker) } else { close(worker) }
         return .waits
       }
     }

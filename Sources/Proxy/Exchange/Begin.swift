@@ -48,6 +48,7 @@ enum Begin {
       retries: 0)
     x.downstreamProgressMilliseconds = worker.nowMilliseconds
     guard d.adopt(worker) else { return .refuse(.draining) }
+    if BalancerCheck.asks(d, x.head, in: x.headText) { return BalancerCheck.answer(x, worker) }
     if let refusal = Identification.settle(x, d, worker) { return .refuse(refusal) }
     switch worker.plan.route(x.headText, x.head) {
     case .undecided: return .refuse(.routeUndecided)
@@ -59,6 +60,18 @@ enum Begin {
       x.machine.allow(retries: group.config.retries)
       return Attempt.begin(x, group, worker)
     }
+  }
+
+  /// The exchange of a check in HTTP/1.0 without Host, whose connection ends with the answer.
+  static func check(_ x: Exchange, _ worker: Worker) -> Step {
+    x.bytesIn = UInt64(x.downstream.input.count)
+    x.method = x.head.method
+    x.minorVersion = 0
+    x.wantsWebSocket = false
+    x.expectsContinue = false
+    x.request = MessageState(.none, trailerBytesMax: 0)
+    x.machine.begin(hasBody: false, isIdempotent: false, keepAlive: false, retries: 0)
+    return BalancerCheck.answer(x, worker)
   }
 
   /// The exchange of a head that is refused. `headBytes`: its length where it was understood, or 0.

@@ -52,6 +52,10 @@ final class Exchange {
   var isSigned = false
   /// Who sent it, once settled; nil in observe mode where nothing was verified.
   var identity: ClientIdentity?
+  /// Its client came without the PROXY header that the rule demands, while that is still allowed.
+  var isInCutover = false
+  /// A load balancer's check: counted, and not logged.
+  var isCheck = false
   /// How the scheme in `identity` is known.
   var schemeSource = ClientScheme.Source.connection
   /// The server of the last try; for the record.
@@ -135,6 +139,8 @@ final class Exchange {
     resentBytes = 0
     identity = nil
     isVerified = false
+    isInCutover = false
+    isCheck = false
     isSigned = false
     triedServers = 0
     status = 0

@@ -237,6 +237,7 @@ package enum HeadWriter {
   /// RFC 9110's words for the statuses that we send.
   package static func reason(_ status: Int) -> StaticString {
     switch status {
+    case 200: "OK"
     case 400: "Bad Request"
     case 403: "Forbidden"
     case 404: "Not Found"

@@ -27,7 +27,16 @@ enum Identification {
       if d.bound == nil, listener.trust[d.rule].proxyProtocolRequired { return .starting }
       return verify(x, d, listener, worker)
     case .proxyProtocol:
-      guard let announced = d.announced else { return .proxyMissing }
+      guard let announced = d.announced else {
+        // For each request, because a cutover ends at its time whatever connections there are.
+        guard listener.trust.isInCutover(rule: d.rule, nowMilliseconds: worker.wallMilliseconds) else {
+          return .proxyMissing
+        }
+        x.isInCutover = true
+        worker.counters.add(.cutoverRequests)
+        x.identity = d.client
+        return d.client == nil ? .clientUnknown : nil
+      }
       guard !listener.trust[d.rule].thenForwarded else {
         return forwarded(
           x, d, listener, from: announced.source, port: announced.sourcePort, version: Int(announced.version))

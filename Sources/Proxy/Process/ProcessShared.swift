@@ -12,6 +12,7 @@ package final class ProcessShared: Sendable {
   package let counters: [Counters]
   package let accessLog: LogQueue
   let operationalLog: OperationalLog
+  package let readiness: ServiceReadiness
   let startMilliseconds: UInt64
   let memoryTrimmer = MemoryTrimmer()
   private let senderLanes: SendableLanes
@@ -24,7 +25,10 @@ package final class ProcessShared: Sendable {
   // by the worker's thread, which begins after that.
   private struct SendableLanes: @unchecked Sendable { let all: [SenderLanes] }
 
-  package init(workers: Int, replayWindowBits: Int, log: OperationalLog) throws {
+  package init(
+    workers: Int, replayWindowBits: Int, log: OperationalLog, readiness: ServiceReadiness = ServiceReadiness()
+  ) throws {
+    self.readiness = readiness
     let start = Clock.read()
     startMilliseconds = start.wallMilliseconds
     windows = ReplayWindows(start: start, windowBits: replayWindowBits)

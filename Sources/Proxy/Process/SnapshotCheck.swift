@@ -80,6 +80,39 @@ extension Snapshot {
     return findings
   }
 
+  /// How far ahead a cutover may end.
+  private static let cutoverMilliseconds: UInt64 = 7 * 86_400_000
+
+  /// For how long some peers may still come without their header, or that this is too long.
+  static func cutovers(_ config: Config, nowMilliseconds: UInt64) -> [Diagnostic] {
+    var findings: [Diagnostic] = []
+    for (index, listener) in config.listeners.enumerated() {
+      for (number, rule) in listener.trust.enumerated() {
+        guard let end = rule.cutoverEndMilliseconds else { continue }
+        let place = config.place(of: "listeners[\(index)].trust[\(number)].cutover.until")
+        let peers =
+          rule.from.isEmpty ? "any peer" : "peers from \(rule.from.map(\.description).joined(separator: ", "))"
+        if end <= nowMilliseconds {
+          findings.append(
+            Diagnostic(
+              .warning, at: place,
+              "this cutover is over: \(peers) must send a PROXY header; `cutover` can be taken out"))
+        } else if end > nowMilliseconds + cutoverMilliseconds {
+          let latest = Timestamp.text(milliseconds: nowMilliseconds + cutoverMilliseconds)
+          findings.append(
+            Diagnostic(.error, at: place, "a cutover ends within 7 days, so by \(latest) at the latest; this is later"))
+        } else {
+          findings.append(
+            Diagnostic(
+              .warning, at: place,
+              "for \(Timestamp.span(milliseconds: end - nowMilliseconds)) more, \(peers) may come without a PROXY header "
+                + "and are then taken for the client themselves"))
+        }
+      }
+    }
+    return findings
+  }
+
   /// Signers and verifiers are made once here, so that a key that cannot do what the config asks of it is found at load.
   static func checkKeys(_ keys: KeySet, _ config: Config, _ fail: (Place, String) -> Void) {
     do {

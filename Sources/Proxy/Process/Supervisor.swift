@@ -20,6 +20,7 @@ package final class Supervisor {
   private let tickets: TicketKeys
   private let log: OperationalLog
   private let admin: AdminServer
+  private let readiness = ServiceReadiness()
   private var loading: Load?
   /// A SIGHUP came while a load was under way: what that one read may be old.
   private var loadsAgain = false
@@ -72,7 +73,7 @@ package final class Supervisor {
     signals = try Signals()
     log = try OperationalLog.start()
     tickets = try TicketKeys()
-    admin = try AdminServer()
+    admin = try AdminServer(readiness: readiness)
     try admin.start()
   }
 
@@ -187,7 +188,8 @@ package final class Supervisor {
     do {
       let workers = config.workers ?? Processors.count
       // Only now that the sockets are open: an earlier process has taken its last request.
-      shared = try ProcessShared(workers: workers, replayWindowBits: config.identity.replayWindowBits, log: log)
+      shared = try ProcessShared(
+        workers: workers, replayWindowBits: config.identity.replayWindowBits, log: log, readiness: readiness)
       let (queue, file, logger) = (shared.accessLog, loaded.accessLog ?? nil, logger)
       _ = try WorkerThread.start(name: "log-access", processor: nil) {
         LogThread(queue, to: file, name: "access log") { logger.warning("\($0)") }.run()
@@ -208,17 +210,17 @@ package final class Supervisor {
       listeners: loaded.listeners, threads: threads)
     reloads = ReloadStatus(nowMilliseconds: Clock.wallMilliseconds(), expiries: loaded.snapshot.expiries)
     admin.show(shared)
-    setHealth()
+    setReadiness()
     log.say("ready listeners=\(readyListeners()) workers=\(threads.count) pid=\(ProcessLimits.processIdentifier)")
     showReloads()
   }
 
-  private func setHealth() {
+  private func setReadiness() {
     guard let serving else { return }
     let config = serving.snapshot.config
     // Attestations count whole seconds, so the first that is late enough may be made a second after the skew.
     let from = serving.startedMilliseconds + UInt64(config.identity.clockSkewMilliseconds) + 1_000
-    admin.set(.serving(fromMilliseconds: config.listeners.contains { $0.verifies } ? from : 0))
+    readiness.serve(fromMilliseconds: config.listeners.contains { $0.verifies } ? from : 0)
   }
 
   /// Each client connection may need one to an upstream.
@@ -267,7 +269,7 @@ package final class Supervisor {
     serving.snapshot = loaded.snapshot
     self.serving = serving
     reloads.noteSuccess(loaded.snapshot, nowMilliseconds: Clock.wallMilliseconds())
-    setHealth()
+    setReadiness()
     logger.info("reloaded generation=\(reloads.generation) listeners=\(readyListeners())")
     showReloads()
   }
@@ -284,7 +286,7 @@ package final class Supervisor {
 
   private func drain() {
     if let serving {
-      admin.set(.draining)
+      readiness.set(.draining, true)
       ServiceNotifier.notify("STOPPING=1\nSTATUS=draining")
       let most = serving.snapshot.config.timeouts.drainMilliseconds
       let until = Clock.monotonicMilliseconds() + UInt64(most)

@@ -8,21 +8,11 @@ import Synchronization
 import Wire
 
 final class AdminServer: Sendable {
-  /// What `/healthz` says.
-  enum Health: Sendable {
-    /// The configuration is being loaded.
-    case loading
-    /// Serving; a validator takes what was signed from this time of the monotonic clock on.
-    case serving(fromMilliseconds: UInt64)
-    case draining
-  }
-
   private struct State {
     var descriptor: Int32 = -1
     var address: SocketAddress?
     var boundText: String?
     var isStopping = false
-    var health = Health.loading
     var shared: ProcessShared?
     var reloads: ReloadStatus?
   }
@@ -43,13 +33,16 @@ final class AdminServer: Sendable {
   private let wakeup: Wakeup
   private let thread = Mutex<WorkerThread?>(nil)
 
-  init() throws(SystemError) { wakeup = try Wakeup() }
+  private let readiness: ServiceReadiness
+
+  init(readiness: ServiceReadiness) throws(SystemError) {
+    self.readiness = readiness
+    wakeup = try Wakeup()
+  }
 
   var boundText: String? { state.withLock { $0.boundText } }
 
   // MARK: What it shows
-
-  func set(_ health: Health) { state.withLock { $0.health = health } }
 
   func set(_ reloads: ReloadStatus) { state.withLock { $0.reloads = reloads } }
 
@@ -181,30 +174,22 @@ final class AdminServer: Sendable {
     func reply(_ status: String, _ body: String, type: String = "text/plain") {
       send(transport, status: status, type: type, body: body, isHead: isHead)
     }
-    let (shared, health, reloads) = state.withLock { ($0.shared, $0.health, $0.reloads) }
+    let (shared, reloads) = state.withLock { ($0.shared, $0.reloads) }
+    let now = Clock.monotonicMilliseconds()
     switch (path, shared) {
     case ("/healthz", _):
-      let reason = AdminServer.unready(health)
-      reply(reason == nil ? "200 OK" : "503 Service Unavailable", (reason ?? "ok") + "\n")
+      let reason = readiness.reason(nowMilliseconds: now)
+      reply(reason == nil ? "200 OK" : "503 Service Unavailable", "\(reason?.text ?? "ok")\n")
     case ("/metrics", let shared?):
-      let page = MetricsPage.text(shared.counters) + MetricsPage.text(shared) + (reloads?.metrics ?? "")
+      let page =
+        MetricsPage.text(shared.counters) + MetricsPage.text(shared) + readiness.metrics(nowMilliseconds: now)
+        + (reloads?.metrics ?? "")
       reply("200 OK", page, type: "text/plain; version=0.0.4")
     case ("/status", let shared?):
       reply("200 OK", AdminServer.status(shared, reloads), type: "application/json")
     case ("/metrics", nil), ("/status", nil):
       reply("503 Service Unavailable", "starting: the configuration is being loaded\n")
     default: reply("404 Not Found", "not found\n")
-    }
-  }
-
-  /// Why no request should be sent here now.
-  private static func unready(_ health: Health) -> String? {
-    switch health {
-    case .loading: "starting: the configuration is being loaded"
-    case .serving(let from):
-      Clock.monotonicMilliseconds() < from
-        ? "starting: what was signed before the start is not taken, for it may be a replay" : nil
-    case .draining: "draining: no more connections are taken"
     }
   }
 

@@ -8,6 +8,7 @@ import Wire
 extension AccessLog {
   /// Records a finished exchange, in the log and in the counters.
   func record(_ x: Exchange, _ worker: Worker) {
+    guard !x.isCheck else { return }
     worker.counters.add(.bytesIn, x.bytesIn)
     worker.counters.add(.bytesOut, x.bytesOut)
     switch x.status {
@@ -22,6 +23,7 @@ extension AccessLog {
     guard isOn, let d = x.downstream else { return }
     line(time: worker.date.rfc3339.span, nowMilliseconds: worker.nowMilliseconds) { line in
       writeConnection(d, d.listener, x.identity ?? d.client, x.schemeSource, into: line)
+      if x.isInCutover { line.append(",\"cutover\":true") }
       writeRequest(x, into: line)
       line.member(",\"status\":", UInt64(x.status))
       if let refusal = x.refusal {

@@ -6,6 +6,7 @@ import Wire
 package enum Counter: Int, CaseIterable {
   case connections, requests, responses1xx, responses2xx, responses3xx, responses4xx, responses5xx
   case bytesIn, bytesOut, upstreamConnections, upstreamReused, retries, startingRetries, tunnels, observed
+  case checksReady, checksUnready, checksConnected, cutoverRequests
   case acceptPauses, reloads
   // Gauges: set, not added to.
   case openDownstreams, openUpstreams, idleUpstreams, openTunnels, lentBuffers
@@ -29,6 +30,15 @@ package enum Counter: Int, CaseIterable {
     case .startingRetries: ("countersign_starting_retries_total", "Requests signed anew for a starting validator.")
     case .tunnels: ("countersign_tunnels_total", "WebSocket tunnels begun.")
     case .observed: ("countersign_observed_total", "Requests that observe mode let pass without an identity.")
+    case .checksReady:
+      ("countersign_balancer_checks_total{answer=\"ready\"}", "Checks of load balancers, by what they were told.")
+    case .checksUnready: ("countersign_balancer_checks_total{answer=\"unready\"}", "")
+    case .checksConnected: ("countersign_balancer_checks_total{answer=\"none\"}", "")
+    case .cutoverRequests:
+      (
+        "countersign_cutover_requests_total",
+        "Requests that came without the PROXY header that their rule demands, within its cutover."
+      )
     case .acceptPauses: ("countersign_accept_pauses_total", "Times accepting paused for want of descriptors.")
     case .reloads: ("countersign_worker_reloads_total", "Configurations that workers took over.")
     case .openDownstreams: ("countersign_open_connections{side=\"downstream\"}", "Connections open now.")

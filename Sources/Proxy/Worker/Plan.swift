@@ -17,6 +17,7 @@ final class ListenerPlan {
   /// What is asked of clients' certificates; connections that began under another demand end.
   let clientDemand: Snapshot.ClientDemand?
   let trust: TrustPolicy
+  let checks: BalancerChecks
   let verifier: Verifier?
 
   init(_ listener: Snapshot.Listener, generation: UInt64, socket: Int, verifier: Verifier?) {
@@ -28,6 +29,7 @@ final class ListenerPlan {
     tlsMinimum = listener.config.tlsMinimum
     clientDemand = listener.clientDemand
     trust = listener.trust
+    checks = BalancerChecks(listener.config.checks)
     self.verifier = verifier
   }
 }

@@ -70,7 +70,7 @@ extension Worker {
     switch d.phase {
     // An exchange has its own.
     case .free, .exchange, .tunnel: return
-    case .announce: d.refuse(.proxyTimeout, self)
+    case .announce: d.announceExpired(self)
     case .handshake: d.refuse(.handshakeTimeout, self)
     case .head: d.headExpired(self)
     case .linger: d.lingerExpired(self)

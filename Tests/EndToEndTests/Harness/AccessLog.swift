@@ -20,6 +20,7 @@ struct AccessEntry: Decodable, Sendable {
   var refusal: String?
   var detail: String?
   var suppressed: Int?
+  var cutover: Bool?
   var bytes_in: Int?
   var bytes_out: Int?
   var duration_ms: Double?

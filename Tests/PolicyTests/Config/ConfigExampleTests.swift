@@ -146,7 +146,7 @@ import Wire
     let examples = try Self.manual().split(separator: "```yaml\n").dropFirst().compactMap { part in
       part.range(of: "```").map { String(part[..<$0.lowerBound]) }
     }
-    #expect(examples.count == 6)
+    #expect(examples.count == 7)
     for example in examples {
       var yaml = example
       if yaml.hasPrefix("trust:") {

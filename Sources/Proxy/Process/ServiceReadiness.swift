@@ -1,0 +1,73 @@
+// Whether this process should be sent requests: for /healthz of the admin listener, for the checks of load balancers, and as a
+// metric. Each reason is set and taken back by whoever knows of it; all threads read them.
+
+import Platform
+import Synchronization
+
+package final class ServiceReadiness: Sendable {
+  /// Why no request should be sent here now; the first that holds is told.
+  package enum Reason: Int, CaseIterable, Sendable {
+    case loading, starting, draining
+
+    package var name: StaticString {
+      switch self {
+      case .loading: "loading"
+      case .starting: "starting"
+      case .draining: "draining"
+      }
+    }
+
+    package var text: StaticString {
+      switch self {
+      case .loading: "starting: the configuration is being loaded"
+      case .starting: "starting: what was signed before the start is not taken, for it may be a replay"
+      case .draining: "draining: no more connections are taken"
+      }
+    }
+
+    fileprivate var bit: UInt64 { 1 << UInt64(rawValue) }
+  }
+
+  private let reasons = Atomic<UInt64>(Reason.loading.bit)
+  /// A validator takes what was signed from this time of the monotonic clock on.
+  private let servingFromMilliseconds = Atomic<UInt64>(0)
+
+  package init() {}
+
+  package func set(_ reason: Reason, _ holds: Bool) {
+    if holds {
+      reasons.bitwiseOr(reason.bit, ordering: .relaxed)
+    } else {
+      reasons.bitwiseAnd(~reason.bit, ordering: .relaxed)
+    }
+  }
+
+  /// Serving; `.starting` holds until `fromMilliseconds` of the monotonic clock.
+  func serve(fromMilliseconds: UInt64) {
+    servingFromMilliseconds.store(fromMilliseconds, ordering: .relaxed)
+    set(.loading, false)
+  }
+
+  /// Nil: requests may come.
+  package func reason(nowMilliseconds: UInt64) -> Reason? {
+    var held = reasons.load(ordering: .relaxed)
+    if nowMilliseconds < servingFromMilliseconds.load(ordering: .relaxed) { held |= Reason.starting.bit }
+    guard held != 0 else { return nil }
+    return Reason(rawValue: held.trailingZeroBitCount)
+  }
+
+  /// Prometheus text.
+  func metrics(nowMilliseconds: UInt64) -> String {
+    let reason = reason(nowMilliseconds: nowMilliseconds)
+    var page = """
+      # HELP countersign_ready Whether requests may be sent here; what /healthz and the checks of load balancers are told.
+      # TYPE countersign_ready gauge
+      countersign_ready \(reason == nil ? 1 : 0)
+      # HELP countersign_unready Why they may not.
+      # TYPE countersign_unready gauge
+
+      """
+    for each in Reason.allCases { page += "countersign_unready{reason=\"\(each.name)\"} \(each == reason ? 1 : 0)\n" }
+    return page
+  }
+}
