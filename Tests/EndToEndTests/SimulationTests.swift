@@ -11,6 +11,12 @@ extension EndToEnd {
       #expect(outcome.output.hasPrefix("2000 seeds from 1: nothing broken."), "\(outcome.output.suffix(2_000))")
     }
 
+    /// A large head was sent again after a reload to smaller heads, and the buffer had room for all but the signed fields.
+    @Test(arguments: [28_960, 500_947]) func runsThatOnceFoundAFaultDoNot(_ seed: Int) throws {
+      let outcome = try ChildProcess.run([try Programs.simulate, "--seed", "\(seed)"], by: .after(60))
+      #expect(outcome.succeeded, "\(outcome.output.suffix(5_000))\(outcome.error)")
+    }
+
     @Test func aSeedMakesTheSameRunEachTime() throws {
       func trace() throws -> [Substring] {
         let outcome = try ChildProcess.run([try Programs.simulate, "--seed", "30", "--trace"])

@@ -39,7 +39,11 @@ import Wire
   @Test func whatDoesNotFitIsNotSigned() throws {
     let signer = try makeSigner(headBytesMax: 1024)
     #expect(signer.lines(someone, target: "/" + String(repeating: "a", count: 3000)) == nil)
-    #expect(signer.lines(someone, room: 300) == nil)
+    // Every room that is too small shows: whoever sends the head must not take it for one that cannot be signed.
+    let whole = try #require(signer.lines(someone)).utf8.count
+    for room in 1..<whole { #expect(signer.lines(someone, room: room) == nil, "\(room)") }
+    // The sequence number has more digits by now.
+    #expect(signer.lines(someone, room: whole + 8) != nil)
     #expect(signer.lines(someone) != nil)
   }
 

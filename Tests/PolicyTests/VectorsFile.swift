@@ -197,7 +197,7 @@ extension Signer {
       #expect(sink.isEmpty && !sink.overflowed)
       return nil
     }
-    return String(decoding: sink.copyBytes(), as: UTF8.self)
+    return sink.overflowed ? nil : String(decoding: sink.copyBytes(), as: UTF8.self)
   }
 
   /// A signed request.

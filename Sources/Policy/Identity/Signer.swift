@@ -120,7 +120,8 @@ package final class Signer {
 
   /// Appends the lines `client-attest`, `signature-input` and `signature`, each with its CRLF, for the request whose
   /// method, authority (`Host`), path and query (with its `?`; empty when there is none) are those ranges of `head`:
-  /// exactly what is sent on. False when it cannot be signed; `sink` is then as it was.
+  /// exactly what is sent on. False when it cannot be signed; `sink` is then as it was. Where the lines do not fit, `sink` says
+  /// so (`overflowed`).
   package func writeFields(
     _ identity: ClientIdentity, head: Span<UInt8>, method: ByteRange, authority: ByteRange, path: ByteRange,
     query: ByteRange, nowMilliseconds: UInt64, into sink: Buffer
@@ -155,8 +156,6 @@ package final class Signer {
       return sign(base, purpose: .http, into: &room)
     }
     guard count > 0 else { return false }
-    let fixed = 64
-    guard sink.room >= fixed + base.count - attestStart + Base64.encodedCount(count, .standard) else { return false }
     base.withReadable { base in
       sink.append("client-attest: ")
       sink.append(base.extracting(attestStart..<attestEnd))
