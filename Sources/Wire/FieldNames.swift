@@ -67,6 +67,7 @@ public struct FieldNames: Sendable {
         "x-proxyuser-ip", "x-remote-addr", "x-remote-ip", "remote-addr", "remote-host", "x-remote-host",
         "x-originating-ip", "x-original-host", "x-original-url", "x-rewrite-url", "x-host", "x-url-scheme", "x-scheme",
         "x-custom-ip-authorization", "x-http-host-override", "x-host-override", "countersign-refusal",
+        "countersign-verified",
         // A CGI program takes it for the proxy that its own requests must use (httpoxy).
         "proxy",
         // ASP.NET Core's middleware, nginx's auth_request and the proxies that follow them.

@@ -35,6 +35,9 @@ extension Refusal {
   /// Whether the connection is closed after the answer.
   public var closes: Bool { entry.closes }
 
+  /// The signed identity is missing, wrong, stale or used before.
+  public var isOfIdentity: Bool { (Refusal.identityMissing.rawValue...Refusal.earlyData.rawValue).contains(rawValue) }
+
   /// Whether a client on this host is told the name: whoever tries a configuration out meets it first.
   public var isNamedOnLoopback: Bool { self == .clientInfrastructure || self == .clientUnknown }
 

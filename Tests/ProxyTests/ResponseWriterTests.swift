@@ -145,40 +145,50 @@ import Wire
 
   // MARK: The mark between a validator and its edge
 
-  @Test(arguments: ["Countersign-Refusal", "countersign-refusal", "COUNTERSIGN-REFUSAL"])
+  @Test(arguments: ["Countersign-Refusal", "countersign-refusal", "COUNTERSIGN-REFUSAL", "Countersign-Verified"])
   func theMarkNeverPassesOn(_ name: String) throws {
-    for value in ["starting", "replay", ""] {
+    for value in ["starting", "replay", "enforce", ""] {
       #expect(
         try HeadDocument.response("HTTP/1.1 503 S\nA: 1\n\(name): \(value)\nContent-Length: 0\nDate: d")
           == "HTTP/1.1 503 S\nA: 1\nDate: d\nContent-Length: 0\n\n")
     }
   }
 
-  @Test(arguments: [
-    ("HTTP/1.1 503 x\nCountersign-Refusal: starting", true), ("HTTP/1.1 503 x\ncountersign-refusal:Starting ", true),
-    ("HTTP/1.1 503 x\nCountersign-Refusal: replay", false), ("HTTP/1.1 503 x", false),
-    ("HTTP/1.1 403 x\nCountersign-Refusal: starting", false), ("HTTP/1.1 503 x\nEarly-Data: starting", false),
-    ("HTTP/1.1 503 x\nX-Countersign-Refusal: starting", false), ("HTTP/1.1 503 x\nCountersign-Refusal:", false),
-  ])
-  func startingIsUnderstood(_ text: String, isStarting: Bool) throws {
+  @Test(
+    arguments: [
+      ("HTTP/1.1 503 x\nCountersign-Refusal: starting", .starting),
+      ("HTTP/1.1 503 x\ncountersign-refusal:Starting ", .starting),
+      ("HTTP/1.1 503 x\nCountersign-Refusal: replay", .none), ("HTTP/1.1 503 x", .none),
+      ("HTTP/1.1 403 x\nCountersign-Refusal: starting", .none), ("HTTP/1.1 503 x\nEarly-Data: starting", .none),
+      ("HTTP/1.1 503 x\nX-Countersign-Refusal: starting", .none), ("HTTP/1.1 503 x\nCountersign-Refusal:", .none),
+      ("HTTP/1.1 200 x\nCountersign-Verified: enforce", .enforced),
+      ("HTTP/1.1 502 x\ncountersign-verified: Enforce", .enforced),
+      ("HTTP/1.1 204 x\nCountersign-Verified: observe", .observed),
+      ("HTTP/1.1 403 x\nCountersign-Verified: refused", .refused),
+      ("HTTP/1.1 200 x\nCountersign-Verified: refused", .none), ("HTTP/1.1 200 x\nCountersign-Verified: yes", .none),
+      ("HTTP/1.1 200 x\nCountersign_Verified: enforce", .none),
+      ("HTTP/1.1 200 x\nCountersign-Verified: enforce\nCountersign-Verified: enforce", .none),
+      ("HTTP/1.1 503 x\nCountersign-Refusal: starting\nCountersign-Verified: enforce", .none),
+    ] as [(String, ValidatorMark)])
+  func aMarkIsUnderstood(_ text: String, mark: ValidatorMark) throws {
     let bytes = HeadDocument.bytes(text)
     let head = ResponseHead(fieldsMax: 10)
     guard case .complete = head.parse(bytes.span, limits: HeadDocument.limits, requestWasHead: false) else {
       Issue.record("not a head")
       return
     }
-    #expect(HeadWriter.isStartingRefusal(bytes.span, head) == isStarting)
+    #expect(ValidatorMark.read(bytes.span, head) == mark)
   }
 
   // MARK: Our own answers
 
   private func answer(
-    _ status: Int, keepAlive: Bool = true, isHead: Bool = false, marksStarting: Bool = false
+    _ status: Int, keepAlive: Bool = true, isHead: Bool = false, mark: ValidatorMark = .none
   ) -> [UInt8] {
     let out = Buffer(capacity: 4_096)
     HeadWriter.writeAnswer(
       status: status, reason: HeadWriter.reason(status), keepAlive: keepAlive, isHead: isHead,
-      marksStarting: marksStarting, date: Array(HeadDocument.date.utf8).span, into: out)
+      mark: mark, date: Array(HeadDocument.date.utf8).span, into: out)
     return out.copyBytes()
   }
 
@@ -205,7 +215,7 @@ import Wire
     #expect(HeadDocument.text(answer(405)).contains("\nAllow: GET, "))
     #expect(HeadDocument.text(answer(503)).contains("\nRetry-After: 1\n"))
     #expect(!HeadDocument.text(answer(503)).contains("countersign"))
-    #expect(HeadDocument.text(answer(503, marksStarting: true)).contains("\ncountersign-refusal: starting\n"))
+    #expect(HeadDocument.text(answer(503, mark: .starting)).contains("\ncountersign-refusal: starting\n"))
     #expect(
       HeadDocument.text(answer(403, keepAlive: false)) == """
         HTTP/1.1 403 Forbidden

@@ -339,7 +339,7 @@ extension Downstream {
       self, .plainHttp, .text("a request in plain HTTP came where TLS is spoken"), worker)
     _ = writeAnswer(
       status: Int(Refusal.plainHttp.status), sentence: "This port speaks HTTPS, and the request came as plain HTTP.",
-      keepAlive: false, isHead: false, marksStarting: false, worker)
+      keepAlive: false, isHead: false, worker)
     guard flush() else {
       close(worker)
       return

@@ -162,19 +162,20 @@ extension Downstream {
     u.input.withReadable {
       HeadWriter.writeResponse(
         $0, head: head, length: length, framing: framing, keepAlive: x.machine.keepsDownstream,
-        clientMinorVersion: x.minorVersion, isTunnel: isTunnel, date: worker.date.imf.span, into: output)
+        clientMinorVersion: x.minorVersion, isTunnel: isTunnel,
+        mark: head.status >= 200 || isTunnel ? x.mark(worker) : .none, date: worker.date.imf.span, into: output)
     }
     x.bytesOut += UInt64(output.count - before)
   }
 
   /// Writes an answer of our own, and says how many bytes it has.
   func writeAnswer(
-    status: Int, sentence: StaticString, keepAlive: Bool, isHead: Bool, marksStarting: Bool, _ worker: Worker
+    status: Int, sentence: StaticString, keepAlive: Bool, isHead: Bool, mark: ValidatorMark = .none, _ worker: Worker
   ) -> Int {
     let before = output.count
     HeadWriter.writeAnswer(
       status: status, reason: HeadWriter.reason(status), sentence: sentence, keepAlive: keepAlive, isHead: isHead,
-      marksStarting: marksStarting, date: worker.date.imf.span, into: output)
+      mark: mark, date: worker.date.imf.span, into: output)
     return output.count - before
   }
 

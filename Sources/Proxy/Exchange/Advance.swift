@@ -240,8 +240,10 @@ extension Exchange {
     let head = worker.responseHead
     u.headSeen = 0
     if head.isBent { serverIsBent = true }
+    let mark = isSigned ? u.input.withReadable { ValidatorMark.read($0, head) } : .none
     if head.status == 101 {
       guard wantsWebSocket, head.wantsWebSocket else { return badResponse(.upgrade) }
+      if isSigned { noteVerified(mark, u, worker) }
       downstream.write(head, length, from: u, for: self, .none, isTunnel: true, worker)
       u.input.consume(length)
       Tunnel.begin(self, u, worker)
@@ -258,11 +260,12 @@ extension Exchange {
       u.input.consume(length)
       return .moved
     }
-    if isSigned, u.input.withReadable({ HeadWriter.isStartingRefusal($0, head) }) {
+    if mark == .starting {
       if case .retryLater = machine.fault(.starting) { return StartWait.begin(self, worker) }
     } else {
       u.noteAnswered()
     }
+    if isSigned { noteVerified(mark, u, worker) }
     let outgoing = HeadWriter.ResponseFraming(head, requestWasHead: method == .head, clientMinorVersion: minorVersion)
     if case .close = outgoing {
       machine.noteDownstreamCloses()

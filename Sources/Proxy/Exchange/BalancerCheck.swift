@@ -23,15 +23,13 @@ enum BalancerCheck {
   static func answer(_ x: Exchange, _ worker: Worker) -> Step {
     x.isCheck = true
     let reason: ServiceReadiness.Reason? =
-      worker.isDraining ? .draining : worker.shared.readiness.reason(nowMilliseconds: worker.nowMilliseconds)
+      worker.isDraining ? .draining : worker.shared.readiness.reason(worker.clock)
     worker.counters.add(reason == nil ? .checksReady : .checksUnready)
     x.status = reason == nil ? 200 : 503
     let keep = x.machine.keepsDownstream && !worker.isDraining
     x.bytesOut += UInt64(
       x.downstream.writeAnswer(
-        status: x.status, sentence: reason?.text ?? "", keepAlive: keep, isHead: x.method == .head,
-        marksStarting: false,
-        worker))
+        status: x.status, sentence: reason?.text ?? "", keepAlive: keep, isHead: x.method == .head, worker))
     x.machine.answered(keepAlive: keep)
     return .moved
   }

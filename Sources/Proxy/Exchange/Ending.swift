@@ -23,7 +23,7 @@ extension Exchange {
     bytesOut += UInt64(
       downstream.writeAnswer(
         status: status, sentence: downstream.isTriedOut && refusal.isNamedOnLoopback ? refusal.name : "",
-        keepAlive: keep, isHead: method == .head, marksStarting: refusal == .starting, worker))
+        keepAlive: keep, isHead: method == .head, mark: mark(worker), worker))
     machine.answered(keepAlive: keep)
     return .moved
   }

@@ -50,6 +50,8 @@ final class Exchange {
   var isVerified = false
   /// The upstream gets a signed identity: it is a validator.
   var isSigned = false
+  /// What the answer to a signed request says of its signature.
+  var verified: ValidatorMark?
   /// Who sent it, once settled; nil in observe mode where nothing was verified.
   var identity: ClientIdentity?
   /// Its client came without the PROXY header that the rule demands, while that is still allowed.
@@ -142,6 +144,7 @@ final class Exchange {
     isInCutover = false
     isCheck = false
     isSigned = false
+    verified = nil
     triedServers = 0
     status = 0
     endsWithConnection = false

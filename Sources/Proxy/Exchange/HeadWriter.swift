@@ -123,10 +123,10 @@ package enum HeadWriter {
     }
   }
 
-  /// A whole response head for the client, with the empty line.
+  /// A whole response head for the client, with the empty line. `mark`: what a validator says to its edge.
   package static func writeResponse(
     _ bytes: Span<UInt8>, head: ResponseHead, length: Int, framing: ResponseFraming, keepAlive: Bool,
-    clientMinorVersion: Int, isTunnel: Bool, date: Span<UInt8>, into out: Buffer
+    clientMinorVersion: Int, isTunnel: Bool, mark: ValidatorMark = .none, date: Span<UInt8>, into out: Buffer
   ) {
     out.append("HTTP/1.1 ")
     out.append(decimal: UInt64(head.status))
@@ -140,7 +140,7 @@ package enum HeadWriter {
     if case .unsent = framing, head.repeatedLength == nil { droppedKinds &= ~FieldKind.contentLength.bit }
     for i in 0..<count {
       let kind = head.kind(i)
-      let dropped = kind.bit & droppedKinds != 0 || head.isNominated(i) || isRefusalMark(bytes, head, i, kind)
+      let dropped = kind.bit & droppedKinds != 0 || head.isNominated(i) || ValidatorMark.isOne(bytes, head, i, kind)
       if dropped {
         if runStart >= 0 { out.append(bytes.extracting(runStart..<head.name(i).lower)) }
         runStart = -1
@@ -172,6 +172,7 @@ package enum HeadWriter {
         out.append("Connection: keep-alive\r\n")
       }
     }
+    out.append(mark.line)
     out.append("\r\n")
   }
 
@@ -181,9 +182,6 @@ package enum HeadWriter {
     out.append("\r\n")
   }
 
-  /// The mark that a validator puts on a refusal it wants asked again; it is between us and never passes on.
-  package static let refusalMark: StaticString = "countersign-refusal"
-
   /// One field line anew, where it cannot go on as it came: of a head that is not how it should be, and of every trailer.
   @inline(never) static func writeLine(_ bytes: Span<UInt8>, name: ByteRange, value: ByteRange, into out: Buffer) {
     out.append(bytes.extracting(name.range))
@@ -192,22 +190,10 @@ package enum HeadWriter {
     out.append("\r\n")
   }
 
-  private static func isRefusalMark(_ bytes: Span<UInt8>, _ head: ResponseHead, _ i: Int, _ kind: FieldKind) -> Bool {
-    kind == .claim && bytes.extracting(head.name(i).range).equalsIgnoringCase(refusalMark)
-  }
-
-  /// Whether a response is a validator's «starting» refusal.
-  package static func isStartingRefusal(_ bytes: Span<UInt8>, _ head: ResponseHead) -> Bool {
-    guard head.status == 503 else { return false }
-    for i in 0..<head.fieldCount where isRefusalMark(bytes, head, i, head.kind(i)) {
-      return bytes.extracting(head.value(i).range).equalsIgnoringCase("starting")
-    }
-    return false
-  }
-
   /// An answer of our own: small, without internals. `sentence` says more to whoever reads it, and may be empty.
   package static func writeAnswer(
-    status: Int, reason: StaticString, sentence: StaticString = "", keepAlive: Bool, isHead: Bool, marksStarting: Bool,
+    status: Int, reason: StaticString, sentence: StaticString = "", keepAlive: Bool, isHead: Bool,
+    mark: ValidatorMark = .none,
     date: Span<UInt8>, into out: Buffer
   ) {
     out.append("HTTP/1.1 ")
@@ -222,7 +208,7 @@ package enum HeadWriter {
     out.append("\r\n")
     if status == 405 { out.append("Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n") }
     if status == 503 { out.append("Retry-After: 1\r\n") }
-    if marksStarting { out.append("countersign-refusal: starting\r\n") }
+    out.append(mark.line)
     out.append(keepAlive ? "\r\n" : "Connection: close\r\n\r\n")
     guard !isHead else { return }
     out.append(decimal: UInt64(status))

@@ -7,13 +7,15 @@ import Synchronization
 package final class ServiceReadiness: Sendable {
   /// Why no request should be sent here now; the first that holds is told.
   package enum Reason: Int, CaseIterable, Sendable {
-    case loading, starting, draining
+    case loading, starting, draining, signing, validators
 
     package var name: StaticString {
       switch self {
       case .loading: "loading"
       case .starting: "starting"
       case .draining: "draining"
+      case .signing: "signing"
+      case .validators: "validators"
       }
     }
 
@@ -22,6 +24,8 @@ package final class ServiceReadiness: Sendable {
       case .loading: "starting: the configuration is being loaded"
       case .starting: "starting: what was signed before the start is not taken, for it may be a replay"
       case .draining: "draining: no more connections are taken"
+      case .signing: "signing: the key that signs is not valid now"
+      case .validators: "validators: every request of late was refused by the validators behind this edge"
       }
     }
 
@@ -32,7 +36,17 @@ package final class ServiceReadiness: Sendable {
   /// A validator takes what was signed from this time of the monotonic clock on.
   private let servingFromMilliseconds = Atomic<UInt64>(0)
 
+  let validators = ValidatorWatch()
+  /// The seconds since 1970 in which the key that signs is valid.
+  private let signsFrom = Atomic<UInt64>(0)
+  private let signsUntil = Atomic<UInt64>(.max)
+
   package init() {}
+
+  func setSigning(from: UInt64?, until: UInt64?) {
+    signsFrom.store(from ?? 0, ordering: .relaxed)
+    signsUntil.store(until ?? .max, ordering: .relaxed)
+  }
 
   package func set(_ reason: Reason, _ holds: Bool) {
     if holds {
@@ -49,16 +63,21 @@ package final class ServiceReadiness: Sendable {
   }
 
   /// Nil: requests may come.
-  package func reason(nowMilliseconds: UInt64) -> Reason? {
+  package func reason(_ now: Clock.Reading) -> Reason? {
     var held = reasons.load(ordering: .relaxed)
-    if nowMilliseconds < servingFromMilliseconds.load(ordering: .relaxed) { held |= Reason.starting.bit }
+    let seconds = now.wallMilliseconds / 1_000
+    if now.monotonicMilliseconds < servingFromMilliseconds.load(ordering: .relaxed) { held |= Reason.starting.bit }
+    if seconds < signsFrom.load(ordering: .relaxed) || seconds >= signsUntil.load(ordering: .relaxed) {
+      held |= Reason.signing.bit
+    }
+    if validators.isRefusing(nowMilliseconds: now.monotonicMilliseconds) { held |= Reason.validators.bit }
     guard held != 0 else { return nil }
     return Reason(rawValue: held.trailingZeroBitCount)
   }
 
   /// Prometheus text.
-  func metrics(nowMilliseconds: UInt64) -> String {
-    let reason = reason(nowMilliseconds: nowMilliseconds)
+  func metrics(_ now: Clock.Reading) -> String {
+    let reason = reason(now)
     var page = """
       # HELP countersign_ready Whether requests may be sent here; what /healthz and the checks of load balancers are told.
       # TYPE countersign_ready gauge

@@ -18,6 +18,12 @@ package final class Snapshot: Sendable {
   /// Until when its certificates are valid, each file once.
   let expiries: [CertificateExpiry]
 
+  /// The key that signs, where one is named.
+  var signingKey: KeySet.Key? {
+    guard let id = config.identity.signWith.flatMap({ KeyID($0) }) else { return nil }
+    return keys?.keys.first { $0.id == id }
+  }
+
   struct Listener: Sendable {
     let config: Config.Listener
     let tls: TLSServerContext?

@@ -220,6 +220,8 @@ package final class Supervisor {
     let config = serving.snapshot.config
     // Attestations count whole seconds, so the first that is late enough may be made a second after the skew.
     let from = serving.startedMilliseconds + UInt64(config.identity.clockSkewMilliseconds) + 1_000
+    let key = config.upstreams.contains { $0.identity == .attest } ? serving.snapshot.signingKey : nil
+    readiness.setSigning(from: key?.notBefore, until: key?.expires)
     readiness.serve(fromMilliseconds: config.listeners.contains { $0.verifies } ? from : 0)
   }
 

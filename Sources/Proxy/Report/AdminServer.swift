@@ -175,14 +175,14 @@ final class AdminServer: Sendable {
       send(transport, status: status, type: type, body: body, isHead: isHead)
     }
     let (shared, reloads) = state.withLock { ($0.shared, $0.reloads) }
-    let now = Clock.monotonicMilliseconds()
+    let now = Clock.read()
     switch (path, shared) {
     case ("/healthz", _):
-      let reason = readiness.reason(nowMilliseconds: now)
+      let reason = readiness.reason(now)
       reply(reason == nil ? "200 OK" : "503 Service Unavailable", "\(reason?.text ?? "ok")\n")
     case ("/metrics", let shared?):
       let page =
-        MetricsPage.text(shared.counters) + MetricsPage.text(shared) + readiness.metrics(nowMilliseconds: now)
+        MetricsPage.text(shared.counters) + MetricsPage.text(shared) + readiness.metrics(now)
         + (reloads?.metrics ?? "")
       reply("200 OK", page, type: "text/plain; version=0.0.4")
     case ("/status", let shared?):

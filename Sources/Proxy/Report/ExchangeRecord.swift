@@ -39,6 +39,7 @@ extension AccessLog {
             ",\"upstream_ms\":", microseconds: x.responseStartedMicroseconds - x.upstreamStartedMicroseconds)
         }
         if let group = x.group { line.member(",\"upstream\":", text: group.name) }
+        if let verified = x.verified { line.member(",\"verified\":", verified.name) }
         if let server = x.server { line.member(",\"server\":", text: server.text) }
       }
       if d.tlsVersion.utf8CodeUnitCount > 0 { line.member(",\"tls\":", d.tlsVersion) }

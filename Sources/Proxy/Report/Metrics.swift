@@ -7,6 +7,7 @@ package enum Counter: Int, CaseIterable {
   case connections, requests, responses1xx, responses2xx, responses3xx, responses4xx, responses5xx
   case bytesIn, bytesOut, upstreamConnections, upstreamReused, retries, startingRetries, tunnels, observed
   case checksReady, checksUnready, checksConnected, cutoverRequests
+  case verifiedEnforced, verifiedObserved, verifiedRefused, verifiedNot
   case acceptPauses, reloads
   // Gauges: set, not added to.
   case openDownstreams, openUpstreams, idleUpstreams, openTunnels, lentBuffers
@@ -39,6 +40,14 @@ package enum Counter: Int, CaseIterable {
         "countersign_cutover_requests_total",
         "Requests that came without the PROXY header that their rule demands, within its cutover."
       )
+    case .verifiedEnforced:
+      (
+        "countersign_attested_responses_total{verified=\"enforce\"}",
+        "Responses from upstreams with identity attest, by what they say of the signature; none: nobody says that it was verified."
+      )
+    case .verifiedObserved: ("countersign_attested_responses_total{verified=\"observe\"}", "")
+    case .verifiedRefused: ("countersign_attested_responses_total{verified=\"refused\"}", "")
+    case .verifiedNot: ("countersign_attested_responses_total{verified=\"none\"}", "")
     case .acceptPauses: ("countersign_accept_pauses_total", "Times accepting paused for want of descriptors.")
     case .reloads: ("countersign_worker_reloads_total", "Configurations that workers took over.")
     case .openDownstreams: ("countersign_open_connections{side=\"downstream\"}", "Connections open now.")

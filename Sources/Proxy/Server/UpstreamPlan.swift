@@ -14,6 +14,8 @@ package final class UpstreamPlan {
   private var turn = 0
   /// Some server said that it is starting, and that may not be over.
   private var mayBeStarting = false
+  /// When it may be warned again that its signatures are not verified.
+  var nextWarningMilliseconds: UInt64 = 0
 
   package init(config: Config.Upstream, signer: Signer?, tls: TLSClientContext?, servers: ContiguousArray<ServerPool>) {
     name = Array(config.name.utf8)

@@ -21,6 +21,7 @@ struct AccessEntry: Decodable, Sendable {
   var detail: String?
   var suppressed: Int?
   var cutover: Bool?
+  var verified: String?
   var bytes_in: Int?
   var bytes_out: Int?
   var duration_ms: Double?

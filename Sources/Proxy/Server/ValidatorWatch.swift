@@ -1,0 +1,63 @@
+// Whether somebody behind the attested upstreams verifies what is signed: counted and warned of where nobody says so, and a reason not
+// to be ready while every validator refuses.
+
+import Platform
+import Policy
+import Synchronization
+import Wire
+
+/// What all workers know of the validators' answers.
+final class ValidatorWatch: Sendable {
+  /// Refusals in a row, of whichever server, from which on every validator counts as refusing.
+  static let refusalsMin = 20
+  /// For how long after the last of them: as nothing is sent to a process that is not ready, only trying tells that it is over.
+  static let refusingMilliseconds: UInt64 = 10_000
+
+  private let refusalsInRow = Atomic<Int>(0)
+  private let lastRefusalMilliseconds = Atomic<UInt64>(0)
+
+  func note(isRefused: Bool, nowMilliseconds: UInt64) {
+    guard isRefused else {
+      if refusalsInRow.load(ordering: .relaxed) != 0 { refusalsInRow.store(0, ordering: .relaxed) }
+      return
+    }
+    refusalsInRow.add(1, ordering: .relaxed)
+    lastRefusalMilliseconds.store(nowMilliseconds, ordering: .relaxed)
+  }
+
+  /// Every answer of late was a refusal.
+  func isRefusing(nowMilliseconds: UInt64) -> Bool {
+    refusalsInRow.load(ordering: .relaxed) >= ValidatorWatch.refusalsMin
+      && nowMilliseconds < lastRefusalMilliseconds.load(ordering: .relaxed) + ValidatorWatch.refusingMilliseconds
+  }
+}
+
+extension Exchange {
+  /// How often one upstream is warned of.
+  private static let warningMilliseconds: UInt64 = 60_000
+
+  /// Notes what the answer to a signed request says about its signature.
+  func noteVerified(_ mark: ValidatorMark, _ u: Upstream, _ worker: Worker) {
+    verified = mark
+    switch mark {
+    case .starting: return
+    case .enforced: worker.counters.add(.verifiedEnforced)
+    case .observed: worker.counters.add(.verifiedObserved)
+    case .refused: worker.counters.add(.verifiedRefused)
+    case .none: worker.counters.add(.verifiedNot)
+    }
+    worker.shared.validators.note(isRefused: mark == .refused, nowMilliseconds: worker.nowMilliseconds)
+    guard mark != .enforced, let group, worker.nowMilliseconds >= group.nextWarningMilliseconds else { return }
+    group.nextWarningMilliseconds = worker.nowMilliseconds + Exchange.warningMilliseconds
+    let server = String(decoding: u.pool?.text ?? [], as: UTF8.self)
+    let what: StaticString =
+      switch mark {
+      case .observed: "looks at signatures but lets every request pass (identity.mode: observe)"
+      case .refused: "refused a request that this edge signed: the reason stands in its access log"
+      default: "answered without saying that it verified the signature: nobody may be checking who the client is there"
+      }
+    worker.shared.report(
+      "upstream \(group.config.name): \(server) \(what)", once: "validator \(group.config.name) \(mark.name)",
+      everyMilliseconds: Exchange.warningMilliseconds)
+  }
+}
