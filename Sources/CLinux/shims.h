@@ -92,6 +92,14 @@ static inline int cs_get_error(int fd) {
   if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &n) != 0) return errno;
   return e;
 }
+// Linux's struct ucred.
+static inline int cs_peer_user(int fd, uint32_t *user) {
+  struct { int32_t process; uint32_t user; uint32_t group; } credentials;
+  socklen_t n = sizeof credentials;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &n) != 0 || n != sizeof credentials) return -1;
+  *user = credentials.user;
+  return 0;
+}
 static const int cs_MSG_MORE = MSG_MORE;
 static inline ssize_t cs_send(int fd, const void *p, size_t n, int flags) {
   return send(fd, p, n, MSG_NOSIGNAL | flags);

@@ -138,6 +138,15 @@ package enum Sockets {
   /// The result of a connection attempt: 0, or an errno.
   package static func connectResult(_ fd: Int32) -> Int32 { cs_get_error(fd) }
 
+  /// The user whose process connected to a unix socket; nil for any other socket.
+  package static func peerUser(_ fd: Int32) -> UInt32? {
+    guard local(fd) == .unnamed else { return nil }
+    var user: UInt32 = 0
+    // SAFETY: the call writes one word, a local.
+    guard unsafe cs_peer_user(fd, &user) == 0 else { return nil }
+    return user
+  }
+
   package static func removeFile(_ path: String) {
     // SAFETY: the path is a NUL-terminated copy that lives for the call.
     _ = unsafe unlink(path)

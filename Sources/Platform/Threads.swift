@@ -106,6 +106,8 @@ package enum ProcessLimits {
   }
 
   package static var processIdentifier: Int32 { getpid() }
+  /// The user that the process acts as.
+  package static var user: UInt32 { geteuid() }
 
   /// Ends the process without the C library's exit handlers. Those must not run while an abandoned thread may be inside a
   /// library.

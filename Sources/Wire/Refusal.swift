@@ -20,7 +20,8 @@ public enum Refusal: UInt8, CaseIterable, Sendable {
   // Who the client is, at the edge
   case peerRefused, clientInfrastructure, clientUnknown, forwardedMissing, forwardedInvalid, forwardedExhausted
   // The way on
-  case signFailed, routeNone, routeUndecided, upstreamNone, upstreamConnect, upstreamConnectTimeout, upstreamTls,
+  case signFailed, routeNone, routeUndecided, routeClosed, clientsIndistinct, upstreamNone, upstreamConnect,
+    upstreamConnectTimeout, upstreamTls,
     upstreamReset
   case upstreamTimeout, upstreamResponse
   // The connection
@@ -118,6 +119,8 @@ extension Refusal {
     case .signFailed: ("sign-failed", 500, true)
     case .routeNone: ("route-none", 404, false)
     case .routeUndecided: ("route-undecided", 500, false)
+    case .routeClosed: ("route-closed", 503, false)
+    case .clientsIndistinct: ("clients-indistinct", 503, false)
     case .upstreamNone: ("upstream-none", 503, false)
     case .upstreamConnect: ("upstream-connect", 502, false)
     case .upstreamConnectTimeout: ("upstream-connect-timeout", 504, false)

@@ -169,6 +169,12 @@ package struct Config: Sendable, Equatable {
     package var host: String?
     package var path: String?
     package var to: String
+    /// By which operators close it; unique.
+    package var name: String?
+    /// False: closed, until the configuration says otherwise.
+    package var isEnabled = true
+    /// Nothing passes here while clients cannot be told apart.
+    package var needsDistinctClients = false
     package var line = 0
     package init(to: String) { self.to = to }
   }

@@ -7,6 +7,7 @@ extension Reading {
   mutating func crossChecks() {
     checkListeners()
     checkRoutes()
+    checkRouteNames()
     checkSigning()
     checkVerifying()
     checkAudiences()
@@ -53,6 +54,17 @@ extension Reading {
       error(
         config.place(of: "routes[\(index)].to"),
         "there is no upstream \(quoted(route.to))\(suggestion ?? (names.isEmpty ? "" : "; there is \(list(names))"))")
+    }
+  }
+
+  private mutating func checkRouteNames() {
+    var names: [String: Place] = [:]
+    for (index, route) in config.routes.enumerated() {
+      guard let name = route.name else { continue }
+      let place = config.place(of: "routes[\(index)].name")
+      if let earlier = names.updateValue(place, forKey: name) {
+        error(place, "a route in line \(earlier.line) has the name `\(name)` already")
+      }
     }
   }
 

@@ -62,6 +62,12 @@ package enum ConfigReader {
       diagnostics: diagnostics)
   }
 
+  /// Where to listen or to connect, as written on a command line; relative paths are relative to the current directory.
+  package static func endpoint(_ text: String) -> Config.Endpoint? {
+    var reading = Reading(file: "command line")
+    return reading.listenAddress(YAMLNode(place: .none, value: .scalar(text, plain: false)), "endpoint")
+  }
+
   private static func failure(_ message: String) -> ConfigResult {
     ConfigResult(config: nil, diagnostics: [Diagnostic(.error, at: .none, message)])
   }

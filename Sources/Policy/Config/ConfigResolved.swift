@@ -13,7 +13,10 @@ extension Config {
     out.line(0, "routes:")
     for route in routes {
       let parts = [("host", route.host), ("path", route.path), ("to", route.to)]
-      let pairs = parts.compactMap { key, value in value.map { "\(key): \(Resolved.quote($0))" } }
+      var pairs = parts.compactMap { key, value in value.map { "\(key): \(Resolved.quote($0))" } }
+      if let name = route.name { pairs.append("name: \(name)") }
+      pairs.append("enabled: \(route.isEnabled)")
+      pairs.append("needs_distinct_clients: \(route.needsDistinctClients)")
       out.line(1, "- { \(pairs.joined(separator: ", ")) }")
     }
     out.line(0, "upstreams:")

@@ -178,7 +178,8 @@ extension Reading {
     for (index, node) in nodes.enumerated() {
       let path = "routes[\(index)]"
       let required = [(key: "to", what: "the name of an upstream")]
-      guard let fields = fields(node, path, keys: ["host", "path", "to"], required: required) else {
+      let keys = ["host", "path", "to", "name", "enabled", "needs_distinct_clients"]
+      guard let fields = fields(node, path, keys: keys, required: required) else {
         config.routes.append(Config.Route(to: ""))
         continue
       }
@@ -186,6 +187,11 @@ extension Reading {
         to: fields["to"].flatMap { text($0, "\(path).to", expected: "an upstream's name") } ?? "")
       route.host = fields["host"].flatMap { pattern($0, "\(path).host") }
       route.path = fields["path"].flatMap { pattern($0, "\(path).path") }
+      if let node = fields["name"] { route.name = name(node, "\(path).name", .name) }
+      if let node = fields["enabled"], let truth = truth(node, "\(path).enabled") { route.isEnabled = truth }
+      if let node = fields["needs_distinct_clients"], let truth = truth(node, "\(path).needs_distinct_clients") {
+        route.needsDistinctClients = truth
+      }
       route.line = node.place.line
       config.routes.append(route)
     }

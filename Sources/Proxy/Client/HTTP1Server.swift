@@ -170,12 +170,13 @@ extension Downstream {
 
   /// Writes an answer of our own, and says how many bytes it has.
   func writeAnswer(
-    status: Int, sentence: StaticString, keepAlive: Bool, isHead: Bool, mark: ValidatorMark = .none, _ worker: Worker
+    status: Int, sentence: StaticString, keepAlive: Bool, isHead: Bool, mark: ValidatorMark = .none,
+    retryAfterSeconds: Int = 1, _ worker: Worker
   ) -> Int {
     let before = output.count
     HeadWriter.writeAnswer(
       status: status, reason: HeadWriter.reason(status), sentence: sentence, keepAlive: keepAlive, isHead: isHead,
-      mark: mark, date: worker.date.imf.span, into: output)
+      mark: mark, retryAfterSeconds: retryAfterSeconds, date: worker.date.imf.span, into: output)
     return output.count - before
   }
 

@@ -53,8 +53,11 @@ enum Begin {
     switch worker.plan.route(x.headText, x.head) {
     case .undecided: return .refuse(.routeUndecided)
     case .none: return .refuse(.routeNone)
-    case .group(let group):
+    case .route(let route):
+      let group = route.group
       x.group = group
+      x.route = route.number
+      if let refusal = RouteGate.refusal(x, route, worker) { return .refuse(refusal) }
       let most = worker.plan.config.limits.bodyBytes
       if most > 0, case .length(let length) = x.request.framing, length > UInt64(most) { return .refuse(.bodyTooLarge) }
       x.machine.allow(retries: group.config.retries)

@@ -23,7 +23,8 @@ extension Exchange {
     bytesOut += UInt64(
       downstream.writeAnswer(
         status: status, sentence: downstream.isTriedOut && refusal.isNamedOnLoopback ? refusal.name : "",
-        keepAlive: keep, isHead: method == .head, mark: mark(worker), worker))
+        keepAlive: keep, isHead: method == .head, mark: mark(worker),
+        retryAfterSeconds: retryAfterSeconds, worker))
     machine.answered(keepAlive: keep)
     return .moved
   }

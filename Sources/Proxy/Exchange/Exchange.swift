@@ -24,6 +24,8 @@ final class Exchange {
   var machine = ExchangeMachine()
   /// The snapshot's part that this exchange began with, as is the connection's `listener`, which only a new one replaces.
   var group: UpstreamPlan?
+  /// The route that it took, as RouteDirectory numbers them.
+  var route = 0
 
   // The request.
   /// The head as it was parsed: its ranges count from the first byte of `headText`.
@@ -82,6 +84,8 @@ final class Exchange {
   /// We asked the server to say that it takes the body; the client did not.
   var asksContinue = false
   var refusal: Refusal?
+  /// With a refusal of status 503.
+  var retryAfterSeconds = 1
   /// What the log says about the refusal beyond its name.
   var detail = RefusalDetail.none
 
@@ -130,6 +134,8 @@ final class Exchange {
     upstream = nil
     server = nil
     group = nil
+    route = 0
+    retryAfterSeconds = 1
     smallHead.removeAll()
     if headText !== smallHead {
       largeHead.reset()

@@ -194,7 +194,7 @@ package enum HeadWriter {
   package static func writeAnswer(
     status: Int, reason: StaticString, sentence: StaticString = "", keepAlive: Bool, isHead: Bool,
     mark: ValidatorMark = .none,
-    date: Span<UInt8>, into out: Buffer
+    retryAfterSeconds: Int = 1, date: Span<UInt8>, into out: Buffer
   ) {
     out.append("HTTP/1.1 ")
     out.append(decimal: UInt64(status))
@@ -207,7 +207,11 @@ package enum HeadWriter {
     out.append(decimal: UInt64(reason.utf8CodeUnitCount + 5 + (sentenceBytes > 0 ? sentenceBytes + 1 : 0)))
     out.append("\r\n")
     if status == 405 { out.append("Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n") }
-    if status == 503 { out.append("Retry-After: 1\r\n") }
+    if status == 503 {
+      out.append("Retry-After: ")
+      out.append(decimal: UInt64(retryAfterSeconds))
+      out.append("\r\n")
+    }
     out.append(mark.line)
     out.append(keepAlive ? "\r\n" : "Connection: close\r\n\r\n")
     guard !isHead else { return }

@@ -1,5 +1,5 @@
 // What a validator says to its edge in each of its answers, in a field that the edge removes: whether it verified who the client is
-// (docs/IDENTITY.md section 4). A response without it came from somebody who does not.
+// (docs/IDENTITY.md section 5). A response without it came from somebody who does not.
 // Neither a client nor a backend can make or see a mark: each process removes whatever marks come, in requests and in responses.
 
 import Platform

@@ -13,6 +13,7 @@ package final class ProcessShared: Sendable {
   package let accessLog: LogQueue
   let operationalLog: OperationalLog
   package let readiness: ServiceReadiness
+  package let routes = RouteDirectory()
   var validators: ValidatorWatch { readiness.validators }
   let startMilliseconds: UInt64
   let memoryTrimmer = MemoryTrimmer()

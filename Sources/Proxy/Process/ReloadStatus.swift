@@ -47,10 +47,8 @@ struct ReloadStatus: Sendable {
     var text = "{\"generation\":\(generation),\"since\":\"\(ReloadStatus.time(lastSuccessMilliseconds))\""
     text += ",\"last_reload_successful\":\(failure == nil)"
     if let failure {
-      text += ",\"last_failure\":{\"time\":\"\(ReloadStatus.time(failure.milliseconds))\",\"why\":\""
-      let escaped = Buffer(capacity: 6 * failure.why.utf8.count + 8)
-      escaped.appendEscaped(Array(failure.why.utf8).span, most: failure.why.utf8.count)
-      text += String(decoding: escaped.copyBytes(), as: UTF8.self) + "\"}"
+      text +=
+        ",\"last_failure\":{\"time\":\"\(ReloadStatus.time(failure.milliseconds))\",\"why\":\(JSONText.quote(failure.why))}"
     }
     return text + "}"
   }

@@ -190,6 +190,7 @@ package final class Supervisor {
       // Only now that the sockets are open: an earlier process has taken its last request.
       shared = try ProcessShared(
         workers: workers, replayWindowBits: config.identity.replayWindowBits, log: log, readiness: readiness)
+      shared.routes.take(config)
       let (queue, file, logger) = (shared.accessLog, loaded.accessLog ?? nil, logger)
       _ = try WorkerThread.start(name: "log-access", processor: nil) {
         LogThread(queue, to: file, name: "access log") { logger.warning("\($0)") }.run()
@@ -262,6 +263,7 @@ package final class Supervisor {
     }
     admin.take(loaded.admin)
     if let file = loaded.accessLog { shared.accessLog.post(.destination(file)) }
+    shared.routes.take(config)
     for (index, mailbox) in shared.mailboxes.enumerated() {
       mailbox.post(.reload(loaded.snapshot, loaded.listeners.sources(worker: index)))
     }

@@ -1,6 +1,6 @@
-// /metrics, /healthz and /status on a listener of their own, for operators and their monitoring. A thread of its own
+// /metrics, /healthz, /status and /routes on a listener of their own, for operators and their monitoring. A thread of its own
 // that serves one small request after another with short deadlines: never in a worker's way. It shows counts and names,
-// no secrets; it belongs on loopback or a unix socket, for it asks nobody who they are.
+// no secrets; it belongs on loopback or a unix socket, for it asks nobody who they are. What it lets some change is in AdminControl.
 
 import Platform
 import Policy
@@ -109,7 +109,9 @@ final class AdminServer: Sendable {
     while true {
       let (fd, stopping) = state.withLock { ($0.descriptor, $0.isStopping) }
       if stopping { return }
-      guard Sockets.waitReadable(fd, or: wakeup.descriptor, timeoutMilliseconds: -1) else {
+      let isAsked = Sockets.waitReadable(fd, or: wakeup.descriptor, timeoutMilliseconds: idleMilliseconds())
+      if let shared = state.withLock({ $0.shared }) { AdminControl(shared: shared).endClosures() }
+      guard isAsked else {
         wakeup.clear()
         continue
       }
@@ -122,6 +124,14 @@ final class AdminServer: Sendable {
       case .none, .again: break
       }
     }
+  }
+
+  /// Until the next closure of a route ends; -1: none does.
+  private func idleMilliseconds() -> Int32 {
+    let end = state.withLock { $0.shared }?.routes.nextEndMilliseconds ?? .max
+    guard end != .max else { return -1 }
+    let now = Clock.monotonicMilliseconds()
+    return end > now ? Int32(clamping: end - now) : 0
   }
 
   /// One request: a head of at most 8 KiB within two seconds, an answer within two more; less when the server is to stop.
@@ -163,19 +173,26 @@ final class AdminServer: Sendable {
   }
 
   private func answer(_ transport: Transport, _ head: RequestHead, _ input: Buffer) {
-    let path = input.withReadable { bytes in
-      String(decoding: (0..<head.path.count).map { bytes[head.path.lower + Int($0)] }, as: UTF8.self)
+    func text(_ range: ByteRange) -> String {
+      input.withReadable { bytes in String(decoding: range.range.map { bytes[$0] }, as: UTF8.self) }
     }
+    let path = text(head.path)
     let isHead = head.method == .head
-    guard isHead || head.method == .get else {
-      send(transport, status: "405 Method Not Allowed", type: "text/plain", body: "read only\n", isHead: isHead)
-      return
-    }
     func reply(_ status: String, _ body: String, type: String = "text/plain") {
       send(transport, status: status, type: type, body: body, isHead: isHead)
     }
     let (shared, reloads) = state.withLock { ($0.shared, $0.reloads) }
     let now = Clock.read()
+    if head.method == .post, let shared {
+      let answer = AdminControl(shared: shared)
+        .change(path, query: text(head.query), user: Sockets.peerUser(transport.descriptor))
+      reply(answer.status, answer.body, type: answer.status.hasPrefix("200") ? "application/json" : "text/plain")
+      return
+    }
+    guard isHead || head.method == .get else {
+      reply("405 Method Not Allowed", "GET, HEAD, and POST for changes\n")
+      return
+    }
     switch (path, shared) {
     case ("/healthz", _):
       let reason = readiness.reason(now)
@@ -187,7 +204,8 @@ final class AdminServer: Sendable {
       reply("200 OK", page, type: "text/plain; version=0.0.4")
     case ("/status", let shared?):
       reply("200 OK", AdminServer.status(shared, reloads), type: "application/json")
-    case ("/metrics", nil), ("/status", nil):
+    case ("/routes", let shared?): reply("200 OK", AdminControl.json(shared.routes) + "\n", type: "application/json")
+    case ("/metrics", nil), ("/status", nil), ("/routes", nil):
       reply("503 Service Unavailable", "starting: the configuration is being loaded\n")
     default: reply("404 Not Found", "not found\n")
     }
@@ -203,7 +221,7 @@ final class AdminServer: Sendable {
       {"workers":\(shared.counters.count),"uptime_seconds":\((Clock.wallMilliseconds() - shared.startMilliseconds) / 1_000),\
       "connections":\(shared.connectionCount),"requests":\(sum(.requests)),"tunnels":\(sum(.openTunnels)),\
       "upstream_connections":\(sum(.openUpstreams)),"replay_epochs":\(shared.windows.epochCount),\
-      "config":\(reloads?.json ?? "null"),"refusals":{\(refusals.joined(separator: ","))}}
+      "config":\(reloads?.json ?? "null"),"routes":\(AdminControl.json(shared.routes)),"refusals":{\(refusals.joined(separator: ","))}}
 
       """
   }

@@ -104,6 +104,9 @@ package enum MetricsPage {
     # HELP countersign_replay_epochs Senders whose sequence numbers are remembered.
     # TYPE countersign_replay_epochs gauge
     countersign_replay_epochs \(shared.windows.epochCount)
+    # HELP countersign_routes_closed Routes that an operator has closed.
+    # TYPE countersign_routes_closed gauge
+    countersign_routes_closed \(shared.routes.closures.count)
     # HELP countersign_start_time_seconds When the process began.
     # TYPE countersign_start_time_seconds gauge
     countersign_start_time_seconds \(shared.startMilliseconds / 1_000)

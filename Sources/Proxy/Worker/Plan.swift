@@ -34,17 +34,25 @@ final class ListenerPlan {
   }
 }
 
+/// A route as one worker uses it.
+struct RouteEntry {
+  let group: UpstreamPlan
+  /// In the RouteDirectory; 0 without a name.
+  let number: Int
+  let isEnabled: Bool
+  let needsDistinctClients: Bool
+}
+
 final class Plan {
   let config: Config
   let generation: UInt64
   let listeners: [ListenerPlan]
   let groups: [UpstreamPlan]
   private let routes: RouteTable
-  /// Where each route leads.
-  private let routeGroups: ContiguousArray<UpstreamPlan>
+  private let entries: ContiguousArray<RouteEntry>
 
   enum Found {
-    case group(UpstreamPlan)
+    case route(RouteEntry)
     case none
     /// A pattern gave up at its limit: no later route may be taken for it.
     case undecided
@@ -94,14 +102,17 @@ final class Plan {
         UpstreamPlan(config: upstream.config, signer: signer, tls: upstream.tls, servers: ContiguousArray(servers)))
     }
     self.groups = groups
-    var routeGroups: ContiguousArray<UpstreamPlan> = []
+    var entries: ContiguousArray<RouteEntry> = []
     var patterns: [(host: String?, path: String?)] = []
     for route in config.routes {
       guard let group = groups.first(where: { $0.config.name == route.to }) else { continue }
       patterns.append((route.host, route.path))
-      routeGroups.append(group)
+      entries.append(
+        RouteEntry(
+          group: group, number: shared.routes.number(of: route.name), isEnabled: route.isEnabled,
+          needsDistinctClients: route.needsDistinctClients))
     }
-    self.routeGroups = routeGroups
+    self.entries = entries
     guard let routes = try? RouteTable(patterns) else {
       preconditionFailure("a pattern that was checked with the snapshot does not compile")
     }
@@ -157,12 +168,12 @@ final class Plan {
 
   /// The first route that matches a request's host (without its port, whatever its case) and path.
   func route(_ input: Buffer, _ head: RequestHead) -> Found {
-    if routes.firstTakesAll { return .group(routeGroups[0]) }
+    if routes.firstTakesAll { return .route(entries[0]) }
     return input.withReadable { bytes in
       let authority = bytes.extracting(head.authority.range)
       let host = authority.extracting(first: Plan.hostNameBytes(authority))
       switch routes.find(host: host, path: bytes.extracting(head.path.range)) {
-      case .route(let i): return .group(routeGroups[i])
+      case .route(let i): return .route(entries[i])
       case .none: return .none
       case .undecided: return .undecided
       }

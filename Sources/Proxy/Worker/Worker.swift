@@ -27,6 +27,8 @@ package final class Worker {
   var upstreams = Slots<Upstream>()
   var exchanges = Slots<Exchange>()
   var plan: Plan
+  /// Until when each route is closed, by its number; 0: open.
+  var closureEnds: ContiguousArray<UInt64> = []
 
   // Reused for every head: what was parsed last.
   var requestHead: RequestHead
@@ -73,6 +75,8 @@ package final class Worker {
 
   package enum Message: Sendable {
     case reload(Snapshot, [ListenerSource])
+    /// Routes were closed or opened.
+    case closures
     case drain(untilMilliseconds: UInt64)
     case stop
   }
@@ -96,6 +100,7 @@ package final class Worker {
     trailers = TrailerSection(fieldsMax: fieldsMax, names: snapshot.fieldNames)
     responseTrailers = TrailerSection(fieldsMax: fieldsMax, names: .response, isLenient: true)
     log.isOn = snapshot.config.log.access != .off
+    closureEnds = shared.routes.ends()
     readClock()
     guard poller.add(source: mailbox.wakeup.descriptor, Token(.wakeup, slot: 0, generation: 0)) else {
       throw SystemError("epoll_ctl")

@@ -8,6 +8,7 @@ extension Worker {
     for message in mailbox.takeAll() {
       switch message {
       case .reload(let snapshot, let sources): reload(snapshot, sources)
+      case .closures: renewClosures()
       case .drain(let until): beginDrain(untilMilliseconds: until)
       case .stop: isStopped = true
       }

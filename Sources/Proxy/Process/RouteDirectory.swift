@@ -1,0 +1,122 @@
+// The routes of the process by their names, and which of them an operator has closed (`countersign route close`). A name keeps its
+// number as long as the process lives, so a closure outlives reloads, also one in which its route is missing for a while.
+// Changed by the admin thread and, on a reload, by the supervisor; workers keep a copy of the times and are told to renew it.
+
+import Platform
+import Policy
+import Synchronization
+
+package final class RouteDirectory: Sendable {
+  package struct Closure: Sendable {
+    package let why: String
+    /// Who closed it, as the operating system names users.
+    package let user: UInt32
+    package let sinceWallMilliseconds: UInt64
+    /// Of the monotonic clock; `.max`: until somebody opens it.
+    package let endMilliseconds: UInt64
+    /// The same of the wall clock, as it was then.
+    package let endWallMilliseconds: UInt64?
+    let whyBytes: [UInt8]
+  }
+
+  package struct Route: Sendable {
+    package let name: String
+    package let to: String
+    package let line: Int
+    package let isEnabled: Bool
+    package let needsDistinctClients: Bool
+  }
+
+  private struct State {
+    var numbers: [String: Int] = [:]
+    var routes: [Route] = []
+    var closures: [Int: (name: String, closure: Closure)] = [:]
+  }
+
+  private let state = Mutex(State())
+
+  package init() {}
+
+  /// The number of a name: 1 and up. 0 is for routes without a name.
+  func number(of name: String?) -> Int {
+    guard let name else { return 0 }
+    return state.withLock { state in
+      if let known = state.numbers[name] { return known }
+      let number = state.numbers.count + 1
+      state.numbers[name] = number
+      return number
+    }
+  }
+
+  /// What there is from now on.
+  package func take(_ config: Config) {
+    let routes = config.routes.compactMap { route in
+      route.name.map {
+        Route(
+          name: $0, to: route.to, line: route.line, isEnabled: route.isEnabled,
+          needsDistinctClients: route.needsDistinctClients)
+      }
+    }
+    state.withLock { $0.routes = routes }
+  }
+
+  package var routes: [Route] { state.withLock { $0.routes } }
+
+  // MARK: Closing
+
+  /// False when no route has that name now.
+  package func close(
+    _ name: String, forMilliseconds duration: UInt64?, why: String, user: UInt32, now: Clock.Reading
+  ) -> Bool {
+    guard state.withLock({ state in state.routes.contains { $0.name == name } }) else { return false }
+    let number = number(of: name)
+    let closure = Closure(
+      why: why, user: user, sinceWallMilliseconds: now.wallMilliseconds,
+      endMilliseconds: duration.map { now.monotonicMilliseconds + $0 } ?? .max,
+      endWallMilliseconds: duration.map { now.wallMilliseconds + $0 }, whyBytes: Array(why.utf8))
+    state.withLock { $0.closures[number] = (name, closure) }
+    return true
+  }
+
+  /// False when it was not closed.
+  package func open(_ name: String) -> Bool {
+    state.withLock { state in
+      guard let number = state.numbers[name] else { return false }
+      return state.closures.removeValue(forKey: number) != nil
+    }
+  }
+
+  /// Names whose time is over, which are open again.
+  func takeExpired(nowMilliseconds: UInt64) -> [String] {
+    state.withLock { state in
+      let over = state.closures.filter { $0.value.closure.endMilliseconds <= nowMilliseconds }
+      for number in over.keys { state.closures[number] = nil }
+      return over.values.map(\.name).sorted()
+    }
+  }
+
+  /// When the next closure ends; `.max`: none ends by itself.
+  var nextEndMilliseconds: UInt64 {
+    state.withLock { $0.closures.values.reduce(.max) { min($0, $1.closure.endMilliseconds) } }
+  }
+
+  package func closure(of name: String) -> Closure? {
+    state.withLock { state in state.numbers[name].flatMap { state.closures[$0]?.closure } }
+  }
+
+  func closure(number: Int) -> Closure? { state.withLock { $0.closures[number]?.closure } }
+
+  package var closures: [(name: String, closure: Closure)] {
+    state.withLock { Array($0.closures.values) }.sorted { $0.name < $1.name }
+  }
+
+  /// Until when each number is closed; 0: open.
+  func ends() -> ContiguousArray<UInt64> {
+    state.withLock { state in
+      guard let most = state.closures.keys.max() else { return [] }
+      var ends = ContiguousArray<UInt64>(repeating: 0, count: most + 1)
+      for (number, entry) in state.closures { ends[number] = entry.closure.endMilliseconds }
+      return ends
+    }
+  }
+}

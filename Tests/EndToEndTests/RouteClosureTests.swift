@@ -1,0 +1,147 @@
+// The kill switch: a route is closed at once, by an operator or by the configuration, and nothing passes it until it is open again.
+
+import Foundation
+import Testing
+
+extension EndToEnd {
+  @Suite struct RouteClosures {
+    private static let routes = [
+      "path: \"/discovery.*\", to: monitor, name: discovery", "path: \"/ws.*\", to: monitor, name: sockets",
+      "path: \"/off.*\", to: monitor, name: off, enabled: false", "to: monitor, name: rest",
+    ]
+
+    private let site: Site
+    private let admin: String
+
+    init() throws {
+      let directory = try Workspace()
+      admin = "unix:\(directory.file("admin.sock"))"
+      let listen = admin
+      site = try Site(
+        script: WebSocket.echo,
+        edge: {
+          $0.routes = Self.routes
+          $0.more = ["admin: { listen: \"\(listen)\" }"]
+        })
+      kept = directory
+    }
+    private let kept: Workspace
+
+    private func route(_ arguments: String...) throws -> ChildProcess.Outcome {
+      try ChildProcess.run([try Programs.countersign, "route"] + arguments + ["--admin", admin])
+    }
+
+    private func status(_ path: String) throws -> Int { try site.connect().get(path).status }
+
+    @Test func aClosedRouteAnswers503UntilItIsOpened() throws {
+      #expect(try status("/discovery") == 200)
+      let closed = try route("close", "discovery", "--for", "2h", "--why", "strangers see \"each\" other")
+      #expect(closed.succeeded, "\(closed.error)")
+      #expect(closed.output.contains("closed until "), "\(closed.output)")
+      #expect(closed.output.contains("strangers see \"each\" other"), "\(closed.output)")
+
+      let answer: HTTPResponse = try eventually("the route is closed") {
+        let answer = try site.connect().get("/discovery/x")
+        return answer.status == 503 ? answer : nil
+      }
+      let wait = try #require(answer["retry-after"].flatMap { Int($0) })
+      #expect((3_000...3_600).contains(wait))
+      let entry = try site.edge.access.wait(refusal: "route-closed")
+      #expect(entry.detail == "strangers see \"each\" other")
+      #expect(entry.client == Peer.client())
+      #expect(!site.backend.saw("/discovery/x "))
+      #expect(try status("/other") == 200, "another route is not closed")
+      let said = site.edge.process.standardError.wait {
+        $0.contains("route discovery closed for 2 hours by user") ? $0 : nil
+      }
+      #expect(said?.contains("strangers see") == true)
+
+      let opened = try route("open", "discovery")
+      #expect(opened.succeeded, "\(opened.error)")
+      try eventually("it is open") { try status("/discovery") == 200 }
+      let again = try route("open", "discovery")
+      #expect(!again.succeeded && again.error.contains("the route discovery is not closed"), "\(again.error)")
+    }
+
+    /// Not even one that forgets the route for a while.
+    @Test func aReloadOpensNothing() throws {
+      #expect(try route("close", "discovery").succeeded)
+      try eventually("it is closed") { try status("/discovery") == 503 }
+      var without = site.edgeConfiguration
+      without.routes.removeFirst()
+      for (generation, configuration) in [site.edgeConfiguration, without, site.edgeConfiguration].enumerated() {
+        try site.edge.reload(configuration)
+        _ = site.edge.process.standardError.wait { $0.contains("reloaded generation=\(generation + 2) ") ? $0 : nil }
+        let listed = try route("list").output
+        #expect(listed.contains("discovery") && listed.contains("closed until it is opened"), "\(listed)")
+      }
+      try eventually("the route is there again, and closed") { try status("/discovery") == 503 }
+      #expect(try route("open", "discovery").succeeded)
+      try eventually("it is open") { try status("/discovery") == 200 }
+    }
+
+    @Test func aClosureEndsWithItsTime() throws {
+      #expect(try route("close", "discovery", "--for", "700ms").succeeded)
+      try eventually("it is open again by itself") { try status("/discovery") == 200 }
+      let said = site.edge.process.standardError.wait { $0.contains("route discovery is open again") ? $0 : nil }
+      #expect(said != nil)
+    }
+
+    @Test func tunnelsOfAClosedRouteEnd() throws {
+      let closed = try site.connect()
+      #expect(try closed.get("/ws", fields: WebSocket.upgrade).status == 101)
+      try closed.send(WebSocket.frame("a"))
+      #expect(try closed.read(WebSocket.frame("a").count) == WebSocket.frame("a"))
+      #expect(try route("close", "sockets").succeeded)
+      _ = try? closed.readToEnd()
+      let entry = try site.edge.access.wait(for: "the tunnel") { $0.path == "/ws" }
+      #expect(entry.status == 101 && entry.refusal == "route-closed")
+      let again = try site.connect().get("/ws", fields: WebSocket.upgrade)
+      #expect(again.status == 503)
+    }
+
+    @Test func aRouteCanBeClosedInTheConfiguration() throws {
+      let answer = try site.connect().get("/off")
+      #expect(answer.status == 503 && answer["retry-after"] == "60")
+      #expect(try site.edge.access.wait(path: "/off").detail == "the configuration says `enabled: false`")
+      #expect(try route("list").output.contains("closed: enabled: false"))
+    }
+
+    @Test func whatCannotBeDoneIsSaid() throws {
+      let unknown = try route("close", "dicsovery")
+      #expect(!unknown.succeeded)
+      #expect(
+        unknown.error.contains("there is no route dicsovery; there is discovery, sockets, off, rest"),
+        "\(unknown.error)")
+      let duration = try route("close", "rest", "--for", "soon")
+      #expect(!duration.succeeded && duration.error.contains("a duration with its unit"), "\(duration.error)")
+      let nobody = try ChildProcess.run(
+        [try Programs.countersign, "route", "list", "--admin", "unix:\(kept.file("none.sock"))"])
+      #expect(!nobody.succeeded && nobody.error.contains("is the process running"), "\(nobody.error)")
+    }
+
+    /// A TCP connection does not say who asks.
+    @Test func overTCPNothingCanBeChanged() throws {
+      let site = try Site(edge: {
+        $0.hasAdmin = true; $0.routes = ["to: monitor, name: rest"]
+      })
+      let outcome = try ChildProcess.run(
+        [try Programs.countersign, "route", "close", "rest", "--admin", "\(site.edge["admin"])"])
+      #expect(
+        !outcome.succeeded && outcome.error.contains("changes are taken over a unix socket alone"), "\(outcome.error)")
+      #expect(try site.connect().get("/").status == 200)
+      let shown = try ChildProcess.run([try Programs.countersign, "route", "list", "--admin", "\(site.edge["admin"])"])
+      #expect(shown.succeeded && shown.output.contains("rest"), "\(shown.output)\(shown.error)")
+    }
+
+    @Test func statusShowsIt() throws {
+      #expect(try route("close", "rest", "--why", "a test").succeeded)
+      let status = try ChildProcess.run([try Programs.countersign, "status", "--admin", admin])
+      #expect(status.succeeded)
+      let object = try #require(try JSONSerialization.jsonObject(with: Data(status.output.utf8)) as? [String: Any])
+      let routes = try #require(object["routes"] as? [[String: Any]])
+      let rest = try #require(routes.first { $0["name"] as? String == "rest" })
+      #expect((rest["closed"] as? [String: Any])?["why"] as? String == "a test")
+    }
+  }
+}
