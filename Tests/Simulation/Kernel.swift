@@ -468,6 +468,8 @@ final class Kernel {
     streams.removeAll { stream in
       guard stream.isClosed, !stream.hasUndelivered, stream.peer?.isClosed != false else { return false }
       if let peer = stream.peer, peer.hasUndelivered { return false }
+      // The other one holds this one; for that it is the same.
+      stream.peer = nil
       return true
     }
   }

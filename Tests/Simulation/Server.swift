@@ -319,7 +319,8 @@ final class Server {
   /// Says what nobody asked for, and has it arrive at once, with what is left of the response before it: the proxy has no
   /// request on the way to us, so whatever it sends afterwards over this connection would be answered by these bytes.
   private func sayUnasked(_ count: Int) {
-    guard stream.unread == 0, stream.peer?.unacknowledged == 0 else { return }
+    // Nor among what was read with the end of the request before it.
+    guard stream.unread == 0, reader.isBetween, stream.peer?.unacknowledged == 0 else { return }
     world.trace { "server \(stream.remote) says what nobody asked for" }
     _ = stream.send(Server.unasked.prefix(count))
     stream.deliver(.max)
