@@ -88,12 +88,20 @@ package struct Config: Sendable, Equatable {
     package var trust: [TrustRule] = []
     /// A load balancer's own checks, which are answered here.
     package var checks: [BalancerCheck] = []
+    /// What follows when its clients become one.
+    package var onCollapse = OnCollapse.alarm
+    /// The process is not ready while they are.
+    package var isUnreadyOnCollapse = false
+    /// Addresses that many clients share, which say nothing about it.
+    package var sharedAddresses: [IPPrefix] = []
 
     package init(name: String, address: Endpoint) {
       self.name = name
       self.address = address
     }
   }
+
+  package enum OnCollapse: String, Sendable, CaseIterable { case alarm, refuse }
 
   package enum TLSVersion: String, Sendable, CaseIterable { case tls12 = "1.2", tls13 = "1.3" }
 

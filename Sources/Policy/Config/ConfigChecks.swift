@@ -15,6 +15,7 @@ extension Reading {
     guard !diagnostics.contains(where: { $0.severity == .error }) else { return }
     suspectAdmin()
     suspectRoutes()
+    suspectCollapse()
     suspectIdentity()
     suspectUpstreams()
   }
@@ -54,6 +55,15 @@ extension Reading {
       error(
         config.place(of: "routes[\(index)].to"),
         "there is no upstream \(quoted(route.to))\(suggestion ?? (names.isEmpty ? "" : "; there is \(list(names))"))")
+    }
+  }
+
+  private mutating func suspectCollapse() {
+    guard !config.routes.contains(where: \.needsDistinctClients) else { return }
+    for (index, listener) in config.listeners.enumerated() where listener.onCollapse == .refuse {
+      warn(
+        config.place(of: "listeners[\(index)].on_collapse"),
+        "`on_collapse: refuse` closes routes with `needs_distinct_clients: true`, and there is none")
     }
   }
 

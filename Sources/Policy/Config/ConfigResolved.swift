@@ -114,6 +114,9 @@ private struct Resolved {
       line(2, "trust:")
       for rule in listener.trust { self.rule(rule) }
     }
+    pair(2, "on_collapse", listener.onCollapse.rawValue)
+    pair(2, "unready_on_collapse", "\(listener.isUnreadyOnCollapse)")
+    pair(2, "shared_addresses", list(listener.sharedAddresses))
     guard !listener.checks.isEmpty else { return }
     line(2, "checks:")
     for check in listener.checks {

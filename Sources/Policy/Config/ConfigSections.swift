@@ -118,7 +118,11 @@ extension Reading {
       (key: "name", what: "a name for the log and for `explain`"),
       (key: "listen", what: "an address such as `127.0.0.1:8443`"),
     ]
-    let keys = ["name", "listen", "tls", "client_certificates", "tls_minimum", "trust", "checks"]
+    let keys = [
+      "name", "listen", "tls", "client_certificates", "tls_minimum", "trust", "checks", "on_collapse",
+      "unready_on_collapse",
+      "shared_addresses",
+    ]
     guard let fields = fields(node, path, keys: keys, required: required) else {
       // Its place in the list is kept, so that indices stay those of the file.
       config.listeners.append(Config.Listener(name: "", address: .unix("")))
@@ -138,6 +142,18 @@ extension Reading {
       if fields["tls"] == nil { error(node.place, "`tls_minimum` is only used with `tls`") }
     }
     if let node = fields["trust"] { listener.trust = trust(node, "\(path).trust", isUnix: address?.isUnix ?? false) }
+    if let node = fields["on_collapse"], let word: Config.OnCollapse = word(node, "\(path).on_collapse") {
+      listener.onCollapse = word
+    }
+    if let node = fields["unready_on_collapse"], let truth = truth(node, "\(path).unready_on_collapse") {
+      listener.isUnreadyOnCollapse = truth
+    }
+    if let node = fields["shared_addresses"], let ranges = prefixes(node, "\(path).shared_addresses") {
+      for (prefix, place) in ranges where prefix.length == 0 {
+        error(place, "`\(prefix)` as shared addresses leaves no client to tell from another")
+      }
+      listener.sharedAddresses = ranges.map(\.prefix)
+    }
     if let node = fields["checks"] {
       listener.checks = checks(node, "\(path).checks", isUnix: address?.isUnix ?? false)
     }

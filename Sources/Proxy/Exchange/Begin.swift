@@ -50,6 +50,9 @@ enum Begin {
     guard d.adopt(worker) else { return .refuse(.draining) }
     if BalancerCheck.asks(d, x.head, in: x.headText) { return BalancerCheck.answer(x, worker) }
     if let refusal = Identification.settle(x, d, worker) { return .refuse(refusal) }
+    if let identity = x.identity, let listener = d.listener {
+      listener.watch.note(identity.address, isFirst: d.requestCount == 1 && identity.via != .forwarded)
+    }
     switch worker.plan.route(x.headText, x.head) {
     case .undecided: return .refuse(.routeUndecided)
     case .none: return .refuse(.routeNone)

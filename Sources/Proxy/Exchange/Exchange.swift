@@ -26,6 +26,8 @@ final class Exchange {
   var group: UpstreamPlan?
   /// The route that it took, as RouteDirectory numbers them.
   var route = 0
+  /// That route needs to tell clients apart.
+  var needsDistinctClients = false
 
   // The request.
   /// The head as it was parsed: its ranges count from the first byte of `headText`.
@@ -135,6 +137,7 @@ final class Exchange {
     server = nil
     group = nil
     route = 0
+    needsDistinctClients = false
     retryAfterSeconds = 1
     smallHead.removeAll()
     if headText !== smallHead {

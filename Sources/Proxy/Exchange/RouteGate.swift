@@ -24,9 +24,16 @@ enum RouteGate {
       }
       return .routeClosed
     }
-    if route.needsDistinctClients, x.isInCutover {
+    guard route.needsDistinctClients else { return nil }
+    x.needsDistinctClients = true
+    if x.isInCutover {
       x.retryAfterSeconds = usualRetrySeconds
       x.detail = .text("a peer in a cutover may stand for many clients")
+      return .clientsIndistinct
+    }
+    if x.downstream.listener?.watch.isClosed == true {
+      x.retryAfterSeconds = usualRetrySeconds
+      x.detail = .text("the listener's clients have become one (on_collapse: refuse)")
       return .clientsIndistinct
     }
     return nil
@@ -40,12 +47,18 @@ extension Worker {
     return closureEnds[number]
   }
 
-  /// Some routes were closed or opened: tunnels of those that are closed now end. Requests under way come to their end.
+  /// Some routes were closed or opened, or those that need to tell clients apart are: tunnels of those that are closed now end. Requests under way come to their end.
   func renewClosures() {
     closureEnds = shared.routes.ends()
-    for x in exchanges.all where x.isTunnel && closureEnd(x.route) != nil {
-      x.refusal = .routeClosed
-      counters.add(.routeClosed)
+    for x in exchanges.all where x.isTunnel {
+      if closureEnd(x.route) != nil {
+        x.refusal = .routeClosed
+      } else if x.needsDistinctClients, x.downstream.listener?.watch.isClosed == true {
+        x.refusal = .clientsIndistinct
+      } else {
+        continue
+      }
+      if let refusal = x.refusal { counters.add(refusal) }
       Tunnel.end(x, self)
     }
   }

@@ -14,6 +14,7 @@ package final class ProcessShared: Sendable {
   let operationalLog: OperationalLog
   package let readiness: ServiceReadiness
   package let routes = RouteDirectory()
+  package let collapses: CollapseMonitors
   var validators: ValidatorWatch { readiness.validators }
   let startMilliseconds: UInt64
   let memoryTrimmer = MemoryTrimmer()
@@ -31,6 +32,7 @@ package final class ProcessShared: Sendable {
     workers: Int, replayWindowBits: Int, log: OperationalLog, readiness: ServiceReadiness = ServiceReadiness()
   ) throws {
     self.readiness = readiness
+    collapses = try CollapseMonitors()
     let start = Clock.read()
     startMilliseconds = start.wallMilliseconds
     windows = ReplayWindows(start: start, windowBits: replayWindowBits)

@@ -7,7 +7,7 @@ import Synchronization
 package final class ServiceReadiness: Sendable {
   /// Why no request should be sent here now; the first that holds is told.
   package enum Reason: Int, CaseIterable, Sendable {
-    case loading, starting, draining, signing, validators
+    case loading, starting, draining, signing, validators, collapse
 
     package var name: StaticString {
       switch self {
@@ -16,6 +16,7 @@ package final class ServiceReadiness: Sendable {
       case .draining: "draining"
       case .signing: "signing"
       case .validators: "validators"
+      case .collapse: "collapse"
       }
     }
 
@@ -26,6 +27,8 @@ package final class ServiceReadiness: Sendable {
       case .draining: "draining: no more connections are taken"
       case .signing: "signing: the key that signs is not valid now"
       case .validators: "validators: every request of late was refused by the validators behind this edge"
+      case .collapse:
+        "collapse: many clients have become one; somebody in front may have stopped passing their addresses on"
       }
     }
 

@@ -18,9 +18,12 @@ final class ListenerPlan {
   let clientDemand: Snapshot.ClientDemand?
   let trust: TrustPolicy
   let checks: BalancerChecks
+  let watch: ClientWatch
   let verifier: Verifier?
 
-  init(_ listener: Snapshot.Listener, generation: UInt64, socket: Int, verifier: Verifier?) {
+  init(
+    _ listener: Snapshot.Listener, generation: UInt64, socket: Int, verifier: Verifier?, watch: ClientWatch
+  ) {
     name = listener.config.name
     nameBytes = Array(name.utf8)
     self.generation = generation
@@ -30,6 +33,7 @@ final class ListenerPlan {
     clientDemand = listener.clientDemand
     trust = listener.trust
     checks = BalancerChecks(listener.config.checks)
+    self.watch = watch
     self.verifier = verifier
   }
 }
@@ -78,7 +82,9 @@ final class Plan {
       guard let source = sources.first(where: { $0.name == listener.config.name }) else {
         preconditionFailure("a listener of the snapshot was not opened")
       }
-      return ListenerPlan(listener, generation: snapshot.generation, socket: source.socket, verifier: verifier)
+      return ListenerPlan(
+        listener, generation: snapshot.generation, socket: source.socket, verifier: verifier,
+        watch: ClientWatch(listener.config, shared.collapses))
     }
     var groups: [UpstreamPlan] = []
     for upstream in snapshot.upstreams {

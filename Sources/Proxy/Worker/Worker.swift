@@ -58,6 +58,7 @@ package final class Worker {
   var openTunnels = 0
   var idleUpstreams = 0
   private var memory = MemoryWatch()
+  private var watchesDueMilliseconds: UInt64 = 0
 
   /// Indices in the timer wheel: accepting's own, then three for each slot: a client's connection, a server's, an exchange.
   static let acceptTimer = 0
@@ -68,6 +69,8 @@ package final class Worker {
   /// Connections that are sent for together. Enough for one wake of the other side to serve many, few enough for what
   /// they send to stay in the processor's cache.
   static let flushesTogetherMax = 64
+  /// How often what was noted of clients is handed over.
+  static let watchMilliseconds: UInt64 = 500
   /// How long a connection that brought no request yet is waited for when draining.
   static let drainFirstRequestMilliseconds = 1_000
   /// What a head may grow by when identity is written to it.
@@ -172,6 +175,7 @@ package final class Worker {
     while let timer = wheel.due(nowMilliseconds: nowMilliseconds) { expire(timer) }
     updateGauges()
     watchMemory()
+    if nowMilliseconds >= watchesDueMilliseconds { handOverWatches() }
     if nowMilliseconds >= refusedLines.dueMilliseconds { log.recordSuppressed(self) }
     log.handOver(nowMilliseconds: nowMilliseconds)
     if isDraining { endDrainIfDone() }
@@ -237,6 +241,12 @@ package final class Worker {
     census.buffers = pool.lent
     for group in plan.groups { for server in group.servers { census.activeRequests += server.active } }
     return census
+  }
+
+  /// What was noted of clients goes to the monitors of all workers.
+  private func handOverWatches() {
+    watchesDueMilliseconds = nowMilliseconds + Worker.watchMilliseconds
+    for listener in plan.listeners { listener.watch.handOver(self) }
   }
 
   private func updateGauges() {

@@ -1,0 +1,198 @@
+// Watches each listener's clients for the moment in which many become one (Policy's CollapseDetector), and says so: in the log, in the
+// metrics, where configured in the readiness, and to the routes that need to tell clients apart.
+//
+// A worker notes each request in sketches of its own and hands them over every two seconds; whoever hands over the first of the next
+// two seconds has the last judged. Monitors are known by their listener's name, so they outlive reloads.
+
+import Platform
+import Policy
+import Synchronization
+import Wire
+
+/// One listener's clients, over all workers.
+package final class CollapseMonitor: Sendable {
+  private struct State {
+    /// By requests, and by the first request of each connection: a load balancer keeps old connections when it is reconfigured.
+    var requests = CollapseDetector()
+    var connections = CollapseDetector()
+    var requestSketch = ClientSketch()
+    var connectionSketch = ClientSketch()
+    var slot: UInt64?
+    var collapses: UInt64 = 0
+  }
+
+  let name: String
+  private let state = Mutex(State())
+  private let collapsed = Atomic<Bool>(false)
+  private let slotMilliseconds = UInt64(CollapseDetector.blockSeconds) * 1_000
+  /// After a longer time without any request the past says nothing any more.
+  private static let slotsMax: UInt64 = 1_800
+
+  package init(name: String) { self.name = name }
+
+  /// Its clients have become one, or a few.
+  package var isCollapsed: Bool { collapsed.load(ordering: .relaxed) }
+
+  package enum Change: Sendable {
+    case collapsed(CollapseDetector.Finding, what: StaticString)
+    case recovered
+    case becameUsual
+  }
+
+  /// Adds what a worker has noted; what follows from it.
+  package func take(requests: ClientSketch, connections: ClientSketch, nowMilliseconds: UInt64) -> [Change] {
+    state.withLock { state in
+      let slot = nowMilliseconds / slotMilliseconds
+      var changes: [Change] = []
+      if let last = state.slot, slot > last {
+        if slot - last > CollapseMonitor.slotsMax {
+          state = State()
+        } else {
+          for _ in last..<slot {
+            note(state.requests.take(state.requestSketch), "requests", &changes)
+            note(state.connections.take(state.connectionSketch), "connections", &changes)
+            state.requestSketch = ClientSketch()
+            state.connectionSketch = ClientSketch()
+          }
+        }
+      }
+      state.slot = max(slot, state.slot ?? slot)
+      state.requestSketch.merge(requests)
+      state.connectionSketch.merge(connections)
+      let isCollapsed = state.requests.isCollapsed || state.connections.isCollapsed
+      // One of the two may go on when the other is over.
+      if isCollapsed {
+        changes.removeAll { if case .collapsed = $0 { self.isCollapsed } else { true } }
+        if !self.isCollapsed { state.collapses += 1 }
+      } else if !self.isCollapsed {
+        changes = []
+      }
+      collapsed.store(isCollapsed, ordering: .relaxed)
+      return Array(changes.prefix(1))
+    }
+  }
+
+  private func note(_ change: CollapseDetector.Change, _ what: StaticString, _ changes: inout [Change]) {
+    switch change {
+    case .none: break
+    case .collapsed(let finding): changes.append(.collapsed(finding, what: what))
+    case .recovered: changes.append(.recovered)
+    case .becameUsual: changes.append(.becameUsual)
+    }
+  }
+
+  /// For the metrics: about how many clients in two seconds are usual, and how many there were of late.
+  var figures: (usual: Double, last: Double, collapses: UInt64) {
+    state.withLock { ($0.requests.usualClients, $0.requests.lastClients, $0.collapses) }
+  }
+}
+
+/// The monitors of a process.
+package final class CollapseMonitors: Sendable {
+  private let monitors = Mutex<[String: CollapseMonitor]>([:])
+  /// With it addresses are hashed.
+  let secret: UInt64
+
+  init() throws(CryptoError) { secret = try SecureRandom.word() }
+
+  func monitor(_ name: String) -> CollapseMonitor {
+    monitors.withLock { monitors in
+      if let known = monitors[name] { return known }
+      let made = CollapseMonitor(name: name)
+      monitors[name] = made
+      return made
+    }
+  }
+
+  var all: [CollapseMonitor] { monitors.withLock { $0.values.sorted { $0.name < $1.name } } }
+
+  /// Prometheus text.
+  var metrics: String {
+    var page = """
+      # HELP countersign_collapse Whether a listener's many clients have become one, or a few.
+      # TYPE countersign_collapse gauge
+      # HELP countersign_collapses_total How often they have.
+      # TYPE countersign_collapses_total counter
+      # HELP countersign_clients_usual About how many different clients send requests in two seconds, on average.
+      # TYPE countersign_clients_usual gauge
+      # HELP countersign_clients About how many did in the last two.
+      # TYPE countersign_clients gauge
+
+      """
+    for monitor in all {
+      let figures = monitor.figures
+      let label = "{listener=\"\(monitor.name)\"}"
+      page += "countersign_collapse\(label) \(monitor.isCollapsed ? 1 : 0)\n"
+      page += "countersign_collapses_total\(label) \(figures.collapses)\n"
+      page += "countersign_clients_usual\(label) \(Int(figures.usual.rounded()))\n"
+      page += "countersign_clients\(label) \(Int(figures.last.rounded()))\n"
+    }
+    return page
+  }
+}
+
+/// What one worker has noted of one listener's clients since it last handed over.
+final class ClientWatch {
+  let monitor: CollapseMonitor
+  let refuses: Bool
+  let isUnready: Bool
+  private let shared: PrefixTable?
+  private let secret: UInt64
+  private var requests = ClientSketch()
+  private var connections = ClientSketch()
+
+  init(_ listener: Config.Listener, _ monitors: CollapseMonitors) {
+    monitor = monitors.monitor(listener.name)
+    secret = monitors.secret
+    refuses = listener.onCollapse == .refuse
+    isUnready = listener.isUnreadyOnCollapse
+    shared = listener.sharedAddresses.isEmpty ? nil : PrefixTable(listener.sharedAddresses)
+  }
+
+  /// Routes that need to tell clients apart are closed.
+  var isClosed: Bool { refuses && monitor.isCollapsed }
+
+  /// Notes a request of a client that is settled. `isFirst`: of its connection, which stands for that client.
+  func note(_ client: IPAddress, isFirst: Bool) {
+    if let shared, shared.contains(client) { return }
+    let key = ClientSketch.key(client, secret: secret)
+    let isPrivate = client.isPrivate
+    requests.observe(key, isPrivate: isPrivate)
+    if isFirst { connections.observe(key, isPrivate: isPrivate) }
+  }
+
+  /// Hands over what was noted, and says what is new.
+  func handOver(_ worker: Worker) {
+    guard !requests.isEmpty else { return }
+    let changes = monitor.take(requests: requests, connections: connections, nowMilliseconds: worker.nowMilliseconds)
+    requests = ClientSketch()
+    connections = ClientSketch()
+    for change in changes { tell(change, worker) }
+  }
+
+  private func tell(_ change: CollapseMonitor.Change, _ worker: Worker) {
+    let shared = worker.shared
+    switch change {
+    case .collapsed(let finding, let what):
+      let happened =
+        finding.kind == .few
+        ? "\(finding.usualClients) clients have become \(finding.clients)"
+        : "its clients all come from private addresses"
+      let closed = refuses ? "; routes with needs_distinct_clients are closed" : ""
+      shared.operationalLog.logger.error(
+        """
+        COLLAPSE at the listener \(monitor.name): \(happened), by \(what) of \(finding.blockSeconds) s (\(finding.requests)); somebody in \
+        front of it may have stopped passing clients' addresses on\(closed)
+        """)
+      shared.readiness.set(.collapse, isUnready)
+      if refuses { for mailbox in shared.mailboxes { mailbox.post(.closures) } }
+    case .recovered, .becameUsual:
+      let isUsual: Bool = if case .becameUsual = change { true } else { false }
+      shared.operationalLog.logger.warning(
+        isUsual
+          ? "collapse at the listener \(monitor.name) has lasted a day and counts as usual from now on"
+          : "collapse at the listener \(monitor.name) is over: its clients are back")
+      if !shared.collapses.all.contains(where: \.isCollapsed) { shared.readiness.set(.collapse, false) }
+    }
+  }
+}
