@@ -14,7 +14,14 @@ struct Check: ParsableCommand {
       Also loads the certificates, keys and patterns that the configuration names, as `run` would. Warnings are \
       reported and do not count as errors.
 
-      Exit codes: 0 it would run, 1 it would not, 2 the command was not understood.
+      With `--against` it also says what a reload from that configuration to this one would change about trust: who may \
+      speak for whom, and what has to be shown for it; what weakens it comes first. With `--log` it says how many \
+      clients of the log's last day each change touches.
+
+        countersign check -c new.yaml --against edge.yaml --log access.log
+
+      Exit codes: 0 it would run, and a reload would take it; 1 it would not, or a reload would refuse it because it \
+      weakens trust and does not say so (`accept_weaker`, which is printed then); 2 the command was not understood.
       """)
 
   @OptionGroup var config: ConfigOptions
@@ -22,10 +29,25 @@ struct Check: ParsableCommand {
   @Flag(help: "Print the configuration with all defaults filled in, as YAML that reads back to the same.")
   var resolved = false
 
+  @Option(
+    help: ArgumentHelp("Compare trust with this configuration: the one that is in use.", valueName: "running"))
+  var against: String?
+
+  @Option(help: ArgumentHelp("With `--against`: the access log of what is in use.", valueName: "file"))
+  var log: String?
+
+  func validate() throws {
+    if log != nil, against == nil { throw ValidationError("--log is part of --against") }
+    if resolved, against != nil { throw ValidationError("--resolved and --against are two questions") }
+  }
+
   func run() throws {
     let read = ConfigReader.read(path: config.path)
     let findings = Engine.check(read)
     let checked = try Self.report(findings, on: read, config.path)
+    if let against {
+      return try Against(newPath: config.path, oldPath: against, logPath: log).report(checked)
+    }
     print(resolved ? checked.resolved() : "\(config.path): would run\n", terminator: "")
   }
 

@@ -19,6 +19,8 @@ package struct Config: Sendable, Equatable {
   package var admin: Admin?
   /// Worker threads; nil is one for each processor that the process may use.
   package var workers: Int?
+  /// The hash of the one weakening of trust that a reload may bring into force; `WeakerHash`.
+  package var acceptWeaker: String?
   /// Where each value stands in the file, by its path: `identity.keys`, `listeners[0].tls[1].certificate`,
   /// `upstreams.monitor.tls.ca`. For findings about what the configuration names.
   package var places: [String: Place] = [:]

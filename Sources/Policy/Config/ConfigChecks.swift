@@ -128,7 +128,7 @@ extension Reading {
   // MARK: What looks like a mistake
 
   private mutating func suspectAdmin() {
-    guard case .address(let address, _)? = config.admin?.address, !Self.isLoopback(address) else { return }
+    guard case .address(let address, _)? = config.admin?.address, !address.isLoopback else { return }
     warn(
       config.place(of: "admin.listen"),
       "the admin listener asks nobody who they are; bind it to loopback or to a unix socket")
@@ -160,7 +160,7 @@ extension Reading {
     for upstream in config.upstreams {
       let path = "upstreams.\(upstream.name)"
       guard upstream.identity == .plain, upstream.tls == nil else { continue }
-      for (index, server) in upstream.servers.enumerated() where !Self.isLocal(server) {
+      for (index, server) in upstream.servers.enumerated() where !server.isLocal {
         warn(
           config.place(of: "\(path).servers[\(index)]"),
           "the identity goes there in plain words, unsigned and without TLS: whoever is on the way, or reaches the "
@@ -169,18 +169,15 @@ extension Reading {
     }
   }
 
-  static func isLoopback(_ address: IPAddress) -> Bool {
-    switch address.family {
-    case .v4: address.low >> 24 == 127
-    case .v6: address.high == 0 && address.low == 1
-    }
-  }
+}
 
-  private static func isLocal(_ server: Config.Endpoint) -> Bool {
-    switch server {
+extension Config.Endpoint {
+  /// A server there is on this host.
+  var isLocal: Bool {
+    switch self {
     case .unix: true
     case .host(let host, _): host == "localhost" || host.hasSuffix(".localhost")
-    case .address(let address, _): isLoopback(address)
+    case .address(let address, _): address.isLoopback
     }
   }
 }

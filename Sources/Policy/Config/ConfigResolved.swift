@@ -192,5 +192,6 @@ private struct Resolved {
     pair(1, "format", "json")
     pair(0, "admin", config.admin.map { "{ listen: \(endpoint($0.address)) }" })
     pair(0, "workers", config.workers.map(String.init) ?? "auto")
+    pair(0, "accept_weaker", config.acceptWeaker.map(Self.quote))
   }
 }

@@ -5,7 +5,9 @@ import Wire
 
 extension Reading {
   mutating func configuration(_ root: YAMLNode) {
-    let keys = ["identity", "listeners", "routes", "upstreams", "timeouts", "limits", "log", "admin", "workers"]
+    let keys = [
+      "identity", "listeners", "routes", "upstreams", "timeouts", "limits", "log", "admin", "workers", "accept_weaker",
+    ]
     let required = [
       (key: "listeners", what: "a list of where connections come in"),
       (key: "routes", what: "a list of which request goes to which upstream; `[{ to: NAME }]` sends all to one"),
@@ -23,6 +25,7 @@ extension Reading {
     if let node = fields["workers"], !isWord(node, "auto") {
       config.workers = orAuto(node) { $0.count(node, "workers", 1...256) }
     }
+    if let node = fields["accept_weaker"] { config.acceptWeaker = weakerHash(node) }
   }
 
   // MARK: identity
@@ -214,6 +217,16 @@ extension Reading {
   }
 
   // MARK: The rest
+
+  private mutating func weakerHash(_ node: YAMLNode) -> String? {
+    let expected = "the \(WeakerHash.digits) digits 0-9, a-f that `check --against` printed"
+    guard let text = text(node, "accept_weaker", expected: expected) else { return nil }
+    guard WeakerHash.isOne(text) else {
+      let lower = text.lowercased()
+      return wrong(node, "accept_weaker", expected: expected, suggestion: WeakerHash.isOne(lower) ? lower : nil)
+    }
+    return text
+  }
 
   private mutating func timeouts(_ node: YAMLNode) {
     let keys = [

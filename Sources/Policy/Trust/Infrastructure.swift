@@ -16,6 +16,9 @@ package struct Infrastructure: Sendable {
   /// What follows from `listeners`, beside what `identity.infrastructure` lists: each with where it comes from.
   package let derived: [(prefix: IPPrefix, source: String)]
 
+  /// Every range that the configuration names, wherever it does; without the listeners' own addresses.
+  package let declaredRanges: [IPPrefix]
+
   /// What `identity.infrastructure` lists, every `from` range that must show evidence or that checks come from, and the
   /// listeners' own addresses.
   package init(_ config: Config) {
@@ -38,6 +41,7 @@ package struct Infrastructure: Sendable {
     }
     // "Everybody" in two spellings: as a rule's `from` it is `any`, and `any` makes nobody infrastructure.
     declared.removeAll { $0.0.length == 0 }
+    declaredRanges = declared.map(\.0)
     self.declared = PrefixTable(declared)
     declaredInCutover = PrefixTable(
       declared.filter { $0.1 == 0 || !cutoverRanges.contains($0.0) })

@@ -13,8 +13,8 @@ import Synchronization
 final class Load: Sendable {
   /// What is in use while this load runs; nil at the start.
   struct Base: Sendable {
+    let snapshot: Snapshot
     let listeners: ListenerSet
-    let access: Config.Log.Destination
     let workers: Int
   }
 
@@ -25,8 +25,8 @@ final class Load: Sendable {
     let accessLog: LogFile??
     let listeners: ListenerSet
     let admin: AdminServer.Opened
-    /// Findings that do not stop it.
-    let warnings: [String]
+    /// Findings that do not stop it, and what changes about trust.
+    let notes: [String]
   }
 
   enum Outcome: Sendable {
@@ -131,9 +131,15 @@ final class Load: Sendable {
     let (built, findings) = Snapshot.build(config, generation: generation, tickets: tickets) { self.begin($0) }
     said += findings.map { $0.text(file: path) }
     guard let snapshot = built, problems.isEmpty else { return .refused(said + problems) }
+    if let base {
+      switch ReloadGuard.judge(old: base.snapshot.boundary, new: snapshot.boundary, file: path) {
+      case .taken(let notes): said += notes
+      case .refused(let why): return .refused(said + why)
+      }
+    }
 
     var accessLog: LogFile??
-    if config.log.access != base?.access {
+    if config.log.access != base?.snapshot.config.log.access {
       do { accessLog = .some(try openAccessLog(config.log.access, &said)) } catch {
         return .refused(said + ["the access log cannot be opened: \(error)"])
       }
@@ -149,7 +155,7 @@ final class Load: Sendable {
       isTaken = true
       return .loaded(
         Loaded(
-          config: config, snapshot: snapshot, accessLog: accessLog, listeners: listeners, admin: admin, warnings: said))
+          config: config, snapshot: snapshot, accessLog: accessLog, listeners: listeners, admin: admin, notes: said))
     } catch {
       return .refused(said + ["\(path): \(error.message)"])
     }

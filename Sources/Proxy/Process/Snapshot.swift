@@ -10,6 +10,8 @@ package final class Snapshot: Sendable {
   /// Counts the snapshots of this process.
   let generation: UInt64
   let keys: KeySet?
+  /// What the next configuration is compared with.
+  package let boundary: TrustBoundary
   /// What the names of a request's fields are, `identity.claims` among them.
   let fieldNames: FieldNames
   let listeners: [Listener]
@@ -52,10 +54,11 @@ package final class Snapshot: Sendable {
   }
 
   private init(
-    config: Config, generation: UInt64, keys: KeySet?, listeners: [Listener], upstreams: [Upstream],
-    expiries: [CertificateExpiry]
+    config: Config, boundary: TrustBoundary, generation: UInt64, keys: KeySet?, listeners: [Listener],
+    upstreams: [Upstream], expiries: [CertificateExpiry]
   ) {
     self.config = config
+    self.boundary = boundary
     self.generation = generation
     self.keys = keys
     fieldNames = FieldNames(claims: config.identity.claims)
@@ -85,6 +88,11 @@ package final class Snapshot: Sendable {
       }
     }
     if let keys { checkKeys(keys, config, fail) }
+    begin("reading files of authorities")
+    var boundary: TrustBoundary?
+    do { boundary = try TrustBoundary(config, keys: keys) } catch {
+      fail(config.place(of: "identity.keys"), "\(error)")
+    }
 
     var files = SnapshotFiles(config, refusesPipes: refusesPipes)
     let infrastructure = Infrastructure(config)
@@ -178,10 +186,15 @@ package final class Snapshot: Sendable {
       }
     }
     findings += files.findings
-    guard !findings.contains(where: { $0.severity == .error }) else { return (nil, findings) }
+    // Or what was loaded would be taken, at the next reload, for what was compared.
+    if boundary?.authoritiesAreUnchanged == false {
+      fail(config.place(of: ""), "a file of authorities (`ca`) changed while it was read; try again")
+    }
+    guard let boundary, !findings.contains(where: { $0.severity == .error }) else { return (nil, findings) }
     return (
       Snapshot(
-        config: config, generation: generation, keys: keys, listeners: listeners, upstreams: upstreams,
+        config: config, boundary: boundary, generation: generation, keys: keys, listeners: listeners,
+        upstreams: upstreams,
         expiries: files.expiries),
       findings
     )

@@ -115,7 +115,7 @@ package final class Supervisor {
   private func beginLoad() -> Bool {
     do {
       let base = serving.map {
-        Load.Base(listeners: $0.listeners, access: $0.snapshot.config.log.access, workers: $0.threads.count)
+        Load.Base(snapshot: $0.snapshot, listeners: $0.listeners, workers: $0.threads.count)
       }
       let load = try Load(
         path: path, generation: reloads.generation + (base == nil ? 0 : 1), tickets: tickets, admin: admin, base: base,
@@ -145,7 +145,7 @@ package final class Supervisor {
     switch outcome {
     case .refused(let why): refuse(why)
     case .loaded(let loaded):
-      for line in loaded.warnings { log.say(line) }
+      for line in loaded.notes { log.say(line) }
       if isReload { take(loaded) } else { begin(loaded) }
     }
     guard serving != nil else { return false }

@@ -59,6 +59,34 @@ final class Countersign: Sendable {
 
   func reload(_ configuration: Configuration) throws { try reload(configuration.text) }
 
+  /// Reloads, also where that weakens trust: then the reload is refused, and the file says what the refusal asks for.
+  /// What earlier reloads say must have been waited for.
+  /// - Returns: what is said of the reload that is taken.
+  @discardableResult
+  func reloadAccepting(_ text: String) throws -> String {
+    let asked = "`accept_weaker: \""
+    let errors = process.standardError
+    var text = text
+    for _ in 0..<2 {
+      let start = errors.count
+      try reload(text)
+      // The last line of each.
+      let end = errors.wait(from: start) { line in
+        ["reloaded generation=", "reload refused"].contains { line.contains($0) } ? line : nil
+      }
+      if let end, end.contains("reloaded generation=") { return end }
+      guard let line = errors.lines[start...].first(where: { $0.contains(asked) }), let at = line.range(of: asked)
+      else {
+        break
+      }
+      text += "accept_weaker: \"\(line[at.upperBound...].prefix { $0 != "\"" })\"\n"
+    }
+    throw Trouble("not reloaded\n\(process.tail)\n\(text)")
+  }
+
+  @discardableResult
+  func reloadAccepting(_ configuration: Configuration) throws -> String { try reloadAccepting(configuration.text) }
+
   /// Runs the program to its end.
   static func command(_ arguments: String..., by deadline: Deadline = .usual) throws -> ChildProcess.Outcome {
     try ChildProcess.run([try Programs.countersign] + arguments, by: deadline)

@@ -108,6 +108,7 @@ import Wire
     log: { access: ../log/access.log, format: json }
     admin: { listen: "unix:admin.sock" }
     workers: 3
+    accept_weaker: "0123456789012345"
     """#
 
   @Test(arguments: [full, minimal(), minimal("log: { access: off }\n")])

@@ -129,6 +129,10 @@ import Testing
       "expected `ADDRESS:PORT`, `[IPV6]:PORT` or `unix:PATH`, with a port for `admin.listen`, found `9901`"
     ),
     ("workers", "auto", "0", "expected `auto` or a whole number from 1 to 256 for `workers`, found `0`"),
+    (
+      "accept_weaker", "0123456789abcdef", "yes",
+      "expected the 16 digits 0-9, a-f that `check --against` printed for `accept_weaker`, found `yes`"
+    ),
   ]
 
   static func document(replacing wrong: String? = nil) -> String {
@@ -159,6 +163,7 @@ import Testing
       admin:
         \(pairs("admin").replacing("      ", with: "  "))
       workers: \(value("workers"))
+      accept_weaker: \(value("accept_weaker"))
       """
   }
 

@@ -1,0 +1,128 @@
+// What two configurations are compared by: the configuration, and of the files that it names what decides about trust, as it
+// was when they were read. A file that was replaced since is compared by what was in it.
+// Made with each snapshot (Proxy), which keeps it, and by `check --against`.
+
+import Platform
+import Wire
+
+package struct TrustBoundary: Sendable {
+  package let config: Config
+  /// What may verify here; empty where nothing is verified.
+  let keys: [VerifyingKey]
+  /// By path: each authority's entry in the file.
+  private let authorities: [String: Authorities]
+
+  /// A key at this process's audience, for one purpose.
+  struct VerifyingKey: Sendable, Equatable {
+    let id: String
+    let purpose: KeyPurpose
+    /// Of its material. It is only compared, and goes into a hash.
+    let fingerprint: UInt64
+    let notBefore: UInt64
+    let expires: UInt64
+  }
+
+  /// What is in a PEM file of authorities.
+  struct Authorities: Sendable, Equatable {
+    /// A digest of each certificate.
+    var certificates: Set<String> = []
+    /// A digest of all else, such as revocation lists; nil: the file could not be read as one that stays what it is.
+    var rest: String?
+  }
+
+  /// - Parameter keys: the key set that the configuration names, as it was read.
+  package init(_ config: Config, keys: KeySet?) throws(KeySetError) {
+    self.config = config
+    var verifying: [VerifyingKey] = []
+    if let keys, let audience = config.identity.audience, config.verifies {
+      for id in keys.keys.map(\.id) {
+        for purpose in KeyPurpose.allCases where !verifying.contains(where: { $0.serves(id, purpose) }) {
+          guard let key = keys.key(id, purpose: purpose, audience: audience),
+            let fingerprint = try Self.fingerprint(key, purpose, audience, keys.source)
+          else { continue }
+          verifying.append(
+            VerifyingKey(
+              id: "\(id)", purpose: purpose, fingerprint: fingerprint, notBefore: key.notBefore ?? 0,
+              expires: key.expires ?? .max))
+        }
+      }
+    }
+    self.keys = verifying
+    authorities = Self.readAuthorities(config)
+  }
+
+  private static func fingerprint(
+    _ key: KeySet.Key, _ purpose: KeyPurpose, _ audience: String, _ source: String
+  ) throws(KeySetError) -> UInt64? {
+    do {
+      if case .ed25519(let pair, _) = key.material { return KeyFingerprint.of(pair) }
+      guard let secret = try KeySet.macSecret(of: key, purpose: purpose, audience: audience) else { return nil }
+      return try KeyFingerprint.of(HMACContext(key: secret))
+    } catch {
+      throw KeySetError(source: source, key: "key \"\(key.id)\"", error)
+    }
+  }
+
+  // MARK: Authorities
+
+  func authorities(of path: String) -> Authorities { authorities[path] ?? Authorities() }
+
+  /// Whether the files of authorities have the same content as when this was made.
+  package var authoritiesAreUnchanged: Bool { Self.readAuthorities(config) == authorities }
+
+  private static func readAuthorities(_ config: Config) -> [String: Authorities] {
+    let paths = config.listeners.compactMap(\.clientCertificates?.ca) + config.upstreams.compactMap(\.tls?.ca)
+    return Dictionary(paths.map { ($0, readAuthorities(path: $0)) }) { first, _ in first }
+  }
+
+  private static func readAuthorities(path: String) -> Authorities {
+    // What a pipe holds is for who loads it.
+    guard TextFile.readFailure(path: path, refusesPipes: true) == nil,
+      let bytes = try? TextFile.read(path: path, bytesMax: 16 << 20)
+    else { return Authorities() }
+    var found = Authorities()
+    var rest: [UInt8] = []
+    var block: (label: String, bytes: [UInt8])?
+    for line in String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline) {
+      // RFC 7468: what stands outside of the boundaries is a comment.
+      if line.hasPrefix("-----BEGIN ") {
+        block = (String(line.dropFirst(11)), [])
+      } else if line.hasPrefix("-----END "), let (label, bytes) = block {
+        block = nil
+        if label.hasPrefix("CERTIFICATE-----") {
+          guard let digest = digest(bytes) else { return Authorities() }
+          found.certificates.insert(digest)
+        } else {
+          rest += Array(label.utf8) + bytes
+        }
+      } else {
+        block?.bytes += line.utf8.filter { $0 > 0x20 }
+      }
+    }
+    found.rest = digest(rest)
+    return found
+  }
+
+  private static func digest(_ bytes: [UInt8]) -> String? {
+    guard let digest = try? SHA256.digest(bytes.span) else { return nil }
+    return Base64.text((0..<32).map { digest[$0] }, .url)
+  }
+}
+
+extension TrustBoundary.VerifyingKey {
+  fileprivate func serves(_ id: KeyID, _ purpose: KeyPurpose) -> Bool { self.id == "\(id)" && self.purpose == purpose }
+}
+
+extension TrustBoundary.Authorities {
+  /// Whether somebody may be vouched for by these who could not be by `old`; in doubt.
+  func areWider(than old: Self) -> Bool {
+    rest == nil || old.rest != rest || !certificates.isSubset(of: old.certificates)
+  }
+
+  var whole: String { (certificates.sorted() + [rest ?? "?"]).joined(separator: " ") }
+}
+
+extension Config {
+  /// Some rule of some listener takes signed identity.
+  var verifies: Bool { listeners.contains { $0.trust.contains { $0.evidence == .attested } } }
+}

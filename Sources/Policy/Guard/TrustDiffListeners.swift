@@ -1,0 +1,209 @@
+// Listeners before and after. A listener is the place where it listens: one that is called otherwise at the same address is the
+// same, as for the connections that come in there. Only where the address is new does the name say which one it was.
+
+import Wire
+
+extension TrustDiff {
+  private typealias Placed = (index: Int, listener: Config.Listener)
+
+  mutating func listeners() {
+    var left: [Placed] = old.config.listeners.enumerated().map { ($0, $1) }
+    var unmatched: [Placed] = []
+    var pairs: [(was: Placed, now: Placed)] = []
+    for (index, now) in new.config.listeners.enumerated() {
+      // A port that the system chooses is no place; its listener goes by its name.
+      if !now.address.isChosenBySystem, let at = left.firstIndex(where: { $0.listener.address == now.address }) {
+        pairs.append((left.remove(at: at), (index, now)))
+      } else {
+        unmatched.append((index, now))
+      }
+    }
+    for now in unmatched {
+      if let at = left.firstIndex(where: { $0.listener.name == now.listener.name }) {
+        pairs.append((left.remove(at: at), now))
+      } else {
+        added(now.listener, at: now.index)
+      }
+    }
+    for was in left { removed(was.listener, at: was.index) }
+    for (was, now) in pairs {
+      moved(was, now)
+      rules(was.listener, now.listener, place: (was.index, now.index))
+      transport(was, now)
+      checks(was, now)
+      collapse(was, now)
+    }
+  }
+
+  private mutating func added(_ listener: Config.Listener, at index: Int) {
+    let path = "listeners[\(index)]"
+    let evidence = Self.evidence(of: listener)
+    let known = Set(old.config.listeners.flatMap(Self.evidence))
+    let claims = evidence.intersection([.proxyProtocol, .forwarded])
+    // What nobody could show before may be what was to be kept out.
+    let isWider = !claims.isEmpty || !evidence.isSubset(of: known)
+    let words = Config.Evidence.allCases.filter(evidence.contains).map(\.rawValue).joined(separator: ", ")
+    add(
+      .listenerAdded, isWider ? .weakens : .changes, "listener \(listener.name)",
+      "listener `\(listener.name)` at \(listener.address.text) is new"
+        + (claims.isEmpty
+          ? ", and takes \(words.isEmpty ? "nobody" : words)" : ", and believes its peers about who the client is"),
+      Value("no such listener", line: old.config.place(of: "listeners").line),
+      newValue(path, words, whole: "\(listener.address.text) \(whole(listener))"), .nobody)
+  }
+
+  private mutating func removed(_ listener: Config.Listener, at index: Int) {
+    add(
+      .listenerRemoved, .strengthens, "listener \(listener.name)", "listener `\(listener.name)` is gone",
+      oldValue("listeners[\(index)]", listener.address.text),
+      Value("no such listener", line: new.config.place(of: "listeners").line), .listeners([listener.name]))
+  }
+
+  /// What its peers can show and be served.
+  private static func evidence(of listener: Config.Listener) -> Set<Config.Evidence> {
+    var all = Set(listener.trust.map(\.evidence))
+    if !listener.trust.contains(where: { $0.from.isEmpty }) { all.insert(.socket) }
+    return all.subtracting([.refuse])
+  }
+
+  private mutating func moved(_ was: Placed, _ now: Placed) {
+    let (from, to) = (was.listener.address, now.listener.address)
+    guard from != to else { return }
+    let isWider =
+      to.isReachedFromElsewhere(than: from) || to.isUnix != from.isUnix
+      // Whoever was kept from the one port is perhaps not from the other.
+      || !Self.evidence(of: now.listener).isDisjoint(with: [.proxyProtocol, .forwarded])
+    add(
+      .listenerMoved, isWider ? .weakens : .changes, "listener \(now.listener.name)",
+      "listener `\(now.listener.name)` moves from \(from.text) to \(to.text)",
+      oldValue("listeners[\(was.index)].listen", from.text),
+      // Of rules for ranges nothing is compared with a unix socket, whose peers have no address.
+      newValue(
+        "listeners[\(now.index)].listen", to.text,
+        whole: to.isUnix == from.isUnix ? nil : "\(to.text) \(whole(now.listener))"),
+      .listeners([was.listener.name]))
+  }
+
+  /// All that it demands, of a new listener in the new configuration.
+  private func whole(_ listener: Config.Listener) -> String {
+    let rules = listener.trust.map {
+      "\($0.from.isEmpty ? "any" : AddressSet($0.from).whole) \($0.wholeDemand)"
+    }
+    let tls = listener.certificates.isEmpty ? "no TLS" : listener.tlsMinimum.rawValue
+    let asked =
+      listener.clientCertificates.map { "\($0.require) \(new.authorities(of: $0.ca).whole)" } ?? "not asked for"
+    return (rules + [tls, asked]).joined(separator: "; ")
+  }
+
+  // MARK: Checks and collapse
+
+  private static func text(_ checks: [Config.BalancerCheck]) -> String {
+    checks.isEmpty
+      ? "none" : checks.map { "\($0.path ?? "connections") from \(AddressSet($0.from).text)" }.joined(separator: ", ")
+  }
+
+  /// A check shows no client and gets none, so who may send them weakens nothing; where fewer addresses are infrastructure for it, that
+  /// is told as such.
+  private mutating func checks(_ was: Placed, _ now: Placed) {
+    let (before, after) = (Self.text(was.listener.checks), Self.text(now.listener.checks))
+    guard before != after else { return }
+    add(
+      .checks, .changes, "listener \(now.listener.name)",
+      "listener `\(now.listener.name)`: other connections are answered as a load balancer's checks",
+      oldValue("listeners[\(was.index)].checks", before), newValue("listeners[\(now.index)].checks", after), .nobody)
+  }
+
+  private mutating func collapse(_ was: Placed, _ now: Placed) {
+    let (listener, next) = (was.listener, now.listener)
+    let reach = TrustChange.Reach.listeners([listener.name])
+    if listener.onCollapse != next.onCollapse {
+      let refuses = next.onCollapse == .refuse
+      add(
+        .collapse, refuses ? .strengthens : .weakens, "listener \(next.name) on_collapse",
+        refuses
+          ? "listener `\(next.name)`: routes that need distinct clients are closed when its clients become one"
+          : "listener `\(next.name)`: when its clients become one, all routes stay open",
+        oldValue("listeners[\(was.index)].on_collapse", listener.onCollapse.rawValue),
+        newValue("listeners[\(now.index)].on_collapse", next.onCollapse.rawValue), reach)
+    }
+    let (shared, nextShared) = (AddressSet(listener.sharedAddresses), AddressSet(next.sharedAddresses))
+    if shared != nextShared {
+      let come = nextShared.subtracting(shared)
+      add(
+        .collapse, come.isEmpty ? .strengthens : .weakens, "listener \(next.name) shared_addresses",
+        come.isEmpty
+          ? "listener `\(next.name)`: fewer addresses are left out when its clients are watched"
+          : "listener `\(next.name)`: clients that all become an address of \(come.text) are not noticed",
+        oldValue(
+          "listeners[\(was.index)].shared_addresses", shared.isEmpty ? "none" : shared.text, whole: shared.whole),
+        newValue(
+          "listeners[\(now.index)].shared_addresses", nextShared.isEmpty ? "none" : nextShared.text,
+          whole: nextShared.whole),
+        reach)
+    }
+  }
+
+  // MARK: TLS and client certificates
+
+  private mutating func transport(_ was: Placed, _ now: Placed) {
+    let (listener, next) = (was.listener, now.listener)
+    let (path, nextPath) = ("listeners[\(was.index)]", "listeners[\(now.index)]")
+    let subject = "listener \(next.name)"
+    let whose = "listener `\(next.name)`"
+    let reach = TrustChange.Reach.listeners([listener.name])
+    let (wasTLS, isTLS) = (!listener.certificates.isEmpty, !next.certificates.isEmpty)
+    if wasTLS != isTLS {
+      add(
+        .listenerTLS, isTLS ? .strengthens : .weakens, subject,
+        isTLS ? "\(whose): clients must use TLS" : "\(whose): what clients say can be read and changed on the way",
+        oldValue("\(path).tls", wasTLS ? "TLS" : "no TLS"), newValue("\(nextPath).tls", isTLS ? "TLS" : "no TLS"), reach
+      )
+    }
+    if wasTLS, isTLS, listener.tlsMinimum != next.tlsMinimum {
+      add(
+        .tlsMinimum, next.tlsMinimum == .tls12 ? .weakens : .strengthens, subject,
+        "\(whose): the oldest version of TLS that is taken is \(next.tlsMinimum.rawValue)",
+        oldValue("\(path).tls_minimum", listener.tlsMinimum.rawValue),
+        newValue("\(nextPath).tls_minimum", next.tlsMinimum.rawValue), reach)
+    }
+    let (asked, asks) = (listener.clientCertificates, next.clientCertificates)
+    if asked?.require != asks?.require {
+      let text =
+        switch asks?.require {
+        case nil: "clients are not asked for certificates any more"
+        case false?: asked == nil ? "clients are asked for certificates" : "clients without a certificate are let in"
+        case true?: "clients without a certificate are refused"
+        }
+      add(
+        .clientCertificates, asked != nil && asks?.require != true ? .weakens : .strengthens, subject,
+        "\(whose): \(text)", oldValue("\(path).client_certificates", asked.demand),
+        newValue("\(nextPath).client_certificates", asks.demand), reach)
+    }
+    if let asked, let asks {
+      let (before, after) = (old.authorities(of: asked.ca), new.authorities(of: asks.ca))
+      if before != after {
+        let isWider = after.areWider(than: before)
+        add(
+          .clientAuthorities, isWider ? .weakens : .strengthens, subject,
+          "\(whose): \(isWider ? "others" : "fewer") may sign clients' certificates",
+          oldValue("\(path).client_certificates.ca", asked.ca, whole: before.whole),
+          newValue("\(nextPath).client_certificates.ca", asks.ca, whole: after.whole), reach)
+      }
+    }
+  }
+}
+
+extension Optional where Wrapped == Config.ClientCertificates {
+  fileprivate var demand: String {
+    switch self {
+    case nil: "not asked for"
+    case let asked?: asked.require ? "required" : "asked for"
+    }
+  }
+}
+
+extension Config.Endpoint {
+  fileprivate var isChosenBySystem: Bool {
+    if case .address(_, port: 0) = self { true } else { false }
+  }
+}

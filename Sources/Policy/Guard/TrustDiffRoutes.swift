@@ -1,0 +1,128 @@
+// Which upstream a request goes to, before and after: only a question of trust where the two upstreams differ in it.
+//
+// Routes with the same patterns are compared. Which requests two different patterns share is not known: a route with new
+// patterns may take what any old route took, unless that one stands in front of it now; what a route took that is gone may go
+// to any new one, unless that one stood in front of it before; and so with routes whose order changed. Of these, each pair of
+// upstreams is told once, and only where it weakens.
+
+import Wire
+
+extension TrustDiff {
+  /// Routes of the same name that need, or needed, to tell clients apart.
+  mutating func distinctClients() {
+    for (index, was) in old.config.routes.enumerated() {
+      guard let name = was.name, let at = new.config.routes.firstIndex(where: { $0.name == name }) else { continue }
+      let now = new.config.routes[at]
+      guard was.needsDistinctClients != now.needsDistinctClients else { continue }
+      add(
+        .distinctClients, now.needsDistinctClients ? .strengthens : .weakens, "route \(name)",
+        now.needsDistinctClients
+          ? "route `\(name)` is closed while clients cannot be told apart"
+          : "route `\(name)` stays open also while clients cannot be told apart",
+        oldValue("routes[\(index)]", "needs_distinct_clients: \(was.needsDistinctClients)"),
+        newValue("routes[\(at)]", "needs_distinct_clients: \(now.needsDistinctClients)"), .nobody)
+    }
+  }
+
+  /// What a route is for.
+  private struct Pattern: Hashable {
+    let host: String?
+    let path: String?
+
+    init(_ route: Config.Route) { (host, path) = (route.host, route.path) }
+
+    var text: String {
+      let parts = [host.map { "host \($0)" }, path.map { "path \($0)" }].compactMap { $0 }
+      return parts.isEmpty ? "every request" : parts.joined(separator: ", ")
+    }
+  }
+
+  /// From one upstream to another.
+  private struct Lead: Hashable {
+    let from: String
+    let to: String
+  }
+
+  /// Of each upstream, the route that stands last in the other configuration; one that is not there stands behind all.
+  private struct Last {
+    var index: Int
+    var route: Config.Route
+  }
+
+  mutating func routes() {
+    let (was, now) = (Self.reached(old.config.routes), Self.reached(new.config.routes))
+    let oldIndex = Self.indices(was)
+    let newIndex = Self.indices(now)
+    var told: Set<Lead> = []
+
+    for next in now {
+      guard let at = oldIndex[Pattern(next)], was[at].to != next.to else { continue }
+      told.insert(Lead(from: was[at].to, to: next.to))
+      moved(was[at], next, isCertain: true)
+    }
+    var possible: [(was: Config.Route, next: Config.Route)] = []
+    let lastNew = Self.last(was, in: newIndex)
+    let lastOld = Self.last(now, in: oldIndex)
+    for (index, next) in now.enumerated() where oldIndex[Pattern(next)] == nil {
+      possible += lastNew.values.filter { $0.index > index }.map { ($0.route, next) }
+    }
+    for (index, gone) in was.enumerated() where newIndex[Pattern(gone)] == nil {
+      possible += lastOld.values.filter { $0.index > index }.map { (gone, $0.route) }
+    }
+    // Of the routes that stand in front in the new list, the one that stood furthest behind.
+    var passed: [String: Last] = [:]
+    for next in now {
+      guard let at = oldIndex[Pattern(next)] else { continue }
+      possible += passed.values.filter { $0.index > at }.map { (was[at], $0.route) }
+      if passed[next.to].map({ $0.index < at }) ?? true { passed[next.to] = Last(index: at, route: next) }
+    }
+    for (route, next) in possible.sorted(by: { ($0.was.line, $0.next.line) < ($1.was.line, $1.next.line) })
+    where route.to != next.to && told.insert(Lead(from: route.to, to: next.to)).inserted {
+      moved(route, next, isCertain: false)
+    }
+  }
+
+  /// What stands behind a route for every request is never reached.
+  private static func reached(_ routes: [Config.Route]) -> [Config.Route] {
+    guard let all = routes.firstIndex(where: { $0.host == nil && $0.path == nil }) else { return routes }
+    return Array(routes[...all])
+  }
+
+  /// Of equal patterns the first is reached.
+  private static func indices(_ routes: [Config.Route]) -> [Pattern: Int] {
+    Dictionary(routes.enumerated().map { (Pattern($1), $0) }) { first, _ in first }
+  }
+
+  private static func last(_ routes: [Config.Route], in indices: [Pattern: Int]) -> [String: Last] {
+    var last: [String: Last] = [:]
+    for route in routes {
+      let index = indices[Pattern(route)] ?? .max
+      if last[route.to].map({ $0.index < index }) ?? true { last[route.to] = Last(index: index, route: route) }
+    }
+    return last
+  }
+
+  /// Requests of the route `was` take the route `next` now, or some may.
+  private mutating func moved(_ was: Config.Route, _ next: Config.Route, isCertain: Bool) {
+    guard let from = old.config.upstreams.first(where: { $0.name == was.to }),
+      let to = new.config.upstreams.first(where: { $0.name == next.to })
+    else { return }
+    let facets = facets(from, to)
+    guard let effect = facets.map(\.effect).min(), isCertain || effect == .weakens else { return }
+    let counted = facets.filter { $0.effect == effect }
+    func value(_ route: Config.Route, _ all: [Config.Route], _ values: [Value]) -> Value {
+      // Where it is not certain which requests they are, it depends on all routes.
+      let routes = isCertain ? [route] : all
+      let whole = routes.flatMap { [$0.host ?? "", $0.path ?? "", $0.to] } + values.map(\.whole)
+      return Value(
+        "\(Pattern(route).text) to \(route.to)", line: route.line,
+        whole: whole.map { "\($0.utf8.count):\($0)" }.joined())
+    }
+    add(
+      .route, effect, "route \(was.to) \(next.to)",
+      "requests that went to the upstream `\(was.to)` \(isCertain ? "go" : "may go") to `\(next.to)`: "
+        + counted.map(\.text).joined(separator: "; "),
+      value(was, old.config.routes, counted.map(\.old)), value(next, new.config.routes, counted.map(\.new)),
+      .upstreams([was.to]))
+  }
+}
