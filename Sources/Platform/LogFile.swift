@@ -141,6 +141,13 @@ package final class LogFile: @unchecked Sendable {
 }
 
 /// For messages before the operational log exists.
+package enum StandardOutput {
+  /// Has what was printed written now, for whoever reads a pipe.
+  package static func flush() {
+    _ = fflush(nil)
+  }
+}
+
 package enum StandardError {
   package static func write(_ text: String) {
     var rest = Array(text.utf8)[...]

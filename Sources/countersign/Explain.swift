@@ -17,20 +17,51 @@ struct Explain: ParsableCommand {
 
         peer     10.0.0.5
         rule     line 34: 10.0.0.0/24 proxy-protocol
+        at       conf/edge.yaml:34
+        step     a PROXY header of version 2 names 203.0.113.9 port 40000
+        step     203.0.113.9, by proxy-v2, is no infrastructure, and so the client
         client   203.0.113.9 port 40000, by proxy-v2
         scheme   https, by connection
+
+      With --live, a running process says the same of the next real requests that match --peer (also a range), --path, \
+      --connection and --listener. Its admin listener must be a unix socket, and you root or the user that it runs as:
+
+        countersign explain --live --admin unix:/run/countersign/admin.sock --peer 10.0.0.0/24 -n 5
 
       Exit codes: 0 the client is settled, 1 the request would be refused (its name and how to fix it are printed), 2 the \
       command was not understood or the configuration is faulty.
       """)
 
-  @OptionGroup var config: ConfigOptions
+  @Option(
+    name: [.customShort("c"), .customLong("config")],
+    help: ArgumentHelp("The configuration; with --live, one that names the admin listener.", valueName: "file"))
+  var configPath: String?
 
   @Option(help: ArgumentHelp("The listener, by its name.", valueName: "name"))
-  var listener: String
+  var listener: String?
 
   @Option(help: ArgumentHelp("Who connects: an address, or `unix` for a unix socket.", valueName: "ip"))
-  var peer: String
+  var peer: String?
+
+  @Flag(help: "Ask a running process about its real requests.")
+  var live = false
+
+  @Option(
+    help: ArgumentHelp("With --live: its admin listener, such as `unix:PATH`; or give -c.", valueName: "endpoint"))
+  var admin: String?
+
+  @Option(name: .customShort("n"), help: "With --live: how many requests.")
+  var count = 5
+
+  @Option(help: ArgumentHelp("With --live: what their path begins with.", valueName: "prefix"))
+  var path: String?
+
+  @Option(help: ArgumentHelp("With --live: their connection, as the log has it.", valueName: "hex"))
+  var connection: String?
+
+  @Option(
+    name: .customLong("for"), help: ArgumentHelp("With --live: how long to wait for them.", valueName: "duration"))
+  var duration = "60s"
 
   @Option(
     help: ArgumentHelp(
@@ -52,13 +83,36 @@ struct Explain: ParsableCommand {
     help: ArgumentHelp("A field of the request; may be repeated.", valueName: "'Name: value'"))
   var fields: [String] = []
 
-  func run() throws {
-    let read = try Check.read(config.path, code: 2)
-    guard let listener = read.listeners.first(where: { $0.name == self.listener }) else {
-      throw usage(
-        "there is no listener \"\(self.listener)\"; there is \(read.listeners.map(\.name).joined(separator: ", "))")
+  func validate() throws {
+    guard live else {
+      if admin != nil || path != nil || connection != nil {
+        throw ValidationError("--admin, --path and --connection are used with --live")
+      }
+      for (value, name) in [(configPath, "-c FILE"), (listener, "--listener NAME"), (peer, "--peer IP")]
+      where value == nil {
+        throw ValidationError("missing \(name); or use --live to look at real requests")
+      }
+      return
     }
-    let peer = try peerAddress(listener)
+    guard (admin == nil) != (configPath == nil) else {
+      throw ValidationError(
+        "with --live give either --admin, such as --admin unix:/run/countersign/admin.sock, or -c FILE")
+    }
+    if to != nil || proxySource != nil || proxyTls != nil || !fields.isEmpty {
+      throw ValidationError(
+        "--to, --proxy-source, --proxy-tls and -H describe a request, and --live looks at real ones")
+    }
+  }
+
+  func run() throws {
+    if live { return try runLive() }
+    let (name, file) = (listener ?? "", configPath ?? "")
+    let read = try Check.read(file, code: 2)
+    guard let listener = read.listeners.first(where: { $0.name == name }) else {
+      throw usage(
+        "there is no listener \"\(name)\"; there is \(read.listeners.map(\.name).joined(separator: ", "))")
+    }
+    let peer = try peerAddress(self.peer ?? "", listener)
     let local = try localAddress(listener, peer)
     let policy = TrustPolicy(listener, infrastructure: Infrastructure(read))
     let explanation = policy.explain(
@@ -70,6 +124,9 @@ struct Explain: ParsableCommand {
       print("to       \(local)\(to == nil ? ", as nothing is said" : "")")
     }
     print("rule     \(explanation.rule)")
+    let line = policy[policy.rule(for: peer)].line
+    print("at       \(line > 0 ? "\(file):\(line)" : "\(file), by default")")
+    for step in explanation.steps { print("step     \(step)") }
     let rule = policy.rule(for: peer)
     if proxySource != nil, policy[rule].evidence != .refuse, !policy[rule].proxyProtocolRequired {
       print("note     no PROXY header is read by this rule, so one is taken for the beginning of a request")
@@ -108,7 +165,7 @@ struct Explain: ParsableCommand {
     throw ExitCode(1)
   }
 
-  private func peerAddress(_ listener: Config.Listener) throws -> IPAddress? {
+  private func peerAddress(_ peer: String, _ listener: Config.Listener) throws -> IPAddress? {
     if peer == "unix" {
       guard listener.address.isUnix else { throw usage("the listener \"\(listener.name)\" is no unix socket") }
       return nil

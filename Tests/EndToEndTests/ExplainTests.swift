@@ -100,6 +100,11 @@ extension EndToEnd {
             for field in fields { arguments += ["-H", field] }
             let explained = try ChildProcess.run([try Programs.countersign] + arguments)
             let expected = Self.said(explained.output)
+            // The steps end with the client who is settled, and with nobody where nobody is.
+            if let client = expected.first(where: { $0.contains(" ") && !explained.output.contains("\nrefused  ") }) {
+              let last = explained.output.split(separator: "\n").last { $0.hasPrefix("step     ") } ?? ""
+              #expect(last.hasPrefix("step     \(client.prefix { $0 != " " }), by "), "\(explained.output)")
+            }
 
             let start = edge.access.end
             let connection = try Connection(to: Address(host: to, port: port), from: peer)

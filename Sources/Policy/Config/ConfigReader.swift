@@ -68,6 +68,12 @@ package enum ConfigReader {
     return reading.listenAddress(YAMLNode(place: .none, value: .scalar(text, plain: false)), "endpoint")
   }
 
+  /// A range as written on a command line; an address alone is the range of itself.
+  package static func range(_ text: String) -> IPPrefix? {
+    var reading = Reading(file: "command line")
+    return reading.prefix(YAMLNode(place: .none, value: .scalar(text, plain: false)), "range")
+  }
+
   private static func failure(_ message: String) -> ConfigResult {
     ConfigResult(config: nil, diagnostics: [Diagnostic(.error, at: .none, message)])
   }

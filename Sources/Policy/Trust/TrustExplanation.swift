@@ -8,6 +8,8 @@ package struct TrustExplanation: Sendable {
   /// As `CompiledRule.description`.
   package let rule: String
   package let verdict: Verdict
+  /// How it was found, one sentence each; none where the answer does not depend on what was described.
+  package var steps: [String] = []
 
   package enum Verdict: Equatable, Sendable {
     case settlement(Settlement)
@@ -58,10 +60,16 @@ extension TrustPolicy {
     case .incomplete: return settled(.refused(.valueInvalid))
     case .refused(let refusal): return settled(.refused(refusal))
     }
-    return settled(
-      settle(
-        rule: rule, peer: peer, peerPort: peerPort, local: local, isTLS: isTLS, proxy: proxy, bytes: bytes.span,
-        head: head, nowMilliseconds: nowMilliseconds))
+    let settlement = settle(
+      rule: rule, peer: peer, peerPort: peerPort, local: local, isTLS: isTLS, proxy: proxy, bytes: bytes.span,
+      head: head, nowMilliseconds: nowMilliseconds)
+    var explanation = settled(settlement)
+    explanation.steps =
+      TrustWalk(
+        self, rule: rule, peer: peer, proxy: proxy, bytes: bytes.span, head: head, settlement: settlement,
+        isInCutover: proxy == nil && isInCutover(rule: rule, nowMilliseconds: nowMilliseconds)
+      ).steps
+    return explanation
   }
 
   /// Every step for one request, under any rule but `attested`.

@@ -250,6 +250,7 @@ final class Downstream {
   func refuse(_ refusal: Refusal, detail: RefusalDetail = .none, _ worker: Worker) {
     worker.counters.add(refusal)
     worker.log.recordRefused(self, refusal, detail, worker)
+    if worker.shared.walks.isArmed { worker.shared.walks.note(self, refusal: refusal, worker) }
     close(worker)
   }
 

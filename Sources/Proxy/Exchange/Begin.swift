@@ -49,7 +49,9 @@ enum Begin {
     x.downstreamProgressMilliseconds = worker.nowMilliseconds
     guard d.adopt(worker) else { return .refuse(.draining) }
     if BalancerCheck.asks(d, x.head, in: x.headText) { return BalancerCheck.answer(x, worker) }
-    if let refusal = Identification.settle(x, d, worker) { return .refuse(refusal) }
+    let refusal = Identification.settle(x, d, worker)
+    if worker.shared.walks.isArmed { worker.shared.walks.note(x, d, refusal: refusal, worker) }
+    if let refusal { return .refuse(refusal) }
     if let identity = x.identity, let listener = d.listener {
       listener.watch.note(identity.address, isFirst: d.requestCount == 1 && identity.via != .forwarded)
     }

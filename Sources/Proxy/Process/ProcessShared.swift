@@ -15,6 +15,7 @@ package final class ProcessShared: Sendable {
   package let readiness: ServiceReadiness
   package let routes = RouteDirectory()
   package let collapses: CollapseMonitors
+  package let walks = WalkRecorder()
   var validators: ValidatorWatch { readiness.validators }
   let startMilliseconds: UInt64
   let memoryTrimmer = MemoryTrimmer()

@@ -2,8 +2,10 @@
 // Only root and the process's own user may; the kernel says who asks. Each change is a line in the operational log.
 //
 //     POST /routes/close?name=NAME[&for=MILLISECONDS][&why=TEXT]     POST /routes/open?name=NAME     GET /routes
+//     POST /walks/begin?n=COUNT[&for=MILLISECONDS][&peer=RANGE][&path=PREFIX][&connection=HEX][&listener=NAME]
+//     POST /walks/read?recording=NUMBER&from=INDEX                    POST /walks/end?recording=NUMBER
 //
-// The command line's `route` is the other end (AdminClient).
+// The other ends are `countersign route` and `countersign explain --live` (AdminClient).
 
 import Platform
 import Policy
@@ -43,6 +45,11 @@ package struct AdminControl {
     switch path {
     case "/routes/close": return close(values, user)
     case "/routes/open": return open(values, user)
+    case "/walks/begin": return beginWalks(values)
+    case "/walks/read": return readWalks(values)
+    case "/walks/end":
+      shared.walks.end(values["recording"].flatMap { UInt64($0) } ?? 0)
+      return .done("{}")
     default: return .refused("404 Not Found", "not found")
     }
   }
@@ -97,6 +104,39 @@ package struct AdminControl {
     for name in names {
       shared.operationalLog.logger.warning("route \(name) is open again: the time it was closed for is over")
     }
+  }
+
+  // MARK: Walks
+
+  private func beginWalks(_ values: [String: String]) -> Answer {
+    var filter = WalkRecorder.Filter()
+    guard let count = values["n"].flatMap({ Int($0) }), (1...WalkRecorder.walksMax).contains(count) else {
+      return .refused("400 Bad Request", "`n` is a number from 1 to \(WalkRecorder.walksMax)")
+    }
+    if let text = values["peer"] {
+      guard let range = ConfigReader.range(text) else {
+        return .refused("400 Bad Request", "`peer` is an address or a range such as 10.0.0.0/24")
+      }
+      filter.peers = range
+    }
+    if let name = values["listener"] { filter.listener = name }
+    if let path = values["path"] { filter.pathPrefix = Array(path.utf8) }
+    if let connection = values["connection"] { filter.connection = connection.lowercased() }
+    let most = values["for"].flatMap { UInt64($0) } ?? 60_000
+    let now = Clock.monotonicMilliseconds()
+    let recording = shared.walks.begin(filter, count: count, forMilliseconds: most, nowMilliseconds: now)
+    return .done("{\"recording\":\(recording)}")
+  }
+
+  private func readWalks(_ values: [String: String]) -> Answer {
+    guard let recording = values["recording"].flatMap({ UInt64($0) }), let from = values["from"].flatMap({ Int($0) }),
+      from >= 0
+    else { return .refused("400 Bad Request", "the query lacks `recording` and `from`") }
+    let now = Clock.monotonicMilliseconds()
+    guard let (walks, isOver) = shared.walks.read(recording, from: from, nowMilliseconds: now) else {
+      return .refused("409 Conflict", "somebody else has begun to look at live traffic")
+    }
+    return .done("{\"over\":\(isOver),\"walks\":[\(walks.map(JSONText.quote).joined(separator: ","))]}")
   }
 
   // MARK: Showing
