@@ -52,7 +52,9 @@ enum Begin {
     switch worker.plan.route(x.headText, x.head) {
     case .undecided: return .refuse(.routeUndecided)
     case .none: return .refuse(.routeNone)
-    case .group(let group):
+    case .route(let route):
+      let group = route.group
+      x.route = route
       x.group = group
       let most = worker.plan.config.limits.bodyBytes
       if most > 0, case .length(let length) = x.request.framing, length > UInt64(most) { return .refuse(.bodyTooLarge) }

@@ -24,6 +24,8 @@ final class Exchange {
   var machine = ExchangeMachine()
   /// The snapshot's part that this exchange began with, as is the connection's `listener`, which only a new one replaces.
   var group: UpstreamPlan?
+  /// What led to `group`; for the record.
+  var route: RoutePlan?
 
   // The request.
   /// The head as it was parsed: its ranges count from the first byte of `headText`.
@@ -52,6 +54,8 @@ final class Exchange {
   var isSigned = false
   /// Who sent it, once settled; nil in observe mode where nothing was verified.
   var identity: ClientIdentity?
+  /// The name of the edge that signed it, within the head; empty where nothing was verified.
+  var edge = ByteRange.empty
   /// How the scheme in `identity` is known.
   var schemeSource = ClientScheme.Source.connection
   /// The server of the last try; for the record.
@@ -124,6 +128,7 @@ final class Exchange {
     upstream = nil
     server = nil
     group = nil
+    route = nil
     smallHead.removeAll()
     if headText !== smallHead {
       largeHead.reset()
@@ -134,6 +139,7 @@ final class Exchange {
     held.reset()
     resentBytes = 0
     identity = nil
+    edge = .empty
     isVerified = false
     isSigned = false
     triedServers = 0

@@ -9,7 +9,10 @@ package final class Snapshot: Sendable {
   package let config: Config
   /// Counts the snapshots of this process.
   let generation: UInt64
+  /// The first eight bytes of SHA-256 over the resolved configuration, in hexadecimal.
+  let digest: String
   let keys: KeySet?
+  let logFieldKeys: LogFieldKeys?
   /// What the names of a request's fields are, `identity.claims` among them.
   let fieldNames: FieldNames
   let listeners: [Listener]
@@ -46,12 +49,14 @@ package final class Snapshot: Sendable {
   }
 
   private init(
-    config: Config, generation: UInt64, keys: KeySet?, listeners: [Listener], upstreams: [Upstream],
-    expiries: [CertificateExpiry]
+    config: Config, generation: UInt64, digest: String, keys: KeySet?, logFieldKeys: LogFieldKeys?,
+    listeners: [Listener], upstreams: [Upstream], expiries: [CertificateExpiry]
   ) {
     self.config = config
     self.generation = generation
+    self.digest = digest
     self.keys = keys
+    self.logFieldKeys = logFieldKeys
     fieldNames = FieldNames(claims: config.identity.claims)
     self.listeners = listeners
     self.upstreams = upstreams
@@ -79,6 +84,17 @@ package final class Snapshot: Sendable {
       }
     }
     if let keys { checkKeys(keys, config, fail) }
+    var logFieldKeys: LogFieldKeys?
+    if let path = config.log.fieldsKey {
+      begin("reading \(path)")
+      do {
+        logFieldKeys = try LogFieldKeys.load(
+          path: path, group: config.identity.keysGroup, fields: config.log.fields, identity: keys)
+      } catch {
+        fail(config.place(of: "log.fields_key"), "\(error)")
+      }
+    }
+    let digest = digest(of: config, fail)
 
     var files = SnapshotFiles(config, refusesPipes: refusesPipes)
     let infrastructure = Infrastructure(config)
@@ -174,10 +190,24 @@ package final class Snapshot: Sendable {
     guard !findings.contains(where: { $0.severity == .error }) else { return (nil, findings) }
     return (
       Snapshot(
-        config: config, generation: generation, keys: keys, listeners: listeners, upstreams: upstreams,
-        expiries: files.expiries),
+        config: config, generation: generation, digest: digest, keys: keys, logFieldKeys: logFieldKeys,
+        listeners: listeners, upstreams: upstreams, expiries: files.expiries),
       findings
     )
+  }
+
+  /// What the access log calls this configuration: `check --resolved | sha256sum` begins with the same 16 digits.
+  private static func digest(of config: Config, _ fail: (Place, String) -> Void) -> String {
+    let text = Array(config.resolved().utf8)
+    do {
+      let digest = try SHA256.digest(text.span)
+      let word = (0..<8).reduce(UInt64(0)) { $0 << 8 | UInt64(digest[$1]) }
+      let digits = String(word, radix: 16)
+      return String(repeating: "0", count: 16 - digits.count) + digits
+    } catch {
+      fail(.none, "\(error)")
+      return ""
+    }
   }
 
   /// Sessions of one listener are not taken up at another.

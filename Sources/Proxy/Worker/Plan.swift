@@ -18,11 +18,13 @@ final class ListenerPlan {
   let clientDemand: Snapshot.ClientDemand?
   let trust: TrustPolicy
   let verifier: Verifier?
+  let record: RecordMembers
 
-  init(_ listener: Snapshot.Listener, generation: UInt64, socket: Int, verifier: Verifier?) {
+  init(_ listener: Snapshot.Listener, _ snapshot: Snapshot, socket: Int, verifier: Verifier?, digests: FieldDigests?) {
     name = listener.config.name
     nameBytes = Array(name.utf8)
-    self.generation = generation
+    generation = snapshot.generation
+    record = RecordMembers(snapshot, listener.trust, digests)
     self.socket = socket
     tls = listener.tls
     tlsMinimum = listener.config.tlsMinimum
@@ -32,17 +34,28 @@ final class ListenerPlan {
   }
 }
 
+/// Where requests of one kind go.
+final class RoutePlan {
+  let group: UpstreamPlan
+  /// For the access log: `line 12`.
+  let nameBytes: [UInt8]
+
+  init(_ route: Config.Route, to group: UpstreamPlan) {
+    self.group = group
+    nameBytes = Array("line \(route.line)".utf8)
+  }
+}
+
 final class Plan {
   let config: Config
   let generation: UInt64
   let listeners: [ListenerPlan]
   let groups: [UpstreamPlan]
-  private let routes: RouteTable
-  /// Where each route leads.
-  private let routeGroups: ContiguousArray<UpstreamPlan>
+  private let table: RouteTable
+  private let routes: ContiguousArray<RoutePlan>
 
   enum Found {
-    case group(UpstreamPlan)
+    case route(RoutePlan)
     case none
     /// A pattern gave up at its limit: no later route may be taken for it.
     case undecided
@@ -64,11 +77,12 @@ final class Plan {
         skewMilliseconds: UInt64(config.identity.clockSkewMilliseconds), windows: shared.windows,
         headBytesMax: config.limits.headBytes + HeadGrowth.bytes)
     }
+    let digests = snapshot.logFieldKeys.flatMap { FieldDigests(snapshot.config.log.fields, $0) }
     listeners = snapshot.listeners.map { listener in
       guard let source = sources.first(where: { $0.name == listener.config.name }) else {
         preconditionFailure("a listener of the snapshot was not opened")
       }
-      return ListenerPlan(listener, generation: snapshot.generation, socket: source.socket, verifier: verifier)
+      return ListenerPlan(listener, snapshot, socket: source.socket, verifier: verifier, digests: digests)
     }
     var groups: [UpstreamPlan] = []
     for upstream in snapshot.upstreams {
@@ -92,18 +106,18 @@ final class Plan {
         UpstreamPlan(config: upstream.config, signer: signer, tls: upstream.tls, servers: ContiguousArray(servers)))
     }
     self.groups = groups
-    var routeGroups: ContiguousArray<UpstreamPlan> = []
+    var routes: ContiguousArray<RoutePlan> = []
     var patterns: [(host: String?, path: String?)] = []
     for route in config.routes {
       guard let group = groups.first(where: { $0.config.name == route.to }) else { continue }
       patterns.append((route.host, route.path))
-      routeGroups.append(group)
-    }
-    self.routeGroups = routeGroups
-    guard let routes = try? RouteTable(patterns) else {
-      preconditionFailure("a pattern that was checked with the snapshot does not compile")
+      routes.append(RoutePlan(route, to: group))
     }
     self.routes = routes
+    guard let table = try? RouteTable(patterns) else {
+      preconditionFailure("a pattern that was checked with the snapshot does not compile")
+    }
+    self.table = table
     for group in previous?.groups ?? [] {
       for server in group.servers where !groups.contains(where: { $0.servers.contains { $0 === server } }) {
         server.isRetired = true
@@ -155,12 +169,12 @@ final class Plan {
 
   /// The first route that matches a request's host (without its port, whatever its case) and path.
   func route(_ input: Buffer, _ head: RequestHead) -> Found {
-    if routes.firstTakesAll { return .group(routeGroups[0]) }
+    if table.firstTakesAll { return .route(routes[0]) }
     return input.withReadable { bytes in
       let authority = bytes.extracting(head.authority.range)
       let host = authority.extracting(first: Plan.hostNameBytes(authority))
-      switch routes.find(host: host, path: bytes.extracting(head.path.range)) {
-      case .route(let i): return .group(routeGroups[i])
+      switch table.find(host: host, path: bytes.extracting(head.path.range)) {
+      case .route(let i): return .route(routes[i])
       case .none: return .none
       case .undecided: return .undecided
       }
