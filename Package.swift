@@ -48,7 +48,8 @@ let package = Package(
     .systemLibrary(name: "CYAML", providers: [.apt(["libyaml-dev"])]),
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "Wire", swiftSettings: strict),
-    .target(name: "Platform", dependencies: ["Wire", "CLinux", "COpenSSL", "CPCRE2", "CYAML", "CZlib"], swiftSettings: strict),
+    .target(
+      name: "Platform", dependencies: ["Wire", "CLinux", "COpenSSL", "CPCRE2", "CYAML", "CZlib"], swiftSettings: strict),
     .target(name: "Policy", dependencies: ["Wire", "Platform"], swiftSettings: strict),
     .target(
       name: "Proxy", dependencies: ["Wire", "Platform", "Policy", .product(name: "Logging", package: "swift-log")],
@@ -57,7 +58,8 @@ let package = Package(
     .executableTarget(
       name: "countersign",
       dependencies: [
-        "Wire", "Platform", "Policy", "Proxy", "Audit", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "Wire", "Platform", "Policy", "Proxy", "Audit",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: strict,
       linkerSettings: standalone),
     .target(
@@ -94,7 +96,8 @@ let package = Package(
       swiftSettings: ordinary),
     .testTarget(
       name: "ProxyTests", dependencies: ["Wire", "Platform", "Policy", "Proxy", "TestSupport"], swiftSettings: ordinary),
-    .testTarget(name: "AuditTests", dependencies: ["Wire", "Platform", "Audit", "TestSupport"], swiftSettings: ordinary),
+    .testTarget(
+      name: "AuditTests", dependencies: ["Wire", "Platform", "Audit", "TestSupport"], swiftSettings: ordinary),
     .testTarget(name: "MonitorTests", dependencies: ["Monitor"], swiftSettings: ordinary),
     .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"], swiftSettings: ordinary),
   ]

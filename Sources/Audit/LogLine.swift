@@ -102,7 +102,8 @@ package struct LogLine {
   // MARK: Members
 
   private enum Member: UInt8 {
-    case time, client, evidence, listener, rule, edge, config, generation, connection, route, method, host, path, status, refusal, suppressed, duration, upstream
+    case time, client, evidence, listener, rule, edge, config, generation, connection, route, method, host, path,
+      status, refusal, suppressed, duration, upstream
 
     /// Nil for one that is not looked at. A name as two words, the first byte lowest.
     @inline(__always) init?(_ line: Span<UInt8>, _ name: ByteRange) {
@@ -202,7 +203,8 @@ package struct LogLine {
 
   /// `\u00` and two digits.
   private static func isEscape(_ line: Span<UInt8>, _ at: Int) -> Bool {
-    guard at + 6 <= line.count, line[at] == 0x5c, line[at + 1] == 0x75, line[at + 2] == 0x30, line[at + 3] == 0x30 else {
+    guard at + 6 <= line.count, line[at] == 0x5c, line[at + 1] == 0x75, line[at + 2] == 0x30, line[at + 3] == 0x30
+    else {
       return false
     }
     return isHex(line[at + 4]) && isHex(line[at + 5])

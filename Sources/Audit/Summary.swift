@@ -149,7 +149,8 @@ package final class Summary {
     }
     guard groups.count < groupsMax else {
       throw AuditError(
-        "more than \(groupsMax) combinations of rule, configuration and route in the window: ask about less time at once")
+        "more than \(groupsMax) combinations of rule, configuration and route in the window: ask about less time at once"
+      )
     }
     groups.append(
       Group(

@@ -97,7 +97,8 @@ package struct SummaryReport {
       + "status_1xx,status_2xx,status_3xx,status_4xx,status_5xx,status_none,first,last,connection,client_at_validator\n"
     func row(_ cells: [String]) { text += cells.joined(separator: ",") + "\n" }
     func place(_ group: Summary.Group) -> [String] {
-      [group.evidence, group.listener, group.rule, group.config, group.generation, group.route, group.edge].map(Quoted.csv)
+      [group.evidence, group.listener, group.rule, group.config, group.generation, group.route, group.edge].map(
+        Quoted.csv)
     }
     func none(_ count: Int) -> [String] { [String](repeating: "", count: count) }
     for group in groups {

@@ -123,7 +123,10 @@ package struct LineInputError: Error, CustomStringConvertible {
   /// Reads more behind `end`; false at the end of the file.
   private func fill() throws(LineInputError) -> Bool {
     guard !hasEnded else { return false }
-    if !hasBegun { try beginReading() }
+    if !hasBegun {
+      try beginReading()
+      if gzip == nil, end > 0 { return true }
+    }
     if gzip != nil { return try inflate() }
     // SAFETY: room for that many bytes follows end.
     let n = try unsafe read(into: base + end, LineInput.lineBytesMax - end)

@@ -121,7 +121,8 @@ struct AuditCommand: ParsableCommand {
     tellMalformed(log)
     guard search.linesWithField > 0 || search.linesInWindow == 0 else {
       throw AuditError(
-        "no request of the window has the member \"\(affected)\"; `log.fields` of the configuration says what lines have")
+        "no request of the window has the member \"\(affected)\"; `log.fields` of the configuration says what lines have"
+      )
     }
     if search.valuesDiffer > 0 {
       Console.complain(
@@ -137,6 +138,7 @@ struct AuditCommand: ParsableCommand {
   private func tellMalformed(_ log: MergedLog) {
     guard log.counts.malformed > 0, let first = log.counts.firstMalformed else { return }
     Console.complain(
-      "countersign audit: \(log.counts.malformed) lines are not of an access log and were passed over, the first is \(first)")
+      "countersign audit: \(log.counts.malformed) lines are not of an access log and were passed over, the first is \(first)"
+    )
   }
 }

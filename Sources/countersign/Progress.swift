@@ -38,7 +38,8 @@ final class Progress {
     let filled = Int(min(done, total) * UInt64(Progress.barWidth) / total)
     let bar = String(repeating: "=", count: filled) + String(repeating: " ", count: Progress.barWidth - filled)
     let left = done > 0 ? (total - min(done, total)) * afterMilliseconds / done / 1_000 : 0
-    return "\(what) [\(bar)] \(min(done, total) * 100 / total) % of \(total / 1_000_000) MB, \(rate) MB/s, \(left) s left"
+    return
+      "\(what) [\(bar)] \(min(done, total) * 100 / total) % of \(total / 1_000_000) MB, \(rate) MB/s, \(left) s left"
   }
 
   /// Takes the line away.

@@ -91,7 +91,8 @@ import Wire
         }
         for index in 0..<Config.Log.fieldsMax {
           line.append(
-            text: ",\"\(index)\(String(repeating: "n", count: Config.Log.fieldNameBytesMax - 1))\":\"0123456789abcdef\"")
+            text: ",\"\(index)\(String(repeating: "n", count: Config.Log.fieldNameBytesMax - 1))\":\"0123456789abcdef\""
+          )
         }
       }
     }

@@ -8,7 +8,8 @@ extension Config.Log {
   static let cookieNameBytesMax = 64
   /// Members that lines have by themselves (ExchangeRecord), which `fields` cannot name.
   package static let members: Set<String> = [
-    "bytes_in", "bytes_out", "client", "client_port", "config", "connection", "detail", "duration_ms", "edge", "evidence",
+    "bytes_in", "bytes_out", "client", "client_port", "config", "connection", "detail", "duration_ms", "edge",
+    "evidence",
     "generation", "host", "listener", "method", "path", "peer", "refusal", "route", "rule", "scheme", "scheme_source",
     "server", "status", "suppressed", "time", "tls", "upstream", "upstream_ms", "via",
   ]

@@ -52,7 +52,9 @@ import Testing
   }
 
   @Test func eightAreTheMost() throws {
-    func many(_ count: Int) -> String { (0..<count).map { "{ name: f\($0), header: X-\($0) }" }.joined(separator: ", ") }
+    func many(_ count: Int) -> String {
+      (0..<count).map { "{ name: f\($0), header: X-\($0) }" }.joined(separator: ", ")
+    }
     #expect(try config(log(many(8))).log.fields.count == 8)
     #expect(findings(log(many(9))) == ["4:16: expected at most 8 fields in `log.fields`, found 9"])
   }
