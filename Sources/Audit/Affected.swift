@@ -75,7 +75,9 @@ package final class Affected {
 
   /// Whether the exchange was seen before, in a line of the other side.
   private func look(_ line: LogLine, _ bytes: Span<UInt8>, _ value: UInt64, _ ordinal: Int) -> Bool {
-    guard var sighting = SideJoin.Sighting(line, bytes, hashing) else { return false }
+    guard var sighting = SideJoin.Sighting(line, bytes, connection: line.connectionID(bytes), hashing) else {
+      return false
+    }
     sighting.ordinal = ordinal
     sighting.value = value
     guard let other = join.take(sighting) else { return false }

@@ -6,9 +6,9 @@ import Wire
 
 /// How much of everything is remembered.
 package struct AuditLimits: Sendable {
-  /// Addresses of clients: 56 bytes each, twice that while the table grows.
+  /// Addresses of clients: 48 bytes each and 6 to 11 for their slots; twice that while the table grows.
   package var addresses = 3 << 20
-  /// Pairs of an address and a connection, or an address and a value: 8 to 16 bytes each.
+  /// Pairs of an address and a connection, or an address and a value: 11 to 21 bytes each.
   package var pairs = 12 << 20
   /// Pairs of a group and an address, likewise.
   package var groupAddresses = 12 << 20

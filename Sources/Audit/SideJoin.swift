@@ -172,10 +172,10 @@ struct SideJoin {
 
 extension SideJoin.Sighting {
   /// Nil for a line that has no other side: one without client or connection, and what an edge did not send on.
-  init?(_ line: LogLine, _ bytes: Span<UInt8>, _ hashing: AuditHash) {
-    guard line.isRequest, let client = line.client else { return nil }
+  init?(_ line: LogLine, _ bytes: Span<UInt8>, connection: ConnectionID?, _ hashing: AuditHash) {
+    guard line.isRequest, let client = line.client, let connection else { return nil }
     let isValidator = line.isAtValidator(bytes)
-    guard isValidator || !line.upstream.isEmpty, let connection = line.connectionID(bytes) else { return nil }
+    guard isValidator || !line.upstream.isEmpty else { return nil }
     let target = hashing.of(
       bytes, line.path, seed: hashing.of(bytes, line.host, seed: hashing.of(bytes, line.method)))
     self.init(

@@ -110,11 +110,14 @@ package final class Summary {
     if try groupAddresses.insert(hashing.mix(hash, UInt64(group))) { groups[group].clients += 1 }
     let address = try addresses.index(of: client, hash: hash, milliseconds: now, hashing)
     var isNew = false
-    if let connection = line.connectionID(bytes) {
+    let connection = line.connectionID(bytes)
+    if let connection {
       isNew = try connections.insert(hashing.mix(hash, hashing.mix(connection.high, connection.low)))
     }
     var isSecondSight = false
-    if let sighting = SideJoin.Sighting(line, bytes, hashing) { isSecondSight = join.take(sighting) != nil }
+    if let sighting = SideJoin.Sighting(line, bytes, connection: connection, hashing) {
+      isSecondSight = join.take(sighting) != nil
+    }
     addresses.update(address) { entry in
       if isNew { entry.distinct += 1 }
       if !isSecondSight { entry.requests += 1 }

@@ -86,7 +86,7 @@ import Wire
           line.append(text: ",\"\(key)\":\"\(String(repeating: "n", count: 64))\"")
         }
         for key in ["generation", "status", "bytes_in", "bytes_out", "duration_ms", "upstream_ms"] {
-          line.append(text: ",\"\(key)\":0")
+          line.append(text: ",\"\(key)\":")
           line.append(decimal: .max)
         }
         for index in 0..<Config.Log.fieldsMax {

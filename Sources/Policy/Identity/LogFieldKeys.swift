@@ -27,15 +27,18 @@ package struct LogFieldKeys: Sendable {
         source: path, problem: "holds the secret of the key \"\(key.id)\", which signs",
         suggestion: "make another one with: countersign keys new")
     }
-    return LogFieldKeys(secrets: try fields.map { field throws(KeySetError) in try derive(secret, field.name, path) })
-  }
-
-  private static func derive(_ secret: SecretBytes, _ name: String, _ path: String) throws(KeySetError) -> SecretBytes {
-    let info = purpose + [0] + Array(name.utf8)
     do {
-      return try HKDF.sha256(key: secret, salt: salt.span, info: info.span, count: HMACContext.tagCount)
+      return try LogFieldKeys(secret, fields)
     } catch {
       throw KeySetError(source: path, error)
+    }
+  }
+
+  package init(_ secret: SecretBytes, _ fields: [Config.Log.Field]) throws(CryptoError) {
+    secrets = try fields.map { field throws(CryptoError) in
+      let info = LogFieldKeys.purpose + [0] + Array(field.name.utf8)
+      return try HKDF.sha256(
+        key: secret, salt: LogFieldKeys.salt.span, info: info.span, count: HMACContext.tagCount)
     }
   }
 }
