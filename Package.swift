@@ -46,16 +46,20 @@ let package = Package(
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
     .systemLibrary(name: "CYAML", providers: [.apt(["libyaml-dev"])]),
+    .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "Wire", swiftSettings: strict),
-    .target(name: "Platform", dependencies: ["Wire", "CLinux", "COpenSSL", "CPCRE2", "CYAML"], swiftSettings: strict),
+    .target(
+      name: "Platform", dependencies: ["Wire", "CLinux", "COpenSSL", "CPCRE2", "CYAML", "CZlib"], swiftSettings: strict),
     .target(name: "Policy", dependencies: ["Wire", "Platform"], swiftSettings: strict),
     .target(
       name: "Proxy", dependencies: ["Wire", "Platform", "Policy", .product(name: "Logging", package: "swift-log")],
       swiftSettings: strict),
+    .target(name: "Audit", dependencies: ["Wire", "Platform"], swiftSettings: strict),
     .executableTarget(
       name: "countersign",
       dependencies: [
-        "Wire", "Platform", "Policy", "Proxy", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "Wire", "Platform", "Policy", "Proxy", "Audit",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: strict,
       linkerSettings: standalone),
     .target(
@@ -92,6 +96,8 @@ let package = Package(
       swiftSettings: ordinary),
     .testTarget(
       name: "ProxyTests", dependencies: ["Wire", "Platform", "Policy", "Proxy", "TestSupport"], swiftSettings: ordinary),
+    .testTarget(
+      name: "AuditTests", dependencies: ["Wire", "Platform", "Audit", "TestSupport"], swiftSettings: ordinary),
     .testTarget(name: "MonitorTests", dependencies: ["Monitor"], swiftSettings: ordinary),
     .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"], swiftSettings: ordinary),
   ]

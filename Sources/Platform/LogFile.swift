@@ -139,24 +139,3 @@ package final class LogFile: @unchecked Sendable {
     _ = Sockets.waitWritable(descriptor, or: other, timeoutMilliseconds: timeoutMilliseconds)
   }
 }
-
-/// For messages before the operational log exists.
-package enum StandardOutput {
-  /// Has what was printed written now, for whoever reads a pipe.
-  package static func flush() {
-    _ = fflush(nil)
-  }
-}
-
-package enum StandardError {
-  package static func write(_ text: String) {
-    var rest = Array(text.utf8)[...]
-    while !rest.isEmpty {
-      // SAFETY: the slice is not empty, so it has an address, and it does not change during the call.
-      let n = unsafe rest.withUnsafeBufferPointer { unsafe Glibc.write(STDERR_FILENO, $0.baseAddress!, $0.count) }
-      if n < 0, cs_errno() == EINTR { continue }
-      guard n > 0 else { return }
-      rest = rest.dropFirst(n)
-    }
-  }
-}

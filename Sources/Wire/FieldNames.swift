@@ -163,6 +163,9 @@ public struct FieldNames: Sendable {
     return Int(truncatingIfNeeded: (mixed &* 0xd6e8_feb8_6659_fd93) &>> (64 &- slotBits))
   }
 
+  /// Whether it can be the name of a field (RFC 9110 section 5.1).
+  public static func isToken(_ name: String) -> Bool { !name.isEmpty && name.utf8.allSatisfy(Token.isTokenByte) }
+
   /// A name in the form that all its spellings have in common: lower case, a hyphen for whatever is neither a letter nor a
   /// digit. Nil for what is no field name, or has neither.
   public static func fold(_ name: String) -> String? {

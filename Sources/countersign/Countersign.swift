@@ -24,7 +24,9 @@ struct Countersign: ParsableCommand {
       Exit codes: 0 all is well, 1 it is not, 2 the command was not understood.
       """,
     version: "0.1.0",
-    subcommands: [Run.self, Check.self, Explain.self, Keys.self, Certs.self, Route.self, Status.self])
+    subcommands: [
+      Run.self, Check.self, Explain.self, AuditCommand.self, Route.self, Status.self, Keys.self, Certs.self,
+    ])
 
   static func main() {
     do {

@@ -33,10 +33,10 @@ extension Explain {
         "/walks/read", method: "POST", [("recording", "\(begun.recording)"), ("from", "\(shown)")])
       let read = try JSONDecoder().decode(Walks.self, from: Data(text.utf8))
       for walk in read.walks {
-        print(shown > 0 ? "\n\(walk)" : walk)
+        // At once, for whoever reads a pipe.
+        try StandardOutput.write(Array("\(shown > 0 ? "\n" : "")\(walk)\n".utf8))
         shown += 1
       }
-      StandardOutput.flush()
       if read.over || Clock.monotonicMilliseconds() >= end { break }
       Clock.sleep(milliseconds: 100)
     }

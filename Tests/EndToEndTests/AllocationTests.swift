@@ -50,6 +50,40 @@ extension EndToEnd {
       #expect(after.validator.openssl - before.validator.openssl <= most)
     }
 
+    /// With access logs and digests of eight fields: nothing for a line. What is allocated is for handing lines over, many at once.
+    @Test func aLineOfTheLogAllocatesNothing() throws {
+      let workspace = try Workspace()
+      let backend = try RecordingBackend(keepsBytes: false) { try $0.reply("fine") }
+      let keys = try Keys.standard
+      let key = workspace.file("log.jwks.json")
+      try ChildProcess.succeed([try Programs.countersign, "keys", "new", "--kid", "log", "--out", key])
+      let fields = (0..<8).map { $0 < 4 ? "{ name: f\($0), header: X-\($0) }" : "{ name: f\($0), cookie: c\($0) }" }
+      func logged(_ name: String) -> String {
+        "./\(name).log, fields: [\(fields.joined(separator: ", "))], fields_key: \"\(key)\""
+      }
+      var behind = Configuration.validator(keys: keys, to: ["\(backend.address)"], bound: false)
+      behind.access = logged("validator")
+      let (validatorFile, edgeFile) = (workspace.file("validator.count"), workspace.file("edge.count"))
+      let validator = try Countersign(
+        behind, name: "validator", in: workspace, environment: try Self.counting(in: validatorFile))
+      var front = Configuration.edge(keys: keys, to: ["\(try validator["from-edge"])"], bound: false)
+      front.access = logged("edge")
+      let edge = try Countersign(front, in: workspace, environment: try Self.counting(in: edgeFile))
+      let connection = try Connection(to: edge["public"])
+      let request = (0..<4).map { "X-\($0): value \($0)" } + ["Cookie: c4=4; c5=5; c6=6; c7=7"]
+      func ask(_ count: Int) throws {
+        for _ in 0..<count { #expect(try connection.get("/counted", fields: request).status == 200) }
+      }
+      try ask(200)
+      let before = (edge: try Self.count(edgeFile), validator: try Self.count(validatorFile))
+      let count = 500
+      try ask(count)
+      let after = (edge: try Self.count(edgeFile), validator: try Self.count(validatorFile))
+      // Eight for each line, at least, if digests did.
+      #expect(after.edge.others - before.edge.others < UInt64(count * 8))
+      #expect(after.validator.others - before.validator.others < UInt64(count * 8))
+    }
+
     private static func counting(in file: String) throws -> [String: String] {
       ["LD_PRELOAD": try Programs.allocationCounter, "ALLOCATION_COUNTER": file]
     }

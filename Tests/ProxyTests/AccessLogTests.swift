@@ -81,8 +81,18 @@ import Wire
           line.append(0x22)
         }
         line.member(",\"server\":", text: [UInt8](repeating: 0x22, count: 112))
-        for key in ["listener", "rule", "upstream"] {
+        RefusalDetail.named("", worst, "").write(to: line)
+        for key in ["listener", "rule", "upstream", "edge", "evidence", "connection", "client", "peer"] {
           line.append(text: ",\"\(key)\":\"\(String(repeating: "n", count: 64))\"")
+        }
+        for key in ["generation", "status", "bytes_in", "bytes_out", "duration_ms", "upstream_ms"] {
+          line.append(text: ",\"\(key)\":")
+          line.append(decimal: .max)
+        }
+        for index in 0..<Config.Log.fieldsMax {
+          line.append(
+            text: ",\"\(index)\(String(repeating: "n", count: Config.Log.fieldNameBytesMax - 1))\":\"0123456789abcdef\""
+          )
         }
       }
     }

@@ -6,7 +6,7 @@ import Proxy
 import Wire
 
 enum LogSteps {
-  static var all: [Step] { [line, handOver] }
+  static var all: [Step] { [line, digests, handOver] }
 
   /// The members of `Worker.record` for a request that was answered, in its order. Full buffers are handed over inside the
   /// measured time, as in a worker's turn, about once in two hundred and fifty lines; so is what the log's thread does to
@@ -18,9 +18,11 @@ enum LogSteps {
       let head = try Samples.parsed(bytes)
       let client = Samples.client
       let time = Array("1994-11-06T08:49:37.000Z".utf8)
-      let (listener, rule, upstream, server) = (
-        Array("public".utf8), Array("line 12".utf8), Array("monitor".utf8), Array("10.0.2.1:9443".utf8)
+      let (listener, route, upstream, server) = (
+        Array("public".utf8), Array("line 20".utf8), Array("monitor".utf8), Array("10.0.2.1:9443".utf8)
       )
+      let rule = Array(",\"rule\":\"line 12\",\"evidence\":\"socket\"".utf8)
+      let configuration = Array(",\"config\":\"6b86b273ff34fce1\",\"generation\":3".utf8)
       return Operation { index in
         if index & 511 == 0 { _ = queue.takeLines(most: .max) }
         log.line(time: time.span, nowMilliseconds: 0) { line in
@@ -28,14 +30,17 @@ enum LogSteps {
           line.member(",\"client\":", address: client.address)
           line.member(",\"client_port\":", UInt64(client.port))
           line.member(",\"via\":", client.via.text)
-          line.member(",\"rule\":", text: rule)
+          line.append(members: rule)
+          line.append(members: configuration)
           line.append(",\"peer\":\"")
           client.address.write(to: line)
           line.append(0x3a)
           line.append(decimal: UInt64(client.port))
           line.append("\",\"connection\":\"")
           client.connection.write(hex: line)
-          line.append("\",\"method\":\"")
+          line.append(0x22)
+          line.member(",\"route\":", text: route)
+          line.append(",\"method\":\"")
           line.appendEscaped(bytes.span.extracting(head.methodRange.range), most: 32)
           line.append("\",\"host\":\"")
           line.appendEscaped(bytes.span.extracting(head.authority.range), most: AccessLog.hostBytesMax)
@@ -52,6 +57,26 @@ enum LogSteps {
           line.member(",\"tls\":", "TLSv1.3")
         }
         return queue.dropped == 0
+      }
+    }
+  }
+
+  /// A request field and a cookie, as `log.fields` may name them.
+  private static var digests: Step {
+    Step("log: digests of two fields") {
+      let bytes = Samples.browser
+      let head = try Samples.parsed(bytes)
+      let fields = [
+        Config.Log.Field(name: "agent", source: .header("User-Agent")),
+        Config.Log.Field(name: "session", source: .cookie("session")),
+      ]
+      let keys = try LogFieldKeys(SecureRandom.secret(count: 32), fields)
+      guard let digests = FieldDigests(fields, keys) else { throw NotASample() }
+      let line = Buffer(capacity: 1_024)
+      return Operation { _ in
+        line.removeAll()
+        digests.write(bytes.span, head, into: line)
+        return line.count == 56
       }
     }
   }

@@ -276,8 +276,23 @@ package struct Config: Sendable, Equatable {
 
   package struct Log: Sendable, Equatable {
     package var access = Destination.stdout
+    /// Of these the access log has digests, each as a member of its name.
+    package var fields: [Field] = []
+    /// Path of the key set whose one key makes the digests, made absolute; with `fields`.
+    package var fieldsKey: String?
     package init() {}
     package enum Destination: Sendable, Equatable { case off, stdout, file(String) }
+
+    package struct Field: Sendable, Equatable {
+      /// The member's name in a line.
+      package var name: String
+      package var source: Source
+      package init(name: String, source: Source) {
+        self.name = name
+        self.source = source
+      }
+      package enum Source: Sendable, Equatable { case header(String), cookie(String) }
+    }
   }
 
   package struct Admin: Sendable, Equatable {

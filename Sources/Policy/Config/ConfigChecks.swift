@@ -11,6 +11,7 @@ extension Reading {
     checkSigning()
     checkVerifying()
     checkAudiences()
+    checkLog()
     // What looks like a mistake is told once there is none.
     guard !diagnostics.contains(where: { $0.severity == .error }) else { return }
     suspectAdmin()
@@ -87,6 +88,8 @@ extension Reading {
       needs("identity: attest", place, "sign_with", identity.signWith, "the `kid` of the key that signs")
     }
     for key in ["sign_with", "keys_group"] where config.places["identity.\(key)"] != nil && attests == nil {
+      // The group may also read the key of the log's digests.
+      if key == "keys_group", config.places["log.fields_key"] != nil { continue }
       needs(key, config.place(of: "identity.\(key)"), "keys", identity.keys, "the path of the key set")
     }
   }
@@ -118,6 +121,14 @@ extension Reading {
       error(
         config.place(of: "upstreams.\(upstream.name).audience"), Config.sharesAudience(audience, "\(count) servers"))
     }
+  }
+
+  /// The key of the log's digests is the same at all edges of a site, and none that signs.
+  private mutating func checkLog() {
+    guard let key = config.log.fieldsKey, key == config.identity.keys else { return }
+    error(
+      config.place(of: "log.fields_key"),
+      "`log.fields_key` must be a key set of its own, not `identity.keys`: make one with `countersign keys new`")
   }
 
   private mutating func needs(_ what: String, _ place: Place, _ key: String, _ value: String?, _ meaning: String) {

@@ -190,6 +190,18 @@ private struct Resolved {
     case .file(let path): pair(1, "access", Self.quote(path))
     }
     pair(1, "format", "json")
+    if !config.log.fields.isEmpty {
+      line(1, "fields:")
+      for field in config.log.fields {
+        let source =
+          switch field.source {
+          case .header(let name): "header: \(Self.quote(name))"
+          case .cookie(let name): "cookie: \(Self.quote(name))"
+          }
+        line(2, "- { name: \(Self.quote(field.name)), \(source) }")
+      }
+    }
+    pair(1, "fields_key", config.log.fieldsKey.map(Self.quote))
     pair(0, "admin", config.admin.map { "{ listen: \(endpoint($0.address)) }" })
     pair(0, "workers", config.workers.map(String.init) ?? "auto")
     pair(0, "accept_weaker", config.acceptWeaker.map(Self.quote))

@@ -255,27 +255,6 @@ extension Reading {
     set(\.limits.bodyBytes, fields, "body") { $0.size($1, $2, 0...1 << 40) }
   }
 
-  private mutating func log(_ node: YAMLNode) {
-    guard let fields = fields(node, "log", keys: ["access", "format"]) else { return }
-    if let node = fields["format"] { _ = word(node, "log.format", of: ["json"]) }
-    guard let node = fields["access"] else { return }
-    let expected = "`stdout`, `off` or the path of a file"
-    switch text(node, "log.access", expected: expected) {
-    case nil: break
-    case "stdout"?: config.log.access = .stdout
-    case "off"?: config.log.access = .off
-    case let path?:
-      // A bare word is more likely a slip than a file in the configuration's directory.
-      guard path.contains("/") || path.contains(".") else {
-        let no = ["no", "none", "false"].contains(path.lowercased()) ? "off" : nil
-        let suggestion = no ?? Spelling.nearest(to: path, among: ["stdout", "off"]) ?? "./\(path)"
-        let _: String? = wrong(node, "log.access", expected: expected, suggestion: suggestion)
-        break
-      }
-      if let file = file(node, "log.access", what: expected) { config.log.access = .file(file) }
-    }
-  }
-
   private mutating func admin(_ node: YAMLNode) {
     let required = [(key: "listen", what: "an address such as `127.0.0.1:9901`, or `unix:PATH`")]
     guard let fields = fields(node, "admin", keys: ["listen"], required: required),

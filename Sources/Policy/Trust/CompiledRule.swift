@@ -21,7 +21,6 @@ extension TrustPolicy {
     package let line: Int
     /// For the access log: `line 12`, or `default`.
     package let name: String
-    package let nameBytes: [UInt8]
     /// For people: `line 12: 10.0.0.0/24 proxy-protocol`, or `default: any socket`.
     package let description: String
 
@@ -37,7 +36,6 @@ extension TrustPolicy {
       cutoverEndMilliseconds = rule.evidence == .proxyProtocol ? rule.cutoverEndMilliseconds : nil
       line = rule.line
       name = isDefault ? "default" : "line \(rule.line)"
-      nameBytes = Array(name.utf8)
       var words = rule.from.isEmpty ? "any" : rule.from.prefix(3).map(\.description).joined(separator: ", ")
       if rule.from.count > 3 { words += " and \(rule.from.count - 3) more" }
       words += " \(rule.evidence.rawValue)"

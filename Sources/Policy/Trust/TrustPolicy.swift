@@ -60,6 +60,8 @@ package final class TrustPolicy: Sendable {
     return Int(found)
   }
 
+  /// All of them, in the order in which they are numbered.
+  package var all: [CompiledRule] { rules }
   package subscript(rule: Int) -> CompiledRule { rules[rule] }
   package func evidence(of rule: Int) -> Config.Evidence { rules[rule].evidence }
 

@@ -60,8 +60,8 @@ enum Begin {
     case .none: return .refuse(.routeNone)
     case .route(let route):
       let group = route.group
+      x.route = route
       x.group = group
-      x.route = route.number
       if let refusal = RouteGate.refusal(x, route, worker) { return .refuse(refusal) }
       let most = worker.plan.config.limits.bodyBytes
       if most > 0, case .length(let length) = x.request.framing, length > UInt64(most) { return .refuse(.bodyTooLarge) }

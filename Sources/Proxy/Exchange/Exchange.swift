@@ -24,10 +24,8 @@ final class Exchange {
   var machine = ExchangeMachine()
   /// The snapshot's part that this exchange began with, as is the connection's `listener`, which only a new one replaces.
   var group: UpstreamPlan?
-  /// The route that it took, as RouteDirectory numbers them.
-  var route = 0
-  /// That route needs to tell clients apart.
-  var needsDistinctClients = false
+  /// What led to `group`.
+  var route: RoutePlan?
 
   // The request.
   /// The head as it was parsed: its ranges count from the first byte of `headText`.
@@ -58,6 +56,8 @@ final class Exchange {
   var verified: ValidatorMark?
   /// Who sent it, once settled; nil in observe mode where nothing was verified.
   var identity: ClientIdentity?
+  /// The name of the edge that signed it, within the head; empty where nothing was verified.
+  var edge = ByteRange.empty
   /// Its client came without the PROXY header that the rule demands, while that is still allowed.
   var isInCutover = false
   /// A load balancer's check: counted, and not logged.
@@ -136,8 +136,7 @@ final class Exchange {
     upstream = nil
     server = nil
     group = nil
-    route = 0
-    needsDistinctClients = false
+    route = nil
     retryAfterSeconds = 1
     smallHead.removeAll()
     if headText !== smallHead {
@@ -149,6 +148,7 @@ final class Exchange {
     held.reset()
     resentBytes = 0
     identity = nil
+    edge = .empty
     isVerified = false
     isInCutover = false
     isCheck = false

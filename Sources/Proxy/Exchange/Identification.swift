@@ -94,6 +94,7 @@ enum Identification {
         refusal = listener.trust.refusalOfAttested(verified.client.address)
         guard refusal != nil else {
           x.identity = verified.client
+          x.edge = verified.edge
           return nil
         }
         x.detail = infrastructureDetail(d, verified.client.address)

@@ -10,7 +10,7 @@ enum RouteGate {
   private static let usualRetrySeconds = 60
   private static let mostRetrySeconds: UInt64 = 3_600
 
-  static func refusal(_ x: Exchange, _ route: RouteEntry, _ worker: Worker) -> Refusal? {
+  static func refusal(_ x: Exchange, _ route: RoutePlan, _ worker: Worker) -> Refusal? {
     guard route.isEnabled else {
       x.retryAfterSeconds = usualRetrySeconds
       x.detail = .text("the configuration says `enabled: false`")
@@ -25,7 +25,6 @@ enum RouteGate {
       return .routeClosed
     }
     guard route.needsDistinctClients else { return nil }
-    x.needsDistinctClients = true
     if x.isInCutover {
       x.retryAfterSeconds = usualRetrySeconds
       x.detail = .text("a peer in a cutover may stand for many clients")
@@ -51,9 +50,9 @@ extension Worker {
   func renewClosures() {
     closureEnds = shared.routes.ends()
     for x in exchanges.all where x.isTunnel {
-      if closureEnd(x.route) != nil {
+      if let route = x.route, closureEnd(route.number) != nil {
         x.refusal = .routeClosed
-      } else if x.needsDistinctClients, x.downstream.listener?.watch.isClosed == true {
+      } else if x.route?.needsDistinctClients == true, x.downstream.listener?.watch.isClosed == true {
         x.refusal = .clientsIndistinct
       } else {
         continue

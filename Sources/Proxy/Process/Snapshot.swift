@@ -9,9 +9,12 @@ package final class Snapshot: Sendable {
   package let config: Config
   /// Counts the snapshots of this process.
   let generation: UInt64
+  /// The first eight bytes of SHA-256 over the resolved configuration, in hexadecimal.
+  let digest: String
   let keys: KeySet?
   /// What the next configuration is compared with.
   package let boundary: TrustBoundary
+  let logFieldKeys: LogFieldKeys?
   /// What the names of a request's fields are, `identity.claims` among them.
   let fieldNames: FieldNames
   let listeners: [Listener]
@@ -54,13 +57,15 @@ package final class Snapshot: Sendable {
   }
 
   private init(
-    config: Config, boundary: TrustBoundary, generation: UInt64, keys: KeySet?, listeners: [Listener],
-    upstreams: [Upstream], expiries: [CertificateExpiry]
+    config: Config, boundary: TrustBoundary, generation: UInt64, digest: String, keys: KeySet?,
+    logFieldKeys: LogFieldKeys?, listeners: [Listener], upstreams: [Upstream], expiries: [CertificateExpiry]
   ) {
     self.config = config
     self.boundary = boundary
     self.generation = generation
+    self.digest = digest
     self.keys = keys
+    self.logFieldKeys = logFieldKeys
     fieldNames = FieldNames(claims: config.identity.claims)
     self.listeners = listeners
     self.upstreams = upstreams
@@ -93,6 +98,17 @@ package final class Snapshot: Sendable {
     do { boundary = try TrustBoundary(config, keys: keys) } catch {
       fail(config.place(of: "identity.keys"), "\(error)")
     }
+    var logFieldKeys: LogFieldKeys?
+    if let path = config.log.fieldsKey {
+      begin("reading \(path)")
+      do {
+        logFieldKeys = try LogFieldKeys.load(
+          path: path, group: config.identity.keysGroup, fields: config.log.fields, identity: keys)
+      } catch {
+        fail(config.place(of: "log.fields_key"), "\(error)")
+      }
+    }
+    let digest = digest(of: config, fail)
 
     var files = SnapshotFiles(config, refusesPipes: refusesPipes)
     let infrastructure = Infrastructure(config)
@@ -193,11 +209,24 @@ package final class Snapshot: Sendable {
     guard let boundary, !findings.contains(where: { $0.severity == .error }) else { return (nil, findings) }
     return (
       Snapshot(
-        config: config, boundary: boundary, generation: generation, keys: keys, listeners: listeners,
-        upstreams: upstreams,
-        expiries: files.expiries),
+        config: config, boundary: boundary, generation: generation, digest: digest, keys: keys,
+        logFieldKeys: logFieldKeys, listeners: listeners, upstreams: upstreams, expiries: files.expiries),
       findings
     )
+  }
+
+  /// What the access log calls this configuration: `check --resolved | sha256sum` begins with the same 16 digits.
+  private static func digest(of config: Config, _ fail: (Place, String) -> Void) -> String {
+    let text = Array(config.resolved().utf8)
+    do {
+      let digest = try SHA256.digest(text.span)
+      let word = (0..<8).reduce(UInt64(0)) { $0 << 8 | UInt64(digest[$1]) }
+      let digits = String(word, radix: 16)
+      return String(repeating: "0", count: 16 - digits.count) + digits
+    } catch {
+      fail(.none, "\(error)")
+      return ""
+    }
   }
 
   /// Sessions of one listener are not taken up at another.

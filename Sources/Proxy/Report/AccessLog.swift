@@ -13,9 +13,11 @@ package final class AccessLog {
 
   private static let capacity = 128 * 1024
   /// A line is never longer: what comes from a peer is cut.
-  package static let lineBytesMax = 16 * 1024
+  package static let lineBytesMax = 20 * 1024
   package static let pathBytesMax = 2_048
   package static let hostBytesMax = 255
+  /// The longest name of an edge (`Attest`).
+  package static let edgeBytesMax = 64
   /// Lines wait this long at most before they are handed over.
   package static let delayMilliseconds: UInt64 = 5
 
@@ -48,6 +50,9 @@ package final class AccessLog {
 
 /// Members of a line.
 extension Buffer {
+  /// Members that were written before.
+  package func append(members: [UInt8]) { append(members.span) }
+
   /// A text of the configuration's: names need no escaping, paths of unix sockets may.
   package func member(_ key: StaticString, text: [UInt8]) {
     append(key)

@@ -24,7 +24,8 @@ extension AccessLog {
     line(time: worker.date.rfc3339.span, nowMilliseconds: worker.nowMilliseconds) { line in
       writeConnection(d, d.listener, x.identity ?? d.client, x.schemeSource, into: line)
       if x.isInCutover { line.append(",\"cutover\":true") }
-      writeRequest(x, into: line)
+      if let route = x.route { line.member(",\"route\":", text: route.nameBytes) }
+      writeRequest(x, d.listener?.record.digests, into: line)
       line.member(",\"status\":", UInt64(x.status))
       if let refusal = x.refusal {
         line.member(",\"refusal\":", refusal.name)
@@ -75,6 +76,7 @@ extension AccessLog {
     }
     line(time: worker.date.rfc3339.span, nowMilliseconds: worker.nowMilliseconds) { line in
       line.member(",\"listener\":", text: listener.nameBytes)
+      line.append(members: listener.record.configuration)
       writePeer(peer.ip, peer.port, into: line)
       line.append(",\"status\":0")
       line.member(",\"refusal\":", refusal.name)
@@ -110,7 +112,10 @@ extension AccessLog {
       line.append(client.secure ? ",\"scheme\":\"https\"" : ",\"scheme\":\"http\"")
       line.member(",\"scheme_source\":", schemeSource.text)
     }
-    if let listener { line.member(",\"rule\":", text: listener.trust[d.rule].nameBytes) }
+    if let listener {
+      line.append(members: listener.record.rules[d.rule])
+      line.append(members: listener.record.configuration)
+    }
     writePeer(d.peer, d.peerPort, into: line)
     line.append(",\"connection\":\"")
     // The signed one, where it is: then every log on the way names one connection.
@@ -132,11 +137,16 @@ extension AccessLog {
     line.append(0x22)
   }
 
-  /// Method, host and path; nothing of a head that was not understood.
-  private func writeRequest(_ x: Exchange, into line: Buffer) {
+  /// The edge that signed it, method, host, path and digests of fields; nothing of a head that was not understood.
+  private func writeRequest(_ x: Exchange, _ digests: FieldDigests?, into line: Buffer) {
     guard x.headBytes > 0, !x.head.methodRange.isEmpty else { return }
     let head = x.head
     x.headText.withReadable { bytes in
+      if !x.edge.isEmpty {
+        line.append(",\"edge\":\"")
+        line.appendEscaped(bytes.extracting(x.edge.range), most: AccessLog.edgeBytesMax)
+        line.append(0x22)
+      }
       line.append(",\"method\":\"")
       line.appendEscaped(bytes.extracting(head.methodRange.range), most: 32)
       line.append("\",\"host\":\"")
@@ -144,6 +154,7 @@ extension AccessLog {
       line.append("\",\"path\":\"")
       line.appendEscaped(bytes.extracting(head.target.range), most: AccessLog.pathBytesMax)
       line.append(0x22)
+      digests?.write(bytes, head, into: line)
     }
   }
 }

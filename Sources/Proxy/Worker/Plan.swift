@@ -20,13 +20,16 @@ final class ListenerPlan {
   let checks: BalancerChecks
   let watch: ClientWatch
   let verifier: Verifier?
+  let record: RecordMembers
 
   init(
-    _ listener: Snapshot.Listener, generation: UInt64, socket: Int, verifier: Verifier?, watch: ClientWatch
+    _ listener: Snapshot.Listener, _ snapshot: Snapshot, socket: Int, verifier: Verifier?, digests: FieldDigests?,
+    watch: ClientWatch
   ) {
     name = listener.config.name
     nameBytes = Array(name.utf8)
-    self.generation = generation
+    generation = snapshot.generation
+    record = RecordMembers(snapshot, listener.trust, digests)
     self.socket = socket
     tls = listener.tls
     tlsMinimum = listener.config.tlsMinimum
@@ -38,13 +41,23 @@ final class ListenerPlan {
   }
 }
 
-/// A route as one worker uses it.
-struct RouteEntry {
+/// Where requests of one kind go, and whether they may.
+final class RoutePlan {
   let group: UpstreamPlan
   /// In the RouteDirectory; 0 without a name.
   let number: Int
   let isEnabled: Bool
   let needsDistinctClients: Bool
+  /// For the access log: its name, or `line 12`.
+  let nameBytes: [UInt8]
+
+  init(_ route: Config.Route, number: Int, to group: UpstreamPlan) {
+    self.group = group
+    self.number = number
+    isEnabled = route.isEnabled
+    needsDistinctClients = route.needsDistinctClients
+    nameBytes = Array((route.name ?? "line \(route.line)").utf8)
+  }
 }
 
 final class Plan {
@@ -52,11 +65,11 @@ final class Plan {
   let generation: UInt64
   let listeners: [ListenerPlan]
   let groups: [UpstreamPlan]
-  private let routes: RouteTable
-  private let entries: ContiguousArray<RouteEntry>
+  private let table: RouteTable
+  private let routes: ContiguousArray<RoutePlan>
 
   enum Found {
-    case route(RouteEntry)
+    case route(RoutePlan)
     case none
     /// A pattern gave up at its limit: no later route may be taken for it.
     case undecided
@@ -78,12 +91,13 @@ final class Plan {
         skewMilliseconds: UInt64(config.identity.clockSkewMilliseconds), windows: shared.windows,
         headBytesMax: config.limits.headBytes + HeadGrowth.bytes)
     }
+    let digests = snapshot.logFieldKeys.flatMap { FieldDigests(snapshot.config.log.fields, $0) }
     listeners = snapshot.listeners.map { listener in
       guard let source = sources.first(where: { $0.name == listener.config.name }) else {
         preconditionFailure("a listener of the snapshot was not opened")
       }
       return ListenerPlan(
-        listener, generation: snapshot.generation, socket: source.socket, verifier: verifier,
+        listener, snapshot, socket: source.socket, verifier: verifier, digests: digests,
         watch: ClientWatch(listener.config, shared.collapses))
     }
     var groups: [UpstreamPlan] = []
@@ -108,21 +122,18 @@ final class Plan {
         UpstreamPlan(config: upstream.config, signer: signer, tls: upstream.tls, servers: ContiguousArray(servers)))
     }
     self.groups = groups
-    var entries: ContiguousArray<RouteEntry> = []
+    var routes: ContiguousArray<RoutePlan> = []
     var patterns: [(host: String?, path: String?)] = []
     for route in config.routes {
       guard let group = groups.first(where: { $0.config.name == route.to }) else { continue }
       patterns.append((route.host, route.path))
-      entries.append(
-        RouteEntry(
-          group: group, number: shared.routes.number(of: route.name), isEnabled: route.isEnabled,
-          needsDistinctClients: route.needsDistinctClients))
-    }
-    self.entries = entries
-    guard let routes = try? RouteTable(patterns) else {
-      preconditionFailure("a pattern that was checked with the snapshot does not compile")
+      routes.append(RoutePlan(route, number: shared.routes.number(of: route.name), to: group))
     }
     self.routes = routes
+    guard let table = try? RouteTable(patterns) else {
+      preconditionFailure("a pattern that was checked with the snapshot does not compile")
+    }
+    self.table = table
     for group in previous?.groups ?? [] {
       for server in group.servers where !groups.contains(where: { $0.servers.contains { $0 === server } }) {
         server.isRetired = true
@@ -174,12 +185,12 @@ final class Plan {
 
   /// The first route that matches a request's host (without its port, whatever its case) and path.
   func route(_ input: Buffer, _ head: RequestHead) -> Found {
-    if routes.firstTakesAll { return .route(entries[0]) }
+    if table.firstTakesAll { return .route(routes[0]) }
     return input.withReadable { bytes in
       let authority = bytes.extracting(head.authority.range)
       let host = authority.extracting(first: Plan.hostNameBytes(authority))
-      switch routes.find(host: host, path: bytes.extracting(head.path.range)) {
-      case .route(let i): return .route(entries[i])
+      switch table.find(host: host, path: bytes.extracting(head.path.range)) {
+      case .route(let i): return .route(routes[i])
       case .none: return .none
       case .undecided: return .undecided
       }

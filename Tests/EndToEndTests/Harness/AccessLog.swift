@@ -11,6 +11,10 @@ struct AccessEntry: Decodable, Sendable {
   var scheme: String?
   var scheme_source: String?
   var rule: String?
+  var evidence: String?
+  var config: String?
+  var generation: Int?
+  var route: String?
   var peer: String?
   var connection: String?
   var method: String?

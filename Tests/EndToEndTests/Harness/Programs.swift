@@ -13,6 +13,7 @@ enum Programs {
   static var ldd: String { get throws { try installed("ldd", package: "libc-bin") } }
   static var unshare: String { get throws { try installed("unshare", package: "util-linux") } }
 
+  static var gzip: String { get throws { try installed("gzip", package: "gzip") } }
   static var prlimit: String { get throws { try installed("prlimit", package: "util-linux") } }
   /// Runs a program on a terminal of its own.
   static var script: String { get throws { try installed("script", package: "bsdutils") } }

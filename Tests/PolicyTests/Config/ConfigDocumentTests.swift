@@ -194,7 +194,7 @@ import Testing
     ] {
       #expect(
         findings(minimal(yaml)) == [
-          "4:6: expected `log` to be a mapping of `access`, `format`, found a list",
+          "4:6: expected `log` to be a mapping of `access`, `format`, `fields`, `fields_key`, found a list",
           "4:21: nested more than 16 deep",
         ])
     }

@@ -105,7 +105,11 @@ import Wire
         servers: ["127.0.0.1:3001"]
     timeouts: { handshake: 1s, head: 2s, idle: 3m, upstream_connect: 4s, upstream_response: 5h, tunnel: 6h, drain: 0 }
     limits: { connections: 7, connections_per_client: 8, head: 9KiB, fields: 10, body: 11MiB }
-    log: { access: ../log/access.log, format: json }
+    log:
+      access: ../log/access.log
+      format: json
+      fields: [{ name: account, header: X-Account }, { name: session, cookie: "s'id" }]
+      fields_key: log.jwks.json
     admin: { listen: "unix:admin.sock" }
     workers: 3
     accept_weaker: "0123456789012345"
@@ -147,7 +151,7 @@ import Wire
     let examples = try Self.manual().split(separator: "```yaml\n").dropFirst().compactMap { part in
       part.range(of: "```").map { String(part[..<$0.lowerBound]) }
     }
-    #expect(examples.count == 7)
+    #expect(examples.count == 8)
     for example in examples {
       var yaml = example
       if yaml.hasPrefix("trust:") {

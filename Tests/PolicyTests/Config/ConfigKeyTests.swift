@@ -125,6 +125,14 @@ import Testing
     ("log.access", "off", "[a]", "expected `stdout`, `off` or the path of a file for `log.access`, found a list"),
     ("log.format", "json", "text", "expected `json` for `log.format`, found `text`"),
     (
+      "log.fields", "[{ name: account, header: X-Account }]", "account",
+      "expected `log.fields` to be a list of mappings of `name` and `header` or `cookie`, found `account`"
+    ),
+    (
+      "log.fields_key", "log.json", "{}",
+      "expected the path of a key set (JWKS) for `log.fields_key`, found a mapping"
+    ),
+    (
       "admin.listen", "\"127.0.0.1:9901\"", "9901",
       "expected `ADDRESS:PORT`, `[IPV6]:PORT` or `unix:PATH`, with a port for `admin.listen`, found `9901`"
     ),
