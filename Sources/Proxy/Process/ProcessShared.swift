@@ -12,7 +12,8 @@ package final class ProcessShared: Sendable {
   package let counters: [Counters]
   package let accessLog: LogQueue
   let operationalLog: OperationalLog
-  let startMilliseconds: UInt64
+  /// When the process began. How long ago that is only the monotonic clock tells: the other one may be set back.
+  let start: Clock.Reading
   let freeMemory = FreeMemory()
   private let senderLanes: SendableLanes
   private let openConnections = Atomic<Int>(0)
@@ -25,13 +26,12 @@ package final class ProcessShared: Sendable {
   private struct SendableLanes: @unchecked Sendable { let all: [SenderLanes] }
 
   package init(workers: Int, replayWindowBits: Int, log: OperationalLog) throws {
-    let start = Clock.read()
-    startMilliseconds = start.wallMilliseconds
+    start = Clock.read()
     windows = ReplayWindows(start: start, windowBits: replayWindowBits)
     mailboxes = try (0..<workers).map { _ in try Mailbox() }
     counters = (0..<workers).map { _ in Counters() }
     accessLog = try LogQueue(bytesMax: LogQueue.accessBytesMax)
-    senderLanes = SendableLanes(all: try SenderLanes.make(workers: workers, nowMilliseconds: startMilliseconds))
+    senderLanes = SendableLanes(all: try SenderLanes.make(workers: workers, nowMilliseconds: start.wallMilliseconds))
     operationalLog = log
   }
 
