@@ -48,7 +48,8 @@ extension Exchange {
         worker.setDeadline(d, afterMilliseconds: worker.plan.config.timeouts.headMilliseconds)
       }
     } else {
-      d.closeInOrder(waits: mayComeMore || isLarge, worker)
+      // A client that was told that its connection stays open, before the process began to drain, may have sent more.
+      d.closeInOrder(waits: mayComeMore || isLarge || ending.keepDownstream, worker)
     }
   }
 
