@@ -30,7 +30,7 @@ public struct SystemError: Error, CustomStringConvertible, Sendable {
   }
 
   /// Descriptors, ports or memory have run out on this side.
-  package var isWantOfOurOwn: Bool {
+  package var isLocalExhaustion: Bool {
     switch code {
     case EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL: true
     default: false

@@ -16,7 +16,7 @@ enum Dial {
     } catch {
       server.noteTry(of: x, index: index, isReused: false, worker)
       // That we lack descriptors or memory is not the server's fault, and another try would lack the same.
-      if error.isWantOfOurOwn {
+      if error.isLocalExhaustion {
         worker.shared.report(
           "no connection to an upstream can be made: \(error); raise the limit of open files or lower "
             + "limits.connections", once: "descriptors")
