@@ -123,6 +123,24 @@ extension EndToEnd {
         bench.validator.process.standardError.wait { $0.contains("the edge at 127.0.0.9 signs") ? $0 : nil })
     }
 
+    /// How long the process has run is no matter of the wall clock.
+    @Test func aClockSetBackBehindTheStartLeavesTheAdminListenerServing() throws {
+      let workspace = try Workspace()
+      let clock = try SettableClock(aheadSeconds: 0, in: workspace)
+      let backend = try RecordingBackend()
+      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+      configuration.hasAdmin = true
+      let edge = try Countersign(configuration, in: workspace, environment: clock.environment)
+      try clock.set(aheadSeconds: -3_600)
+      for path in ["/status", "/metrics", "/healthz"] {
+        #expect(try Connection(to: edge["admin"], from: nil).get(path).status == 200)
+      }
+      let status = try Connection(to: edge["admin"], from: nil).get("/status").text
+      let number = try #require(status.firstRange(of: "\"uptime_seconds\":")).upperBound
+      #expect(try #require(Int(status[number...].prefix { $0.isNumber })) < 600)
+      #expect(try Connection(to: edge["public"]).get("/").status == 200)
+    }
+
     private func number(in detail: String?, _ before: String, _ after: String) -> Int? {
       guard let detail, detail.hasPrefix(before), detail.hasSuffix(after) else { return nil }
       return Int(detail.dropFirst(before.count).dropLast(after.count))

@@ -245,6 +245,36 @@ extension EndToEnd {
       #expect(try site.edge.access.wait(path: "/slow").status == 200)
     }
 
+    /// A response that began before the signal did not say that its connection ends, so the next request may be on its way:
+    /// a reset in answer to that could take the response from the client.
+    @Test func aRequestBehindTheLastResponseOfADrainMeetsNoReset() throws {
+      let gate = Guarded(false)
+      let address = try Socket.reserve()
+      let site = try Site(
+        .bound,
+        script: { exchange in
+          try exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf")
+          _ = gate.wait(until: .usual) { $0 ? true : nil }
+          try exchange.send("full")
+        }, edge: { $0.listeners[0].listen = "\(address)" })
+      let client = try site.connect()
+      try client.send(Text.request("/half"))
+      let head = try #require(try client.readHead())
+      #expect(head.startLine == "HTTP/1.1 200 OK" && head["connection"] == nil)
+      #expect(try client.readText(4) == "half")
+      site.edge.process.signal(SIGTERM)
+      try eventually("nobody listens any more") { (try? Connection(to: address)) == nil }
+      gate.with { $0 = true }
+      #expect(try site.edge.access.wait(path: "/half").status == 200)
+      try client.send(Text.request("/behind"))
+      #expect(try client.readToEnd() == Array("full".utf8))
+      // Behind a reset this would throw.
+      try client.send(Text.request("/further"))
+      client.close()
+      #expect(try site.edge.process.waitForExit() == .code(0))
+      #expect(!site.backend.saw("/behind"))
+    }
+
     @Test func termEndsTunnelsAndTheSlowWhenTheDrainIsOver() throws {
       let site = try Site(
         .bound,

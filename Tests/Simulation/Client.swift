@@ -32,6 +32,8 @@ final class Client {
   private var sawReset = false
   /// It stops reading for a while.
   private var pause = 0
+  /// It neither sends nor reads any more, and does not leave.
+  private(set) var isSilent = false
 
   init(
     world: World, stream: Stream, sender: Sender, announced: Endpoint?, mayComeBare: Bool, pipelines: Bool,
@@ -54,14 +56,19 @@ final class Client {
   /// The body of the request whose response comes next waits to be asked for.
   private var isWithholding: Bool { !withheld.isEmpty && nextToAnswer == nextToSend - 1 }
 
-  /// All its requests were answered, or it is gone.
-  var isDone: Bool { isOver || nextToAnswer >= requests.count && tunnelLeft == 0 }
+  /// All its requests were answered, or it is gone, or the edge has given it up.
+  var isDone: Bool {
+    isOver || (isSilent ? isGivenUp : nextToAnswer >= requests.count && tunnelLeft == 0)
+  }
+
+  /// The edge has closed its end of a silent client's connection.
+  var isGivenUp: Bool { isSilent && stream.peer?.isClosed != false }
 
   // MARK: Acting
 
   /// Does one thing that a client may do now.
   func act() {
-    guard !isOver else { return }
+    guard !isOver, !isSilent else { return }
     if world.hasFaults, fault() { return }
     if pause > 0, world.hasFaults { pause -= 1 } else { read() }
     guard !isOver else { return }
@@ -83,6 +90,10 @@ final class Client {
       world.trace { "client \(stream.local) ends its side" }
       stream.finish()
     case 3...6: pause = world.random.below(40)
+    case 7:
+      world.trace { "client \(stream.local) falls silent" }
+      isSilent = true
+      return true
     default: break
     }
     return false

@@ -74,15 +74,19 @@ struct Configurations {
     let count = usesValidator ? 1 : 1 + random.below(3)
     let port = told.rawValue
     let list = usesValidator ? ["10.0.0.2:\(port)"] : servers.prefix(count).map { "\($0):\(port)" }
+    // A reload may move a rule: its place is no name for it.
+    var rules = [
+      "{ from: 10.9.1.0/24, evidence: proxy-protocol }", "{ from: 10.9.2.0/24, evidence: forwarded }",
+      "{ from: 10.9.3.0/24, evidence: \(demandsHeader ? "proxy-protocol" : "socket") }",
+    ]
+    if random.oneIn(2) { rules.insert("{ from: 10.9.9.0/24, evidence: refuse }", at: 0) }
+    rules.shuffle(using: &random)
     var lines = [
       "identity: { edge: edge-a, keys: \"\(keys)\", sign_with: k1 }",
       "listeners:",
       "  - name: public",
       "    listen: \"10.0.0.1:80\"",
-      "    trust:",
-      "      - { from: 10.9.1.0/24, evidence: proxy-protocol }",
-      "      - { from: 10.9.2.0/24, evidence: forwarded }",
-      "      - { from: 10.9.3.0/24, evidence: \(demandsHeader ? "proxy-protocol" : "socket") }",
+      "    trust: [\(rules.joined(separator: ", "))]",
       "routes: [{ to: app }]",
       "upstreams:",
       "  app:",
@@ -100,7 +104,9 @@ struct Configurations {
       if told == .bound { lines.append("    proxy_protocol: v2") }
     }
     lines.append("limits: { head: \(random.oneIn(4) ? "96KiB" : "32KiB") }")
-    lines += ["timeouts: { idle: \(["20s", "60s"][random.below(2)]), upstream_response: 30s }", "workers: 1"]
+    lines += [
+      "timeouts: { idle: \(["20s", "60s"][random.below(2)]), upstream_response: 30s, tunnel: 90s }", "workers: 1",
+    ]
     return lines.joined(separator: "\n") + "\n"
   }
 

@@ -130,8 +130,11 @@ final class Request {
   private func chunks(_ count: Int, _ random: inout Seeded) -> [UInt8] {
     var text: [UInt8] = []
     var at = 0
+    // More of them than an exchange has steps in a turn.
+    let areTiny = count <= 3_000 && random.oneIn(3)
     while at < count {
-      let n = min(count - at, random.oneIn(3) ? 1 + random.below(20) : 1 + random.below(20_000))
+      let most = areTiny ? 3 : random.oneIn(3) ? 20 : 20_000
+      let n = min(count - at, 1 + random.below(most))
       text += Array("\(String(n, radix: 16))\(random.oneIn(5) ? ";extension=1" : "")\r\n".utf8)
       text += BodyText.bytes(of: id, from: at, count: n)
       text += flaw == .badChunk && random.oneIn(2) ? Array("x\r\n".utf8) : Array("\r\n".utf8)
@@ -175,6 +178,8 @@ final class Attempt: CustomStringConvertible {
   var closesBehind = false
   /// Bytes that nobody asked for follow the response.
   var addsBytes = false
+  /// Its body comes in more chunks than an exchange has steps in a turn, many of them at once.
+  var hasTinyChunks = false
   /// Lines of the head end in a bare LF.
   var hasBareLF = false
   /// Every byte of the response was handed over.

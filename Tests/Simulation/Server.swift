@@ -267,19 +267,23 @@ final class Server {
       isStalled = true
       return
     }
-    let left = attempt.bodyBytes - bodyAt
-    guard left > 0 else { return }
-    let n = min(left, attempt.framing == .chunked && world.random.oneIn(2) ? 1 + world.random.below(50) : 16_000)
-    let bytes = BodyText.bytes(of: attempt.number, from: bodyAt, count: n)
-    bodyAt += n
-    if attempt.framing == .chunked, attempt.status != 101 {
-      outgoing.append(Array("\(String(n, radix: 16))\r\n".utf8))
-      outgoing.append(bytes)
-      outgoing.append(Array("\r\n".utf8))
-      if bodyAt == attempt.bodyBytes { outgoing.append(Array("0\r\nX-Trailer: a\r\n\r\n".utf8)) }
-    } else {
-      outgoing.append(bytes)
-    }
+    repeat {
+      let left = attempt.bodyBytes - bodyAt
+      guard left > 0 else { return }
+      let most =
+        attempt.hasTinyChunks ? 3 : attempt.framing == .chunked && world.random.oneIn(2) ? 50 : nil
+      let n = min(left, most.map { 1 + world.random.below($0) } ?? 16_000)
+      let bytes = BodyText.bytes(of: attempt.number, from: bodyAt, count: n)
+      bodyAt += n
+      if attempt.framing == .chunked, attempt.status != 101 {
+        outgoing.append(Array("\(String(n, radix: 16))\r\n".utf8))
+        outgoing.append(bytes)
+        outgoing.append(Array("\r\n".utf8))
+        if bodyAt == attempt.bodyBytes { outgoing.append(Array("0\r\nX-Trailer: a\r\n\r\n".utf8)) }
+      } else {
+        outgoing.append(bytes)
+      }
+    } while attempt.hasTinyChunks && outgoing.count < 2_000
   }
 
   private func finishIfWhole(_ attempt: Attempt) {

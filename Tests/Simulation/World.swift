@@ -284,6 +284,7 @@ final class World {
       attempt.length = 0
     }
     if attempt.status == 101 { attempt.framing = .untilClose }
+    attempt.hasTinyChunks = attempt.framing == .chunked && attempt.length <= 5_000 && random.oneIn(3)
     if expects { attempt.interims.append(100) }
     if random.oneIn(6), attempt.status != 101 { attempt.interims.append(103) }
     attempt.closesBehind = attempt.status != 101 && random.oneIn(8)
@@ -352,6 +353,9 @@ final class World {
       kernel.monotonicNanoseconds += hasFaults ? 1_700_000_000 : 250_000_000
       guard hasFaults || round < 40 else { break }
     }
+    if let client = clients.first(where: { $0.isSilent && !$0.isDone }), violation == nil {
+      violate("\(client.stream.local) has said nothing for long, and its connection is still open")
+    }
     if let client = clients.first(where: { !$0.isDone }), violation == nil {
       violate("\(client.stream.local) still waits for /r/\(client.awaited?.id ?? 0) (\(client.stream))")
     }
@@ -413,7 +417,10 @@ final class World {
 
   private func readLogs() {
     edge.readLog { line in
-      guard let id = line.number(of: "path\":\"/r/"), let request = requests[id] else { return }
+      guard let id = line.number(of: "path\":\"/r/"), let request = requests[id] else {
+        checkConnection(line)
+        return
+      }
       request.edgeLines += 1
       check(line, request)
     }
@@ -421,6 +428,17 @@ final class World {
       guard let id = line.number(of: "path\":\"/r/"), let request = requests[id] else { return }
       check(line, request)
     }
+  }
+
+  /// A line without a path: of a head that was not understood, or of a connection that never had one. It names the client as
+  /// far as the connection tells: what it announced, or its own address, which is the one of what sends a header unasked.
+  private func checkConnection(_ line: String) {
+    guard let named = line.text(of: "client"), let peer = line.text(of: "peer"),
+      let client = clients.first(where: { $0.stream.local.description == peer })
+    else { return }
+    let isOwn = client.sender == .direct || client.sender == .switching
+    guard named != client.announced?.addressText, !isOwn || named != client.stream.local.addressText else { return }
+    violate("the log names \(named) for a connection of \(client.stream.local) (\(client.sender)): \(line)")
   }
 
   private func check(_ line: String, _ request: Request) {

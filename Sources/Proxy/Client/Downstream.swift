@@ -42,7 +42,7 @@ final class Downstream {
   /// While a request is under way.
   var exchange: Exchange?
 
-  // Who is there. Determined when the connection begins, or for each request where the evidence is in its fields.
+  // Who is there. Settled when the connection begins, or for each request where the evidence is in its fields.
   var listener: ListenerPlan?
   /// The listening socket that it came in by: after a reload, whose rules hold for it (`Plan.listener(onSocket:)`).
   var socket = 0

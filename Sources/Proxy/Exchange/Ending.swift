@@ -49,7 +49,8 @@ extension Exchange {
         worker.setDeadline(d, afterMilliseconds: worker.plan.config.timeouts.headMilliseconds)
       }
     } else {
-      d.closeInOrder(waits: mayComeMore || isLarge, worker)
+      // A client that was told that its connection stays open, before the process began to drain, may have sent more.
+      d.closeInOrder(waits: mayComeMore || isLarge || ending.keepDownstream, worker)
     }
   }
 
@@ -67,8 +68,8 @@ extension Exchange {
     worker.log.record(self, worker)
     if let u = upstream { u.leaveConnecting() }
     drop(worker)
-    // What came is given on; a reset would take it back. Where only the connection's end tells the length, the reset is
-    // what tells the client that this is not it.
+    // What the server sent so far is passed on; a reset could take it from the client again. Where the response ends with
+    // its connection, an orderly close would make a cut response look whole: then it is reset.
     let tellsByReset = endsWithConnection
     if refusal != .clientReset { _ = d.flush() }
     giveBack(worker)

@@ -17,7 +17,8 @@ package final class ProcessShared: Sendable {
   package let collapses: CollapseMonitors
   package let walks = WalkRecorder()
   var validators: ValidatorWatch { readiness.validators }
-  let startMilliseconds: UInt64
+  /// When the process began. How long ago that is only the monotonic clock tells: the other one may be set back.
+  let start: Clock.Reading
   let memoryTrimmer = MemoryTrimmer()
   private let senderLanes: SendableLanes
   private let openConnections = Atomic<Int>(0)
@@ -34,13 +35,12 @@ package final class ProcessShared: Sendable {
   ) throws {
     self.readiness = readiness
     collapses = try CollapseMonitors()
-    let start = Clock.read()
-    startMilliseconds = start.wallMilliseconds
+    start = Clock.read()
     windows = ReplayWindows(start: start, windowBits: replayWindowBits)
     mailboxes = try (0..<workers).map { _ in try Mailbox() }
     counters = (0..<workers).map { _ in Counters() }
     accessLog = try LogQueue(bytesMax: LogQueue.accessBytesMax)
-    senderLanes = SendableLanes(all: try SenderLanes.make(workers: workers, nowMilliseconds: startMilliseconds))
+    senderLanes = SendableLanes(all: try SenderLanes.make(workers: workers, nowMilliseconds: start.wallMilliseconds))
     operationalLog = log
   }
 

@@ -212,13 +212,14 @@ final class AdminServer: Sendable {
   }
 
   private static func status(_ shared: ProcessShared, _ reloads: ReloadStatus?) -> String {
+    let upMilliseconds = Clock.monotonicMilliseconds() - shared.start.monotonicMilliseconds
     func sum(_ counter: Counter) -> UInt64 { shared.counters.reduce(0) { $0 &+ $1.value(counter) } }
     let refusals = Refusal.allCases.compactMap { refusal -> String? in
       let count = shared.counters.reduce(0) { $0 &+ $1.value(refusal) }
       return count > 0 ? "\"\(refusal.name)\":\(count)" : nil
     }
     return """
-      {"workers":\(shared.counters.count),"uptime_seconds":\((Clock.wallMilliseconds() - shared.startMilliseconds) / 1_000),\
+      {"workers":\(shared.counters.count),"uptime_seconds":\(upMilliseconds / 1_000),\
       "connections":\(shared.connectionCount),"requests":\(sum(.requests)),"tunnels":\(sum(.openTunnels)),\
       "upstream_connections":\(sum(.openUpstreams)),"replay_epochs":\(shared.windows.epochCount),\
       "config":\(reloads?.json ?? "null"),"routes":\(AdminControl.json(shared.routes)),"refusals":{\(refusals.joined(separator: ","))}}

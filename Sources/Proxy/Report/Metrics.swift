@@ -109,7 +109,7 @@ package enum MetricsPage {
     countersign_routes_closed \(shared.routes.closures.count)
     # HELP countersign_start_time_seconds When the process began.
     # TYPE countersign_start_time_seconds gauge
-    countersign_start_time_seconds \(shared.startMilliseconds / 1_000)
+    countersign_start_time_seconds \(shared.start.wallMilliseconds / 1_000)
 
     """
   }

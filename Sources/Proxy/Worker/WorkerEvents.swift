@@ -110,7 +110,7 @@ extension Worker {
   }
 
   /// What sending at the end of a turn has come to.
-  enum Turned {
+  enum FlushOutcome {
     /// The exchange goes on, or there is none.
     case goesOn
     /// The exchange is over, and the connection may go on to the next.
@@ -119,7 +119,7 @@ extension Worker {
 
   /// Sends what waits on both sides, ends the exchange if that was all of it, and says who owes what from now on.
   @discardableResult
-  func flushBothSides(of d: Downstream) -> Turned {
+  func flushBothSides(of d: Downstream) -> FlushOutcome {
     guard d.phase == .exchange, let x = d.exchange, !x.isBackingOff else { return .goesOn }
     let upstream = x.upstream
     if let u = upstream, u.phase == .ready { u.flush(self) }
