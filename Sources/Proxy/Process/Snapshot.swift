@@ -206,6 +206,10 @@ package final class Snapshot: Sendable {
     if boundary?.authoritiesAreUnchanged == false {
       fail(config.place(of: ""), "a file of authorities (`ca`) changed while it was read; try again")
     }
+    if !findings.contains(where: { $0.severity == .error }) {
+      begin("trying the configuration out")
+      findings += SelfTest.findings(config, listeners, keys: keys)
+    }
     guard let boundary, !findings.contains(where: { $0.severity == .error }) else { return (nil, findings) }
     return (
       Snapshot(
