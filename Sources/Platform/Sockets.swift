@@ -113,8 +113,10 @@ package enum Sockets {
     }
   }
 
-  /// Starts a connection. `connected` is false if it is still being established.
-  package static func connect(to address: SocketAddress) throws(SystemError) -> (fd: Int32, connected: Bool) {
+  /// Starts a connection, from `source` if there is one. `connected` is false if it is still being established.
+  package static func connect(
+    to address: SocketAddress, from source: IPAddress? = nil
+  ) throws(SystemError) -> (fd: Int32, connected: Bool) {
     let family: Int32
     switch address {
     case .ip(let ip, _): family = ip.family == .v4 ? AF_INET : AF_INET6
@@ -124,7 +126,12 @@ package enum Sockets {
     let fd = cs_socket(family, cs_stream())
     guard fd >= 0 else { throw SystemError("socket") }
     if family != AF_UNIX { setNoDelay(fd) }
-    // SAFETY: the address and its length come from withKernelForm, whose local lives for the call.
+    if let source {
+      // SAFETY: the address and its length come from withKernelForm, whose local lives for the call.
+      let bound = unsafe SocketAddress.ip(source, port: 0).withKernelForm { unsafe cs_bind(fd, $0, $1) } ?? -1
+      guard bound == 0 else { throw failed("bind", fd) }
+    }
+    // SAFETY: as above.
     let result = unsafe address.withKernelForm { unsafe cs_connect(fd, $0, $1) }
     guard let result else {
       close(fd)

@@ -27,10 +27,22 @@ package enum AdminClient {
     let query = values.map { "\($0)=\(AdminControl.encoded($1))" }.joined(separator: "&")
     let target = query.isEmpty ? path : "\(path)?\(query)"
     let text = "\(method) \(target) HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    let bytes: [UInt8]
+    do throws(Failure) { bytes = try exchange(text, with: address, place: place) } catch {
+      throw Failure(description: "\(error); is the process running, with `admin.listen` there?")
+    }
+    return try response(bytes, place)
+  }
+
+  /// Sends a request on a connection of its own and reads until the other side ends it.
+  static func exchange(
+    _ text: String, with address: SocketAddress, from source: IPAddress? = nil, tls: TLSClientContext? = nil,
+    place: String
+  ) throws(Failure) -> [UInt8] {
     let deadline = Clock.monotonicMilliseconds() + timeoutMilliseconds
     let transport = Transport()
     do {
-      let (fd, connected) = try Sockets.connect(to: address)
+      let (fd, connected) = try Sockets.connect(to: address, from: source)
       transport.open(fd)
       if !connected {
         guard Sockets.waitWritable(fd, timeoutMilliseconds: Int32(timeoutMilliseconds)) else {
@@ -42,9 +54,21 @@ package enum AdminClient {
     } catch let failure as Failure {
       throw failure
     } catch {
-      throw Failure(description: "\(place): \(error); is the process running, with `admin.listen` there?")
+      throw Failure(description: "\(place): \(error)")
     }
     defer { transport.close() }
+    if let tls {
+      guard transport.startTLS(connecting: tls) else { throw Failure(description: "\(place): TLS cannot be begun") }
+      handshake: while true {
+        transport.noteReadable()
+        transport.noteWritable()
+        switch transport.handshake() {
+        case .done: break handshake
+        case .blocked: try wait(transport, deadline, place, forReading: true)
+        case .failed: throw Failure(description: "\(place): TLS: \(transport.failure ?? "the handshake failed")")
+        }
+      }
+    }
     let output = Buffer(capacity: text.utf8.count)
     output.append(text: text)
     while !output.isEmpty {
@@ -55,20 +79,23 @@ package enum AdminClient {
       case .ended, .failed: throw Failure(description: "\(place) closed the connection")
       }
     }
+    transport.sendRecords()
     var bytes: [UInt8] = []
     let input = Buffer(capacity: 64 * 1024)
-    reading: while bytes.count < answerBytesMax {
+    while bytes.count < answerBytesMax {
       transport.noteReadable()
       switch transport.read(into: input) {
       case .bytes:
         bytes += input.copyBytes()
         input.removeAll()
       case .blocked: try wait(transport, deadline, place, forReading: true)
-      case .ended: break reading
-      case .failed: throw Failure(description: "\(place) closed the connection")
+      case .ended: return bytes
+      case .failed:
+        guard bytes.isEmpty else { return bytes }
+        throw Failure(description: "\(place) closed the connection")
       }
     }
-    return try response(bytes, place)
+    return bytes
   }
 
   private static func wait(_ transport: Transport, _ deadline: UInt64, _ place: String, forReading: Bool)

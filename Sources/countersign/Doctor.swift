@@ -1,0 +1,139 @@
+// `countersign doctor`: do two clients arrive as two, through the real load balancer?
+
+import ArgumentParser
+import FoundationEssentials
+import Platform
+import Policy
+import Proxy
+import Wire
+
+struct Doctor: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Send two probes through the real load balancer, and see whether they arrive as two clients.",
+    discussion: """
+      Each probe is a request from one of this host's addresses to a path that nobody else asks for. What the edge, and a \
+      validator behind it, made of it is read over their admin listeners, which must be unix sockets on this host. The probes must \
+      arrive as different clients, each with the address that it was sent from; behind a network address translation give --nat, \
+      and only different is asked for. What each hop did is printed, step by step.
+
+        countersign doctor https://app.example.com --from 192.0.2.7 --from 192.0.2.8 \
+          --admin unix:/run/countersign/admin.sock
+
+      The requests go on to the backend as any others: GET /.well-known/countersign-doctor/….
+
+      Exit codes: 0 they arrived as they should, 1 they did not, 2 the command was not understood.
+      """)
+
+  @Argument(help: "Where clients connect: http://HOST[:PORT] or https://HOST[:PORT].")
+  var url: String
+
+  @Option(help: ArgumentHelp("An address of this host to probe from; give two or more.", valueName: "ip"))
+  var from: [String] = []
+
+  @Option(help: ArgumentHelp("The edge's admin listener, `unix:PATH`.", valueName: "endpoint"))
+  var admin: String
+
+  @Option(help: ArgumentHelp("A validator's admin listener, `unix:PATH`.", valueName: "endpoint"))
+  var validator: String?
+
+  @Option(help: ArgumentHelp("Who may have signed the certificate, with https (PEM).", valueName: "file"))
+  var ca = "/etc/ssl/certs/ca-certificates.crt"
+
+  @Flag(help: "Addresses are translated on the way: they must differ, and need not be those that were sent from.")
+  var nat = false
+
+  func validate() throws {
+    guard from.count >= 2, Set(from).count == from.count else {
+      throw ValidationError("give two or more different addresses of this host: --from IP --from IP")
+    }
+    for text in from where IPAddress(text) == nil { throw ValidationError("--from takes an address, not `\(text)`") }
+  }
+
+  private struct Begun: Decodable { let recording: Int }
+  private struct Walks: Decodable { let walks: [String] }
+
+  /// What one hop says of the probes: over its admin listener.
+  private struct Hop {
+    let name: String
+    let options: AdminOptions
+    let recording: Int
+
+    init(_ name: String, _ admin: String, path: String, count: Int) throws {
+      self.name = name
+      var options = AdminOptions()
+      options.admin = admin
+      self.options = options
+      let text = try options.ask("/walks/begin", method: "POST", [("n", "\(count)"), ("path", path), ("for", "60000")])
+      recording = try JSONDecoder().decode(Begun.self, from: Data(text.utf8)).recording
+    }
+
+    func walks() throws -> [String] {
+      let text = try options.ask("/walks/read", method: "POST", [("recording", "\(recording)"), ("from", "0")])
+      return try JSONDecoder().decode(Walks.self, from: Data(text.utf8)).walks
+    }
+
+    func end() throws { _ = try options.ask("/walks/end", method: "POST", [("recording", "\(recording)")]) }
+  }
+
+  func run() throws {
+    let addresses = from.compactMap { IPAddress($0) }
+    let mark = "/.well-known/countersign-doctor/\(try SecureRandom.word())"
+    let probe: Probe
+    do { probe = try Probe(url: url, authorities: ca) } catch {
+      Console.complain("countersign: \(error)")
+      throw ExitCode(2)
+    }
+    var hops = [try Hop("edge", admin, path: mark, count: addresses.count)]
+    if let validator { hops.append(try Hop("validator", validator, path: mark, count: addresses.count)) }
+    var problems: [String] = []
+    for (index, address) in addresses.enumerated() {
+      do {
+        let status = try probe.ask("\(mark)/\(index)", from: address)
+        print("probe    \(index + 1) from \(address): \(status == 0 ? "no answer" : "status \(status)")")
+      } catch {
+        print("probe    \(index + 1) from \(address): \(error)")
+      }
+    }
+    for hop in hops {
+      let clients = try self.clients(hop, mark, addresses)
+      problems += judge(hop.name, clients, addresses)
+      try hop.end()
+    }
+    print("")
+    for problem in problems { print("wrong    \(problem)") }
+    guard problems.isEmpty else { throw ExitCode(1) }
+    print(
+      "well     \(addresses.count) probes arrived as \(addresses.count) clients\(nat ? "" : ", each with its own address")"
+    )
+  }
+
+  /// Which client each probe was for one hop; prints how that came.
+  private func clients(_ hop: Hop, _ mark: String, _ addresses: [IPAddress]) throws -> [Int: IPAddress] {
+    var clients: [Int: IPAddress] = [:]
+    for walk in try hop.walks() {
+      let lines = walk.split(separator: "\n")
+      guard let first = lines.first, let index = Int(first.split(separator: "/").last ?? "") else { continue }
+      print("\n\(hop.name) on probe \(index + 1)")
+      for line in lines.dropFirst() { print("  \(line)") }
+      guard let client = lines.first(where: { $0.hasPrefix("client   ") }) else { continue }
+      clients[index] = client.dropFirst(9).split(separator: " ").first.flatMap { IPAddress(String($0)) }
+    }
+    return clients
+  }
+
+  private func judge(_ hop: String, _ clients: [Int: IPAddress], _ addresses: [IPAddress]) -> [String] {
+    var problems: [String] = []
+    for (index, address) in addresses.enumerated() {
+      guard let client = clients[index] else {
+        problems.append(
+          "probe \(index + 1) from \(address) did not arrive at the \(hop) as anybody: refused, or it went another way")
+        continue
+      }
+      if !nat, client != address { problems.append("probe \(index + 1) from \(address) is \(client) for the \(hop)") }
+      for other in 0..<index where clients[other] == client {
+        problems.append("probes \(other + 1) and \(index + 1) are one client for the \(hop): \(client)")
+      }
+    }
+    return problems
+  }
+}
