@@ -30,7 +30,7 @@ struct AdminOptions: ParsableArguments {
     }
     let read = try Check.read(config ?? "", code: 2)
     guard let admin = read.admin else { throw ValidationError("\(config ?? "") has no `admin.listen`") }
-    return admin.address
+    return admin.control ?? admin.address
   }
 
   /// The answer's body; what went wrong ends the command.

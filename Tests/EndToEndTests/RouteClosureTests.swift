@@ -122,9 +122,12 @@ extension EndToEnd {
 
     /// A TCP connection does not say who asks.
     @Test func overTCPNothingCanBeChanged() throws {
-      let site = try Site(edge: {
-        $0.hasAdmin = true; $0.routes = ["to: monitor, name: rest"]
-      })
+      let control = kept.file("control.sock")
+      let site = try Site(
+        edge: {
+          $0.more = ["admin: { listen: \"127.0.0.1:0\", control: \"unix:\(control)\" }"]
+          $0.routes = ["to: monitor, name: rest"]
+        })
       let outcome = try ChildProcess.run(
         [try Programs.countersign, "route", "close", "rest", "--admin", "\(site.edge["admin"])"])
       #expect(
@@ -132,6 +135,22 @@ extension EndToEnd {
       #expect(try site.connect().get("/").status == 200)
       let shown = try ChildProcess.run([try Programs.countersign, "route", "list", "--admin", "\(site.edge["admin"])"])
       #expect(shown.succeeded && shown.output.contains("rest"), "\(shown.output)\(shown.error)")
+      // That is what `admin.control` is for; the configuration names it.
+      let closed = try ChildProcess.run(
+        [try Programs.countersign, "route", "close", "rest", "-c", site.edge.configurationFile])
+      #expect(closed.succeeded, "\(closed.error)")
+      try eventually("it is closed") { try site.connect().get("/").status == 503 }
+      // A reload may take the second listener away and bring it back.
+      var without = site.edgeConfiguration
+      without.more = ["admin: { listen: \"127.0.0.1:0\" }"]
+      try site.edge.reload(without)
+      try eventually("it is gone") { !FileManager.default.fileExists(atPath: control) }
+      try site.edge.reload(site.edgeConfiguration)
+      try eventually("it is back, and the route still closed") {
+        try ChildProcess.run([try Programs.countersign, "route", "open", "rest", "--admin", "unix:\(control)"])
+          .succeeded
+      }
+      try eventually("it is open") { try site.connect().get("/").status == 200 }
     }
 
     @Test func statusShowsIt() throws {

@@ -297,6 +297,8 @@ package struct Config: Sendable, Equatable {
 
   package struct Admin: Sendable, Equatable {
     package var address: Endpoint
+    /// A unix socket for those who change something, where `address` is none.
+    package var control: Endpoint?
     package init(address: Endpoint) { self.address = address }
   }
 

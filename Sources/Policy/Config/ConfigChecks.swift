@@ -27,8 +27,8 @@ extension Reading {
     for (index, listener) in config.listeners.enumerated() {
       let path = "listeners[\(index)]"
       let place = config.place(of: "\(path).name")
-      if listener.name == "admin" {
-        error(place, "`admin` names the admin listener in the log; give this one another name")
+      if listener.name == "admin" || listener.name == "control" {
+        error(place, "`\(listener.name)` names an admin listener in the log; give this one another name")
       }
       if !listener.name.isEmpty, let earlier = names.updateValue(place, forKey: listener.name) {
         error(place, "a listener in line \(earlier.line) has the name `\(listener.name)` already")
@@ -36,6 +36,7 @@ extension Reading {
       claim(listener.address, config.place(of: "\(path).listen"), &addresses)
     }
     if let admin = config.admin { claim(admin.address, config.place(of: "admin.listen"), &addresses) }
+    if let control = config.admin?.control { claim(control, config.place(of: "admin.control"), &addresses) }
   }
 
   private mutating func claim(_ address: Config.Endpoint, _ place: Place, _ taken: inout [Config.Endpoint: Place]) {

@@ -202,7 +202,8 @@ private struct Resolved {
       }
     }
     pair(1, "fields_key", config.log.fieldsKey.map(Self.quote))
-    pair(0, "admin", config.admin.map { "{ listen: \(endpoint($0.address)) }" })
+    let control = config.admin?.control.map { ", control: \(endpoint($0))" } ?? ""
+    pair(0, "admin", config.admin.map { "{ listen: \(endpoint($0.address))\(control) }" })
     pair(0, "workers", config.workers.map(String.init) ?? "auto")
     pair(0, "accept_weaker", config.acceptWeaker.map(Self.quote))
   }

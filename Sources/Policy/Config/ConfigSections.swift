@@ -257,10 +257,17 @@ extension Reading {
 
   private mutating func admin(_ node: YAMLNode) {
     let required = [(key: "listen", what: "an address such as `127.0.0.1:9901`, or `unix:PATH`")]
-    guard let fields = fields(node, "admin", keys: ["listen"], required: required),
+    guard let fields = fields(node, "admin", keys: ["listen", "control"], required: required),
       let address = fields["listen"].flatMap({ listenAddress($0, "admin.listen") })
     else { return }
-    config.admin = Config.Admin(address: address)
+    var admin = Config.Admin(address: address)
+    if let node = fields["control"], let control = listenAddress(node, "admin.control") {
+      if !control.isUnix {
+        error(node.place, "`admin.control` is a unix socket (`unix:PATH`), so that it is known who changes something")
+      }
+      admin.control = control
+    }
+    config.admin = admin
   }
 
   /// Sets one plain value where it is given and right.

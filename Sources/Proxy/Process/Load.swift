@@ -24,7 +24,7 @@ final class Load: Sendable {
     /// Where the access log goes; nil inside: nowhere; nil: where it goes already.
     let accessLog: LogFile??
     let listeners: ListenerSet
-    let admin: AdminServer.Opened
+    let admin: AdminServers.Opened
     /// Findings that do not stop it, and what changes about trust.
     let notes: [String]
   }
@@ -45,7 +45,7 @@ final class Load: Sendable {
   private let path: String
   private let generation: UInt64
   private let tickets: TicketKeys
-  private let admin: AdminServer
+  private let admin: AdminServers
   private let base: Base?
   private let state = Mutex(State())
   /// Signalled when there is an outcome.
@@ -53,7 +53,7 @@ final class Load: Sendable {
   let deadlineMilliseconds: UInt64
 
   init(
-    path: String, generation: UInt64, tickets: TicketKeys, admin: AdminServer, base: Base?, mostMilliseconds: UInt64
+    path: String, generation: UInt64, tickets: TicketKeys, admin: AdminServers, base: Base?, mostMilliseconds: UInt64
   ) throws(SystemError) {
     self.path = path
     self.generation = generation
@@ -114,7 +114,7 @@ final class Load: Sendable {
     guard let config = read.config else { return .refused(said) }
 
     // At the start the admin listener answers while the rest is loaded, and says so.
-    var admin = AdminServer.Opened.unchanged
+    var admin = AdminServers.Opened.unchanged
     var problems: [String] = []
     do {
       admin = try self.admin.open(config.admin)

@@ -19,7 +19,7 @@ package final class Supervisor {
   private let signals: Signals
   private let tickets: TicketKeys
   private let log: OperationalLog
-  private let admin: AdminServer
+  private let admin: AdminServers
   private let readiness = ServiceReadiness()
   private var loading: Load?
   /// A SIGHUP came while a load was under way: what that one read may be old.
@@ -73,7 +73,7 @@ package final class Supervisor {
     signals = try Signals()
     log = try OperationalLog.start()
     tickets = try TicketKeys()
-    admin = try AdminServer(readiness: readiness)
+    admin = try AdminServers(readiness: readiness)
     try admin.start()
   }
 
@@ -238,7 +238,7 @@ package final class Supervisor {
 
   private func readyListeners() -> String {
     var all = serving?.listeners.bound.map { "\($0.name)=\($0.text)" } ?? []
-    if let admin = admin.boundText { all.append("admin=\(admin)") }
+    all += admin.boundTexts
     return all.joined(separator: ",")
   }
 

@@ -34,7 +34,8 @@ package struct AdminControl {
     guard let user else {
       return .refused(
         "403 Forbidden",
-        "changes are taken over a unix socket alone: set admin.listen to `unix:PATH`, so that it is known who asks")
+        "changes are taken over a unix socket alone: give the configuration `admin.control: \"unix:PATH\"`, so that it is known who asks"
+      )
     }
     guard user == 0 || user == ProcessLimits.user else {
       return .refused("403 Forbidden", "only root and the user that the process runs as may change anything")

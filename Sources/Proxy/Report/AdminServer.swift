@@ -35,7 +35,11 @@ final class AdminServer: Sendable {
 
   private let readiness: ServiceReadiness
 
-  init(readiness: ServiceReadiness) throws(SystemError) {
+  /// `admin`, or `control`.
+  private let name: String
+
+  init(name: String, readiness: ServiceReadiness) throws(SystemError) {
+    self.name = name
     self.readiness = readiness
     wakeup = try Wakeup()
   }
@@ -52,19 +56,19 @@ final class AdminServer: Sendable {
   // MARK: Listening
 
   /// Opens a socket for the address, unless it is the one in use.
-  func open(_ config: Config.Admin?) throws(ListenError) -> Opened {
-    let address = config.map { ListenerSet.socketAddress($0.address) }
+  func open(_ endpoint: Config.Endpoint?) throws(ListenError) -> Opened {
+    let address = endpoint.map { ListenerSet.socketAddress($0) }
     guard address != state.withLock({ $0.address }) else { return .unchanged }
     guard let address else { return .other(descriptor: -1, address: nil, text: nil) }
     guard !Sockets.isInUse(address) else {
-      throw ListenError(message: "admin: \(ListenerSet.describe(address)) is already in use by another process")
+      throw ListenError(message: "\(name): \(ListenerSet.describe(address)) is already in use by another process")
     }
     do {
       let fd = try Sockets.listen(on: address, backlog: 16)
       let text = address.ip == nil ? ListenerSet.describe(address) : ListenerSet.describe(Sockets.local(fd))
       return .other(descriptor: fd, address: address, text: text)
     } catch {
-      throw ListenError(message: "admin: cannot listen on \(ListenerSet.describe(address)): \(error)")
+      throw ListenError(message: "\(name): cannot listen on \(ListenerSet.describe(address)): \(error)")
     }
   }
 
@@ -84,7 +88,7 @@ final class AdminServer: Sendable {
   }
 
   func start() throws(SystemError) {
-    let started = try WorkerThread.start(name: "admin", processor: nil) { [self] in run() }
+    let started = try WorkerThread.start(name: name, processor: nil) { [self] in run() }
     thread.withLock { $0 = started }
   }
 

@@ -62,6 +62,11 @@ import Wire
     #expect(found.contains { $0.contains("a unix socket's peers have no address") }, "\(found)")
   }
 
+  @Test func theControlListenerIsAUnixSocket() {
+    let found = findings(Self.document() + "\nadmin: { listen: \"127.0.0.1:1\", control: \"127.0.0.1:2\" }")
+    #expect(found.contains { $0.contains("`admin.control` is a unix socket (`unix:PATH`)") }, "\(found)")
+  }
+
   static let cutovers: [(rule: String, finding: String)] = [
     (
       "{ from: 10.0.0.1, evidence: socket, cutover: { also: socket, until: \"2026-12-01T00:00:00Z\" } }",

@@ -282,7 +282,7 @@ import Testing
       findings(yaml) == [
         "3:13: a listener in line 2 has the name `web` already",
         "3:26: the address in line 2 is the same; one address has one listener",
-        "4:13: `admin` names the admin listener in the log; give this one another name",
+        "4:13: `admin` names an admin listener in the log; give this one another name",
         "6:16: there is no upstream `ap`: did you mean `app`?",
         "6:28: there is no upstream `elsewhere`; there is `app`",
         "7:49: the server `127.0.0.1:3000` is given twice",

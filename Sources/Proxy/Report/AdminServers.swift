@@ -1,0 +1,69 @@
+// The admin listeners of a process: `admin.listen`, which shows, and is a unix socket or an address for a monitoring system; and
+// `admin.control`, a unix socket over which operators also change things where `listen` is an address. Both answer the same, and
+// each goes by who asks (AdminControl).
+
+import Policy
+
+final class AdminServers: Sendable {
+  private let listen: AdminServer
+  private let control: AdminServer
+
+  struct Opened: Sendable {
+    static let unchanged = Opened(listen: .unchanged, control: .unchanged)
+    fileprivate var listen: AdminServer.Opened
+    fileprivate var control: AdminServer.Opened
+
+    func discard() {
+      listen.discard()
+      control.discard()
+    }
+  }
+
+  init(readiness: ServiceReadiness) throws {
+    listen = try AdminServer(name: "admin", readiness: readiness)
+    control = try AdminServer(name: "control", readiness: readiness)
+  }
+
+  /// As the ready line shows them.
+  var boundTexts: [String] {
+    [("admin", listen.boundText), ("control", control.boundText)].compactMap { name, text in
+      text.map { "\(name)=\($0)" }
+    }
+  }
+
+  func set(_ reloads: ReloadStatus) {
+    listen.set(reloads)
+    control.set(reloads)
+  }
+
+  func show(_ shared: ProcessShared) {
+    listen.show(shared)
+    control.show(shared)
+  }
+
+  /// Opens sockets for the addresses that are not in use yet.
+  func open(_ config: Config.Admin?) throws(ListenError) -> Opened {
+    let opened = try listen.open(config?.address)
+    do throws(ListenError) {
+      return Opened(listen: opened, control: try control.open(config?.control))
+    } catch {
+      opened.discard()
+      throw error
+    }
+  }
+
+  func take(_ opened: Opened) {
+    listen.take(opened.listen)
+    control.take(opened.control)
+  }
+
+  func start() throws {
+    try listen.start()
+    try control.start()
+  }
+
+  func stop() {
+    listen.stop()
+    control.stop()
+  }
+}
