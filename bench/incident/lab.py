@@ -105,7 +105,7 @@ class Backend(http.server.ThreadingHTTPServer):
     """Links the accounts that share an address, as printers were offered to who shares a public address with them.
 
     An account is a client's true address, and is in the path; what the backend was told is in the field. Where the two differ,
-    the request is misattributed.
+    the request is misattributed. Each account also has a host of its own, for that is in every log.
     """
 
     request_queue_size = 512
@@ -183,7 +183,7 @@ class Crowd:
             path = "/discovery" if turn % 4 == 3 else "/printers"
             turn += 1
             start = time.monotonic()
-            self.done.append((start, get(self.address, f"{path}?account={account}", account)[0]))
+            self.done.append((start, get(self.address, f"{path}?account={account}", account, host=f"{account}.app.example")[0]))
 
     def since(self, start):
         return [entry for entry in self.done if entry[0] >= start]
@@ -194,11 +194,11 @@ class Crowd:
             thread.join(5)
 
 
-def get(address, path, source, before=b"", fields=()):
+def get(address, path, source, before=b"", fields=(), host="app.example"):
     """(status, body); status 0 where there was no answer."""
     try:
         with socket.create_connection(address, timeout=4, source_address=(source, 0)) as connection:
-            lines = [f"GET {path} HTTP/1.1", "Host: app.example", "Connection: close", *fields]
+            lines = [f"GET {path} HTTP/1.1", f"Host: {host}", "Connection: close", *fields]
             connection.sendall(before + "\r\n".join(lines).encode() + b"\r\n\r\n")
             answer = b""
             while part := connection.recv(65536):
