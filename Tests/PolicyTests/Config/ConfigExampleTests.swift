@@ -135,8 +135,8 @@ import Wire
 
   // MARK: The manual
 
-  static func manual() throws -> String {
-    try String(contentsOf: repository.appendingPathComponent("docs/CONFIG.md"), encoding: .utf8)
+  static func manual(_ name: String = "CONFIG") throws -> String {
+    try String(contentsOf: repository.appendingPathComponent("docs/\(name).md"), encoding: .utf8)
   }
 
   @Test(arguments: ConfigKeyTests.whole.map(\.key))
@@ -147,11 +147,12 @@ import Wire
   }
 
   /// Each example, put into a configuration that holds the sections it lacks.
-  @Test func theManualsExamplesReadWithoutAnError() throws {
-    let examples = try Self.manual().split(separator: "```yaml\n").dropFirst().compactMap { part in
+  @Test(arguments: [("CONFIG", 8), ("BALANCERS", 13)])
+  func theManualsExamplesReadWithoutAnError(manual: String, count: Int) throws {
+    let examples = try Self.manual(manual).split(separator: "```yaml\n").dropFirst().compactMap { part in
       part.range(of: "```").map { String(part[..<$0.lowerBound]) }
     }
-    #expect(examples.count == 8)
+    #expect(examples.count == count)
     for example in examples {
       var yaml = example
       if yaml.hasPrefix("trust:") {
