@@ -11,15 +11,16 @@ struct Doctor: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Send two probes through the real load balancer, and see whether they arrive as two clients.",
     discussion: """
-      Each probe is a request from one of this host's addresses to a path that nobody else asks for. What the edge, and a \
-      validator behind it, made of it is read over their admin listeners, which must be unix sockets on this host. The probes must \
-      arrive as different clients, each with the address that it was sent from; behind a network address translation give --nat, \
-      and only different is asked for. What each hop did is printed, step by step.
+      Each probe is a request from one of this host's addresses, signed by the edge as any other. The validator behind it answers with \
+      the client whom it verified. The probes must arrive as different clients, each with the address that it was sent from; behind a \
+      network address translation give --nat, and only different is asked for.
 
-        countersign doctor https://app.example.com --from 192.0.2.7 --from 192.0.2.8 \
-          --admin unix:/run/countersign/admin.sock
+        countersign doctor https://app.example.com --from 192.0.2.7 --from 192.0.2.8
 
-      The requests go on to the backend as any others: GET /.well-known/countersign-doctor/….
+      On the host of the edge, --admin also prints what it did, step by step, and judges that; --validator does so for a validator \
+      on this host. Both name an admin listener that is a unix socket.
+
+      The probes ask for GET /.well-known/countersign-probe/…; the edge's routes must lead that to the upstream in question.
 
       Exit codes: 0 they arrived as they should, 1 they did not, 2 the command was not understood.
       """)
@@ -31,7 +32,7 @@ struct Doctor: ParsableCommand {
   var from: [String] = []
 
   @Option(help: ArgumentHelp("The edge's admin listener, `unix:PATH`.", valueName: "endpoint"))
-  var admin: String
+  var admin: String?
 
   @Option(help: ArgumentHelp("A validator's admin listener, `unix:PATH`.", valueName: "endpoint"))
   var validator: String?
@@ -77,23 +78,30 @@ struct Doctor: ParsableCommand {
 
   func run() throws {
     let addresses = from.compactMap { IPAddress($0) }
-    let mark = "/.well-known/countersign-doctor/\(try SecureRandom.word())"
+    let mark = "/.well-known/countersign-probe/\(try SecureRandom.word())"
     let probe: Probe
     do { probe = try Probe(url: url, authorities: ca) } catch {
       Console.complain("countersign: \(error)")
       throw ExitCode(2)
     }
-    var hops = [try Hop("edge", admin, path: mark, count: addresses.count)]
+    var hops: [Hop] = []
+    if let admin { hops.append(try Hop("edge", admin, path: mark, count: addresses.count)) }
     if let validator { hops.append(try Hop("validator", validator, path: mark, count: addresses.count)) }
     var problems: [String] = []
+    var answered: [Int: IPAddress] = [:]
     for (index, address) in addresses.enumerated() {
       do {
-        let status = try probe.ask("\(mark)/\(index)", from: address)
-        print("probe    \(index + 1) from \(address): \(status == 0 ? "no answer" : "status \(status)")")
+        let answer = try probe.ask("\(mark)/\(index)", from: address)
+        answered[index] = answer.client
+        let verified = answer.client.map { ", verified as \($0)" } ?? ", and no validator says whom it verified"
+        print(
+          "probe    \(index + 1) from \(address): \(answer.status == 0 ? "no answer" : "status \(answer.status)\(verified)")"
+        )
       } catch {
         print("probe    \(index + 1) from \(address): \(error)")
       }
     }
+    problems += judge("validator that answered", answered, addresses)
     for hop in hops {
       let clients = try self.clients(hop, mark, addresses)
       problems += judge(hop.name, clients, addresses)

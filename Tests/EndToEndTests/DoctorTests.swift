@@ -32,12 +32,53 @@ extension EndToEnd {
       let balancer = try HAProxy.tcp(to: site.publicAddress, options: "send-proxy-v2", in: site.workspace)
       let outcome = try doctor("http://127.0.0.1:\(balancer.address.port)/ignored?x")
       #expect(outcome.succeeded, "\(outcome.output)\(outcome.error)")
-      #expect(outcome.output.contains("probe    1 from \(Peer.client(1)): status 200"), "\(outcome.output)")
+      #expect(
+        outcome.output.contains("probe    1 from \(Peer.client(1)): status 200, verified as \(Peer.client(1))\n"),
+        "\(outcome.output)")
       #expect(outcome.output.contains("a PROXY header of version 2 names \(Peer.client(2)) port "), "\(outcome.output)")
       #expect(outcome.output.contains("validator on probe 2"), "\(outcome.output)")
       #expect(
         outcome.output.hasSuffix("well     2 probes arrived as 2 clients, each with its own address\n"),
         "\(outcome.output)")
+    }
+
+    /// From outside: whoever has two addresses and knows where the service is.
+    @Test func fromOutsideTheValidatorsAnswerIsEnough() throws {
+      let site = try site("evidence: proxy-protocol")
+      let balancer = try HAProxy.tcp(to: site.publicAddress, options: "send-proxy-v2", in: site.workspace)
+      let command = [try Programs.countersign, "doctor", "http://127.0.0.1:\(balancer.address.port)"]
+      let two = ["--from", Peer.client(1), "--from", Peer.client(2)]
+      let outcome = try ChildProcess.run(command + two)
+      #expect(outcome.succeeded, "\(outcome.output)\(outcome.error)")
+      #expect(!site.backend.saw("/.well-known/countersign-probe"))
+      #expect(
+        try site.validator.access.wait(for: "a probe") { $0.path?.contains("countersign-probe") == true }.status == 200)
+
+      // Without a validator nobody can say.
+      let backend = try RecordingBackend(keepsBytes: false) { try $0.reply("client=\(Peer.client(1))") }
+      let plain = try Countersign(.plainEdge(to: ["\(backend.address)"]), name: "plain", in: site.workspace)
+      let nobody = try ChildProcess.run(
+        [try Programs.countersign, "doctor", "http://\(try #require(plain.listeners.values.first))"] + two)
+      #expect(nobody.exit == .code(1))
+      #expect(nobody.output.contains("status 200, and no validator says whom it verified"), "\(nobody.output)")
+    }
+
+    /// Each is told who he is, and nobody else.
+    @Test func aProbeIsAnsweredWithItsOwnClient() throws {
+      let site = try site("evidence: proxy-protocol")
+      let answer = try site.connect(from: Peer.client(9)).get("/.well-known/countersign-probe/x")
+      #expect(answer.status == 200 && answer.text.hasPrefix("client=\(Peer.client(9)) port="), "\(answer.text)")
+      #expect(answer.text.hasSuffix(" proto=http via=socket\n"), "\(answer.text)")
+      #expect(answer["countersign-verified"] == nil && answer["cache-control"] == "no-store")
+      let connection = try site.connect(from: Peer.client(9))
+      for path in [
+        "/.well-known/countersign-prob", "/.well-known/countersign-probe", "/x/.well-known/countersign-probe/",
+      ] {
+        #expect(try connection.get(path).text == Peer.client(9), "\(path) is the application's")
+      }
+      #expect(
+        try connection.get("/.well-known/countersign-probe/", fields: ["X-Forwarded-For: \(Peer.claimed)"]).text
+          .hasPrefix("client=\(Peer.client(9)) "))
     }
 
     /// The accident: the balancer is reconfigured and sends its header no more.
@@ -89,7 +130,7 @@ extension EndToEnd {
       (["http://x", "--from", "127.0.0.1", "--from", "here"], "--from takes an address"),
     ]) func whatIsNotUnderstoodIsSaid(_ arguments: [String], _ message: String) throws {
       let outcome = try ChildProcess.run(
-        [try Programs.countersign, "doctor", "--admin", "unix:/nowhere"] + arguments)
+        [try Programs.countersign, "doctor"] + arguments)
       #expect(outcome.exit == .code(2) && outcome.error.contains(message), "\(outcome.exit) \(outcome.error)")
     }
   }

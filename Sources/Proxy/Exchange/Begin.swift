@@ -52,6 +52,7 @@ enum Begin {
     let refusal = Identification.settle(x, d, worker)
     if worker.shared.walks.isArmed { worker.shared.walks.note(x, d, refusal: refusal, worker) }
     if let refusal { return .refuse(refusal) }
+    if ValidatorProbe.asks(x) { return ValidatorProbe.answer(x, worker) }
     if let identity = x.identity, let listener = d.listener {
       listener.watch.note(identity.address, isFirst: d.requestCount == 1 && identity.via != .forwarded)
     }

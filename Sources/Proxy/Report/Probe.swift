@@ -39,8 +39,15 @@ package struct Probe: Sendable {
     }
   }
 
-  /// Asks for `path`; the status of the answer, or 0 where the connection ended without one.
-  package func ask(_ path: String, from source: IPAddress?) throws(AdminClient.Failure) -> Int {
+  package struct Answer: Sendable {
+    /// 0 where the connection ended without an answer.
+    package let status: Int
+    /// Whom a validator says that it verified; nil: it does not say, or nobody who does has answered.
+    package let client: IPAddress?
+  }
+
+  /// Asks for `path` below the one that validators answer.
+  package func ask(_ path: String, from source: IPAddress?) throws(AdminClient.Failure) -> Answer {
     let addresses: [SocketAddress]
     do { addresses = try SocketAddress.resolve(host, port: port) } catch {
       throw AdminClient.Failure(description: "\(host): \(error.reason)")
@@ -54,9 +61,13 @@ package struct Probe: Sendable {
     let bytes = try AdminClient.exchange(text, with: address, from: source, tls: tls, place: authority)
     let head = ResponseHead(fieldsMax: 256)
     guard
-      case .complete = head.parse(
+      case .complete(let length) = head.parse(
         bytes.span, limits: HeadLimits(headBytes: 64 * 1024, fields: 256), requestWasHead: false)
-    else { return 0 }
-    return head.status
+    else { return Answer(status: 0, client: nil) }
+    let body = String(decoding: bytes[length...].prefix(256), as: UTF8.self)
+    guard head.status == 200, body.hasPrefix("client="), body.contains(" proto="), body.contains(" via=") else {
+      return Answer(status: head.status, client: nil)
+    }
+    return Answer(status: 200, client: IPAddress(String(body.dropFirst(7).prefix { $0 != " " })))
   }
 }
