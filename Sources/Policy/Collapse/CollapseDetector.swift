@@ -10,7 +10,7 @@
 //
 //   - usually there are `distinctMin` clients or more in such a block;
 //   - the requests of all but the m most frequent clients are down to a tenth of the usual, and so is not the whole;
-//   - just before, in one of the last two blocks, they were still there: what fades does not collapse;
+//   - just before, in one of the last two blocks with traffic, they were still there: what fades does not collapse;
 //   - there are at most a fifth of the usual clients, and of the blocks before it hardly any had so few: where clients come in bursts, a
 //     block between two bursts says nothing.
 //
@@ -34,6 +34,10 @@ package struct CollapseDetector: Sendable {
   package static let requestsMin = 60.0
   static let othersGone = 0.1
   static let othersBack = 0.33
+  /// An outage says nothing about who the clients are: a block with less of the usual traffic than this is passed over, unless that
+  /// lasts.
+  static let outage = 0.05
+  static let outageSecondsMax = 1_800
   /// What of the usual must have been there just before.
   static let presentBefore = 0.7
   static let distinctLeft = 0.2
@@ -66,12 +70,15 @@ package struct CollapseDetector: Sendable {
     /// The same of the last block, and of the one before.
     var last = Seen()
     var secondLast = Seen()
-    /// The clients of each of the last blocks.
+    /// The clients of each of the last blocks in which about as much came as usual.
     var recent = InlineArray<32, Float>(repeating: 0)
+    var recentCount = 0
+    /// Blocks in a row in which next to nothing came.
+    var emptyBlocks = 0
 
     /// Whether blocks with this few clients come now and then.
     func knowsSoFew(_ distinct: Double) -> Bool {
-      let held = min(blocks, CollapseDetector.recentMax)
+      let held = min(recentCount, CollapseDetector.recentMax)
       var few = 0
       for i in 0..<held where Double(recent[i]) <= distinct { few += 1 }
       return few > held / CollapseDetector.burstShare
@@ -225,7 +232,20 @@ package struct CollapseDetector: Sendable {
     _ block: ClientSketch, _ distinct: Double, _ others: InlineArray<8, Double>, _ level: Int
   ) {
     var past = levels[level].past
-    past.recent[past.blocks % Self.recentMax] = Float(distinct)
+    let seconds = Self.blockSeconds << level
+    if past.blocks >= Self.warmUpBlocks, Double(block.count) < past.count * Self.outage,
+      past.emptyBlocks * seconds < Self.outageSecondsMax
+    {
+      levels[level].past.emptyBlocks += 1
+      return
+    }
+    past.emptyBlocks = 0
+    if Double(block.count) >= past.count * Self.trafficMin {
+      past.recent[past.recentCount % Self.recentMax] = Float(distinct)
+      past.recentCount += 1
+      past.secondLast = past.last
+      past.last = Seen(publicCount: Double(block.count - block.privateCount), others: others)
+    }
     past.blocks += 1
     let weight = max(1 / Double(past.blocks), Double(Self.blockSeconds << level) / Self.pastSeconds)
     let share = min(1, weight)
@@ -233,8 +253,6 @@ package struct CollapseDetector: Sendable {
     past.distinct += (distinct - past.distinct) * share
     past.publicCount += (Double(block.count - block.privateCount) - past.publicCount) * share
     for m in 0..<Self.topLevels { past.others[m] += (others[m] - past.others[m]) * share }
-    past.secondLast = past.last
-    past.last = Seen(publicCount: Double(block.count - block.privateCount), others: others)
     levels[level].past = past
   }
 }

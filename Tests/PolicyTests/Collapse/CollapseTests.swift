@@ -88,6 +88,24 @@ import Wire
     }
   }
 
+  /// Mostly an outage comes first: nothing gets through, and somebody "repairs" that.
+  @Test(arguments: [4, 10, 60, 600], [0, 4, 14])
+  func anOutageBeforeItDoesNotHideIt(_ outageSeconds: Int, _ goodSeconds: Int) {
+    for seed in 0..<10 as Range<UInt64> {
+      var traffic = Traffic(seed: seed)
+      var detector = CollapseDetector()
+      let crowd = [Crowd(name: 1, population: 40, rate: 100, skew: 0.3)]
+      var noticed: Int?
+      for second in stride(from: -120 - outageSeconds - goodSeconds, to: 60, by: 2) where noticed == nil {
+        var sketch = ClientSketch()
+        let isOut = second >= -outageSeconds - goodSeconds && second < -goodSeconds
+        if !isOut { traffic.sketch(crowd, seconds: 2, into: &sketch) { second < 0 ? $0 : Self.balancer } }
+        if case .collapsed = detector.take(sketch) { noticed = second }
+      }
+      #expect((0...8).contains(noticed ?? -1), "seed \(seed): \(noticed.map { "\($0) s" } ?? "not noticed")")
+    }
+  }
+
   /// At three requests a second it takes minutes, for there is not much to see.
   @Test func itIsNoticedAtANight() throws {
     let crowd = [Crowd(name: 1, population: 60, rate: 3)]
