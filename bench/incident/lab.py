@@ -213,9 +213,9 @@ def get(address, path, source, before=b"", fields=(), host="app.example"):
 class HAProxy:
     """`mode tcp` in front of a server, asked for its own idea of that server's health by its socket."""
 
-    def __init__(self, lab, server, address=None, turn=0):
+    def __init__(self, lab, server, address=None):
         self.lab, self.server, self.address = lab, server, address or (BALANCER, free_port(BALANCER))
-        self.program, self.turn = None, turn
+        self.program, self.turn = None, 0
 
     def use(self, options, check):
         """Starts it, or reloads it under traffic, as `systemctl reload haproxy` does: a new one that ends the old by its pid."""
