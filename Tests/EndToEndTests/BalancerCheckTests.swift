@@ -222,6 +222,14 @@ extension EndToEnd {
       #expect(try site.edge.access.wait(from: start, for: "it") { $0.refusal != nil }.refusal == "forwarded-missing")
     }
 
+    /// Its body may never come, and what comes instead is no part of it.
+    @Test func aCheckThatHoldsItsBodyBackIsTheLastOfItsConnection() throws {
+      let connection = try Connection(to: Self.proxied.get().publicAddress, from: Peer.balancer)
+      let response = try connection.get("/healthz", fields: ["Expect: 100-continue", "Content-Length: 10"])
+      #expect(response.status == 200)
+      #expect(response["connection"] == "close")
+    }
+
     /// Whose checks are answered here is machinery: where it turns up as a client, somebody stopped passing the client on.
     @Test func whereChecksComeFromIsNoClient() throws {
       let site = try Self.site("evidence: socket")

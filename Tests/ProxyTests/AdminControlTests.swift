@@ -45,4 +45,18 @@ import Testing
   @Test(arguments: ["", "a b&c=d%e\"f\\", "ä 🦊", "x\ny"]) func whatIsEncodedReadsBack(_ text: String) {
     #expect(AdminControl.values("?a=\(AdminControl.encoded(text))&b=1") == ["a": text, "b": "1"])
   }
+
+  @Test func aReasonIsShownAsItWasGivenOnOneLineWithoutControlCharacters() throws {
+    let control = try control()
+    let why = "\u{1b}[31mfür \"A\\B\"\n\u{2028}\u{9b}€ 🦊"
+    let answer = control.change("/routes/close", query: "?name=all&why=\(AdminControl.encoded(why))", user: 0)
+    #expect(answer.body.contains(#""why":"[31mfür \"A\\B\"€ 🦊""#), "\(answer.body)")
+    let long = AdminControl.encoded(String(repeating: "€", count: 100))
+    #expect(control.change("/routes/close", query: "?name=all&why=\(long)", user: 0).status == "200 OK")
+    #expect(control.shared.routes.closure(of: "all")?.why == String(repeating: "€", count: 85))
+  }
+
+  @Test func aJSONTextEscapesWhatItMust() {
+    #expect(JSONText.quote("a\"\\\n\u{7f}\u{9b}ü") == #""a\"\\\u000a\u007f\u009bü""#)
+  }
 }

@@ -38,10 +38,13 @@ extension TrustDiff {
   private mutating func added(_ listener: Config.Listener, at index: Int) {
     let path = "listeners[\(index)]"
     let evidence = Self.evidence(of: listener)
-    let known = Set(old.config.listeners.flatMap(Self.evidence))
     let claims = evidence.intersection([.proxyProtocol, .forwarded])
-    // What nobody could show before may be what was to be kept out.
-    let isWider = !claims.isEmpty || !evidence.isSubset(of: known)
+    // What nobody could show before, or not with so little, may be what was to be kept out.
+    let known = old.config.listeners.flatMap(Self.ways)
+    let isWider =
+      !claims.isEmpty || !Self.ways(into: listener).allSatisfy { way in known.contains(where: way.isAsStrict) }
+      || listener.address.exposure > .thisHost
+        && old.config.listeners.allSatisfy { $0.address.exposure < listener.address.exposure }
     let words = Config.Evidence.allCases.filter(evidence.contains).map(\.rawValue).joined(separator: ", ")
     add(
       .listenerAdded, isWider ? .weakens : .changes, "listener \(listener.name)",
@@ -64,6 +67,32 @@ extension TrustDiff {
     var all = Set(listener.trust.map(\.evidence))
     if !listener.trust.contains(where: { $0.from.isEmpty }) { all.insert(.socket) }
     return all.subtracting([.refuse])
+  }
+
+  /// What has to be shown with one kind of evidence.
+  private struct Way {
+    let evidence: Config.Evidence
+    let hasSignedHeader: Bool
+    let hasTLS: Bool
+    let hasTLS13: Bool
+    let hasCertificate: Bool
+
+    func isAsStrict(as other: Way) -> Bool {
+      evidence == other.evidence && (hasSignedHeader || !other.hasSignedHeader) && (hasTLS || !other.hasTLS)
+        && (hasTLS13 || !other.hasTLS13) && (hasCertificate || !other.hasCertificate)
+    }
+  }
+
+  private static func ways(into listener: Config.Listener) -> [Way] {
+    let hasTLS = !listener.certificates.isEmpty
+    return evidence(of: listener).map { evidence in
+      Way(
+        evidence: evidence,
+        hasSignedHeader: evidence == .attested
+          && listener.trust.allSatisfy { $0.evidence != .attested || $0.proxyProtocolRequired },
+        hasTLS: hasTLS, hasTLS13: hasTLS && listener.tlsMinimum == .tls13,
+        hasCertificate: listener.clientCertificates?.require == true)
+    }
   }
 
   private mutating func moved(_ was: Placed, _ now: Placed) {
@@ -105,12 +134,16 @@ extension TrustDiff {
   /// A check shows no client and gets none, so who may send them weakens nothing; where fewer addresses are infrastructure for it, that
   /// is told as such.
   private mutating func checks(_ was: Placed, _ now: Placed) {
-    let (before, after) = (Self.text(was.listener.checks), Self.text(now.listener.checks))
-    guard before != after else { return }
+    func whole(_ checks: [Config.BalancerCheck]) -> String {
+      checks.map { "\($0.path ?? "") from \(AddressSet($0.from).whole)" }.joined(separator: "; ")
+    }
+    let (before, after) = (was.listener.checks, now.listener.checks)
+    guard whole(before) != whole(after) else { return }
     add(
       .checks, .changes, "listener \(now.listener.name)",
       "listener `\(now.listener.name)`: other connections are answered as a load balancer's checks",
-      oldValue("listeners[\(was.index)].checks", before), newValue("listeners[\(now.index)].checks", after), .nobody)
+      oldValue("listeners[\(was.index)].checks", Self.text(before)),
+      newValue("listeners[\(now.index)].checks", Self.text(after)), .nobody)
   }
 
   private mutating func collapse(_ was: Placed, _ now: Placed) {

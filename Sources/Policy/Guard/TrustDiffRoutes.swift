@@ -8,20 +8,44 @@
 import Wire
 
 extension TrustDiff {
-  /// Routes of the same name that need, or needed, to tell clients apart.
+  /// Requests whose route needs to tell clients apart, and may take one that does not.
   mutating func distinctClients() {
-    for (index, was) in old.config.routes.enumerated() {
-      guard let name = was.name, let at = new.config.routes.firstIndex(where: { $0.name == name }) else { continue }
-      let now = new.config.routes[at]
-      guard was.needsDistinctClients != now.needsDistinctClients else { continue }
-      add(
-        .distinctClients, now.needsDistinctClients ? .strengthens : .weakens, "route \(name)",
-        now.needsDistinctClients
-          ? "route `\(name)` is closed while clients cannot be told apart"
-          : "route `\(name)` stays open also while clients cannot be told apart",
-        oldValue("routes[\(index)]", "needs_distinct_clients: \(was.needsDistinctClients)"),
-        newValue("routes[\(at)]", "needs_distinct_clients: \(now.needsDistinctClients)"), .nobody)
+    let (was, now) = (Self.reached(old.config.routes), Self.reached(new.config.routes))
+    let (oldIndex, newIndex) = (Self.indices(was), Self.indices(now))
+    for (index, route) in was.enumerated() where oldIndex[Pattern(route)] == index {
+      let at = newIndex[Pattern(route)]
+      if let at, route.needsDistinctClients != now[at].needsDistinctClients {
+        distinctClients(route, now[at], isCertain: true)
+      } else if route.needsDistinctClients {
+        // What stands in front of it now and did not before; where it is gone, also what stood behind it.
+        let next = now[..<(at ?? now.count)].first { next in
+          !next.needsDistinctClients && (oldIndex[Pattern(next)] ?? .max) > index
+        }
+        if let next { distinctClients(route, next, isCertain: false) }
+      }
     }
+  }
+
+  private mutating func distinctClients(_ was: Config.Route, _ next: Config.Route, isCertain: Bool) {
+    let called = was.name ?? Pattern(was).text
+    let text =
+      if next.needsDistinctClients {
+        "route `\(called)` is closed while clients cannot be told apart"
+      } else if isCertain {
+        "route `\(called)` stays open also while clients cannot be told apart"
+      } else {
+        "requests of the route `\(called)` may take `\(next.name ?? Pattern(next).text)`, which stays open while clients cannot be told apart"
+      }
+    func value(_ route: Config.Route, _ all: [Config.Route]) -> Value {
+      // Where it is not certain which requests they are, it depends on all routes.
+      let whole = (isCertain ? [route] : all).flatMap { [$0.host ?? "", $0.path ?? "", "\($0.needsDistinctClients)"] }
+      return Value(
+        "needs_distinct_clients: \(route.needsDistinctClients)", line: route.line,
+        whole: whole.map { "\($0.utf8.count):\($0)" }.joined())
+    }
+    add(
+      .distinctClients, next.needsDistinctClients ? .strengthens : .weakens, "route \(called)", text,
+      value(was, old.config.routes), value(next, new.config.routes), .nobody)
   }
 
   /// What a route is for.

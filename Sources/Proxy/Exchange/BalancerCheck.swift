@@ -26,7 +26,8 @@ enum BalancerCheck {
       worker.isDraining ? .draining : worker.shared.readiness.reason(worker.clock)
     worker.counters.add(reason == nil ? .checksReady : .checksUnready)
     x.status = reason == nil ? 200 : 503
-    let keep = x.machine.keepsDownstream && !worker.isDraining
+    // Whether a body follows that its sender holds back until it is told to go on, nobody knows.
+    let keep = x.machine.keepsDownstream && !x.mayNotSend && !worker.isDraining
     x.bytesOut += UInt64(
       x.downstream.writeAnswer(
         status: x.status, sentence: reason?.text ?? "", keepAlive: keep, isHead: x.method == .head, worker))

@@ -39,6 +39,11 @@ package final class ServiceReadiness: Sendable {
   /// A validator takes what was signed from this time of the monotonic clock on.
   private let servingFromMilliseconds = Atomic<UInt64>(0)
 
+  /// For how long a collapse counts after a request that was sent in it: as nothing is sent to a process that is not ready, only
+  /// trying tells that it is over.
+  package static let collapseMilliseconds: UInt64 = 60_000
+  private let collapsedUntilMilliseconds = Atomic<UInt64>(0)
+
   let validators = ValidatorWatch()
   /// The seconds since 1970 in which the key that signs is valid.
   private let signsFrom = Atomic<UInt64>(0)
@@ -59,6 +64,13 @@ package final class ServiceReadiness: Sendable {
     }
   }
 
+  /// A request came to a listener that makes the process not ready while its clients are one.
+  package func noteCollapse(nowMilliseconds: UInt64) {
+    collapsedUntilMilliseconds.store(nowMilliseconds + ServiceReadiness.collapseMilliseconds, ordering: .relaxed)
+  }
+
+  package func endCollapse() { collapsedUntilMilliseconds.store(0, ordering: .relaxed) }
+
   /// Serving; `.starting` holds until `fromMilliseconds` of the monotonic clock.
   func serve(fromMilliseconds: UInt64) {
     servingFromMilliseconds.store(fromMilliseconds, ordering: .relaxed)
@@ -74,6 +86,7 @@ package final class ServiceReadiness: Sendable {
       held |= Reason.signing.bit
     }
     if validators.isRefusing(nowMilliseconds: now.monotonicMilliseconds) { held |= Reason.validators.bit }
+    if now.monotonicMilliseconds < collapsedUntilMilliseconds.load(ordering: .relaxed) { held |= Reason.collapse.bit }
     guard held != 0 else { return nil }
     return Reason(rawValue: held.trailingZeroBitCount)
   }

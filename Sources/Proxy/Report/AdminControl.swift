@@ -64,8 +64,7 @@ package struct AdminControl {
       }
       duration = milliseconds
     }
-    let why = String(decoding: (values["why"] ?? "").utf8.prefix(AdminControl.whyBytesMax), as: UTF8.self)
-      .filter { !$0.isNewline }
+    let why = AdminControl.line(values["why"] ?? "")
     let now = Clock.read()
     guard shared.routes.close(name, forMilliseconds: duration, why: why, user: user, now: now) else {
       return .refused("404 Not Found", noSuchRoute(name))
@@ -86,6 +85,20 @@ package struct AdminControl {
     tellWorkers()
     shared.operationalLog.logger.warning("route \(name) opened by user \(user)")
     return .done(AdminControl.json(shared.routes))
+  }
+
+  /// One line for the log and for terminals, without control characters.
+  private static func line(_ text: String) -> String {
+    var line = ""
+    for scalar in text.unicodeScalars {
+      switch scalar.properties.generalCategory {
+      case .control, .lineSeparator, .paragraphSeparator: continue
+      default: break
+      }
+      guard line.utf8.count + UTF8.width(scalar) <= whyBytesMax else { break }
+      line.unicodeScalars.append(scalar)
+    }
+    return line
   }
 
   private func noSuchRoute(_ name: String) -> String {
@@ -211,9 +224,19 @@ package struct AdminControl {
 /// JSON texts (RFC 8259 section 7).
 package enum JSONText {
   package static func quote(_ text: String) -> String {
-    let bytes = Array(text.utf8)
-    let escaped = Buffer(capacity: 6 * bytes.count + 8)
-    escaped.appendEscaped(bytes.span, most: bytes.count)
-    return "\"" + String(decoding: escaped.copyBytes(), as: UTF8.self) + "\""
+    var quoted = "\""
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "\"", "\\":
+        quoted += "\\"
+        quoted.unicodeScalars.append(scalar)
+      // C1 too: a terminal may take them for commands.
+      case "\u{0}"..."\u{1f}", "\u{7f}"..."\u{9f}":
+        let digits = String(scalar.value, radix: 16)
+        quoted += "\\u" + String(repeating: "0", count: 4 - digits.utf8.count) + digits
+      default: quoted.unicodeScalars.append(scalar)
+      }
+    }
+    return quoted + "\""
   }
 }

@@ -37,6 +37,8 @@ package final class CollapseMonitor: Sendable {
     case collapsed(CollapseDetector.Finding, what: StaticString)
     case recovered
     case becameUsual
+    /// So long without a request that nobody knows.
+    case forgotten
   }
 
   /// Adds what a worker has noted; what follows from it.
@@ -46,7 +48,10 @@ package final class CollapseMonitor: Sendable {
       var changes: [Change] = []
       if let last = state.slot, slot > last {
         if slot - last > CollapseMonitor.slotsMax {
+          if self.isCollapsed { changes.append(.forgotten) }
+          let collapses = state.collapses
           state = State()
+          state.collapses = collapses
         } else {
           for _ in last..<slot {
             note(state.requests.take(state.requestSketch), "requests", &changes)
@@ -80,6 +85,9 @@ package final class CollapseMonitor: Sendable {
     case .becameUsual: changes.append(.becameUsual)
     }
   }
+
+  /// How often its clients have become one.
+  package var collapses: UInt64 { state.withLock { $0.collapses } }
 
   /// For the metrics: about how many clients in two seconds are usual, and how many there were of late.
   var figures: (usual: Double, last: Double, collapses: UInt64) {
@@ -168,6 +176,8 @@ final class ClientWatch {
     requests = ClientSketch()
     connections = ClientSketch()
     for change in changes { tell(change, worker) }
+    // Told again as long as requests come, and not remembered: a listener may be gone with the next reload.
+    if isUnready, monitor.isCollapsed { worker.shared.readiness.noteCollapse(nowMilliseconds: worker.nowMilliseconds) }
   }
 
   private func tell(_ change: CollapseMonitor.Change, _ worker: Worker) {
@@ -184,15 +194,16 @@ final class ClientWatch {
         COLLAPSE at the listener \(monitor.name): \(happened), by \(what) of \(finding.blockSeconds) s (\(finding.requests)); somebody in \
         front of it may have stopped passing clients' addresses on\(closed)
         """)
-      shared.readiness.set(.collapse, isUnready)
       if refuses { for mailbox in shared.mailboxes { mailbox.post(.closures) } }
-    case .recovered, .becameUsual:
-      let isUsual: Bool = if case .becameUsual = change { true } else { false }
-      shared.operationalLog.logger.warning(
-        isUsual
-          ? "collapse at the listener \(monitor.name) has lasted a day and counts as usual from now on"
-          : "collapse at the listener \(monitor.name) is over: its clients are back")
-      if !shared.collapses.all.contains(where: \.isCollapsed) { shared.readiness.set(.collapse, false) }
+    case .recovered: end("is over: its clients are back", shared)
+    case .becameUsual: end("has lasted a day and counts as usual from now on", shared)
+    case .forgotten: end("is forgotten: no request came for an hour", shared)
     }
+  }
+
+  private func end(_ how: String, _ shared: ProcessShared) {
+    shared.operationalLog.logger.warning("collapse at the listener \(monitor.name) \(how)")
+    // Where it lasts at another listener, that one says so again with its next requests.
+    if isUnready { shared.readiness.endCollapse() }
   }
 }

@@ -41,6 +41,17 @@ import Testing
     Edit(#""127.0.0.1:9901""#, #""unix:/run/admin""#, ["changes admin 30>30"], ["changes admin 30>30"]),
   ]
 
+  /// A second listener.
+  private static func added(
+    listen: String, minimum: String = "1.3", requires: Bool = true, rule: String = "evidence: socket", _ there: [String]
+  ) -> Edit {
+    Edit(
+      "routes:",
+      "  - { name: two, listen: \"\(listen)\", tls: [{ certificate: a.pem, key: a.key }], tls_minimum: \(minimum), "
+        + "client_certificates: { ca: clients.pem, require: \(requires) }, trust: [{ from: any, \(rule) }] }\nroutes:",
+      there, ["strengthens listener-removed 23>11"])
+  }
+
   static let ofListeners: [Edit] = [
     Edit("name: public", "name: web", [], []),
     Edit(
@@ -57,10 +68,19 @@ import Testing
       "{ from: [10.0.0.0/24], evidence: proxy-protocol, cutover: { also: socket, until: \"2026-12-01T00:00:00Z\" } }",
       ["weakens cutover 17>17"], ["strengthens cutover 17>17"]),
     Edit(
-      "routes:\n", "routes:\n  - { path: /x, to: signed, name: x, needs_distinct_clients: true }\n", [], []),
+      "routes:\n", "routes:\n  - { path: /x, to: signed, name: x, needs_distinct_clients: true }\n", [],
+      ["weakens distinct-clients 24>24"]),
     Edit(
       "routes:", #"  - { name: two, listen: "127.0.0.1:80", trust: [{ from: any, evidence: socket }] }"# + "\nroutes:",
-      ["changes listener-added 11>23"], ["strengthens listener-removed 23>11"]),
+      ["weakens listener-added 11>23"], ["strengthens listener-removed 23>11"]),
+    // As much must be shown as at the other one, which is not reached from elsewhere either.
+    added(listen: "127.0.0.1:80", ["changes listener-added 11>23"]),
+    added(listen: "127.0.0.1:80", minimum: "1.2", ["weakens listener-added 11>23"]),
+    added(listen: "127.0.0.1:80", requires: false, ["weakens listener-added 11>23"]),
+    added(listen: "0.0.0.0:80", ["weakens listener-added 11>23"]),
+    added(
+      listen: "127.0.0.1:80", rule: "evidence: attested, proxy_protocol: required", ["changes listener-added 11>23"]),
+    added(listen: "127.0.0.1:80", rule: "evidence: attested", ["weakens listener-added 11>23"]),
     Edit(
       "routes:",
       #"  - { name: two, listen: "127.0.0.1:80", trust: [{ from: [10.0.0.9], evidence: proxy-protocol }] }"#
@@ -121,6 +141,34 @@ import Testing
     // The same upstream under another name is no other.
     Edit("  - { to: signed }\n", "  - { to: secure }\n", ["weakens route 25>25"], ["weakens route 25>25"]),
   ]
+
+  private static let distinct = "  - { path: /a, to: signed, name: a, needs_distinct_clients: true }\n"
+
+  /// Edits of a configuration with a route that needs to tell clients apart, in line 24.
+  static let ofDistinctClients: [Edit] = [
+    Edit(
+      "name: a, needs_distinct_clients: true", "name: a", ["weakens distinct-clients 24>24"],
+      ["strengthens distinct-clients 24>24"]),
+    Edit(
+      "name: a, needs_distinct_clients: true", "name: b", ["weakens distinct-clients 24>24"],
+      ["strengthens distinct-clients 24>24"]),
+    Edit("name: a,", "name: b,", [], []),
+    Edit(distinct, "", ["weakens distinct-clients 24>24"], []),
+    Edit(
+      "path: /a, to: signed, name: a,", "path: /b, to: signed, name: a,", ["weakens distinct-clients 24>25"],
+      ["weakens distinct-clients 24>25"]),
+    Edit(distinct, "  - { path: \"/.*\", to: signed }\n" + distinct, ["weakens distinct-clients 24>24"], []),
+    Edit(
+      distinct, "  - { path: /c, to: signed, name: c, needs_distinct_clients: true }\n" + distinct, [],
+      ["weakens distinct-clients 24>25"]),
+  ]
+
+  @Test(arguments: ofDistinctClients) func aRouteThatNeedsDistinctClientsIsNotPassedBy(_ edit: Edit) throws {
+    let old = Guarded.edit(Guarded.base, "  - { path: /a, to: signed }\n", Self.distinct)
+    let new = Guarded.edit(old, edit.from, edit.to)
+    #expect(try Guarded.brief(Guarded.changes(old, new)) == edit.there)
+    #expect(try Guarded.brief(Guarded.changes(new, old)) == edit.back)
+  }
 
   static let ofRules: [Edit] = [
     Edit(
