@@ -5,6 +5,7 @@
 // Invariant: after `.line` every range lies in the line, and texts are printable ASCII without quotes, so a report can print them
 // as they are. No string is made, and nothing is allocated. Called by MergedLog.
 
+import Platform
 import Wire
 
 package struct LogLine {
@@ -90,7 +91,7 @@ package struct LogLine {
         guard seen & bit == 0, isText != member.isNumber, take(member, line, value) else { return .malformed }
         seen |= bit
       }
-      if !field.isEmpty, LogLine.isSame(line.extracting(name.range), field) {
+      if !field.isEmpty, ByteComparison.isEqual(line.extracting(name.range), field.span) {
         guard !hasValue else { return .malformed }
         self.value = value
         hasValue = true
@@ -230,11 +231,5 @@ package struct LogLine {
       number = number &* 10 &+ UInt64(digit)
     }
     return number
-  }
-
-  private static func isSame(_ bytes: Span<UInt8>, _ name: [UInt8]) -> Bool {
-    guard bytes.count == name.count else { return false }
-    for i in bytes.indices where bytes[i] != name[i] { return false }
-    return true
   }
 }

@@ -40,19 +40,8 @@ package struct LogTime {
     guard let century = two(line, at), let year = two(line, at + 2), line[at + 4] == 0x2d,
       let month = two(line, at + 5), line[at + 7] == 0x2d, let day = two(line, at + 8)
     else { return nil }
-    return milliseconds(year: Int(century * 100 + year), month: Int(month), day: Int(day))
-  }
-
-  /// Nil for a day that there is not, or before 1970.
-  private static func milliseconds(year: Int, month: Int, day: Int) -> UInt64? {
-    guard year >= 1970, (1...12).contains(month), day >= 1 else { return nil }
-    let isLeap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
-    let lengths = [31, isLeap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
-    guard day <= lengths[month - 1] else { return nil }
-    let years = year - 1
-    let leapDays = years / 4 - years / 100 + years / 400 - (1969 / 4 - 1969 / 100 + 1969 / 400)
-    let days = (year - 1970) * 365 + leapDays + lengths[..<(month - 1)].reduce(0, +) + day - 1
-    return UInt64(days) * 86_400_000
+    return CivilDate.daysSinceEpoch(year: Int(century * 100 + year), month: Int(month), day: Int(day))
+      .map { UInt64($0) * 86_400_000 }
   }
 
   // MARK: An operator's
@@ -96,21 +85,13 @@ package struct LogTime {
 
   /// As the log writes it.
   package static func text(_ milliseconds: UInt64) -> String {
-    // Civil from days: the year begins in March, so that the leap day is its last.
-    let days = Int(milliseconds / 86_400_000) + 719_468
-    let era = days / 146_097
-    let dayOfEra = days % 146_097
-    let yearOfEra = (dayOfEra - dayOfEra / 1_460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-    let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-    let shifted = (5 * dayOfYear + 2) / 153
-    let month = shifted < 10 ? shifted + 3 : shifted - 9
-    let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
+    let day = CivilDate(daysSinceEpoch: Int(milliseconds / 86_400_000))
     let rest = Int(milliseconds % 86_400_000)
     func digits(_ number: Int, _ count: Int) -> String {
       let text = String(number)
       return String(repeating: "0", count: max(0, count - text.count)) + text
     }
-    let date = "\(digits(year, 4))-\(digits(month, 2))-\(digits(dayOfYear - (153 * shifted + 2) / 5 + 1, 2))"
+    let date = "\(digits(day.year, 4))-\(digits(day.month, 2))-\(digits(day.day, 2))"
     let time = "\(digits(rest / 3_600_000, 2)):\(digits(rest / 60_000 % 60, 2)):\(digits(rest / 1_000 % 60, 2))"
     return "\(date)T\(time).\(digits(rest % 1_000, 3))Z"
   }

@@ -4,6 +4,7 @@ import Foundation
 import Proxy
 import TestSupport
 import Testing
+import Wire
 
 @Suite struct DateFieldTests {
   private func texts(_ milliseconds: UInt64) -> (imf: String, rfc3339: String) {
@@ -46,9 +47,11 @@ import Testing
       let date = CivilDate(daysSinceEpoch: days)
       try #require(
         (date.year, date.month, date.day, date.weekday) == (year, month, day, weekday), "\(days) days after the epoch")
+      try #require(CivilDate.daysSinceEpoch(year: year, month: month, day: day) == days)
       let isLeap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
       let length = month == 2 ? (isLeap ? 29 : 28) : [4, 6, 9, 11].contains(month) ? 30 : 31
       day += 1
+      if day > length { try #require(CivilDate.daysSinceEpoch(year: year, month: month, day: day) == nil) }
       if day > length { (day, month) = (1, month + 1) }
       if month > 12 { (month, year) = (1, year + 1) }
       weekday = (weekday + 1) % 7

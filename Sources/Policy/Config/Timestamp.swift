@@ -1,5 +1,7 @@
 // Points in time as configuration and command line write them: RFC 3339 in UTC, to the second or finer.
 
+import Wire
+
 /// `2026-12-01T00:00:00Z`.
 package enum Timestamp {
   /// Milliseconds since 1970-01-01T00:00:00Z; nil where the text is no such time. Only the years 1970 to 9999, no leap second,
@@ -20,8 +22,8 @@ package enum Timestamp {
       return value
     }
     guard let year = number(0..<4), let month = number(5..<7), let day = number(8..<10), let hour = number(11..<13),
-      let minute = number(14..<16), let second = number(17..<19), year >= 1970, (1...12).contains(month), day >= 1,
-      day <= days(month: month, year: year), hour < 24, minute < 60, second < 60
+      let minute = number(14..<16), let second = number(17..<19), hour < 24, minute < 60, second < 60,
+      let days = CivilDate.daysSinceEpoch(year: Int(year), month: Int(month), day: Int(day))
     else { return nil }
     var milliseconds: UInt64 = 0
     if bytes.count > 20 {
@@ -29,34 +31,19 @@ package enum Timestamp {
       guard bytes[19] == UInt8(ascii: "."), digits >= 1, let fraction = number(20..<bytes.count - 1) else { return nil }
       milliseconds = digits == 1 ? fraction * 100 : digits == 2 ? fraction * 10 : fraction
     }
-    var dayCount: UInt64 = 0
-    for earlier in 1970..<year { dayCount += isLeap(earlier) ? 366 : 365 }
-    for earlier in 1..<month { dayCount += days(month: earlier, year: year) }
-    dayCount += day - 1
-    return ((dayCount * 24 + hour) * 60 + minute) * 60_000 + second * 1_000 + milliseconds
+    return ((UInt64(days) * 24 + hour) * 60 + minute) * 60_000 + second * 1_000 + milliseconds
   }
 
   /// The other way, to the second.
   package static func text(milliseconds: UInt64) -> String {
-    var (dayCount, rest) = (milliseconds / 1_000).quotientAndRemainder(dividingBy: 86_400)
-    var year: UInt64 = 1970
-    while dayCount >= (isLeap(year) ? 366 : 365) {
-      dayCount -= isLeap(year) ? 366 : 365
-      year += 1
-    }
-    var month: UInt64 = 1
-    while dayCount >= days(month: month, year: year) {
-      dayCount -= days(month: month, year: year)
-      month += 1
-    }
-    func padded(_ value: UInt64, _ width: Int = 2) -> String {
+    let (days, rest) = Int(milliseconds / 1_000).quotientAndRemainder(dividingBy: 86_400)
+    let date = CivilDate(daysSinceEpoch: days)
+    func padded(_ value: Int, _ width: Int = 2) -> String {
       let digits = "\(value)"
       return String(repeating: "0", count: max(0, width - digits.count)) + digits
     }
-    let hour = rest / 3_600
-    rest %= 3_600
-    return
-      "\(padded(year, 4))-\(padded(month))-\(padded(dayCount + 1))T\(padded(hour)):\(padded(rest / 60)):\(padded(rest % 60))Z"
+    return "\(padded(date.year, 4))-\(padded(date.month))-\(padded(date.day))"
+      + "T\(padded(rest / 3_600)):\(padded(rest / 60 % 60)):\(padded(rest % 60))Z"
   }
 
   /// How long something still lasts, for people: its two greatest units.
@@ -73,15 +60,5 @@ package enum Timestamp {
       if count > 0 { parts.append("\(count) \(unit.name)\(count == 1 ? "" : "s")") }
     }
     return parts.joined(separator: " ")
-  }
-
-  private static func isLeap(_ year: UInt64) -> Bool { year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) }
-
-  private static func days(month: UInt64, year: UInt64) -> UInt64 {
-    switch month {
-    case 4, 6, 9, 11: 30
-    case 2: isLeap(year) ? 29 : 28
-    default: 31
-    }
   }
 }

@@ -2,6 +2,7 @@
 // the change is about. Lines that are no requests, and members that are not as the access log writes them, do not count.
 // Bounded: so many clients are told apart, over all changes; of more it is known that there are at least so many.
 
+import Platform
 import Wire
 
 package struct TouchCount {
@@ -110,18 +111,13 @@ private struct LogEntry {
 
   private mutating func note(_ name: Span<UInt8>, _ value: Range<Int>) {
     switch name.count {
-    case 4 where Self.isEqual(name, "time"): time = value
-    case 4 where Self.isEqual(name, "peer"): peer = value
-    case 6 where Self.isEqual(name, "client"): client = value
-    case 8 where Self.isEqual(name, "listener"): listener = value
-    case 8 where Self.isEqual(name, "upstream"): upstream = value
+    case 4 where ByteComparison.isEqual(name, "time".utf8.span): time = value
+    case 4 where ByteComparison.isEqual(name, "peer".utf8.span): peer = value
+    case 6 where ByteComparison.isEqual(name, "client".utf8.span): client = value
+    case 8 where ByteComparison.isEqual(name, "listener".utf8.span): listener = value
+    case 8 where ByteComparison.isEqual(name, "upstream".utf8.span): upstream = value
     default: break
     }
-  }
-
-  private static func isEqual(_ bytes: Span<UInt8>, _ word: String) -> Bool {
-    let word = word.utf8.span
-    return bytes.count == word.count && bytes.indices.allSatisfy { bytes[$0] == word[$0] }
   }
 
   func text(_ range: Range<Int>, _ line: Span<UInt8>) -> String? {
@@ -144,21 +140,19 @@ private struct LogEntry {
   /// Seconds since 1970 of `2026-11-25T07:09:31.850Z`.
   func seconds(_ line: Span<UInt8>) -> Int64? {
     guard time.count >= 20, line[time.upperBound - 1] == UInt8(ascii: "Z") else { return nil }
-    func number(_ offset: Int, _ count: Int) -> Int64? {
-      var value: Int64 = 0
+    func number(_ offset: Int, _ count: Int) -> Int? {
+      var value = 0
       for i in offset..<(offset + count) {
         let digit = line[time.lowerBound + i]
         guard (0x30...0x39).contains(digit) else { return nil }
-        value = value * 10 + Int64(digit - 0x30)
+        value = value * 10 + Int(digit - 0x30)
       }
       return value
     }
     guard let year = number(0, 4), let month = number(5, 2), let day = number(8, 2), let hour = number(11, 2),
-      let minute = number(14, 2), let second = number(17, 2), (1...12).contains(month)
+      let minute = number(14, 2), let second = number(17, 2),
+      let days = CivilDate.daysSinceEpoch(year: year, month: month, day: day)
     else { return nil }
-    // Days from 1 March of the year 0, in which a leap day is a year's last.
-    let (years, months) = month > 2 ? (year, month - 3) : (year - 1, month + 9)
-    let days = years * 365 + years / 4 - years / 100 + years / 400 + (153 * months + 2) / 5 + day - 1 - 719_468
-    return days * 86_400 + hour * 3_600 + minute * 60 + second
+    return Int64(days * 86_400 + hour * 3_600 + minute * 60 + second)
   }
 }

@@ -1,6 +1,7 @@
 // Whose connections may be a load balancer's checks, at one listener. Immutable, shared by all workers.
 // Called by the downstream connection (Proxy): once when it begins, and again for the rules that a reload brought.
 
+import Platform
 import Wire
 
 package struct BalancerChecks: Sendable {
@@ -22,8 +23,6 @@ package struct BalancerChecks: Sendable {
 
   /// Whether a request for this path is one that the check answers.
   package func answers(_ index: Int, path: Span<UInt8>) -> Bool {
-    guard let expected = paths[index], expected.count == path.count else { return false }
-    for i in expected.indices where expected[i] != path[i] { return false }
-    return true
+    paths[index].map { ByteComparison.isEqual($0.span, path) } ?? false
   }
 }

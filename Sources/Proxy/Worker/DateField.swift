@@ -1,26 +1,6 @@
 // The Date field's value and the log's time, made once a second and once a millisecond.
 
-/// A calendar date from days since 1970-01-01 (proleptic Gregorian), by Howard Hinnant's civil_from_days.
-package struct CivilDate {
-  package let year: Int
-  package let month: Int
-  package let day: Int
-  /// 0 is Sunday.
-  package let weekday: Int
-
-  package init(daysSinceEpoch days: Int) {
-    let z = days + 719_468
-    let era = z / 146_097
-    let dayOfEra = z - era * 146_097
-    let yearOfEra = (dayOfEra - dayOfEra / 1_460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-    let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-    let shifted = (5 * dayOfYear + 2) / 153
-    day = dayOfYear - (153 * shifted + 2) / 5 + 1
-    month = shifted < 10 ? shifted + 3 : shifted - 9
-    year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
-    weekday = (days + 4) % 7
-  }
-}
+import Wire
 
 package struct DateField {
   package private(set) var imf = InlineArray<29, UInt8>(repeating: 0x20)
