@@ -3,7 +3,7 @@
 //
 // Invariants: begin <= scanned <= end <= capacity, and begin..<end is initialized; the current line lies in front of begin until
 // the next call of `next`. Of a regular file no more is read than it had when it was opened, so that it reads the same again.
-// Memory: the buffer, and for gzip a second one and zlib's 40 KiB. Used by the audit. One thread.
+// Memory: the buffer, and for gzip a second one and zlib's 40 KiB. Used by the commands that look through logs. One thread.
 
 import CLinux
 import Glibc
@@ -75,6 +75,18 @@ package struct LineInputError: Error, CustomStringConvertible {
     (packedBegin, packedEnd) = (0, 0)
     gzip = nil
     (hasBegun, hasEnded, isTooLong, isUnfinished) = (false, false, false, false)
+  }
+
+  /// Leaves out all but the last `count` bytes, before the first line is read; what comes first is then a part of a line. Only in a
+  /// plain regular file: of any other nothing is left out.
+  package func skip(toLast count: Int) throws(LineInputError) {
+    guard isRepeatable, !hasBegun, size > UInt64(count) else { return }
+    try beginReading()
+    guard gzip == nil else { return }
+    let start = size - UInt64(count)
+    guard lseek(descriptor, off_t(start), SEEK_SET) >= 0 else { throw error(SystemError("lseek").reason) }
+    readBytes = start
+    end = 0
   }
 
   /// Calls `body` with the current line, without its line feed.

@@ -54,20 +54,22 @@ struct Against {
 
   /// Nil where nobody can be counted.
   private func count(_ changes: [TrustChange], log: String) throws -> [TouchCount.Touched]? {
-    do throws(SystemError) {
-      // A line has a time, and the last 2 MiB have a whole line.
+    do throws(LineInputError) {
+      let input = try LineInput(path: log)
+      // A line has a time, and the end of a log has a whole line.
       var last: Int64?
-      let tail = max(0, try LineFile.size(path: log) - 2 * LineFile.lineBytesMax)
-      try LineFile.read(path: log, from: tail) { line in last = TouchCount.seconds(line: line) ?? last }
+      try input.skip(toLast: 2 * LineInput.lineBytesMax)
+      while try input.next() { last = input.withLine { TouchCount.seconds(line: $0) } ?? last }
       guard let last else {
         Console.complain("\(log): warning: has no line of an access log; nobody is counted")
         return nil
       }
       var count = TouchCount(changes, lastSeconds: last)
-      try LineFile.read(path: log) { count.note(line: $0) }
+      try input.rewind()
+      while try input.next() { input.withLine { count.note(line: $0) } }
       return count.touched
     } catch {
-      Console.complain("\(log): \(error.reason)")
+      Console.complain("\(error)")
       throw ExitCode(1)
     }
   }

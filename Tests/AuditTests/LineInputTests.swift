@@ -43,6 +43,28 @@ import Testing
     }
   }
 
+  /// Wherever that begins, and as if nothing was left out when it is read again; of gzip nothing can be.
+  @Test func onlyTheEndIsReadWhereThatIsAskedFor() throws {
+    let text = "first\nsecond\nthird\n"
+    let file = try files.write("log", Array(text.utf8))
+    let gzip = try files.packed(file)
+    let all = ["first", "second", "third"]
+    for count in 0...text.utf8.count + 1 {
+      let input = try LineInput(path: file)
+      try input.skip(toLast: count)
+      let end = String(text.suffix(count))
+      #expect(
+        try lines(input).map(\.text)
+          == end.split(separator: "\n", omittingEmptySubsequences: false).map(String.init).dropLast(1))
+      #expect(input.readBytes == input.size)
+      try input.rewind()
+      #expect(try lines(input).map(\.text) == all, "\(count)")
+      let packed = try LineInput(path: gzip)
+      try packed.skip(toLast: count)
+      #expect(try lines(packed).map(\.text) == all, "\(count) of gzip")
+    }
+  }
+
   /// The buffer's border at every byte of two lines, and of the line feeds around them.
   @Test func everySplitOfTheBufferIsTheSame() throws {
     let two = ["first " + String(repeating: "a", count: 20), "second"]
