@@ -73,6 +73,7 @@ extension EndToEnd {
       let connection = try site.connect(from: Peer.client(9))
       for path in [
         "/.well-known/countersign-prob", "/.well-known/countersign-probe", "/x/.well-known/countersign-probe/",
+        "/.Well-Known/countersign-probe/",
       ] {
         #expect(try connection.get(path).text == Peer.client(9), "\(path) is the application's")
       }

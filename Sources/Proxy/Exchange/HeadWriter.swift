@@ -196,24 +196,11 @@ package enum HeadWriter {
     mark: ValidatorMark = .none,
     retryAfterSeconds: Int = 1, date: Span<UInt8>, into out: Buffer
   ) {
-    out.append("HTTP/1.1 ")
-    out.append(decimal: UInt64(status))
-    out.append(0x20)
-    out.append(reason)
-    out.append("\r\nDate: ")
-    out.append(date)
-    out.append("\r\nContent-Type: text/plain\r\nContent-Length: ")
     let sentenceBytes = sentence.utf8CodeUnitCount
-    out.append(decimal: UInt64(reason.utf8CodeUnitCount + 5 + (sentenceBytes > 0 ? sentenceBytes + 1 : 0)))
-    out.append("\r\n")
-    if status == 405 { out.append("Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n") }
-    if status == 503 {
-      out.append("Retry-After: ")
-      out.append(decimal: UInt64(retryAfterSeconds))
-      out.append("\r\n")
-    }
-    out.append(mark.line)
-    out.append(keepAlive ? "\r\n" : "Connection: close\r\n\r\n")
+    writeAnswerHead(
+      status: status, reason: reason,
+      contentBytes: reason.utf8CodeUnitCount + 5 + (sentenceBytes > 0 ? sentenceBytes + 1 : 0),
+      keepAlive: keepAlive, mark: mark, retryAfterSeconds: retryAfterSeconds, date: date, into: out)
     guard !isHead else { return }
     out.append(decimal: UInt64(status))
     out.append(0x20)
@@ -222,6 +209,31 @@ package enum HeadWriter {
     guard sentenceBytes > 0 else { return }
     out.append(sentence)
     out.append(0x0a)
+  }
+
+  /// The head of an answer of our own, with the empty line; `contentBytes` of text follow it. `isStorable`: caches may keep it.
+  static func writeAnswerHead(
+    status: Int, reason: StaticString, contentBytes: Int, keepAlive: Bool, mark: ValidatorMark, isStorable: Bool = true,
+    retryAfterSeconds: Int = 1, date: Span<UInt8>, into out: Buffer
+  ) {
+    out.append("HTTP/1.1 ")
+    out.append(decimal: UInt64(status))
+    out.append(0x20)
+    out.append(reason)
+    out.append("\r\nDate: ")
+    out.append(date)
+    out.append("\r\nContent-Type: text/plain\r\nContent-Length: ")
+    out.append(decimal: UInt64(contentBytes))
+    out.append("\r\n")
+    if !isStorable { out.append("Cache-Control: no-store\r\n") }
+    if status == 405 { out.append("Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n") }
+    if status == 503 {
+      out.append("Retry-After: ")
+      out.append(decimal: UInt64(retryAfterSeconds))
+      out.append("\r\n")
+    }
+    out.append(mark.line)
+    out.append(keepAlive ? "\r\n" : "Connection: close\r\n\r\n")
   }
 
   /// RFC 9110's words for the statuses that we send.

@@ -7,13 +7,13 @@ import Policy
 import Wire
 
 enum ValidatorProbe {
-  static let path: StaticString = "/.well-known/countersign-probe/"
+  private static let path = Array("/.well-known/countersign-probe/".utf8)
 
   /// Whether a request that was verified is a probe.
   static func asks(_ x: Exchange) -> Bool {
-    guard x.isVerified, x.method == .get, x.head.path.count >= path.utf8CodeUnitCount else { return false }
+    guard x.isVerified, x.method == .get, x.head.path.count >= path.count else { return false }
     return x.headText.withReadable { bytes in
-      AsciiWord.matches(bytes.extracting(x.head.path.range).extracting(first: path.utf8CodeUnitCount), path)
+      ByteComparison.isEqual(bytes.extracting(x.head.path.range).extracting(first: path.count), path.span)
     }
   }
 
@@ -34,13 +34,9 @@ enum ValidatorProbe {
     body.append(0x0a)
     let keep = x.machine.keepsDownstream && !worker.isDraining
     let before = d.output.count
-    d.output.append("HTTP/1.1 200 OK\r\nDate: ")
-    d.output.append(worker.date.imf.span)
-    d.output.append("\r\nContent-Type: text/plain\r\nCache-Control: no-store\r\nContent-Length: ")
-    d.output.append(decimal: UInt64(body.count))
-    d.output.append("\r\n")
-    d.output.append(x.mark(worker).line)
-    d.output.append(keep ? "\r\n" : "Connection: close\r\n\r\n")
+    HeadWriter.writeAnswerHead(
+      status: 200, reason: HeadWriter.reason(200), contentBytes: body.count, keepAlive: keep, mark: x.mark(worker),
+      isStorable: false, date: worker.date.imf.span, into: d.output)
     d.output.append(first: body.count, of: body)
     x.status = 200
     x.bytesOut += UInt64(d.output.count - before)
