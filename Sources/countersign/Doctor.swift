@@ -1,7 +1,6 @@
 // `countersign doctor`: do two clients arrive as two, through the real load balancer?
 
 import ArgumentParser
-import FoundationEssentials
 import Platform
 import Policy
 import Proxy
@@ -50,30 +49,17 @@ struct Doctor: ParsableCommand {
     for text in from where IPAddress(text) == nil { throw ValidationError("--from takes an address, not `\(text)`") }
   }
 
-  private struct Begun: Decodable { let recording: Int }
-  private struct Walks: Decodable { let walks: [String] }
-
-  /// What one hop says of the probes: over its admin listener.
+  /// A hop whose admin listener tells what it made of the probes.
   private struct Hop {
     let name: String
-    let options: AdminOptions
-    let recording: Int
+    let recording: Recording
 
     init(_ name: String, _ admin: String, path: String, count: Int) throws {
       self.name = name
       var options = AdminOptions()
       options.admin = admin
-      self.options = options
-      let text = try options.ask("/walks/begin", method: "POST", [("n", "\(count)"), ("path", path), ("for", "60000")])
-      recording = try JSONDecoder().decode(Begun.self, from: Data(text.utf8)).recording
+      recording = try Recording(options, [("n", "\(count)"), ("path", path), ("for", "60000")])
     }
-
-    func walks() throws -> [String] {
-      let text = try options.ask("/walks/read", method: "POST", [("recording", "\(recording)"), ("from", "0")])
-      return try JSONDecoder().decode(Walks.self, from: Data(text.utf8)).walks
-    }
-
-    func end() throws { _ = try options.ask("/walks/end", method: "POST", [("recording", "\(recording)")]) }
   }
 
   func run() throws {
@@ -105,7 +91,7 @@ struct Doctor: ParsableCommand {
     for hop in hops {
       let clients = try self.clients(hop, mark, addresses)
       problems += judge(hop.name, clients, addresses)
-      try hop.end()
+      try hop.recording.end()
     }
     print("")
     for problem in problems { print("wrong    \(problem)") }
@@ -118,7 +104,7 @@ struct Doctor: ParsableCommand {
   /// Which client each probe was for one hop; prints how that came.
   private func clients(_ hop: Hop, _ mark: String, _ addresses: [IPAddress]) throws -> [Int: IPAddress] {
     var clients: [Int: IPAddress] = [:]
-    for walk in try hop.walks() {
+    for walk in try hop.recording.read().walks {
       let lines = walk.split(separator: "\n")
       guard let first = lines.first, let index = Int(first.split(separator: "/").last ?? "") else { continue }
       print("\n\(hop.name) on probe \(index + 1)")

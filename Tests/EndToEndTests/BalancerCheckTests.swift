@@ -75,28 +75,6 @@ extension EndToEnd {
       #expect(!site.backend.saw("/healthz"))
     }
 
-    /// Without `checks` the same check takes the server down: what passed above is what was asked for.
-    @Test func withoutChecksHAProxysCheckFails() throws {
-      let site = try Site(
-        .bound,
-        edge: {
-          $0.listeners[0].trust = [
-            "from: [\(Peer.balancers)], evidence: proxy-protocol", "from: any, evidence: socket",
-          ]
-        })
-      let start = site.edge.access.end
-      let balancer = try HAProxy(
-        """
-        listen balancer
-          mode tcp
-          option httpchk GET /healthz
-          bind fd@3
-          server edge \(try site.publicAddress) source \(Peer.balancer) send-proxy-v2 check inter 20ms fall 1 rise 1000
-        """, in: site.workspace)
-      _ = try site.edge.access.wait(refusal: "proxy-local", from: start)
-      withExtendedLifetime(balancer) {}
-    }
-
     // MARK: Bytes
 
     private static let v2: [UInt8] = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a]

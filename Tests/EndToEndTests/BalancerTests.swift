@@ -119,7 +119,7 @@ extension EndToEnd {
       #expect(site.validator.access.entries.allSatisfy { $0.path != mark })
     }
 
-    /// What HAProxy sends for its own health checks names no client.
+    /// What HAProxy sends for its own health checks names no client. With `checks` it is answered (BalancerCheckTests).
     @Test func aHealthCheckThatNamesNoClientIsRefused() throws {
       let site = try Self.proxied.get()
       let start = site.edge.access.end

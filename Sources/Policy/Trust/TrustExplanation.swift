@@ -66,7 +66,7 @@ extension TrustPolicy {
     var explanation = settled(settlement)
     explanation.steps =
       TrustWalk(
-        self, rule: rule, peer: peer, proxy: proxy, bytes: bytes.span, head: head, settlement: settlement,
+        self, rule: rule, proxy: proxy, bytes: bytes.span, head: head, settlement: settlement,
         isInCutover: proxy == nil && isInCutover(rule: rule, nowMilliseconds: nowMilliseconds)
       ).steps
     return explanation

@@ -9,12 +9,12 @@ package struct TrustWalk: Sendable {
 
   private mutating func add(_ text: String) { steps.append(text) }
 
-  /// The steps from a peer (nil: over a unix socket) to the settlement of one request.
+  /// The steps to the settlement of one request.
   /// - Parameters:
   ///   - proxy: the PROXY header that came first, if the rule reads one and one came.
   ///   - unnamed: the connection began with a header that names nobody, or without the one that it owes, from where checks come.
   package init(
-    _ policy: TrustPolicy, rule index: Int, peer: IPAddress?, proxy: ProxyHeader?, unnamed: Refusal? = nil,
+    _ policy: TrustPolicy, rule index: Int, proxy: ProxyHeader?, unnamed: Refusal? = nil,
     bytes: Span<UInt8>, head: RequestHead, settlement: Settlement, isInCutover: Bool = false
   ) {
     let rule = policy[index]

@@ -109,10 +109,13 @@ extension Downstream {
     case .incomplete:
       waitForHeader(worker)
       return .waits
-    case .refused(.proxyMissing)
-    where check != nil || listener.trust.isInCutover(rule: self.rule, nowMilliseconds: worker.wallMilliseconds):
-      // It may be a check, or the client itself: its request tells.
-      if check != nil, !listener.trust.isInCutover(rule: self.rule, nowMilliseconds: worker.wallMilliseconds) {
+    case .refused(.proxyMissing):
+      // In a cutover it may be the client itself, and else a check: its request tells.
+      if !listener.trust.isInCutover(rule: self.rule, nowMilliseconds: worker.wallMilliseconds) {
+        guard check != nil else {
+          refuse(.proxyMissing, worker)
+          return .waits
+        }
         unnamed = .proxyMissing
       }
       return goOn(behindHeaderOf: 0, worker)

@@ -31,6 +31,13 @@ package final class RouteDirectory: Sendable {
     var numbers: [String: Int] = [:]
     var routes: [Route] = []
     var closures: [Int: (name: String, closure: Closure)] = [:]
+
+    mutating func number(of name: String) -> Int {
+      if let known = numbers[name] { return known }
+      let number = numbers.count + 1
+      numbers[name] = number
+      return number
+    }
   }
 
   private let state = Mutex(State())
@@ -39,13 +46,7 @@ package final class RouteDirectory: Sendable {
 
   /// The number of a name: 1 and up. 0 is for routes without a name.
   func number(of name: String?) -> Int {
-    guard let name else { return 0 }
-    return state.withLock { state in
-      if let known = state.numbers[name] { return known }
-      let number = state.numbers.count + 1
-      state.numbers[name] = number
-      return number
-    }
+    name.map { name in state.withLock { $0.number(of: name) } } ?? 0
   }
 
   /// What there is from now on.
@@ -68,14 +69,15 @@ package final class RouteDirectory: Sendable {
   package func close(
     _ name: String, forMilliseconds duration: UInt64?, why: String, user: UInt32, now: Clock.Reading
   ) -> Bool {
-    guard state.withLock({ state in state.routes.contains { $0.name == name } }) else { return false }
-    let number = number(of: name)
     let closure = Closure(
       why: why, user: user, sinceWallMilliseconds: now.wallMilliseconds,
       endMilliseconds: duration.map { now.monotonicMilliseconds + $0 } ?? .max,
       endWallMilliseconds: duration.map { now.wallMilliseconds + $0 }, whyBytes: Array(why.utf8))
-    state.withLock { $0.closures[number] = (name, closure) }
-    return true
+    return state.withLock { state in
+      guard state.routes.contains(where: { $0.name == name }) else { return false }
+      state.closures[state.number(of: name)] = (name, closure)
+      return true
+    }
   }
 
   /// False when it was not closed.

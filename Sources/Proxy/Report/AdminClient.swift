@@ -64,20 +64,17 @@ package enum AdminClient {
         transport.noteWritable()
         switch transport.handshake() {
         case .done: break handshake
-        case .blocked: try wait(transport, deadline, place, forReading: true)
+        case .blocked: try wait(transport, deadline, place)
         case .failed: throw Failure(description: "\(place): TLS: \(transport.failure ?? "the handshake failed")")
         }
       }
     }
     let output = Buffer(capacity: text.utf8.count)
     output.append(text: text)
-    while !output.isEmpty {
-      transport.noteWritable()
-      switch transport.flush(output) {
-      case .bytes: continue
-      case .blocked: try wait(transport, deadline, place, forReading: false)
-      case .ended, .failed: throw Failure(description: "\(place) closed the connection")
-      }
+    switch transport.sendAll(output, deadlineMilliseconds: deadline) {
+    case .sent: break
+    case .late: throw Failure(description: "\(place) does not answer")
+    case .broken: throw Failure(description: "\(place) closed the connection")
     }
     transport.sendRecords()
     var bytes: [UInt8] = []
@@ -88,7 +85,7 @@ package enum AdminClient {
       case .bytes:
         bytes += input.copyBytes()
         input.removeAll()
-      case .blocked: try wait(transport, deadline, place, forReading: true)
+      case .blocked: try wait(transport, deadline, place)
       case .ended: return bytes
       case .failed:
         guard bytes.isEmpty else { return bytes }
@@ -98,15 +95,11 @@ package enum AdminClient {
     return bytes
   }
 
-  private static func wait(_ transport: Transport, _ deadline: UInt64, _ place: String, forReading: Bool)
-    throws(Failure)
-  {
+  /// Until there is something to read.
+  private static func wait(_ transport: Transport, _ deadline: UInt64, _ place: String) throws(Failure) {
     let now = Clock.monotonicMilliseconds()
-    let fd = transport.descriptor
     guard now < deadline,
-      forReading
-        ? Sockets.waitReadable(fd, or: -1, timeoutMilliseconds: Int32(deadline - now))
-        : Sockets.waitWritable(fd, timeoutMilliseconds: Int32(deadline - now))
+      Sockets.waitReadable(transport.descriptor, or: -1, timeoutMilliseconds: Int32(deadline - now))
     else { throw Failure(description: "\(place) does not answer") }
   }
 

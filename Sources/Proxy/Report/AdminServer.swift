@@ -238,19 +238,7 @@ final class AdminServer: Sendable {
     let output = Buffer(capacity: text.utf8.count)
     output.append(text: text)
     let deadline = Clock.monotonicMilliseconds() + 2_000
-    while !output.isEmpty {
-      transport.noteWritable()
-      switch transport.flush(output) {
-      case .bytes: continue
-      case .blocked:
-        let now = Clock.monotonicMilliseconds()
-        guard now < deadline,
-          Sockets.waitWritable(
-            transport.descriptor, or: wakeup.descriptor, timeoutMilliseconds: Int32(deadline - now))
-        else { return }
-      case .ended, .failed: return
-      }
-    }
+    guard transport.sendAll(output, deadlineMilliseconds: deadline, or: wakeup.descriptor) == .sent else { return }
     transport.finish()
   }
 }

@@ -127,7 +127,7 @@ package final class WalkRecorder: Sendable {
         }
       let walk = x.headText.withReadable { bytes in
         TrustWalk(
-          listener.trust, rule: d.rule, peer: d.peer, proxy: d.announced, unnamed: d.unnamed, bytes: bytes,
+          listener.trust, rule: d.rule, proxy: d.announced, unnamed: d.unnamed, bytes: bytes,
           head: x.head,
           settlement: settlement, isInCutover: x.isInCutover)
       }
