@@ -58,7 +58,7 @@ package final class AffectedReport {
       {
         "from": "\(LogTime.text(window.from))",
         "until": "\(LogTime.text(window.until))",
-        "field": \(Quoted.json(affected.field)),
+        "field": \(JSONText.quote(affected.field)),
         "joined": \(affected.joined),
         "values_differ": \(affected.valuesDiffer),
         "malformed": \(log.counts.malformed),

@@ -59,23 +59,8 @@ struct TextTable {
   }
 }
 
-/// A text in JSON or CSV that may be anything: a file's name.
+/// A text in CSV that may be anything.
 enum Quoted {
-  static func json(_ text: String) -> String {
-    var out = "\""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\"": out += "\\\""
-      case "\\": out += "\\\\"
-      case _ where scalar.value < 0x20:
-        let hex = String(scalar.value, radix: 16)
-        out += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
-      default: out.unicodeScalars.append(scalar)
-      }
-    }
-    return out + "\""
-  }
-
   /// A cell of text from a log (RFC 4180). One that a spreadsheet would take for a formula gets an apostrophe.
   static func csv(_ text: String) -> String {
     let isFormula = text.utf8.first.map { "=+-@".utf8.contains($0) } ?? false

@@ -1,5 +1,7 @@
 // The summary as a table, CSV or JSON.
 
+import Wire
+
 package struct SummaryReport {
   private let summary: Summary
   private let counts: MergedLog.Counts
@@ -153,7 +155,7 @@ package struct SummaryReport {
       {
         "from": "\(LogTime.text(window.from))",
         "until": "\(LogTime.text(window.until))",
-        "files": [\(files.map(Quoted.json).joined(separator: ","))],
+        "files": [\(files.map(JSONText.quote).joined(separator: ","))],
         "lines": \(counts.lines),
         "lines_in_window": \(summary.linesInWindow),
         "malformed": \(counts.malformed),

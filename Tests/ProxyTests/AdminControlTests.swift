@@ -2,6 +2,7 @@ import Platform
 import Policy
 import Proxy
 import Testing
+import Wire
 
 /// Who may change what, and how queries are read.
 @Suite struct AdminControlTests {

@@ -16,4 +16,13 @@ package enum SHA256 {
     guard done == 1 else { throw CryptoError("SHA-256") }
     return digest
   }
+
+  /// The first eight bytes of the digest in hexadecimal: enough to tell texts apart that nobody forges.
+  package static func shortHex(_ message: Span<UInt8>) throws(CryptoError) -> String {
+    let digest = try digest(message)
+    return (0..<8).map { i in
+      let hex = String(digest[i], radix: 16)
+      return hex.utf8.count == 2 ? hex : "0\(hex)"
+    }.joined()
+  }
 }

@@ -146,10 +146,6 @@ package enum WeakerHash {
         .map { "\($0.utf8.count):\($0)" }.joined()
     }
     let text = Array(("countersign/v1 accept_weaker\n" + entries.sorted().joined(separator: "\n")).utf8)
-    let digest = try SHA256.digest(text.span)
-    return (0..<digits / 2).map { i in
-      let hex = String(digest[i], radix: 16)
-      return hex.count == 2 ? hex : "0\(hex)"
-    }.joined()
+    return try SHA256.shortHex(text.span)
   }
 }

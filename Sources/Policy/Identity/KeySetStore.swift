@@ -117,10 +117,6 @@ extension KeySet.Key {
     case .ed25519(let key, _):
       members = "{\"crv\":\"Ed25519\",\"kty\":\"OKP\",\"x\":\"\(Base64.text(key.point, .url))\"}"
     }
-    let digest = try SHA256.digest(members.utf8.span)
-    return (0..<8).map { i in
-      let hex = String(digest[i], radix: 16)
-      return hex.count == 2 ? hex : "0\(hex)"
-    }.joined()
+    return try SHA256.shortHex(members.utf8.span)
   }
 }

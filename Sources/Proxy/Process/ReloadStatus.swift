@@ -2,6 +2,7 @@
 // systemd. The start counts as the first, successful load.
 
 import Platform
+import Wire
 
 struct ReloadStatus: Sendable {
   /// Counts the configurations that came into force.

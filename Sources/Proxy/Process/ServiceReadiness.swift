@@ -9,17 +9,6 @@ package final class ServiceReadiness: Sendable {
   package enum Reason: Int, CaseIterable, Sendable {
     case loading, starting, draining, signing, validators, collapse
 
-    package var name: StaticString {
-      switch self {
-      case .loading: "loading"
-      case .starting: "starting"
-      case .draining: "draining"
-      case .signing: "signing"
-      case .validators: "validators"
-      case .collapse: "collapse"
-      }
-    }
-
     package var text: StaticString {
       switch self {
       case .loading: "starting: the configuration is being loaded"
@@ -102,7 +91,7 @@ package final class ServiceReadiness: Sendable {
       # TYPE countersign_unready gauge
 
       """
-    for each in Reason.allCases { page += "countersign_unready{reason=\"\(each.name)\"} \(each == reason ? 1 : 0)\n" }
+    for each in Reason.allCases { page += "countersign_unready{reason=\"\(each)\"} \(each == reason ? 1 : 0)\n" }
     return page
   }
 }

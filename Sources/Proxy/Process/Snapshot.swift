@@ -222,12 +222,7 @@ package final class Snapshot: Sendable {
   /// What the access log calls this configuration: `check --resolved | sha256sum` begins with the same 16 digits.
   private static func digest(of config: Config, _ fail: (Place, String) -> Void) -> String {
     let text = Array(config.resolved().utf8)
-    do {
-      let digest = try SHA256.digest(text.span)
-      let word = (0..<8).reduce(UInt64(0)) { $0 << 8 | UInt64(digest[$1]) }
-      let digits = String(word, radix: 16)
-      return String(repeating: "0", count: 16 - digits.count) + digits
-    } catch {
+    do { return try SHA256.shortHex(text.span) } catch {
       fail(.none, "\(error)")
       return ""
     }
