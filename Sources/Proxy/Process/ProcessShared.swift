@@ -10,6 +10,9 @@ package final class ProcessShared: Sendable {
   let windows: ReplayWindows
   package let mailboxes: [Mailbox<Worker.Message>]
   package let counters: [Counters]
+  /// What was counted by the processes that this one goes on for.
+  package let earlierCounters = CarriedCounters()
+  package let upgrades: UpgradeDesk
   package let accessLog: LogQueue
   let operationalLog: OperationalLog
   package let readiness: ServiceReadiness
@@ -30,18 +33,29 @@ package final class ProcessShared: Sendable {
   // by the worker's thread, which begins after that.
   private struct SendableLanes: @unchecked Sendable { let all: [SenderLanes] }
 
+  /// - Parameter continuing: the windows of the process that this one goes on for.
   package init(
-    workers: Int, replayWindowBits: Int, log: OperationalLog, readiness: ServiceReadiness = ServiceReadiness()
+    workers: Int, replayWindowBits: Int, log: OperationalLog, readiness: ServiceReadiness = ServiceReadiness(),
+    continuing windows: ReplayWindows? = nil, upgrades: UpgradeDesk = UpgradeDesk()
   ) throws {
+    self.upgrades = upgrades
     self.readiness = readiness
     collapses = try CollapseMonitors()
     start = Clock.read()
-    windows = ReplayWindows(start: start, windowBits: replayWindowBits)
+    self.windows = windows ?? ReplayWindows(start: start, windowBits: replayWindowBits)
     mailboxes = try (0..<workers).map { _ in try Mailbox() }
     counters = (0..<workers).map { _ in Counters() }
     accessLog = try LogQueue(bytesMax: LogQueue.accessBytesMax)
     senderLanes = SendableLanes(all: try SenderLanes.make(workers: workers, nowMilliseconds: start.wallMilliseconds))
     operationalLog = log
+  }
+
+  /// Of all workers, and of the processes before.
+  func total(_ counter: Counter) -> UInt64 {
+    counters.reduce(earlierCounters.value(counter)) { $0 &+ $1.value(counter) }
+  }
+  func total(_ refusal: Refusal) -> UInt64 {
+    counters.reduce(earlierCounters.value(refusal)) { $0 &+ $1.value(refusal) }
   }
 
   func lanes(worker: Int) -> SenderLanes { senderLanes.all[worker] }

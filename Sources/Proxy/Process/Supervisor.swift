@@ -1,6 +1,7 @@
 // The process: loads the configuration, starts the workers, and serves signals.
 //
 //   loading ─► ready ─► SIGHUP: load (Load), then swap, or keep the old and say why ─► ready
+//      │         ├─► SIGUSR2: start another process (Upgrade), then drain beside it ─► end, or keep on and say why ─► ready
 //      │         └─► SIGTERM: drain within timeouts.drain ─► end     SIGINT: end     SIGUSR1: reopen the access log
 //      └─► SIGTERM, SIGINT: end
 //
@@ -15,24 +16,31 @@ import Wire
 
 package final class Supervisor {
   private let path: String
-  private let loadMilliseconds: UInt64
-  private let signals: Signals
-  private let tickets: TicketKeys
-  private let log: OperationalLog
-  private let admin: AdminServers
+  let loadMilliseconds: UInt64
+  let signals: Signals
+  let tickets: TicketKeys
+  let log: OperationalLog
+  let admin: AdminServers
   private let readiness = ServiceReadiness()
-  private var loading: Load?
+  var loading: Load?
   /// A SIGHUP came while a load was under way: what that one read may be old.
-  private var loadsAgain = false
+  var loadsAgain = false
+  var upgrade: Upgrade?
+  /// A SIGUSR2 came while a load was under way.
+  var upgradesNext = false
+  /// The process that this one goes on for.
+  let predecessor: Predecessor?
   /// Loads that took too long; their threads may still hang.
   private var abandoned: [Load] = []
-  private var serving: Serving?
-  private var reloads = ReloadStatus(nowMilliseconds: 0)
+  /// In an upgrade, until the process before this one has left the service to it.
+  private var isTakingOver = false
+  var serving: Serving?
+  var reloads = ReloadStatus(nowMilliseconds: 0)
 
-  private var logger: Logger { log.logger }
+  var logger: Logger { log.logger }
 
   /// What there is once the first configuration is loaded.
-  private struct Serving {
+  struct Serving {
     let shared: ProcessShared
     /// When it began, on the monotonic clock.
     let startedMilliseconds: UInt64
@@ -71,6 +79,7 @@ package final class Supervisor {
     self.loadMilliseconds = loadMilliseconds
     // Before any thread is made: they inherit the mask.
     signals = try Signals()
+    predecessor = try Predecessor()
     log = try OperationalLog.start()
     tickets = try TicketKeys()
     admin = try AdminServers(readiness: readiness)
@@ -86,25 +95,47 @@ package final class Supervisor {
       if let loading {
         most = Int32(clamping: Int64(loading.deadlineMilliseconds) - Int64(Clock.monotonicMilliseconds()))
       }
-      switch signals.next(or: loading?.finished, timeoutMilliseconds: loading == nil ? -1 : max(0, most)) {
+      switch signals.next(or: waitedFor, timeoutMilliseconds: loading == nil ? -1 : max(0, most)) {
       case .reload:
-        if loading == nil { beginReload() } else { loadsAgain = true }
+        loadsAgain = true
+        loadAgain()
       case .reopenLogs: reopenLogs()
+      case .upgrade: beginUpgrade()
       case .terminate:
         giveUpLoading()
-        drain()
+        if !cancelUpgrade(.terminate) { drain() }
         return 0
       case .interrupt:
         giveUpLoading()
-        stop()
+        if !cancelUpgrade(.interrupt) { stop() }
         return 0
       case nil: break
       }
       if let loading, !endLoad(loading) { return 1 }
+      if let upgrade, endUpgrade(upgrade) { return 0 }
+      if isTakingOver, predecessor?.hasLeft == true {
+        isTakingOver = false
+        showReady()
+      }
     }
   }
 
-  private func reopenLogs() {
+  /// At most one of them is under way.
+  private var waitedFor: Wakeup? { loading?.finished ?? upgrade?.finished ?? (isTakingOver ? predecessor?.left : nil) }
+
+  /// Does what had to wait for a load or an upgrade that is over.
+  func loadAgain() {
+    guard loading == nil, upgrade == nil, !isTakingOver else { return }
+    if loadsAgain {
+      loadsAgain = false
+      beginReload()
+    } else if upgradesNext {
+      upgradesNext = false
+      beginUpgrade()
+    }
+  }
+
+  func reopenLogs() {
     guard let serving else { return }
     serving.shared.accessLog.post(.reopen)
     logger.info("logs reopened")
@@ -119,7 +150,7 @@ package final class Supervisor {
       }
       let load = try Load(
         path: path, generation: reloads.generation + (base == nil ? 0 : 1), tickets: tickets, admin: admin, base: base,
-        mostMilliseconds: loadMilliseconds)
+        predecessor: base == nil ? predecessor : nil, mostMilliseconds: loadMilliseconds)
       try load.start()
       loading = load
       return true
@@ -149,10 +180,7 @@ package final class Supervisor {
       if isReload { take(loaded) } else { begin(loaded) }
     }
     guard serving != nil else { return false }
-    if loadsAgain {
-      loadsAgain = false
-      beginReload()
-    }
+    loadAgain()
     return true
   }
 
@@ -166,7 +194,10 @@ package final class Supervisor {
   /// Says why a configuration is not taken.
   private func refuse(_ why: [String]) {
     for line in why { log.say(serving == nil && !line.hasPrefix("\(path):") ? "countersign: \(line)" : line) }
-    guard serving != nil else { return }
+    guard serving != nil else {
+      predecessor?.fail(why)
+      return
+    }
     logger.error("reload refused; the configuration in use stays (what is wrong stands above)")
     let reason = why.first { !$0.contains(": warning: ") } ?? "for an unknown reason"
     reloads.noteFailure(reason, nowMilliseconds: Clock.wallMilliseconds())
@@ -189,8 +220,11 @@ package final class Supervisor {
       let workers = config.workers ?? Processors.count
       // Only now that the sockets are open: an earlier process has taken its last request.
       shared = try ProcessShared(
-        workers: workers, replayWindowBits: config.identity.replayWindowBits, log: log, readiness: readiness)
+        workers: workers, replayWindowBits: config.identity.replayWindowBits, log: log, readiness: readiness,
+        continuing: loaded.taken?.found.windows,
+        upgrades: loaded.taken.map { UpgradeDesk(done: $0.found.state.attempt) } ?? UpgradeDesk())
       shared.routes.take(config)
+      if let taken = loaded.taken { take(taken, shared) }
       let (queue, file, logger) = (shared.accessLog, loaded.accessLog ?? nil, logger)
       _ = try WorkerThread.start(name: "log-access", processor: nil) {
         LogThread(queue, to: file, name: "access log") { logger.warning("\($0)") }.run()
@@ -201,19 +235,44 @@ package final class Supervisor {
         threads.append(
           try WorkerThread.start(name: "worker-\(index)", processor: index) { worker.worker.run() })
       }
+      if let taken = loaded.taken { try predecessor?.follow(taken, shared) }
     } catch {
       log.say("countersign: \(error)")
-      loaded.listeners.removeSocketFiles()
+      predecessor?.fail(["\(error)"])
+      // Those that were handed over are still the other process's.
+      loaded.listeners.removeSocketFiles(keeping: Set(0...(loaded.taken?.found.state.listeners.count ?? 0)))
       return
     }
+    let started = loaded.taken?.found.state.startedMilliseconds ?? Clock.monotonicMilliseconds()
     serving = Serving(
-      shared: shared, startedMilliseconds: Clock.monotonicMilliseconds(), snapshot: loaded.snapshot,
-      listeners: loaded.listeners, threads: threads)
-    reloads = ReloadStatus(nowMilliseconds: Clock.wallMilliseconds(), expiries: loaded.snapshot.expiries)
+      shared: shared, startedMilliseconds: started, snapshot: loaded.snapshot, listeners: loaded.listeners,
+      threads: threads)
+    reloads = ReloadStatus(
+      nowMilliseconds: Clock.wallMilliseconds(), generation: loaded.snapshot.generation,
+      expiries: loaded.snapshot.expiries)
+    // Who asks has an answer from the first one on.
     admin.show(shared)
+    admin.set(reloads)
     setReadiness()
-    log.say("ready listeners=\(readyListeners()) workers=\(threads.count) pid=\(ProcessLimits.processIdentifier)")
+    admin.take(loaded.admin)
+    if let taken = loaded.taken {
+      isTakingOver = true
+      let bits = config.identity.replayWindowBits
+      if bits != taken.found.state.windowBits {
+        logger.warning("identity.replay_window takes effect at the next start")
+      }
+    } else {
+      showReady()
+    }
+  }
+
+  /// From here on this process is the service.
+  private func showReady() {
+    guard let serving else { return }
+    log.say(
+      "ready listeners=\(readyListeners()) workers=\(serving.threads.count) pid=\(ProcessLimits.processIdentifier)")
     showReloads()
+    loadAgain()
   }
 
   private func setReadiness() {
@@ -301,14 +360,16 @@ package final class Supervisor {
         let signal = signals.next(timeoutMilliseconds: 50)
         if signal == .interrupt || signal == .terminate { break }
         if signal == .reopenLogs { reopenLogs() }
+        if signal == .upgrade { serving.shared.upgrades.refuse("the process is ending") }
       }
     }
     stop()
   }
 
   /// Ends everything; `serving` is nil afterwards, unless a worker does not end.
-  private func stop() {
-    ServiceNotifier.notify("STOPPING=1")
+  /// - Parameter handedOver: the sockets that another process goes on with, which is the service then; nil: there is none.
+  func stop(handedOver: Set<Int>? = nil) {
+    if handedOver == nil { ServiceNotifier.notify("STOPPING=1") }
     admin.stop()
     guard let serving else { return }
     let shared = serving.shared
@@ -326,7 +387,7 @@ package final class Supervisor {
     // Whoever should read the log may have stopped: the process ends without its last lines then.
     let isWritten = shared.accessLog.end()
     if !isWritten { logger.warning("the access log is not being taken; its last lines are lost") }
-    serving.listeners.removeSocketFiles()
+    serving.listeners.removeSocketFiles(keeping: handedOver ?? [])
     if isStopped, isWritten { self.serving = nil }
   }
 

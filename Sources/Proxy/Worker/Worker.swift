@@ -80,7 +80,8 @@ package final class Worker {
     case reload(Snapshot, [ListenerSource])
     /// Routes were closed or opened.
     case closures
-    case drain(untilMilliseconds: UInt64)
+    /// `handedOver`: sockets from which another process accepts, by their numbers.
+    case drain(untilMilliseconds: UInt64, handedOver: Set<Int> = [])
     case stop
   }
 

@@ -9,7 +9,7 @@ extension Worker {
       switch message {
       case .reload(let snapshot, let sources): reload(snapshot, sources)
       case .closures: renewClosures()
-      case .drain(let until): beginDrain(untilMilliseconds: until)
+      case .drain(let until, let handedOver): beginDrain(untilMilliseconds: until, handedOver: handedOver)
       case .stop: isStopped = true
       }
     }
@@ -35,8 +35,9 @@ extension Worker {
     if isDraining { acceptor.closeAll(self) }
   }
 
-  private func beginDrain(untilMilliseconds: UInt64) {
+  private func beginDrain(untilMilliseconds: UInt64, handedOver: Set<Int>) {
     isDraining = true
+    acceptor.release(handedOver, self)
     drainEndMilliseconds = untilMilliseconds
     // What waits in the queues is still taken: closing a listener would reset it.
     acceptor.takeAll(self)

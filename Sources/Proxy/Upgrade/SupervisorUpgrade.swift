@@ -1,0 +1,152 @@
+// The supervisor's part of an upgrade: begins one (SIGUSR2), goes on where it is refused, and leaves the service to the new process
+// where it is not. In the new process: takes what came before the workers start.
+
+import Platform
+import Policy
+import Wire
+
+extension Supervisor {
+  // MARK: The old process
+
+  func beginUpgrade() {
+    guard let serving, predecessor?.hasLeft != false, loading == nil else {
+      // A start, a load or an earlier upgrade comes to its end first.
+      upgradesNext = true
+      return
+    }
+    guard upgrade == nil else {
+      logger.warning("an upgrade is under way already")
+      return
+    }
+    let attempt = serving.shared.upgrades.begin()
+    logger.info("upgrade: starting the new process")
+    do {
+      let upgrade = try Upgrade(
+        try offer(attempt, serving), admin: admin, shared: serving.shared, loadMilliseconds: loadMilliseconds)
+      try upgrade.start()
+      self.upgrade = upgrade
+    } catch {
+      refuseUpgrade("\(error)")
+    }
+  }
+
+  private func offer(_ attempt: UInt64, _ serving: Serving) throws -> Upgrade.Offer {
+    let (config, keys) = (serving.snapshot.config, serving.snapshot.keys)
+    // A worker may not have come to the latest reload yet: what it will mark then must be shared too.
+    if let keys, let audience = config.identity.audience, config.listeners.contains(where: { $0.verifies }) {
+      guard serving.shared.windows.makeTables(for: keys, audience: audience) else {
+        throw HandoverFault.malformed("the replay windows")
+      }
+    }
+    guard let secrets = tickets.carried else { throw HandoverFault.malformed("the keys of session tickets") }
+    var state = HandoverState()
+    state.attempt = attempt
+    state.generation = reloads.generation
+    state.startedMilliseconds = serving.startedMilliseconds
+    serving.snapshot.boundary.write(to: &state)
+    var descriptors = serving.shared.windows.write(to: &state, first: 0)
+    serving.listeners.write(to: &state, &descriptors)
+    for its in admin.handedOver {
+      state.admin.append(
+        HandoverState.Socket(
+          name: its.name, address: ListenerSet.describe(its.address), isShared: true, ownsFile: its.ownsFile,
+          first: descriptors.count, count: 1))
+      descriptors.append(its.descriptor)
+    }
+    guard descriptors.count <= HandoverState.descriptorsMax else {
+      throw HandoverFault.malformed("so many sockets and replay windows (\(descriptors.count))")
+    }
+    state.descriptors = descriptors.count
+    return Upgrade.Offer(state: state, descriptors: descriptors, secrets: secrets)
+  }
+
+  private func refuseUpgrade(_ why: String) {
+    serving?.shared.upgrades.refuse(why)
+    logger.error("upgrade refused; this process goes on: \(why)")
+  }
+
+  /// Sees to an upgrade that is over. True when the service is the new process's: this one has drained.
+  func endUpgrade(_ upgrade: Upgrade) -> Bool {
+    guard let outcome = upgrade.outcome else { return false }
+    self.upgrade = nil
+    switch outcome {
+    case .refused(let why):
+      refuseUpgrade(why)
+      loadAgain()
+      return false
+    case .handedOver(let handed):
+      // What somebody wanted of the service is for who is it now.
+      if loadsAgain { Signals.send(.reload, to: handed.process) }
+      if upgradesNext { Signals.send(.upgrade, to: handed.process) }
+      retire(handed)
+      return true
+    }
+  }
+
+  /// Before the process drains by itself.
+  /// - Returns: true when the service was left to a new process meanwhile, which has been told; this one has drained.
+  func cancelUpgrade(_ signal: Signal) -> Bool {
+    guard let upgrade else { return false }
+    self.upgrade = nil
+    upgrade.cancel()
+    // Its thread sees the end of the new process at once, or has left the service already.
+    _ = upgrade.finished.wait(timeoutMilliseconds: Int32(Predecessor.stepMilliseconds))
+    guard case .handedOver(let handed)? = upgrade.outcome else { return false }
+    Signals.send(signal, to: handed.process)
+    retire(handed)
+    return true
+  }
+
+  /// Drains beside the new process, and tells it what was counted meanwhile.
+  private func retire(_ handed: Upgrade.Handed) {
+    guard let serving else { return }
+    // A socket's number by its place.
+    let numbers = serving.listeners.open.enumerated().filter { handed.listeners.contains($0.offset) }
+      .map { $0.element.socket }
+    let most = serving.snapshot.config.timeouts.drainMilliseconds
+    logger.info("upgraded: process \(handed.process) serves from here on; this one drains for at most \(most) ms")
+    drainBeside(handed, mostMilliseconds: UInt64(most), handedOver: Set(numbers), serving)
+    let shared = serving.shared
+    stop(handedOver: Set(numbers))
+    let last = HandoverLate(counts: CarriedCounters.all(shared))
+    try? handed.socket.send(
+      .counts, last.bytes, deadlineMilliseconds: Clock.monotonicMilliseconds() + Predecessor.stepMilliseconds)
+  }
+
+  private func drainBeside(
+    _ handed: Upgrade.Handed, mostMilliseconds most: UInt64, handedOver: Set<Int>, _ serving: Serving
+  ) {
+    var until = Clock.monotonicMilliseconds() + most
+    func tell() {
+      for mailbox in serving.shared.mailboxes {
+        mailbox.post(.drain(untilMilliseconds: until, handedOver: handedOver))
+      }
+    }
+    tell()
+    // Behind that: somebody may be being answered, slowly.
+    admin.stop(keeping: handed.admin)
+    var isTold = false
+    while Clock.monotonicMilliseconds() < until, serving.shared.stoppedWorkers < serving.threads.count {
+      switch signals.next(timeoutMilliseconds: 50) {
+      case .interrupt: return
+      case .terminate:
+        // The service ends, and with it what is left of this process within the usual time; a second one ends it at once.
+        guard !isTold else { return }
+        isTold = true
+        until = min(until, Clock.monotonicMilliseconds() + UInt64(serving.snapshot.config.timeouts.drainMilliseconds))
+        tell()
+      case .reopenLogs: reopenLogs()
+      case .reload, .upgrade: logger.warning("this process drains; process \(handed.process) serves")
+      case nil: break
+      }
+    }
+  }
+
+  // MARK: The new process
+
+  /// What was carried over into what the workers share, before they start.
+  func take(_ taken: Predecessor.Taken, _ shared: ProcessShared) {
+    shared.routes.take(taken.late.closures)
+    shared.earlierCounters.add(taken.late.counts)
+  }
+}
