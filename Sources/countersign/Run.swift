@@ -15,7 +15,8 @@ struct Run: ParsableCommand {
 
       Signals: SIGHUP reads the configuration again (a faulty one is reported and the old one stays), SIGTERM takes no \
       more connections, lets those in flight finish for `timeouts.drain`, and ends; SIGINT ends at once; SIGUSR1 opens \
-      the access log again. Signals are served at any time, also while a configuration is being loaded. Under systemd it \
+      the access log again; SIGUSR2 starts the program anew and leaves the service to it when it is ready \
+      (`countersign upgrade`). Signals are served at any time, also while a configuration is being loaded. Under systemd it \
       says when it is ready, reloading and stopping, and what became of the last reload (Type=notify).
 
       Exit codes: 0 ended by a signal, 1 it could not start or go on, 2 the command was not understood.
