@@ -331,6 +331,9 @@ extension EndToEnd {
       let address = try service.first["public"]
       let gate = workspace.file("gate")
       #expect(mkfifo(gate, 0o600) == 0)
+      // Both ways, so that neither side waits for the other to open it.
+      let opener = open(gate, O_RDWR | O_CLOEXEC)
+      defer { close(opener) }
       let program = try Programs.countersign
       try service.replaceProgram(by: "#!/bin/sh\nread line < \"\(gate)\"\nexec \"\(program)\" \"$@\"\n")
       service.first.process.signal(SIGUSR2)
@@ -339,7 +342,7 @@ extension EndToEnd {
       try service.write(configuration)
       service.first.process.signal(SIGHUP)
       #expect(try Connection(to: address).get("/").status == 200)
-      try Data("go\n".utf8).write(to: URL(fileURLWithPath: gate))
+      #expect(write(opener, "go\n", 3) == 3)
       let reloaded = service.errors.wait { $0.contains("reloaded generation=3") ? $0 : nil }
       #expect(reloaded != nil, "the new process is told")
       #expect(try Connection(to: address).get("/").status == 404)

@@ -43,14 +43,15 @@ final class Upgradable: Sendable {
 
   /// Leads the program's path to a script instead.
   func replaceProgram(by script: String) throws {
-    let file = try workspace.write("script-\(UUID().uuidString)", script, mode: 0o755)
+    // A child that is made meanwhile would have the file open for writing as long as it lives, and nobody could run it.
+    let file = try Inheritance.lock.withLock {
+      try workspace.write("script-\(UUID().uuidString)", script, mode: 0o755)
+    }
     try replaceProgram(withPath: file)
   }
 
   func replaceProgram(withPath path: String) throws {
     let fresh = program + ".fresh"
-    // A child that is being made may still have the new file open for writing.
-    Inheritance.lock.withLock {}
     try FileManager.default.createSymbolicLink(atPath: fresh, withDestinationPath: path)
     guard rename(fresh, program) == 0 else { throw Trouble("cannot replace \(program)") }
   }
