@@ -111,10 +111,12 @@ class Network:
 
 
 class Connects:
-    """The connections that are tried to the bad server, taken or not: (time, from port, to port) of each SYN on its link."""
+    """The connections that are tried to the bad server, taken or not: (time, from port, to port) of each on its link.
+
+    By their SYNs; one that is sent again has the port and the sequence number that it had."""
 
     def __init__(self):
-        self.seen, self.is_closed = [], False
+        self.seen, self.known, self.is_closed = [], set(), False
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
         # IPv4, TCP, to the bad server, SYN without ACK: 64 bytes of it.
         address = struct.unpack("!I", socket.inet_aton(BAD_HOST))[0]
@@ -123,6 +125,8 @@ class Connects:
         program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in code))
         so_attach_filter = 26
         self.socket.setsockopt(socket.SOL_SOCKET, so_attach_filter, struct.pack("HL", len(code), ctypes.addressof(program)))
+        so_timestampns = 35
+        self.socket.setsockopt(socket.SOL_SOCKET, so_timestampns, 1)
         self.socket.bind((DEVICE, 0))
         self.socket.settimeout(0.2)
         self.thread = threading.Thread(target=self._watch, daemon=True)
@@ -131,10 +135,15 @@ class Connects:
     def _watch(self):
         while not self.is_closed:
             try:
-                packet = self.socket.recv(64)
+                packet, ancillary, _, _ = self.socket.recvmsg(64, 64)
             except TimeoutError:
                 continue
-            self.seen.append((now(), *struct.unpack("!HH", packet[34:38])))
+            if packet[34:42] not in self.known:
+                self.known.add(packet[34:42])
+                # When the kernel sent it, however late we read it; told in the time of day.
+                seconds, nanoseconds = struct.unpack("qq", ancillary[0][2])
+                at = seconds * 10**9 + nanoseconds + time.monotonic_ns() - time.time_ns()
+                self.seen.append((at / 1e9, *struct.unpack("!HH", packet[34:38])))
 
     def close(self):
         self.is_closed = True

@@ -1,6 +1,6 @@
 """From what was seen to figures, verdicts, and tables in text and Markdown."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 
 from scene import FAULTS
 
@@ -22,6 +22,18 @@ def percentile(values, share):
     return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] / 1000, 2) if ordered else None
 
 
+def connects_without_request(cell):
+    """When they were begun. A request, or a check, came on the latest connection from its port; ports are used again."""
+    begun = {}
+    for at, peer in cell.connects:
+        begun.setdefault(peer, []).append(at)
+    used = set()
+    for record in cell.records:
+        if record.server == "bad" and (index := bisect_right(begun.get(record.peer, []), record.at)):
+            used.add((record.peer, begun[record.peer][index - 1]))
+    return sorted(at for at, peer in cell.connects if (peer, at) not in used)
+
+
 def sample(scene, cell):
     """One round of a cell: every request's time and status, and what the servers and the link say."""
     phase_of = {}
@@ -35,14 +47,9 @@ def sample(scene, cell):
             phase_of[number] = ("fault",)
         else:
             phase_of[number] = ("healthy",)
-    with_request = {record.peer for record in cell.records if record.server == "bad"}
+    empty = connects_without_request(cell)
     records = [record for record in cell.records if record.kind != "h"]
     bad = [record for record in records if record.server == "bad"]
-    # A SYN that is sent again has the port that it had; a connection that brought a request is counted by the request.
-    empty = {}
-    for at, peer in cell.connects:
-        if peer not in with_request:
-            empty.setdefault(peer, at)
     held = {}
     for record in records:
         held[record.number] = held.get(record.number, 0) + 1
@@ -56,7 +63,7 @@ def sample(scene, cell):
         "took_tenth_ms": [round(took / 100) for took in cell.took_us],
         "failed": [[number, status] for number, status in enumerate(cell.statuses) if status != 200],
         "at_bad_server": sorted(record.number for record in bad),
-        "connects_without_request_s": sorted(round(at - scene.start, 3) for at in empty.values()),
+        "connects_without_request_s": [round(at - scene.start, 3) for at in empty],
         "twice": sorted(number for number, times in held.items() if times > 1),
         "phases": {phase: _counts(cell, phase, phase_of, bad, empty, scene) for phase in ("healthy", "fault", "settled", "recovery")},
     }
@@ -72,7 +79,7 @@ def _counts(cell, phase, phase_of, bad, empty, scene):
              "recovery": scene.bad_until}[phase]
     end = {"healthy": scene.bad_from, "fault": scene.bad_until, "settled": scene.bad_until - SAVED_SECONDS,
            "recovery": scene.start + scene.phases.total}[phase]
-    tries = sum(begin <= at < end for at in empty.values())
+    tries = sum(begin <= at < end for at in empty)
     if scene.fault != "flap" or phase in ("healthy", "recovery"):
         tries += sum(phase in phase_of.get(record.number, ()) for record in bad)  # what it answers while it is good is no mistake
     return {"requests": len(numbers), "errors": sum(statuses.values()), "statuses": statuses, "tries_at_bad": tries}

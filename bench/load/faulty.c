@@ -12,7 +12,7 @@
 // All modes but the first hold for every path, so for that of a health check too. To hang it, stop its process.
 //
 // A line of the log, which is written out at SIGTERM: NANOSECONDS KIND PORT PEER-PORT NUMBER METHOD, with CLOCK_MONOTONIC. KIND is
-// `p` for a request that was answered, or will be, `x` for one that was read and reset, `h` for another path than /r/NUMBER.
+// `p` for a request that was answered, or will be, `x` for one whose head was read and that was reset, `h` for another path than /r/NUMBER.
 // One thread, level-triggered epoll, HTTP/1.0 and 1.1 with Content-Length only.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -157,23 +157,26 @@ static ssize_t request_bytes(struct peer *p, char **head_end) {
   return 0;
 }
 
+// Writes down the request whose head is the text at the buffer's start.
+static void note(const struct peer *p, char method[16]) {
+  unsigned long long number = 0;
+  bool is_numbered = sscanf(p->buffer, "%15[A-Z] /r/%llu", method, &number) == 2;
+  fprintf(record, "%llu %c %d %d %llu %s\n", (unsigned long long)now_ns(), !is_numbered ? 'h' : mode == RESET ? 'x' : 'p', p->port,
+          p->peer_port, number, method);
+}
+
 // Takes the requests that are whole. False: the connection has ended.
 static bool take(int fd, struct peer *p) {
-  char *head_end;
+  char *head_end, method[16] = "-";
   ssize_t n;
-  while ((n = request_bytes(p, &head_end)) > 0) {
-    char method[16] = "-";
-    unsigned long long number = 0;
-    int found = sscanf(p->buffer, "%15[A-Z] /r/%llu", method, &number);
+  while (mode != RESET && (n = request_bytes(p, &head_end)) > 0) {
+    note(p, method);
     char *line_end = strstr(p->buffer, "\r\n");
     bool ends = strcasestr(p->buffer, "\r\nconnection: close") != NULL;
     if (line_end && line_end - p->buffer >= 8 && memcmp(line_end - 8, "HTTP/1.0", 8) == 0)
       ends = strcasestr(p->buffer, "\r\nconnection: keep-alive") == NULL;
-    fprintf(record, "%llu %c %d %d %llu %s\n", (unsigned long long)now_ns(), found != 2 ? 'h' : mode == RESET ? 'x' : 'p', p->port,
-            p->peer_port, number, method);
     p->bytes -= (size_t)n;
     memmove(p->buffer, p->buffer + n, p->bytes);
-    if (mode == RESET) break;
     bool has_body = strcmp(method, "HEAD") != 0;
     if (mode == SLOW) {
       if (waiting_count == WAITING_MAX) fail("too many answers that wait");
@@ -184,11 +187,17 @@ static bool take(int fd, struct peer *p) {
     send_answer(fd, ends, has_body);
     if (!p->is_open) return false;
   }
-  if (n < 0 || mode == RESET) {
-    end(fd, mode == RESET);
+  if (mode == RESET) {
+    // A head is enough: whoever has sent it cannot know what became of it, whether or not its body had come.
+    if (memmem(p->buffer, p->bytes, "\r\n\r\n", 4)) {
+      p->buffer[p->bytes] = 0;
+      note(p, method);
+    }
+    end(fd, true);
     return false;
   }
-  return true;
+  if (n < 0) end(fd, false);
+  return n == 0;
 }
 
 static void readable(int fd) {
