@@ -87,7 +87,7 @@ def known_keys(program, directory):
     is_good, lines = check(known)
     if not is_good:
         raise BenchError(f"{program} does not take the configuration: {' '.join(lines)}")
-    return known, [line.removeprefix(f"{path}:").strip() for line in lines]
+    return known, [re.sub(r"^.*?: warning: ", "", line) for line in lines]
 
 
 def nginx(listen, servers, directory):
