@@ -116,7 +116,7 @@ class Connects:
     By their SYNs; one that is sent again has the port and the sequence number that it had."""
 
     def __init__(self):
-        self.seen, self.known, self.is_closed = [], set(), False
+        self.seen, self.known, self.is_closed, self.error = [], set(), False, None
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
         # IPv4, TCP, to the bad server, SYN without ACK: 64 bytes of it.
         address = struct.unpack("!I", socket.inet_aton(BAD_HOST))[0]
@@ -138,6 +138,9 @@ class Connects:
                 packet, ancillary, _, _ = self.socket.recvmsg(64, 64)
             except TimeoutError:
                 continue
+            except OSError as error:
+                self.error = error
+                return
             if packet[34:42] not in self.known:
                 self.known.add(packet[34:42])
                 # When the kernel sent it, however late we read it; told in the time of day.
@@ -145,10 +148,15 @@ class Connects:
                 at = seconds * 10**9 + nanoseconds + time.monotonic_ns() - time.time_ns()
                 self.seen.append((at / 1e9, *struct.unpack("!HH", packet[34:38])))
 
-    def close(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
         self.is_closed = True
         self.thread.join(2)
         self.socket.close()
+        if self.error and kind is None:
+            raise BenchError(f"connections to the bad server could not be counted: {self.error}")
 
 
 class Server:
@@ -256,19 +264,18 @@ class Scene:
                 for number, host in enumerate(GOOD_HOSTS, 1)]
         bad = Server("bad", BAD_HOST, ports, self.work, self.directory, self.processor, self.network.entering)
         expect("200", self.fault)
-        connects = Connects()
-        running = [self.proxies.start(cell.contender, f"{self.directory.name}/{cell.name}", cell.proxy_port,
-                                      [f"{host}:{cell.port}" for host in (GOOD_HOSTS[0], BAD_HOST, GOOD_HOSTS[1])])
-                   for cell in self.cells]
-        # Checks have taken the servers in by then, and all connections are open.
-        self.start = now() + 2.5
-        loads = [self._load(cell) for cell in self.cells]
-        self._make_bad(bad)
-        sleep_until(self.start + self.phases.total)
-        for cell, load in zip(self.cells, loads):
-            load.wait_end(15)
-            self._read_load(cell)
-        connects.close()
+        with Connects() as connects:
+            running = [self.proxies.start(cell.contender, f"{self.directory.name}/{cell.name}", cell.proxy_port,
+                                          [f"{host}:{cell.port}" for host in (GOOD_HOSTS[0], BAD_HOST, GOOD_HOSTS[1])])
+                       for cell in self.cells]
+            # Checks have taken the servers in by then, and all connections are open.
+            self.start = now() + 2.5
+            loads = [self._load(cell) for cell in self.cells]
+            self._make_bad(bad)
+            sleep_until(self.start + self.phases.total)
+            for cell, load in zip(self.cells, loads):
+                load.wait_end(15)
+                self._read_load(cell)
         for process in (*running, bad.process, *(server.process for server in good)):
             if process.handle.poll() is not None:
                 raise BenchError(f"{self.fault}: {process.name} ended by itself: {process.errors.read_text()[-300:].strip()}")
