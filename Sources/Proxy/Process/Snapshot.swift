@@ -48,6 +48,7 @@ package final class Snapshot: Sendable {
     let config: Config.Upstream
     let tls: TLSClientContext?
     let servers: [Server]
+    let sticky: StickyCookie?
   }
 
   struct Server: Sendable {
@@ -188,7 +189,18 @@ package final class Snapshot: Sendable {
             place, "upstream \(upstream.name): server \(error.host) cannot be resolved: \(error.reason)")
         }
       }
-      upstreams.append(Upstream(config: upstream, tls: tls, servers: servers))
+      var sticky: StickyCookie?
+      if let wanted = upstream.sticky {
+        begin("reading \(wanted.key)")
+        do {
+          let key = try StickyKey.load(
+            path: wanted.key, group: config.identity.keysGroup, upstream: upstream.name, identity: keys)
+          sticky = StickyCookie(wanted, key)
+        } catch {
+          fail(config.place(of: "upstreams.\(upstream.name).sticky.key"), "\(error)")
+        }
+      }
+      upstreams.append(Upstream(config: upstream, tls: tls, servers: servers, sticky: sticky))
     }
 
     let workspace = PatternWorkspace()
