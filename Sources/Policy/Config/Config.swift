@@ -198,12 +198,16 @@ package struct Config: Sendable, Equatable {
     package var proxyProtocol = false
     /// With `identity: plain`: the fields that tell of the client.
     package var plainFields = PlainFields.all
-    package var servers: [Endpoint] = []
+    package var servers: [Server] = []
     package var tls: UpstreamTLS?
     package var balance = Balance.roundRobin
     package var health: Health?
-    /// Further tries of one request, where nothing was sent or the method is idempotent.
-    package var retries = 1
+    /// Nil: what requests show of a server does not count.
+    package var passive: Passive? = Passive()
+    package var retries = Retries()
+    package var queue = Queue()
+    /// For how long a server that is new, or has come back, gets less than its share; 0: not at all.
+    package var slowStartMilliseconds = 0
     /// Idle connections kept for each server by each worker.
     package var idleConnections = 64
 
@@ -229,9 +233,6 @@ package struct Config: Sendable, Equatable {
   }
 
   package enum UpstreamIdentity: String, Sendable, CaseIterable { case attest, plain, none }
-  package enum Balance: String, Sendable, CaseIterable {
-    case roundRobin = "round-robin", leastRequests = "least-requests", clientHash = "client-hash"
-  }
 
   package struct UpstreamTLS: Sendable, Equatable {
     package var ca: String
@@ -242,15 +243,6 @@ package struct Config: Sendable, Equatable {
       self.ca = ca
       self.name = name
     }
-  }
-
-  package struct Health: Sendable, Equatable {
-    package var path: String
-    package var intervalMilliseconds = 2_000
-    package var timeoutMilliseconds = 1_000
-    package var rise = 2
-    package var fall = 3
-    package init(path: String) { self.path = path }
   }
 
   package struct Timeouts: Sendable, Equatable {

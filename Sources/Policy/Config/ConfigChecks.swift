@@ -115,7 +115,7 @@ extension Reading {
   private mutating func checkAudiences() {
     var servers: [String: Set<Config.Endpoint>] = [:]
     for upstream in config.upstreams where upstream.identity == .attest {
-      if let audience = upstream.audience { servers[audience, default: []].formUnion(upstream.servers) }
+      if let audience = upstream.audience { servers[audience, default: []].formUnion(upstream.servers.map(\.endpoint)) }
     }
     for upstream in config.upstreams where upstream.identity == .attest && !upstream.sharedAudience {
       guard let audience = upstream.audience, let count = servers[audience]?.count, count > 1 else { continue }
@@ -172,7 +172,7 @@ extension Reading {
     for upstream in config.upstreams {
       let path = "upstreams.\(upstream.name)"
       guard upstream.identity == .plain, upstream.tls == nil else { continue }
-      for (index, server) in upstream.servers.enumerated() where !server.isLocal {
+      for (index, server) in upstream.servers.enumerated() where !server.endpoint.isLocal {
         warn(
           config.place(of: "\(path).servers[\(index)]"),
           "the identity goes there in plain words, unsigned and without TLS: whoever is on the way, or reaches the "

@@ -23,12 +23,17 @@ enum Attempt {
       found = sharedConnection(x, group, worker)
     }
     switch found {
-    case .refused(let refusal): return .refuse(refusal)
-    case .fault(let fault): return .fault(fault)
+    case .refused(let refusal):
+      x.leavePlace(worker)
+      return .refuse(refusal)
+    case .fault(let fault):
+      x.leavePlace(worker)
+      return .fault(fault)
     case .connection(let u):
       if let refusal = write(x, group, into: u, worker) { return .refuse(refusal) }
       x.upstreamProgressMilliseconds = worker.nowMilliseconds
       return .moved
+    case .full: return x.waitForPlace(group, worker)
     }
   }
 
@@ -37,6 +42,8 @@ enum Attempt {
     case connection(Upstream)
     case refused(Refusal)
     case fault(ExchangeMachine.Fault)
+    /// It has to wait for a place.
+    case full
   }
 
   /// Writes the head for the upstream, or says why it cannot be sent.
@@ -74,7 +81,12 @@ enum Attempt {
   // MARK: Choosing a connection
 
   private static func sharedConnection(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> Found {
-    guard let (server, index) = chooseServer(x, group, worker) else { return .refused(.upstreamNone) }
+    let server: ServerPool
+    switch takePlace(x, group, worker) {
+    case .server(let found, _): server = found
+    case .full: return .full
+    case .none: return .refused(.upstreamNone)
+    }
     while let u = server.takeIdle(worker) {
       // From before a reload that changed the limits of heads.
       guard u.output.capacity == worker.pool.chunkBytes else {
@@ -82,11 +94,11 @@ enum Attempt {
         continue
       }
       guard u.isQuiet(for: x, worker) else { continue }
-      server.attach(u, to: x, index: index, worker)
+      server.attach(u, to: x, worker)
       worker.counters.add(.upstreamReused)
       return .connection(u)
     }
-    return Dial.begin(x, server, index: index, preamble: nil, worker)
+    return Dial.begin(x, server, preamble: nil, worker)
   }
 
   /// The connection that speaks for this client alone: the one at hand if it still does, or a new one.
@@ -97,20 +109,27 @@ enum Attempt {
     if let u = d.boundUpstream {
       if u.phase == .ready, u.exchange == nil, u.boundClient == identity,
         u.boundSigner.map({ $0.speaksAs(group.signer) }) ?? false,
-        let server = u.pool, let index = group.servers.firstIndex(where: { $0 === server }), u.isQuiet(for: x, worker)
+        let server = u.pool, group.servers.contains(where: { $0 === server }),
+        server.availability(nowMilliseconds: worker.nowMilliseconds) != .withdrawn, u.isQuiet(for: x, worker)
       {
-        server.attach(u, to: x, index: index, worker)
+        guard takePlace(x, at: server) else { return .full }
+        server.attach(u, to: x, worker)
         worker.counters.add(.upstreamReused)
         return .connection(u)
       }
       // Another client behind the same balancer connection, another upstream, or a connection that ended.
       if d.boundUpstream === u { u.close(worker) }
     }
-    guard let (server, index) = chooseServer(x, group, worker) else { return .refused(.upstreamNone) }
+    let server: ServerPool
+    switch takePlace(x, group, worker) {
+    case .server(let found, _): server = found
+    case .full: return .full
+    case .none: return .refused(.upstreamNone)
+    }
     guard let signer = group.signer, let draft = preamble(x, signer, identity, worker) else {
       return .refused(.signFailed)
     }
-    let found = Dial.begin(x, server, index: index, preamble: draft, worker)
+    let found = Dial.begin(x, server, preamble: draft, worker)
     if case .connection(let u) = found {
       u.owner = d
       u.boundClient = identity
@@ -120,8 +139,26 @@ enum Attempt {
     return found
   }
 
-  private static func chooseServer(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> (ServerPool, Int)? {
-    group.choose(client: x.identity?.address, tried: x.triedServers, nowMilliseconds: worker.nowMilliseconds)
+  /// Chooses a server, and takes one of its places where these are counted.
+  private static func takePlace(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> ServerChoice {
+    // Whoever waits already goes first.
+    guard group.queue.isEmpty || x.queueEndMilliseconds > 0 else { return .full }
+    while true {
+      let choice = group.choose(
+        client: x.identity?.address, tried: x.triedServers, nowMilliseconds: worker.nowMilliseconds)
+      guard case .server(let server, let isLastResort) = choice else { return choice }
+      // Another worker may have had the last place since.
+      guard takePlace(x, at: server) else { continue }
+      if isLastResort { worker.noteLastResort(group) }
+      return choice
+    }
+  }
+
+  private static func takePlace(_ x: Exchange, at server: ServerPool) -> Bool {
+    guard server.connectionsMax > 0 else { return true }
+    guard server.status.takePlace(most: server.connectionsMax) else { return false }
+    x.place = server.status
+    return true
   }
 
   /// The signed PROXY header for a connection that speaks for one client.

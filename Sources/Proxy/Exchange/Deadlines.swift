@@ -61,6 +61,8 @@ enum Deadlines {
     guard let d = x.downstream else { return }
     if x.isTunnel {
       Tunnel.end(x, isLate: true, worker)
+    } else if x.queueTicket != 0 {
+      x.advance(worker, .refuse(.queueTimeout))
     } else if x.isBackingOff {
       x.advance(worker, x.tryAgain(worker))
     } else if x.machine.isDiscarding, d.isFlushed {

@@ -66,8 +66,14 @@ final class Exchange {
   var schemeSource = ClientScheme.Source.connection
   /// The server of the last try; for the record.
   var server: ServerPool?
-  /// Which tries have used which server: bit i for the group's server i.
+  /// The servers that tries were made at, by their bits.
   var triedServers: UInt64 = 0
+  /// The server that counts this request among those it may have.
+  var place: ServerStatus?
+  /// It waits for such a place, as this number in its queue; 0: it does not.
+  var queueTicket: UInt64 = 0
+  /// How long it may, over all tries; 0: it has not.
+  var queueEndMilliseconds: UInt64 = 0
 
   // The response.
   var status = 0
@@ -155,6 +161,7 @@ final class Exchange {
     isSigned = false
     verified = nil
     triedServers = 0
+    queueEndMilliseconds = 0
     status = 0
     endsWithConnection = false
     serverIsBent = false

@@ -147,7 +147,7 @@ enum Tunnel {
     worker.openTunnels -= 1
     worker.log.record(x, worker)
     if let u = x.upstream {
-      u.pool?.detach(u)
+      u.pool?.detach(u, worker)
       u.close(worker, reset: isLate && u.transport.hasUndeliveredBytes)
     }
     x.giveBack(worker)

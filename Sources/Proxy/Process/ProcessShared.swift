@@ -14,6 +14,7 @@ package final class ProcessShared: Sendable {
   let operationalLog: OperationalLog
   package let readiness: ServiceReadiness
   package let routes = RouteDirectory()
+  package let servers: ServerDirectory
   package let collapses: CollapseMonitors
   package let walks = WalkRecorder()
   var validators: ValidatorWatch { readiness.validators }
@@ -37,6 +38,7 @@ package final class ProcessShared: Sendable {
     collapses = try CollapseMonitors()
     start = Clock.read()
     windows = ReplayWindows(start: start, windowBits: replayWindowBits)
+    servers = ServerDirectory(workers: workers)
     mailboxes = try (0..<workers).map { _ in try Mailbox() }
     counters = (0..<workers).map { _ in Counters() }
     accessLog = try LogQueue(bytesMax: LogQueue.accessBytesMax)

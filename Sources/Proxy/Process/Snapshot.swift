@@ -54,6 +54,8 @@ package final class Snapshot: Sendable {
     let address: SocketAddress
     /// As the log shows it.
     let text: String
+    /// The entry of the configuration that it comes from.
+    let config: Config.Server
   }
 
   private init(
@@ -174,10 +176,11 @@ package final class Snapshot: Sendable {
               + "and for up to 30 s when it goes on"))
       }
       var servers: [Server] = []
-      for endpoint in upstream.servers {
+      for server in upstream.servers {
+        let endpoint = server.endpoint
         if case .host(let name, _) = endpoint { begin("resolving \(name)") }
         do {
-          let found = try resolve(endpoint)
+          let found = try resolve(server)
           checkAudience(upstream, endpoint, found, config, fail)
           servers += found
         } catch {
@@ -245,14 +248,14 @@ package final class Snapshot: Sendable {
     return ClientDemand(authorities: FileDigest.sha256(path: asked.ca) ?? [], isRequired: asked.require)
   }
 
-  static func resolve(_ endpoint: Config.Endpoint) throws(SocketAddress.ResolveError) -> [Server] {
-    switch endpoint {
+  static func resolve(_ server: Config.Server) throws(SocketAddress.ResolveError) -> [Server] {
+    switch server.endpoint {
     case .address(let address, let port):
-      return [Server(address: .ip(address, port: port), text: endpointText(address, port))]
-    case .unix(let path): return [Server(address: .unix(path: path), text: "unix:\(path)")]
+      return [Server(address: .ip(address, port: port), text: endpointText(address, port), config: server)]
+    case .unix(let path): return [Server(address: .unix(path: path), text: "unix:\(path)", config: server)]
     case .host(let name, let port):
       return try SocketAddress.resolve(name, port: port).map { found in
-        Server(address: found, text: found.ip.map { endpointText($0, port) } ?? name)
+        Server(address: found, text: found.ip.map { endpointText($0, port) } ?? name, config: server)
       }
     }
   }

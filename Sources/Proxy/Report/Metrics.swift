@@ -5,7 +5,9 @@ import Wire
 
 package enum Counter: Int, CaseIterable {
   case connections, requests, responses1xx, responses2xx, responses3xx, responses4xx, responses5xx
-  case bytesIn, bytesOut, upstreamConnections, upstreamReused, retries, startingRetries, tunnels, observed
+  case bytesIn, bytesOut, upstreamConnections, upstreamReused, retries, retriesDenied, startingRetries, tunnels,
+    observed
+  case serverFailures, ejections, lastResorts, queued
   case checksReady, checksUnready, checksConnected, cutoverRequests
   case verifiedEnforced, verifiedObserved, verifiedRefused, verifiedNot
   case acceptPauses, reloads
@@ -28,6 +30,13 @@ package enum Counter: Int, CaseIterable {
     case .upstreamConnections: ("countersign_upstream_connections_total", "Connections begun to upstream servers.")
     case .upstreamReused: ("countersign_upstream_reused_total", "Requests sent over a connection that was kept.")
     case .retries: ("countersign_retries_total", "Requests tried again.")
+    case .retriesDenied: ("countersign_retries_denied_total", "Further tries that the retry budget did not allow.")
+    case .serverFailures:
+      ("countersign_server_failures_total", "Requests that failed at a server, whether or not another try served them.")
+    case .ejections: ("countersign_server_ejections_total", "Servers that got no more requests because these failed.")
+    case .lastResorts:
+      ("countersign_last_resort_total", "Requests sent to a server that is known to fail, because all of them are.")
+    case .queued: ("countersign_queued_total", "Requests that waited for a place at a server.")
     case .startingRetries: ("countersign_starting_retries_total", "Requests signed anew for a starting validator.")
     case .tunnels: ("countersign_tunnels_total", "WebSocket tunnels begun.")
     case .observed: ("countersign_observed_total", "Requests that observe mode let pass without an identity.")

@@ -107,19 +107,19 @@ final class Plan {
           ? try? Plan.makeSigner(upstream.config, snapshot.config, $0, shared.lanes(worker: worker)) : nil
       }
       let old = previous?.groups.first { $0.config.name == upstream.config.name }
-      let servers = upstream.servers.map { server -> ServerPool in
-        // A kept connection may serve the new plan if it was made to the same place in the same way.
-        if upstream.tls == nil, let old, old.config.proxyProtocol == upstream.config.proxyProtocol,
-          old.config.idleConnections == upstream.config.idleConnections,
-          let kept = old.servers.first(where: { $0.address == server.address && $0.tls == nil })
-        {
-          return kept
-        }
-        return ServerPool(
-          address: server.address, text: server.text, tls: upstream.tls, idleMax: upstream.config.idleConnections)
-      }
+      // A kept connection may serve the new plan if it was made to the same place in the same way.
+      let isReachedAlike =
+        upstream.tls == nil && old?.tls == nil && old?.config.proxyProtocol == upstream.config.proxyProtocol
+        && old?.config.idleConnections == upstream.config.idleConnections
+      let status = shared.servers.upstream(upstream.config.name)
+      let servers = Plan.makeServers(
+        upstream.servers, tls: upstream.tls, idleMax: upstream.config.idleConnections, status,
+        keeping: isReachedAlike ? old?.servers ?? [] : [])
+      let keepsBudget = old?.config.retries.budgetPercent == upstream.config.retries.budgetPercent
       groups.append(
-        UpstreamPlan(config: upstream.config, signer: signer, tls: upstream.tls, servers: ContiguousArray(servers)))
+        UpstreamPlan(
+          config: upstream.config, signer: signer, tls: upstream.tls, status: status, servers: servers,
+          budget: keepsBudget ? old?.budget : nil, worker: worker))
     }
     self.groups = groups
     var routes: ContiguousArray<RoutePlan> = []
@@ -139,6 +139,26 @@ final class Plan {
         server.isRetired = true
       }
     }
+  }
+
+  /// The pools of an upstream's servers. One that is kept keeps its connections and its bit.
+  static func makeServers(
+    _ servers: [Snapshot.Server], tls: TLSClientContext?, idleMax: Int, _ status: UpstreamStatus,
+    keeping old: ContiguousArray<ServerPool>
+  ) -> ContiguousArray<ServerPool> {
+    let kept = servers.map { server in old.first { $0.address == server.address } }
+    var bits = UpstreamPlan.freeBits(besides: kept.reduce(0) { $0 | ($1?.bit ?? 0) }).makeIterator()
+    return ContiguousArray(
+      zip(servers, kept).map { server, kept in
+        let pool =
+          kept
+          ?? ServerPool(
+            address: server.address, text: server.text, tls: tls, idleMax: idleMax, status: status.server(server.text),
+            bit: bits.next() ?? 0)
+        pool.configure(
+          weight: server.config.weight, isBackup: server.config.isBackup, connectionsMax: server.config.connectionsMax)
+        return pool
+      })
   }
 
   static func makeSigner(

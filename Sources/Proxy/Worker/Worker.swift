@@ -55,6 +55,10 @@ package final class Worker {
   var isDraining = false
   var drainEndMilliseconds: UInt64 = .max
   package var isStopped = false
+  /// Upstreams at which requests of this worker wait for a place.
+  var waitingGroups: ContiguousArray<UpstreamPlan> = []
+  /// Places may have become free for them, or for another worker's.
+  var offersPlaces = false
   var openTunnels = 0
   var idleUpstreams = 0
   private var memory = MemoryWatch()
@@ -80,6 +84,10 @@ package final class Worker {
     case reload(Snapshot, [ListenerSource])
     /// Routes were closed or opened.
     case closures
+    /// A place at a server is free that a request of this worker waits for.
+    case places
+    /// A server fails, or was taken away; or it is back.
+    case server(ServerStatus)
     case drain(untilMilliseconds: UInt64)
     case stop
   }
@@ -171,6 +179,7 @@ package final class Worker {
       if pendingFlushes.count >= Worker.flushesTogetherMax { flushPending() }
     }
     runQueued()
+    offerPlaces()
     flushAll()
     while let timer = wheel.due(nowMilliseconds: nowMilliseconds) { expire(timer) }
     updateGauges()

@@ -9,6 +9,8 @@ extension Worker {
       switch message {
       case .reload(let snapshot, let sources): reload(snapshot, sources)
       case .closures: renewClosures()
+      case .places: offersPlaces = true
+      case .server(let status): serverChanged(status)
       case .drain(let until): beginDrain(untilMilliseconds: until)
       case .stop: isStopped = true
       }
