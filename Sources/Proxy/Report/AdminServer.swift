@@ -203,8 +203,8 @@ final class AdminServer: Sendable {
       reply(reason == nil ? "200 OK" : "503 Service Unavailable", "\(reason?.text ?? "ok")\n")
     case ("/metrics", let shared?):
       let page =
-        MetricsPage.text(shared.counters) + MetricsPage.text(shared) + shared.collapses.metrics + readiness.metrics(now)
-        + (reloads?.metrics ?? "")
+        MetricsPage.text(shared.counters) + MetricsPage.text(shared) + shared.health.metrics.text
+        + shared.collapses.metrics + readiness.metrics(now) + (reloads?.metrics ?? "")
       reply("200 OK", page, type: "text/plain; version=0.0.4")
     case ("/status", let shared?):
       reply("200 OK", AdminServer.status(shared, reloads), type: "application/json")

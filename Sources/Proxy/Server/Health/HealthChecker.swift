@@ -27,6 +27,8 @@ package final class HealthChecker: Sendable {
     thread.withLock { $0 = started }
   }
 
+  package var isRunning: Bool { thread.withLock { $0 != nil } }
+
   /// Checks these servers from now on, and no others.
   package func check(_ targets: [HealthTarget]) { mailbox.post(.targets(targets)) }
 

@@ -220,9 +220,9 @@ final class HealthLoop {
     if hasChanged || (result == .failed && check.judge.state == .down) {
       let isDown = check.judge.state == .down
       check.why = why
-      check.counts?.isDown.store(isDown, ordering: .relaxed)
       target.observer.noteHealth(
         passes: !isDown, why: why, now: clock)
+      check.counts?.isDown.store(isDown, ordering: .relaxed)
     }
     check.counts?.add(counted)
     let wait = HealthPace.waitMilliseconds(
