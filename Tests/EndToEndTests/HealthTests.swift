@@ -114,7 +114,7 @@ extension EndToEnd {
       #expect(!other.requests.contains { $0.target.hasPrefix("/down/") })
       configuration.upstreams[0].members.removeLast()
       try edge.reloadAccepting(configuration)
-      try eventually("it has requests again") {
+      try eventually("it has requests again") { () throws -> Bool in
         #expect(try client.get("/again").status == 200)
         return !other.requests(to: "/again").isEmpty
       }
