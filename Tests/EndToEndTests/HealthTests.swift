@@ -118,7 +118,8 @@ extension EndToEnd {
         #expect(try client.get("/again").status == 200)
         return !other.requests(to: "/again").isEmpty
       }
-      #expect(try isUp(upstream: "backend", server: "\(other.address)", edge) == nil)
+      #expect(try isUp(upstream: "backend", server: "\(other.address)", edge) == true)
+      #expect(try checks("failed", upstream: "backend", server: "\(other.address)", edge) == 0, "none are counted")
     }
 
     // MARK: Validators

@@ -210,4 +210,127 @@ import Wire
   @Test func withoutAClientThereIsStillAServer() {
     #expect(Set(choices(plan(.clientHash, 3).plan, 3)).count == 1)
   }
+
+  /// A server that comes takes its share of the clients and moves no others; one that goes gives up its own alone.
+  @Test func oneServerMoreOrLessMovesOnlyItsOwnClients() {
+    let five = plan(.clientHash, 5).plan
+    let six = plan(.clientHash, 6).plan
+    var moved = 0
+    for i in UInt32(0)..<6_000 {
+      let client = IPAddress(v4: 0x0a00_0000 + i)
+      let before = choices(five, 1, client: client)[0]
+      let after = choices(six, 1, client: client)[0]
+      if before != after {
+        moved += 1
+        #expect(after == 5)
+      }
+    }
+    #expect((850...1_150).contains(moved), "a sixth of 6,000")
+  }
+
+  // MARK: Weights, backups, limits
+
+  @Test func roundRobinSpreadsByWeightAndDoesNotBunch() {
+    let (plan, pools) = plan(.roundRobin, 3)
+    for (pool, weight) in zip(pools, [5, 1, 1]) {
+      pool.configure(weight: weight, isBackup: false, connectionsMax: 0)
+    }
+    #expect(choices(plan, 7) == [0, 0, 1, 0, 2, 0, 0])
+  }
+
+  @Test(arguments: [Config.Balance.roundRobin, .leastRequests, .clientHash])
+  func eachServerHasItsWeightsShare(_ balance: Config.Balance) {
+    var config = Config.Upstream(name: "app")
+    config.balance = balance
+    let (plan, pools) = UpstreamPlan.of(config, 3)
+    for (pool, weight) in zip(pools, [1, 2, 5]) { pool.configure(weight: weight, isBackup: false, connectionsMax: 0) }
+    plan.replace(servers: plan.servers)
+    var counts = [0, 0, 0]
+    // Under least-requests it is the requests under way that go by weight.
+    for i in UInt32(0)..<8_000 {
+      let index = choices(plan, 1, client: IPAddress(v4: 0x0a00_0000 + i))[0]
+      counts[index] += 1
+      if balance == .leastRequests { pools[index].active += 1 }
+    }
+    for (count, share) in zip(counts, [1_000, 2_000, 5_000]) {
+      #expect(abs(count - share) < 200, "\(counts)")
+    }
+  }
+
+  @Test(arguments: [Config.Balance.roundRobin, .leastRequests, .clientHash])
+  func aBackupServesOnlyWhileNobodyElseCan(_ balance: Config.Balance) {
+    let (plan, pools) = plan(balance, 3)
+    pools[2].configure(weight: 1, isBackup: true, connectionsMax: 0)
+    #expect(!choices(plan, 20, client: Self.client).contains(2))
+    _ = pools[0].noteFailure(nowMilliseconds: Self.late)
+    #expect(Set(choices(plan, 20, client: Self.client)) == [1])
+    _ = pools[1].status.setChecks(
+      pass: false, why: "", now: Clock.Reading(wallMilliseconds: 0, monotonicMilliseconds: 0))
+    #expect(Set(choices(plan, 20, client: Self.client)) == [2])
+    // Everybody fails: everybody serves.
+    _ = pools[2].noteFailure(nowMilliseconds: Self.late)
+    if balance == .roundRobin { #expect(Set(choices(plan, 20)) == [0, 1, 2]) }
+    guard case .server(_, isLastResort: true) = plan.choose(client: Self.client, tried: 0, nowMilliseconds: 1_000)
+    else {
+      Issue.record("it is a last resort")
+      return
+    }
+  }
+
+  @Test func aFullServerIsPassedOverAndWhereAllAreFullOneWaits() {
+    let (plan, pools) = plan(.roundRobin, 3)
+    for pool in pools { pool.configure(weight: 1, isBackup: pool === pools[2], connectionsMax: 1) }
+    #expect(pools[0].status.takePlace(most: 1))
+    #expect(choices(plan, 3) == [1, 1, 1])
+    #expect(pools[1].status.takePlace(most: 1))
+    // A backup does not stand in for servers that are busy.
+    guard case .full = plan.choose(client: nil, tried: 0, nowMilliseconds: 1_000) else {
+      Issue.record("it has to wait")
+      return
+    }
+    // But for those that fail; and where it is full too, one waits for it.
+    for pool in pools.prefix(2) { _ = pool.noteFailure(nowMilliseconds: Self.late) }
+    #expect(choices(plan, 3) == [2, 2, 2])
+    #expect(pools[2].status.takePlace(most: 1))
+    guard case .full = plan.choose(client: nil, tried: 0, nowMilliseconds: 1_000) else {
+      Issue.record("it has to wait")
+      return
+    }
+  }
+
+  @Test func aServerThatAnOperatorHasWithdrawnIsNeverChosen() {
+    let (plan, pools) = plan(.roundRobin, 2)
+    let now = Clock.Reading(wallMilliseconds: 0, monotonicMilliseconds: 0)
+    _ = pools[0].status.setOrder(.drain, user: 0, why: "", now: now)
+    #expect(Set(choices(plan, 5, tried: 0b10)) == [1])
+    _ = pools[1].status.setOrder(.down, user: 0, why: "", now: now)
+    guard case .none = plan.choose(client: nil, tried: 0, nowMilliseconds: 1_000) else {
+      Issue.record("there is none")
+      return
+    }
+  }
+
+  @Test func onProbationOneRequestAtATimeFindsOut() {
+    let (plan, pools) = plan(.roundRobin, 2)
+    let passive = Config.Passive()
+    for _ in 0..<passive.failures {
+      _ = plan.status.noteFailure(
+        pools[0].status, passive, what: "reset", now: Clock.Reading(wallMilliseconds: 0, monotonicMilliseconds: 0))
+    }
+    #expect(Set(choices(plan, 5, now: 9_999)) == [1])
+    #expect(choices(plan, 5, now: 10_000).contains(0))
+    pools[0].active = 1
+    #expect(Set(choices(plan, 5, now: 10_000)) == [1])
+  }
+
+  @Test func aServerThatStartsSlowlyHasLessThanItsShare() {
+    var config = Config.Upstream(name: "app")
+    config.slowStartMilliseconds = 10_000
+    let (plan, pools) = UpstreamPlan.of(config, 2)
+    pools[0].status.startSlowly(nowMilliseconds: 1_000)
+    func share(_ now: UInt64) -> Int { plan.choices(1_100, now: now).count { $0 == 0 } }
+    #expect((95...105).contains(share(1_000)), "a tenth of the other's")
+    #expect((360...372).contains(share(6_000)), "half of the other's")
+    #expect((549...551).contains(share(11_000)))
+  }
 }

@@ -130,16 +130,7 @@ struct SnapshotFiles {
 
       """
     for expiry in expiries {
-      // The escapes of the exposition format: backslash, quote and line feed.
-      var file = ""
-      for scalar in expiry.file.unicodeScalars {
-        switch scalar {
-        case "\\": file += "\\\\"
-        case "\"": file += "\\\""
-        case "\n": file += "\\n"
-        default: file.unicodeScalars.append(scalar)
-        }
-      }
+      let file = MetricsPage.escaped(expiry.file)
       text += "countersign_certificate_expiry_timestamp_seconds{file=\"\(file)\"} \(expiry.seconds)\n"
     }
     return text

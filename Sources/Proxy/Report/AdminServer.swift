@@ -203,13 +203,15 @@ final class AdminServer: Sendable {
       reply(reason == nil ? "200 OK" : "503 Service Unavailable", "\(reason?.text ?? "ok")\n")
     case ("/metrics", let shared?):
       let page =
-        MetricsPage.text(shared.counters) + MetricsPage.text(shared) + shared.health.metrics.text
-        + shared.collapses.metrics + readiness.metrics(now) + (reloads?.metrics ?? "")
+        MetricsPage.text(shared.counters) + MetricsPage.text(shared) + shared.collapses.metrics + readiness.metrics(now)
+        + MetricsPage.text(shared.servers, now: now) + shared.health.metrics.text + (reloads?.metrics ?? "")
       reply("200 OK", page, type: "text/plain; version=0.0.4")
     case ("/status", let shared?):
       reply("200 OK", AdminServer.status(shared, reloads), type: "application/json")
     case ("/routes", let shared?): reply("200 OK", AdminControl.json(shared.routes) + "\n", type: "application/json")
-    case ("/metrics", nil), ("/status", nil), ("/routes", nil):
+    case ("/servers", let shared?):
+      reply("200 OK", AdminControl.json(shared.servers, now: now) + "\n", type: "application/json")
+    case ("/metrics", nil), ("/status", nil), ("/routes", nil), ("/servers", nil):
       reply("503 Service Unavailable", "starting: the configuration is being loaded\n")
     default: reply("404 Not Found", "not found\n")
     }
@@ -226,7 +228,8 @@ final class AdminServer: Sendable {
       {"workers":\(shared.counters.count),"uptime_seconds":\(upMilliseconds / 1_000),\
       "connections":\(shared.connectionCount),"requests":\(sum(.requests)),"tunnels":\(sum(.openTunnels)),\
       "upstream_connections":\(sum(.openUpstreams)),"replay_epochs":\(shared.windows.epochCount),\
-      "config":\(reloads?.json ?? "null"),"routes":\(AdminControl.json(shared.routes)),"refusals":{\(refusals.joined(separator: ","))}}
+      "config":\(reloads?.json ?? "null"),"routes":\(AdminControl.json(shared.routes)),\
+      "servers":\(AdminControl.json(shared.servers, now: Clock.read())),"refusals":{\(refusals.joined(separator: ","))}}
 
       """
   }

@@ -9,7 +9,7 @@ import Synchronization
 /// One upstream, as the whole process knows it.
 package final class UpstreamStatus: Sendable {
   package let name: String
-  let waiting: WaitingRequests
+  package let waiting: WaitingRequests
   /// Present ones, in the order of the configuration; also those that are gone and that an operator has withdrawn.
   private let servers = Mutex<[ServerStatus]>([])
   private let present = Mutex<[String]>([])
@@ -51,7 +51,7 @@ package final class UpstreamStatus: Sendable {
   }
 
   /// A request failed at one of them.
-  func noteFailure(
+  package func noteFailure(
     _ server: ServerStatus, _ passive: Config.Passive, what: String, now: Clock.Reading
   ) -> ServerStatus.Failed {
     server.noteFailure(

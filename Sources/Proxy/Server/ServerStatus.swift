@@ -81,10 +81,10 @@ package final class ServerStatus: Sendable {
   /// Requests that it has at the same time, counted where it has a limit.
   package var placesTaken: Int { places.load(ordering: .relaxed) }
 
-  func isFull(most: Int) -> Bool { most > 0 && places.load(ordering: .sequentiallyConsistent) >= most }
+  package func isFull(most: Int) -> Bool { most > 0 && places.load(ordering: .sequentiallyConsistent) >= most }
 
   /// Takes a place for one request, unless there are `most`.
-  func takePlace(most: Int) -> Bool {
+  package func takePlace(most: Int) -> Bool {
     var now = places.load(ordering: .relaxed)
     while now < most {
       let (isDone, other) = places.compareExchange(
@@ -95,7 +95,7 @@ package final class ServerStatus: Sendable {
     return false
   }
 
-  func givePlace() { places.subtract(1, ordering: .sequentiallyConsistent) }
+  package func givePlace() { places.subtract(1, ordering: .sequentiallyConsistent) }
 
   // MARK: What changes it
 
@@ -118,13 +118,13 @@ package final class ServerStatus: Sendable {
   private func contains(_ bit: Gate) -> Bool { gate.load(ordering: .relaxed) & bit.rawValue != 0 }
 
   /// It begins anew, with less than its share for a while.
-  func startSlowly(nowMilliseconds: UInt64) {
+  package func startSlowly(nowMilliseconds: UInt64) {
     slowFromMilliseconds.store(nowMilliseconds, ordering: .relaxed)
     insert(.slow)
   }
 
   /// Checks have decided. True when that is news.
-  func setChecks(pass: Bool, why: String, now: Clock.Reading) -> Bool {
+  package func setChecks(pass: Bool, why: String, now: Clock.Reading) -> Bool {
     state.withLock { state in
       guard contains(.checkFailed) == pass else {
         if !pass { state.why = why }
@@ -154,7 +154,7 @@ package final class ServerStatus: Sendable {
   package var order: Order { contains(.down) ? .down : contains(.drained) ? .drain : .up }
 
   /// True when that is news.
-  func setOrder(_ order: Order, user: UInt32, why: String, now: Clock.Reading) -> Bool {
+  package func setOrder(_ order: Order, user: UInt32, why: String, now: Clock.Reading) -> Bool {
     state.withLock { state in
       guard order != self.order else { return false }
       remove(.withdrawn)
@@ -222,7 +222,7 @@ package final class ServerStatus: Sendable {
   }
 
   /// A request on probation has succeeded. True when it serves again by that.
-  func noteSuccess(now: Clock.Reading) -> Bool {
+  package func noteSuccess(now: Clock.Reading) -> Bool {
     guard standing(nowMilliseconds: now.monotonicMilliseconds) == .onProbation else { return false }
     return state.withLock { state in
       guard contains(.ejected) else { return false }

@@ -12,7 +12,7 @@ package final class UpstreamPlan {
   let signer: Signer?
   let tls: TLSClientContext?
   /// What the whole process knows of it.
-  let status: UpstreamStatus
+  package let status: UpstreamStatus
   package private(set) var servers: ContiguousArray<ServerPool>
   private var balance: Balance
   var budget: RetryBudget
@@ -45,7 +45,7 @@ package final class UpstreamPlan {
   var isBound: Bool { config.proxyProtocol }
 
   /// Its servers are these from now on.
-  func replace(servers: ContiguousArray<ServerPool>) {
+  package func replace(servers: ContiguousArray<ServerPool>) {
     self.servers = servers
     balance.take(servers)
   }

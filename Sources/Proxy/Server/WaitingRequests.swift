@@ -15,13 +15,13 @@ package final class WaitingRequests: Sendable {
     let value = Atomic<UInt64>(0)
   }
 
-  init(workers: Int) { oldest = (0..<max(1, workers)).map { _ in OldestWord() } }
+  package init(workers: Int) { oldest = (0..<max(1, workers)).map { _ in OldestWord() } }
 
   /// How many wait.
   package var count: Int { total.load(ordering: .sequentiallyConsistent) }
 
   /// One more waits, unless there are `most`.
-  func add(most: Int) -> Bool {
+  package func add(most: Int) -> Bool {
     if total.add(1, ordering: .sequentiallyConsistent).newValue > most {
       total.subtract(1, ordering: .sequentiallyConsistent)
       return false
@@ -29,15 +29,15 @@ package final class WaitingRequests: Sendable {
     return true
   }
 
-  func remove() { total.subtract(1, ordering: .sequentiallyConsistent) }
+  package func remove() { total.subtract(1, ordering: .sequentiallyConsistent) }
 
   /// A worker's oldest waiting request came then; 0: none waits there.
-  func setOldest(worker: Int, milliseconds: UInt64) {
+  package func setOldest(worker: Int, milliseconds: UInt64) {
     oldest[worker].value.store(milliseconds, ordering: .sequentiallyConsistent)
   }
 
   /// The worker whose oldest request waits longest; nil: none waits.
-  var next: Int? {
+  package var next: Int? {
     var found: (worker: Int, milliseconds: UInt64)?
     for worker in oldest.indices {
       let time = oldest[worker].value.load(ordering: .sequentiallyConsistent)

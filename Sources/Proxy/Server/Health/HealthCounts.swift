@@ -14,8 +14,6 @@ package final class HealthCounts: Sendable {
   }
 
   private let words = CounterWords(count: Result.allCases.count)
-  /// Checks have found it down.
-  let isDown = Atomic<Bool>(false)
 
   func add(_ result: Result) { words.add(result.rawValue, 1) }
   package func value(_ result: Result) -> UInt64 { words.load(result.rawValue) }
@@ -58,33 +56,10 @@ package final class HealthMetrics: Sendable {
           "countersign_health_checks_total{\(HealthMetrics.labels(key)),result=\"\(result)\"} \(counts.value(result))\n"
       }
     }
-    page += """
-      # HELP countersign_server_up Whether checks find a server well; 1 also before the first has ended.
-      # TYPE countersign_server_up gauge
-
-      """
-    for (key, counts) in all {
-      let isUp = !counts.isDown.load(ordering: .relaxed)
-      page += "countersign_server_up{\(HealthMetrics.labels(key))} \(isUp ? 1 : 0)\n"
-    }
     return page
   }
 
   private static func labels(_ key: HealthTarget.Key) -> String {
-    "upstream=\"\(escape(key.upstream))\",server=\"\(escape(key.server))\""
-  }
-
-  /// A path of a unix socket may hold anything.
-  private static func escape(_ text: String) -> String {
-    var escaped = ""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\\": escaped += "\\\\"
-      case "\"": escaped += "\\\""
-      case "\n": escaped += "\\n"
-      default: escaped.unicodeScalars.append(scalar)
-      }
-    }
-    return escaped
+    "upstream=\"\(key.upstream)\",server=\"\(MetricsPage.escaped(key.server))\""
   }
 }

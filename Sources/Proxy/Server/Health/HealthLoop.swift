@@ -218,11 +218,8 @@ final class HealthLoop {
     let hasChanged = check.judge.take(result)
     // Only then is it counted: whoever sees the count may rely on what it has led to.
     if hasChanged || (result == .failed && check.judge.state == .down) {
-      let isDown = check.judge.state == .down
       check.why = why
-      target.observer.noteHealth(
-        passes: !isDown, why: why, now: clock)
-      check.counts?.isDown.store(isDown, ordering: .relaxed)
+      target.observer.noteHealth(passes: check.judge.state == .up, why: why, now: clock)
     }
     check.counts?.add(counted)
     let wait = HealthPace.waitMilliseconds(
