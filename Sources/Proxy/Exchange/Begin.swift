@@ -52,7 +52,8 @@ enum Begin {
     if worker.shared.walks.isArmed { worker.shared.walks.note(x, d, refusal: refusal, worker) }
     if let refusal { return .refuse(refusal) }
     if ValidatorProbe.asks(x) { return ValidatorProbe.answer(x, worker) }
-    if let identity = x.identity, let listener = d.listener {
+    // Whoever asked for a probe before is the edge itself, which checks this validator and is no client of it.
+    if let identity = x.identity, let listener = d.listener, d.probedBy != identity.connection {
       listener.watch.note(identity.address, isFirst: d.requestCount == 1 && identity.via != .forwarded)
     }
     switch worker.plan.route(x.headText, x.head) {

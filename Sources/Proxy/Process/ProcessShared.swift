@@ -15,6 +15,7 @@ package final class ProcessShared: Sendable {
   package let readiness: ServiceReadiness
   package let routes = RouteDirectory()
   package let servers: ServerDirectory
+  package let health: HealthChecker
   package let collapses: CollapseMonitors
   package let walks = WalkRecorder()
   var validators: ValidatorWatch { readiness.validators }
@@ -28,7 +29,8 @@ package final class ProcessShared: Sendable {
   private let told = Mutex<[String: UInt64]>([:])
 
   // SAFETY: the lanes of a worker are reached through `lanes(worker:)` only: by the supervisor while it makes that worker, and
-  // by the worker's thread, which begins after that.
+  // by the worker's thread, which begins after that. The last ones are those of health checks: `healthLanes`, which the supervisor
+  // hands to the checker's thread as it begins.
   private struct SendableLanes: @unchecked Sendable { let all: [SenderLanes] }
 
   package init(
@@ -39,14 +41,17 @@ package final class ProcessShared: Sendable {
     start = Clock.read()
     windows = ReplayWindows(start: start, windowBits: replayWindowBits)
     servers = ServerDirectory(workers: workers)
+    health = try HealthChecker()
     mailboxes = try (0..<workers).map { _ in try Mailbox() }
     counters = (0..<workers).map { _ in Counters() }
     accessLog = try LogQueue(bytesMax: LogQueue.accessBytesMax)
-    senderLanes = SendableLanes(all: try SenderLanes.make(workers: workers, nowMilliseconds: start.wallMilliseconds))
+    senderLanes = SendableLanes(
+      all: try SenderLanes.make(workers: workers + 1, nowMilliseconds: start.wallMilliseconds))
     operationalLog = log
   }
 
   func lanes(worker: Int) -> SenderLanes { senderLanes.all[worker] }
+  var healthLanes: SenderLanes { senderLanes.all[mailboxes.count] }
 
   // MARK: Limits over all workers
 

@@ -47,6 +47,8 @@ package final class Snapshot: Sendable {
   struct Upstream: Sendable {
     let config: Config.Upstream
     let tls: TLSClientContext?
+    /// How its servers are reached by health checks.
+    let healthTLS: TLSClientContext?
     let servers: [Server]
     let sticky: StickyCookie?
   }
@@ -154,28 +156,30 @@ package final class Snapshot: Sendable {
     }
 
     var upstreams: [Upstream] = []
+    func clientTLS(_ wanted: Config.UpstreamTLS?, at path: String, of upstream: String) -> TLSClientContext? {
+      guard let wanted, files.areReadable(wanted, at: path) else { return nil }
+      begin("reading the certificates and keys of the upstream \(upstream)")
+      do {
+        let tls = try TLSClientContext(
+          authorities: wanted.ca, name: wanted.name,
+          certificate: wanted.certificate.map { CertificateFiles(certificate: $0.certificate, key: $0.key) })
+        files.check(tls.expiry.map { [$0] } ?? [], in: path)
+        return tls
+      } catch {
+        fail(files.place(of: error.file, in: path), "upstream \(upstream): \(error)")
+        return nil
+      }
+    }
     for upstream in config.upstreams {
-      let place = config.place(of: "upstreams.\(upstream.name)")
-      var tls: TLSClientContext?
-      if let wanted = upstream.tls, files.areReadable(wanted, at: "upstreams.\(upstream.name).tls") {
-        begin("reading the certificates and keys of the upstream \(upstream.name)")
-        do {
-          tls = try TLSClientContext(
-            authorities: wanted.ca, name: wanted.name,
-            certificate: wanted.certificate.map { CertificateFiles(certificate: $0.certificate, key: $0.key) })
-          files.check(tls?.expiry.map { [$0] } ?? [], in: "upstreams.\(upstream.name).tls")
-        } catch {
-          fail(files.place(of: error.file, in: "upstreams.\(upstream.name)"), "upstream \(upstream.name): \(error)")
+      let path = "upstreams.\(upstream.name)"
+      let place = config.place(of: path)
+      let tls = clientTLS(upstream.tls, at: "\(path).tls", of: upstream.name)
+      let healthTLS: TLSClientContext? =
+        switch upstream.health?.tls {
+        case nil: tls
+        case .off: nil
+        case .own(let own): clientTLS(own, at: "\(path).health.tls", of: upstream.name)
         }
-      }
-      if upstream.health != nil {
-        let place = config.place(of: "upstreams.\(upstream.name).health")
-        findings.append(
-          Diagnostic(
-            .warning, at: place,
-            "`health` is read but no checks are made yet; a server that cannot be reached rests for a second, "
-              + "and for up to 30 s when it goes on"))
-      }
       var servers: [Server] = []
       for server in upstream.servers {
         let endpoint = server.endpoint
@@ -200,7 +204,8 @@ package final class Snapshot: Sendable {
           fail(config.place(of: "upstreams.\(upstream.name).sticky.key"), "\(error)")
         }
       }
-      upstreams.append(Upstream(config: upstream, tls: tls, servers: servers, sticky: sticky))
+      upstreams.append(
+        Upstream(config: upstream, tls: tls, healthTLS: healthTLS, servers: servers, sticky: sticky))
     }
 
     let workspace = PatternWorkspace()

@@ -202,6 +202,7 @@ package final class Supervisor {
         threads.append(
           try WorkerThread.start(name: "worker-\(index)", processor: index) { worker.worker.run() })
       }
+      try shared.checkHealth(by: loaded.snapshot)
     } catch {
       log.say("countersign: \(error)")
       loaded.listeners.removeSocketFiles()
@@ -269,6 +270,7 @@ package final class Supervisor {
     for (index, mailbox) in shared.mailboxes.enumerated() {
       mailbox.post(.reload(loaded.snapshot, loaded.listeners.sources(worker: index)))
     }
+    do { try shared.checkHealth(by: loaded.snapshot) } catch { logger.error("no health checks can be made: \(error)") }
     // Workers close what is no longer theirs; the set here only remembers what is open.
     serving.listeners.removeSocketFiles(unlessIn: loaded.listeners)
     serving.listeners = loaded.listeners
@@ -314,6 +316,7 @@ package final class Supervisor {
     admin.stop()
     guard let serving else { return }
     let shared = serving.shared
+    shared.health.stop()
     for mailbox in shared.mailboxes { mailbox.post(.stop) }
     let until = Clock.monotonicMilliseconds() + Supervisor.stopMilliseconds
     while shared.stoppedWorkers < serving.threads.count, Clock.monotonicMilliseconds() < until {

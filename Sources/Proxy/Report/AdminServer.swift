@@ -204,7 +204,7 @@ final class AdminServer: Sendable {
     case ("/metrics", let shared?):
       let page =
         MetricsPage.text(shared.counters) + MetricsPage.text(shared) + shared.collapses.metrics + readiness.metrics(now)
-        + MetricsPage.text(shared.servers, now: now) + (reloads?.metrics ?? "")
+        + MetricsPage.text(shared.servers, now: now) + shared.health.metrics.text + (reloads?.metrics ?? "")
       reply("200 OK", page, type: "text/plain; version=0.0.4")
     case ("/status", let shared?):
       reply("200 OK", AdminServer.status(shared, reloads), type: "application/json")
