@@ -31,7 +31,8 @@ package final class ProcessShared: Sendable {
   private struct SendableLanes: @unchecked Sendable { let all: [SenderLanes] }
 
   package init(
-    workers: Int, replayWindowBits: Int, log: OperationalLog, readiness: ServiceReadiness = ServiceReadiness()
+    workers: Int, replayWindowBits: Int, log: OperationalLog, readiness: ServiceReadiness = ServiceReadiness(),
+    probeLanes: ProbeLanes? = nil
   ) throws {
     self.readiness = readiness
     collapses = try CollapseMonitors()
@@ -40,7 +41,9 @@ package final class ProcessShared: Sendable {
     mailboxes = try (0..<workers).map { _ in try Mailbox() }
     counters = (0..<workers).map { _ in Counters() }
     accessLog = try LogQueue(bytesMax: LogQueue.accessBytesMax)
-    senderLanes = SendableLanes(all: try SenderLanes.make(workers: workers, nowMilliseconds: start.wallMilliseconds))
+    senderLanes = SendableLanes(
+      all: try SenderLanes.make(
+        workers: workers, nowMilliseconds: start.wallMilliseconds, apartFrom: probeLanes?.epochBits ?? []))
     operationalLog = log
   }
 
