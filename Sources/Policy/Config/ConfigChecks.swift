@@ -148,11 +148,12 @@ extension Reading {
   }
 
   private mutating func suspectRoutes() {
-    if let catchAll = config.routes.firstIndex(where: { $0.host == nil && $0.path == nil }) {
-      for index in config.routes.indices.dropFirst(catchAll + 1) {
-        let line = config.routes[catchAll].line
-        warn(config.place(of: "routes[\(index)]"), "never reached: the route in line \(line) takes every request")
-      }
+    var cover = RouteCover()
+    for (index, route) in config.routes.enumerated() {
+      guard let earlier = cover.add(route, index: index).map({ config.routes[$0] }) else { continue }
+      let what = earlier.host == nil && earlier.path == nil ? "request" : "request that this one matches"
+      warn(
+        config.place(of: "routes[\(index)]"), "never reached: the route in line \(earlier.line) takes every \(what)")
     }
     for name in config.upstreams.map(\.name) where !config.routes.contains(where: { $0.to == name }) {
       warn(config.place(of: "upstreams.\(name)"), "no route leads to the upstream `\(name)`")

@@ -21,7 +21,9 @@ package struct TrustDiff {
     diff.listeners()
     diff.upstreams()
     diff.routes()
+    diff.unroutedRequests()
     diff.distinctClients()
+    diff.enabledRoutes()
     diff.admin()
     return diff.changes.sorted(by: TrustChange.isListedBefore)
   }

@@ -56,26 +56,36 @@ enum Attempt {
         bytes, head: head, framing: x.request.framing, webSocket: x.wantsWebSocket,
         expectsContinue: x.expectsContinue || x.asksContinue,
         into: out)
-      switch group.config.identity {
-      case .none: return true
-      case .plain:
-        // Observe mode lets a request pass without an identity: then none is written.
-        if let identity = x.identity {
-          HeadWriter.writePlainIdentity(
-            identity, host: bytes.extracting(head.authority.range), fields: group.config.plainFields, into: out)
-        }
-        return true
-      case .attest:
-        guard let identity = x.identity, let signer = group.signer else { return false }
-        return signer.writeFields(
-          identity, head: bytes, method: head.methodRange, authority: head.authority, path: head.path,
-          query: head.query, nowMilliseconds: worker.wallMilliseconds, into: out)
-      }
+      return writeIdentity(
+        x.identity, as: group.config.identity, fields: group.config.plainFields, signer: group.signer, bytes, head,
+        wallMilliseconds: worker.wallMilliseconds, into: out)
     }
     out.append("\r\n")
     // A reload has lowered the limit of heads since this one was taken, and new connections have smaller buffers.
     if out.overflowed { return .draining }
     return signed ? nil : .signFailed
+  }
+
+  /// Writes what an upstream is told of the client, behind the other fields of the head. False when it cannot be signed.
+  @inline(__always) static func writeIdentity(
+    _ identity: ClientIdentity?, as kind: Config.UpstreamIdentity, fields: Config.PlainFields, signer: Signer?,
+    _ bytes: Span<UInt8>, _ head: RequestHead, wallMilliseconds: UInt64, into out: Buffer
+  ) -> Bool {
+    switch kind {
+    case .none: return true
+    case .plain:
+      // Observe mode lets a request pass without an identity: then none is written.
+      if let identity {
+        HeadWriter.writePlainIdentity(
+          identity, host: bytes.extracting(head.authority.range), fields: fields, into: out)
+      }
+      return true
+    case .attest:
+      guard let identity, let signer else { return false }
+      return signer.writeFields(
+        identity, head: bytes, method: head.methodRange, authority: head.authority, path: head.path,
+        query: head.query, nowMilliseconds: wallMilliseconds, into: out)
+    }
   }
 
   // MARK: Choosing a connection

@@ -46,6 +46,7 @@ final class Load: Sendable {
   private let generation: UInt64
   private let tickets: TicketKeys
   private let admin: AdminServers
+  private let probeLanes: ProbeLanes
   private let base: Base?
   private let state = Mutex(State())
   /// Signalled when there is an outcome.
@@ -53,12 +54,14 @@ final class Load: Sendable {
   let deadlineMilliseconds: UInt64
 
   init(
-    path: String, generation: UInt64, tickets: TicketKeys, admin: AdminServers, base: Base?, mostMilliseconds: UInt64
+    path: String, generation: UInt64, tickets: TicketKeys, admin: AdminServers, probeLanes: ProbeLanes, base: Base?,
+    mostMilliseconds: UInt64
   ) throws(SystemError) {
     self.path = path
     self.generation = generation
     self.tickets = tickets
     self.admin = admin
+    self.probeLanes = probeLanes
     self.base = base
     finished = try Wakeup()
     deadlineMilliseconds = Clock.monotonicMilliseconds() + mostMilliseconds
@@ -138,6 +141,18 @@ final class Load: Sendable {
       }
     }
 
+    // A load that was given up asks nobody, and opens nothing any more.
+    guard !state.withLock({ $0.isAbandoned }) else { return .refused([]) }
+    begin("asking validators whether they take what is signed for them")
+    // Half of what is left: a validator that does not answer must not be why loading takes too long.
+    let left = deadlineMilliseconds - min(deadlineMilliseconds, Clock.monotonicMilliseconds())
+    let answers = LiveValidators.findings(
+      snapshot, inUse: base?.snapshot, lanes: probeLanes, mostMilliseconds: left / 2)
+    let lines = answers.map { $0.text(file: path) }
+    // Why it is refused comes first.
+    guard !answers.contains(where: { $0.severity == .error }) else { return .refused(lines + said) }
+    said += lines
+
     var accessLog: LogFile??
     if config.log.access != base?.snapshot.config.log.access {
       do { accessLog = .some(try openAccessLog(config.log.access, &said)) } catch {
@@ -145,7 +160,6 @@ final class Load: Sendable {
       }
     }
 
-    // A load that was given up opens nothing any more.
     guard !state.withLock({ $0.isAbandoned }) else { return .refused([]) }
     begin("opening listeners")
     do {

@@ -34,7 +34,8 @@ package final class ProcessShared: Sendable {
   private struct SendableLanes: @unchecked Sendable { let all: [SenderLanes] }
 
   package init(
-    workers: Int, replayWindowBits: Int, log: OperationalLog, readiness: ServiceReadiness = ServiceReadiness()
+    workers: Int, replayWindowBits: Int, log: OperationalLog, readiness: ServiceReadiness = ServiceReadiness(),
+    probeLanes: ProbeLanes? = nil
   ) throws {
     self.readiness = readiness
     collapses = try CollapseMonitors()
@@ -46,7 +47,8 @@ package final class ProcessShared: Sendable {
     counters = (0..<workers).map { _ in Counters() }
     accessLog = try LogQueue(bytesMax: LogQueue.accessBytesMax)
     senderLanes = SendableLanes(
-      all: try SenderLanes.make(workers: workers + 1, nowMilliseconds: start.wallMilliseconds))
+      all: try SenderLanes.make(
+        workers: workers + 1, nowMilliseconds: start.wallMilliseconds, apartFrom: probeLanes?.epochBits ?? []))
     operationalLog = log
   }
 

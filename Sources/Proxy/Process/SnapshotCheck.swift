@@ -7,11 +7,17 @@ import Wire
 
 extension Snapshot {
   /// Everything that is wrong: with the file, and with what it names as far as it could be read. In the order of the file.
-  package static func check(_ read: ConfigResult) -> [Diagnostic] {
+  /// - Parameter asksValidators: also whether the validators behind attested upstreams take what is signed for them; where nothing
+  ///   else is wrong.
+  package static func check(_ read: ConfigResult, asksValidators: Bool = false) -> [Diagnostic] {
     guard let config = read.config ?? read.partial else { return read.diagnostics }
     var findings = read.diagnostics
     do {
-      findings += build(config, generation: 0, tickets: try TicketKeys(), refusesPipes: true).diagnostics
+      let built = build(config, generation: 0, tickets: try TicketKeys(), refusesPipes: true)
+      findings += built.diagnostics
+      if asksValidators, read.config != nil, let snapshot = built.snapshot {
+        findings += LiveValidators.findings(snapshot, inUse: nil, lanes: try ProbeLanes())
+      }
     } catch {
       findings.append(Diagnostic(.error, at: Place(line: 1, column: 1), "\(error)"))
     }

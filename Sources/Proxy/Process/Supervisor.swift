@@ -20,6 +20,7 @@ package final class Supervisor {
   private let tickets: TicketKeys
   private let log: OperationalLog
   private let admin: AdminServers
+  private let probeLanes: ProbeLanes
   private let readiness = ServiceReadiness()
   private var loading: Load?
   /// A SIGHUP came while a load was under way: what that one read may be old.
@@ -74,6 +75,7 @@ package final class Supervisor {
     log = try OperationalLog.start()
     tickets = try TicketKeys()
     admin = try AdminServers(readiness: readiness)
+    probeLanes = try ProbeLanes()
     try admin.start()
   }
 
@@ -118,8 +120,8 @@ package final class Supervisor {
         Load.Base(snapshot: $0.snapshot, listeners: $0.listeners, workers: $0.threads.count)
       }
       let load = try Load(
-        path: path, generation: reloads.generation + (base == nil ? 0 : 1), tickets: tickets, admin: admin, base: base,
-        mostMilliseconds: loadMilliseconds)
+        path: path, generation: reloads.generation + (base == nil ? 0 : 1), tickets: tickets, admin: admin,
+        probeLanes: probeLanes, base: base, mostMilliseconds: loadMilliseconds)
       try load.start()
       loading = load
       return true
@@ -189,7 +191,8 @@ package final class Supervisor {
       let workers = config.workers ?? Processors.count
       // Only now that the sockets are open: an earlier process has taken its last request.
       shared = try ProcessShared(
-        workers: workers, replayWindowBits: config.identity.replayWindowBits, log: log, readiness: readiness)
+        workers: workers, replayWindowBits: config.identity.replayWindowBits, log: log, readiness: readiness,
+        probeLanes: probeLanes)
       shared.routes.take(config)
       shared.servers.take(loaded.snapshot, isFirst: true, nowMilliseconds: Clock.monotonicMilliseconds())
       let (queue, file, logger) = (shared.accessLog, loaded.accessLog ?? nil, logger)

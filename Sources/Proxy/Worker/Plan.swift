@@ -123,15 +123,15 @@ final class Plan {
           budget: keepsBudget ? old?.budget : nil, worker: worker))
     }
     self.groups = groups
-    var routes: ContiguousArray<RoutePlan> = []
-    var patterns: [(host: String?, path: String?)] = []
-    for route in config.routes {
-      guard let group = groups.first(where: { $0.config.name == route.to }) else { continue }
-      patterns.append((route.host, route.path))
-      routes.append(RoutePlan(route, number: shared.routes.number(of: route.name), to: group))
-    }
-    self.routes = routes
-    guard let table = try? RouteTable(patterns) else {
+    // In the order of the file, as the table numbers them.
+    routes = ContiguousArray(
+      config.routes.map { route in
+        guard let group = groups.first(where: { $0.config.name == route.to }) else {
+          preconditionFailure("a route leads to an upstream that there is not")
+        }
+        return RoutePlan(route, number: shared.routes.number(of: route.name), to: group)
+      })
+    guard let table = try? Plan.makeTable(config) else {
       preconditionFailure("a pattern that was checked with the snapshot does not compile")
     }
     self.table = table
@@ -205,29 +205,18 @@ final class Plan {
     return nil
   }
 
+  /// Which of a configuration's routes a request takes.
+  static func makeTable(_ config: Config) throws(Pattern.SyntaxError) -> RouteTable {
+    try RouteTable(config.routes.map { ($0.host, $0.path) })
+  }
+
   /// The first route that matches a request's host (without its port, whatever its case) and path.
   func route(_ input: Buffer, _ head: RequestHead) -> Found {
     if table.firstTakesAll { return .route(routes[0]) }
-    return input.withReadable { bytes in
-      let authority = bytes.extracting(head.authority.range)
-      let host = authority.extracting(first: Plan.hostNameBytes(authority))
-      switch table.find(host: host, path: bytes.extracting(head.path.range)) {
-      case .route(let i): return .route(routes[i])
-      case .none: return .none
-      case .undecided: return .undecided
-      }
+    return switch input.withReadable({ table.find($0, head) }) {
+    case .route(let i): .route(routes[i])
+    case .none: .none
+    case .undecided: .undecided
     }
-  }
-
-  /// Bytes of an authority before its port. An IPv6 literal keeps its brackets.
-  private static func hostNameBytes(_ authority: Span<UInt8>) -> Int {
-    var i = authority.count
-    while i > 0 {
-      i -= 1
-      let byte = authority[i]
-      if byte == 0x3a { return i }
-      if byte < 0x30 || byte > 0x39 { break }
-    }
-    return authority.count
   }
 }

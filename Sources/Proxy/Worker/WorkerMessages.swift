@@ -34,6 +34,7 @@ extension Worker {
     for d in downstreams.all where d.phase == .head && d.input.isEmpty {
       if plan.listener(onSocket: d.socket) == nil { d.close(self) }
     }
+    endTunnelsOfClosedRoutes()
     if isDraining { acceptor.closeAll(self) }
   }
 
