@@ -10,9 +10,10 @@ import Wire
   private func plan(_ balance: Config.Balance, _ count: Int) -> (plan: UpstreamPlan, pools: [ServerPool]) {
     var config = Config.Upstream(name: "app")
     config.balance = balance
-    let pools = (0..<count).map {
-      ServerPool(
-        address: .ip(IPAddress(v4: 0x7f00_0001), port: UInt16(9_000 + $0)), text: "\($0)", tls: nil, idleMax: 1)
+    let pools = (0..<count).map { index in
+      let bit = index < 64 ? UInt64(1) << UInt64(index) : 0
+      let address = SocketAddress.ip(IPAddress(v4: 0x7f00_0001), port: UInt16(9_000 + index))
+      return ServerPool(address: address, text: "\(index)", tls: nil, idleMax: 1, bit: bit)
     }
     return (UpstreamPlan(config: config, signer: nil, tls: nil, servers: ContiguousArray(pools)), pools)
   }
@@ -20,7 +21,10 @@ import Wire
   private func choices(
     _ plan: UpstreamPlan, _ count: Int, client: IPAddress? = nil, tried: UInt64 = 0, now: UInt64 = 1_000
   ) -> [Int] {
-    (0..<count).compactMap { _ in plan.choose(client: client, tried: tried, nowMilliseconds: now)?.index }
+    (0..<count).compactMap { _ in
+      let chosen = plan.choose(client: client, tried: tried, nowMilliseconds: now)
+      return plan.servers.firstIndex { $0 === chosen }
+    }
   }
 
   /// A failure then is not over at any time that is asked about.
@@ -36,13 +40,14 @@ import Wire
   }
 
   @Test(arguments: [Config.Balance.roundRobin, .leastRequests, .clientHash])
-  func theServerAndItsIndexBelongTogether(_ balance: Config.Balance) throws {
-    let (plan, pools) = plan(balance, 5)
-    for i in 0..<20 {
-      let found = try #require(
-        plan.choose(client: IPAddress(v4: UInt32(i)), tried: UInt64(i), nowMilliseconds: 0))
-      #expect(found.pool === pools[found.index])
-    }
+  func aBackupServesOnlyWhenNoOtherCan(_ balance: Config.Balance) {
+    let (plan, pools) = plan(balance, 3)
+    pools[0].isBackup = true
+    #expect(!choices(plan, 9, client: Self.client).contains(0))
+    _ = pools[1].noteFailure(nowMilliseconds: Self.late)
+    #expect(choices(plan, 3, client: Self.client) == [2, 2, 2])
+    _ = pools[2].noteFailure(nowMilliseconds: Self.late)
+    #expect(choices(plan, 3, client: Self.client) == [0, 0, 0])
   }
 
   // MARK: Round robin

@@ -74,7 +74,7 @@ enum Attempt {
   // MARK: Choosing a connection
 
   private static func sharedConnection(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> Found {
-    guard let (server, index) = chooseServer(x, group, worker) else { return .refused(.upstreamNone) }
+    guard let server = chooseServer(x, group, worker) else { return .refused(.upstreamNone) }
     while let u = server.takeIdle(worker) {
       // From before a reload that changed the limits of heads.
       guard u.output.capacity == worker.pool.chunkBytes else {
@@ -82,11 +82,11 @@ enum Attempt {
         continue
       }
       guard u.isQuiet(for: x, worker) else { continue }
-      server.attach(u, to: x, index: index, worker)
+      server.attach(u, to: x, worker)
       worker.counters.add(.upstreamReused)
       return .connection(u)
     }
-    return Dial.begin(x, server, index: index, preamble: nil, worker)
+    return Dial.begin(x, server, preamble: nil, worker)
   }
 
   /// The connection that speaks for this client alone: the one at hand if it still does, or a new one.
@@ -97,20 +97,20 @@ enum Attempt {
     if let u = d.boundUpstream {
       if u.phase == .ready, u.exchange == nil, u.boundClient == identity,
         u.boundSigner.map({ $0.speaksAs(group.signer) }) ?? false,
-        let server = u.pool, let index = group.servers.firstIndex(where: { $0 === server }), u.isQuiet(for: x, worker)
+        let server = u.pool, group.servers.contains(where: { $0 === server }), u.isQuiet(for: x, worker)
       {
-        server.attach(u, to: x, index: index, worker)
+        server.attach(u, to: x, worker)
         worker.counters.add(.upstreamReused)
         return .connection(u)
       }
       // Another client behind the same balancer connection, another upstream, or a connection that ended.
       if d.boundUpstream === u { u.close(worker) }
     }
-    guard let (server, index) = chooseServer(x, group, worker) else { return .refused(.upstreamNone) }
+    guard let server = chooseServer(x, group, worker) else { return .refused(.upstreamNone) }
     guard let signer = group.signer, let draft = preamble(x, signer, identity, worker) else {
       return .refused(.signFailed)
     }
-    let found = Dial.begin(x, server, index: index, preamble: draft, worker)
+    let found = Dial.begin(x, server, preamble: draft, worker)
     if case .connection(let u) = found {
       u.owner = d
       u.boundClient = identity
@@ -120,7 +120,7 @@ enum Attempt {
     return found
   }
 
-  private static func chooseServer(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> (ServerPool, Int)? {
+  private static func chooseServer(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> ServerPool? {
     group.choose(client: x.identity?.address, tried: x.triedServers, nowMilliseconds: worker.nowMilliseconds)
   }
 

@@ -8,13 +8,13 @@ import Wire
 enum Dial {
   /// Begins a connection for an exchange. `preamble`: the PROXY header that goes first.
   static func begin(
-    _ x: Exchange, _ server: ServerPool, index: Int, preamble: ProxyHeaderDraft?, _ worker: Worker
+    _ x: Exchange, _ server: ServerPool, preamble: ProxyHeaderDraft?, _ worker: Worker
   ) -> Attempt.Found {
     let opened: (fd: Int32, connected: Bool)
     do {
       opened = try Sockets.connect(to: server.address)
     } catch {
-      server.noteTry(of: x, index: index, isReused: false, worker)
+      server.noteTry(of: x, isReused: false, worker)
       // That we lack descriptors or memory is not the server's fault, and another try would lack the same.
       if error.isLocalExhaustion {
         worker.shared.report(
@@ -38,7 +38,7 @@ enum Dial {
     u.pool = server
     u.phase = .connecting
     server.noteOpening()
-    server.attach(u, to: x, index: index, worker)
+    server.attach(u, to: x, worker)
     guard worker.poller.add(connection: opened.fd, u.token) else { return .fault(.connect) }
     if let preamble {
       preamble.withBytes { u.output.append($0) }

@@ -13,6 +13,10 @@ package final class ServerPool {
   let text: [UInt8]
   let tls: TLSClientContext?
   let idleMax: Int
+  /// Names it in `Exchange.triedServers`; 0 where the upstream has more servers than bits.
+  package let bit: UInt64
+  /// It has requests only when no other server is worth asking.
+  package var isBackup = false
   /// Newest last: the warmest connection is used first, the coldest ages out.
   private(set) var idle: ContiguousArray<Upstream> = []
   /// Requests under way.
@@ -29,29 +33,30 @@ package final class ServerPool {
   /// Its plan was replaced: connections are closed instead of kept.
   var isRetired = false
 
-  package init(address: SocketAddress, text: String, tls: TLSClientContext?, idleMax: Int) {
+  package init(address: SocketAddress, text: String, tls: TLSClientContext?, idleMax: Int, bit: UInt64) {
     self.address = address
     self.text = Array(text.utf8)
     self.tls = tls
     self.idleMax = idleMax
+    self.bit = bit
     idle.reserveCapacity(idleMax)
   }
 
   // MARK: Connections and exchanges
 
-  /// Gives a connection to an exchange. `index`: the server's among those of its group.
-  func attach(_ u: Upstream, to x: Exchange, index: Int, _ worker: Worker) {
+  /// Gives a connection to an exchange.
+  func attach(_ u: Upstream, to x: Exchange, _ worker: Worker) {
     u.exchange = x
     x.upstream = u
     active += 1
-    noteTry(of: x, index: index, isReused: u.served > 0, worker)
+    noteTry(of: x, isReused: u.served > 0, worker)
     worker.wheel.set(u.timer, deadlineMilliseconds: 0)
   }
 
   /// A try of a request is this server's, even if no connection comes about.
-  func noteTry(of x: Exchange, index: Int, isReused: Bool, _ worker: Worker) {
+  func noteTry(of x: Exchange, isReused: Bool, _ worker: Worker) {
     x.server = self
-    if index < 64 { x.triedServers |= 1 << UInt64(index) }
+    x.triedServers |= bit
     x.upstreamStartedMicroseconds = worker.nowMicroseconds
     x.machine.attempt(reused: isReused)
   }

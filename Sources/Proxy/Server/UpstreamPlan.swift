@@ -10,7 +10,7 @@ package final class UpstreamPlan {
   let config: Config.Upstream
   let signer: Signer?
   let tls: TLSClientContext?
-  let servers: ContiguousArray<ServerPool>
+  package private(set) var servers: ContiguousArray<ServerPool>
   private var turn = 0
   /// Some server said that it is starting, and that may not be over.
   private var mayBeStarting = false
@@ -27,14 +27,20 @@ package final class UpstreamPlan {
 
   var isBound: Bool { config.proxyProtocol }
 
+  /// Its servers are these from now on.
+  func replace(servers: ContiguousArray<ServerPool>) {
+    self.servers = servers
+    turn = 0
+  }
+
   /// The server for a request, or nil when there is none. Servers already tried for this request, and servers that
-  /// failed lately, come last.
+  /// failed lately, come last; backups behind the others.
   /// - Parameters:
   ///   - client: for `client-hash`.
-  ///   - tried: bit i for server i.
-  package func choose(client: IPAddress?, tried: UInt64, nowMilliseconds: UInt64) -> (pool: ServerPool, index: Int)? {
+  ///   - tried: the bits of servers that were tried for it.
+  package func choose(client: IPAddress?, tried: UInt64, nowMilliseconds: UInt64) -> ServerPool? {
     let count = servers.count
-    guard count > 1 else { return count == 1 ? (servers[0], 0) : nil }
+    guard count > 1 else { return servers.first }
     let start: Int
     switch config.balance {
     case .roundRobin, .leastRequests:
@@ -53,13 +59,14 @@ package final class UpstreamPlan {
       } else if pool.startsUntilMilliseconds > nowMilliseconds {
         cost += 1 << 29
       }
-      if index < 64, tried & (1 << UInt64(index)) != 0 { cost += 1 << 40 }
+      if pool.isBackup { cost += 1 << 28 }
+      if tried & pool.bit != 0 { cost += 1 << 40 }
       if cost < bestCost {
         best = index
         bestCost = cost
       }
     }
-    return (servers[best], best)
+    return servers[best]
   }
 
   /// A server says that it has just started.
@@ -74,17 +81,22 @@ package final class UpstreamPlan {
     guard mayBeStarting else { return 0 }
     var earliest = UInt64.max
     var isOver = true
-    for (index, pool) in servers.enumerated() {
+    for pool in servers {
       let until = pool.startsUntilMilliseconds
       if until > nowMilliseconds {
         isOver = false
         earliest = min(earliest, until)
-      } else if pool.isWorthAsking(nowMilliseconds: nowMilliseconds), index >= 64 || tried & (1 << UInt64(index)) == 0 {
+      } else if pool.isWorthAsking(nowMilliseconds: nowMilliseconds), tried & pool.bit == 0 {
         earliest = 0
       }
     }
     if isOver { mayBeStarting = false }
     return isOver ? 0 : earliest
+  }
+
+  /// Bits for servers that have none yet: each of the first 64 has one of its own.
+  static func freeBits(besides taken: UInt64) -> some Sequence<UInt64> {
+    (0..<64).lazy.map { UInt64(1) << UInt64($0) }.filter { taken & $0 == 0 }
   }
 
   /// A mixing of the address's bits (splitmix64's finalizer); not for security.

@@ -107,19 +107,14 @@ final class Plan {
           ? try? Plan.makeSigner(upstream.config, snapshot.config, $0, shared.lanes(worker: worker)) : nil
       }
       let old = previous?.groups.first { $0.config.name == upstream.config.name }
-      let servers = upstream.servers.map { server -> ServerPool in
-        // A kept connection may serve the new plan if it was made to the same place in the same way.
-        if upstream.tls == nil, let old, old.config.proxyProtocol == upstream.config.proxyProtocol,
-          old.config.idleConnections == upstream.config.idleConnections,
-          let kept = old.servers.first(where: { $0.address == server.address && $0.tls == nil })
-        {
-          return kept
-        }
-        return ServerPool(
-          address: server.address, text: server.text, tls: upstream.tls, idleMax: upstream.config.idleConnections)
-      }
-      groups.append(
-        UpstreamPlan(config: upstream.config, signer: signer, tls: upstream.tls, servers: ContiguousArray(servers)))
+      // A kept connection may serve the new plan if it was made to the same place in the same way.
+      let isReachedAlike =
+        upstream.tls == nil && old?.tls == nil && old?.config.proxyProtocol == upstream.config.proxyProtocol
+        && old?.config.idleConnections == upstream.config.idleConnections
+      let servers = Plan.makeServers(
+        upstream.servers, tls: upstream.tls, idleMax: upstream.config.idleConnections,
+        keeping: isReachedAlike ? old?.servers ?? [] : [])
+      groups.append(UpstreamPlan(config: upstream.config, signer: signer, tls: upstream.tls, servers: servers))
     }
     self.groups = groups
     var routes: ContiguousArray<RoutePlan> = []
@@ -139,6 +134,23 @@ final class Plan {
         server.isRetired = true
       }
     }
+  }
+
+  /// The pools of an upstream's servers. One that is kept keeps its connections and its bit.
+  static func makeServers(
+    _ servers: [Snapshot.Server], tls: TLSClientContext?, idleMax: Int, keeping old: ContiguousArray<ServerPool>
+  ) -> ContiguousArray<ServerPool> {
+    let old = Dictionary(old.map { ($0.address, $0) }, uniquingKeysWith: { first, _ in first })
+    let kept = servers.map { old[$0.address] }
+    var bits = UpstreamPlan.freeBits(besides: kept.reduce(0) { $0 | ($1?.bit ?? 0) }).makeIterator()
+    return ContiguousArray(
+      zip(servers, kept).map { server, kept in
+        let pool =
+          kept
+          ?? ServerPool(
+            address: server.address, text: server.text, tls: tls, idleMax: idleMax, bit: bits.next() ?? 0)
+        return pool
+      })
   }
 
   static func makeSigner(
