@@ -14,6 +14,7 @@ package final class ProcessShared: Sendable {
   let operationalLog: OperationalLog
   package let readiness: ServiceReadiness
   package let routes = RouteDirectory()
+  package let names: NameResolver
   package let collapses: CollapseMonitors
   package let walks = WalkRecorder()
   var validators: ValidatorWatch { readiness.validators }
@@ -37,7 +38,9 @@ package final class ProcessShared: Sendable {
     collapses = try CollapseMonitors()
     start = Clock.read()
     windows = ReplayWindows(start: start, windowBits: replayWindowBits)
-    mailboxes = try (0..<workers).map { _ in try Mailbox() }
+    let mailboxes = try (0..<workers).map { _ in try Mailbox<Worker.Message>() }
+    self.mailboxes = mailboxes
+    names = try NameResolver(log: log) { message in for mailbox in mailboxes { mailbox.post(message) } }
     counters = (0..<workers).map { _ in Counters() }
     accessLog = try LogQueue(bytesMax: LogQueue.accessBytesMax)
     senderLanes = SendableLanes(all: try SenderLanes.make(workers: workers, nowMilliseconds: start.wallMilliseconds))

@@ -115,7 +115,8 @@ package final class Supervisor {
   private func beginLoad() -> Bool {
     do {
       let base = serving.map {
-        Load.Base(snapshot: $0.snapshot, listeners: $0.listeners, workers: $0.threads.count)
+        Load.Base(
+          snapshot: $0.snapshot, listeners: $0.listeners, workers: $0.threads.count, names: $0.shared.names)
       }
       let load = try Load(
         path: path, generation: reloads.generation + (base == nil ? 0 : 1), tickets: tickets, admin: admin, base: base,
@@ -201,6 +202,8 @@ package final class Supervisor {
         threads.append(
           try WorkerThread.start(name: "worker-\(index)", processor: index) { worker.worker.run() })
       }
+      shared.names.take(loaded.snapshot)
+      try shared.names.start()
     } catch {
       log.say("countersign: \(error)")
       loaded.listeners.removeSocketFiles()
@@ -267,6 +270,7 @@ package final class Supervisor {
     for (index, mailbox) in shared.mailboxes.enumerated() {
       mailbox.post(.reload(loaded.snapshot, loaded.listeners.sources(worker: index)))
     }
+    shared.names.take(loaded.snapshot)
     // Workers close what is no longer theirs; the set here only remembers what is open.
     serving.listeners.removeSocketFiles(unlessIn: loaded.listeners)
     serving.listeners = loaded.listeners
@@ -318,6 +322,7 @@ package final class Supervisor {
       _ = signals.next(timeoutMilliseconds: 5)
     }
     let isStopped = shared.stoppedWorkers == serving.threads.count
+    let isUnasked = shared.names.stop()
     if isStopped {
       for thread in serving.threads { thread.join() }
     } else {
@@ -327,7 +332,7 @@ package final class Supervisor {
     let isWritten = shared.accessLog.end()
     if !isWritten { logger.warning("the access log is not being taken; its last lines are lost") }
     serving.listeners.removeSocketFiles()
-    if isStopped, isWritten { self.serving = nil }
+    if isStopped, isWritten, isUnasked { self.serving = nil }
   }
 
   // SAFETY: a worker is made here and handed to its thread, which alone uses it from then on.

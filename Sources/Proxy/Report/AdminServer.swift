@@ -226,7 +226,7 @@ final class AdminServer: Sendable {
       {"workers":\(shared.counters.count),"uptime_seconds":\(upMilliseconds / 1_000),\
       "connections":\(shared.connectionCount),"requests":\(sum(.requests)),"tunnels":\(sum(.openTunnels)),\
       "upstream_connections":\(sum(.openUpstreams)),"replay_epochs":\(shared.windows.epochCount),\
-      "config":\(reloads?.json ?? "null"),"routes":\(AdminControl.json(shared.routes)),"refusals":{\(refusals.joined(separator: ","))}}
+      "config":\(reloads?.json ?? "null"),"routes":\(AdminControl.json(shared.routes)),"names":\(shared.names.json),"refusals":{\(refusals.joined(separator: ","))}}
 
       """
   }

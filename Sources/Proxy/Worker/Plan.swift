@@ -149,6 +149,7 @@ final class Plan {
           kept
           ?? ServerPool(
             address: server.address, text: server.text, tls: tls, idleMax: idleMax, bit: bits.next() ?? 0)
+        pool.isBackup = server.isBackup
         return pool
       })
   }
