@@ -36,6 +36,17 @@ final class Process {
     worker.turn()
   }
 
+  /// The upstream's servers are others now. At once, as for a reload.
+  func change(servers: [String], in snapshot: Snapshot) {
+    guard !isOver else { return }
+    let servers = servers.compactMap { text -> Snapshot.Server? in
+      guard case .address(let address, let port)? = ConfigReader.endpoint(text) else { return nil }
+      return Snapshot.Server(address: .ip(address, port: port), text: text)
+    }
+    shared.mailboxes[0].post(.servers(generation: snapshot.generation, upstream: "app", servers))
+    worker.turn()
+  }
+
   func drain(untilMilliseconds: UInt64) { shared.mailboxes[0].post(.drain(untilMilliseconds: untilMilliseconds)) }
 
   func end() {

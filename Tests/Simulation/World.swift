@@ -129,7 +129,7 @@ final class World {
     case 88..<93: addClient()
     case 93..<96: kernel.monotonicNanoseconds += UInt64(random.below(40)) * 1_000_000
     case 96: pass()
-    case 97: reload()
+    case 97: if random.oneIn(2) { reload() } else { changeServers() }
     case 98: if hasFaults, random.oneIn(calm) { fault() }
     default: if random.oneIn(hasFaults ? 12 : 1_000_000) { drain() }
     }
@@ -326,6 +326,15 @@ final class World {
     configuration = next
     trace { "the edge is reloaded to:\n\(next.text)" }
     edge.reload(next.snapshot)
+  }
+
+  /// The names of the servers have come to others: some stay, some go, some come.
+  private func changeServers() {
+    guard !isDraining, !configuration.usesValidator else { return }
+    let count = 1 + random.below(Configurations.servers.count)
+    let servers = Configurations.servers.shuffled(using: &random).prefix(count)
+    trace { "the servers are \(servers) now" }
+    edge.change(servers: servers.map { "\($0):\(configuration.told.rawValue)" }, in: configuration.snapshot)
   }
 
   private func drain() {
