@@ -74,8 +74,7 @@ final class NameServer: Sendable {
       throw Trouble("port 53 of \(address): \(String(cString: strerror(errno))); these tests are for root")
     }
     try workspace.write("resolv.conf", "nameserver \(address)\noptions timeout:1 attempts:1\n")
-    let (descriptor, state) = (descriptor, state)
-    Thread.detachNewThread { Self.serve(descriptor, state) }
+    Thread.detachNewThread { [descriptor, state] in Self.serve(descriptor, state) }
   }
 
   deinit {
