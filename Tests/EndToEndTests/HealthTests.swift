@@ -204,7 +204,7 @@ extension EndToEnd {
 
     @Test func aServerThatVerifiesNothingIsNoValidator() throws {
       let workspace = try Workspace()
-      let backend = try RecordingBackend { try $0.reply("client=127.0.0.1") }
+      let backend = try RecordingBackend { try $0.reply("well") }
       var configuration = Configuration.edge(keys: try .standard, to: ["\(backend.address)"], bound: false)
       configuration.upstreams[0].members.append(Self.health)
       let edge = try Countersign(configuration, in: workspace)

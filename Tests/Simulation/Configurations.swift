@@ -33,7 +33,7 @@ struct Configurations {
   static let edgeAddress = Endpoint(address: 0x0a00_0001, port: 80)
   static let validatorShared = Endpoint(address: 0x0a00_0002, port: 81)
   static let validatorBound = Endpoint(address: 0x0a00_0002, port: 82)
-  private static let servers = ["10.1.0.1", "10.1.0.2", "10.1.0.3"]
+  static let servers = ["10.1.0.1", "10.1.0.2", "10.1.0.3"]
 
   /// - Parameter directory: where the keys go.
   init(directory: String) throws {

@@ -38,6 +38,22 @@ final class Process {
     worker.turn()
   }
 
+  /// The upstream's servers are others now. At once, as for a reload.
+  func change(servers: [String], in snapshot: Snapshot) {
+    guard !isOver else { return }
+    let servers = servers.compactMap { text -> Snapshot.Server? in
+      guard case .address(let address, let port)? = ConfigReader.endpoint(text) else { return nil }
+      let config =
+        snapshot.config.upstreams[0].servers.first { $0.endpoint == .address(address, port: port) }
+        ?? Config.Server(.address(address, port: port))
+      return Snapshot.Server(address: .ip(address, port: port), text: text, config: config)
+    }
+    shared.servers.upstream("app").take(
+      servers.map(\.text), startsSlowly: false, nowMilliseconds: Clock.monotonicMilliseconds())
+    shared.mailboxes[0].post(.servers(generation: snapshot.generation, upstream: "app", servers))
+    worker.turn()
+  }
+
   func drain(untilMilliseconds: UInt64) { shared.mailboxes[0].post(.drain(untilMilliseconds: untilMilliseconds)) }
 
   func end() {

@@ -137,7 +137,12 @@ final class World {
     case 88..<93: addClient()
     case 93..<96: kernel.monotonicNanoseconds += UInt64(random.below(40)) * 1_000_000
     case 96: pass()
-    case 97: if random.oneIn(2) { reload() } else { judgeServer() }
+    case 97:
+      switch random.below(3) {
+      case 0: reload()
+      case 1: judgeServer()
+      default: changeServers()
+      }
     case 98: if hasFaults, random.oneIn(calm) { fault() }
     default: if random.oneIn(hasFaults ? 12 : 1_000_000) { drain() }
     }
@@ -368,6 +373,20 @@ final class World {
     where budget.retries > RetryBudget.retriesMin + requests.count * budget.percent / 100 {
       violate("\(budget.retries) further tries in ten seconds, of \(requests.count) requests, at \(budget.percent)%")
     }
+  }
+
+  /// The names of the servers have come to others: some stay, some go, some come.
+  private func changeServers() {
+    guard !isDraining, !configuration.usesValidator else { return }
+    let count = 1 + random.below(Configurations.servers.count)
+    let servers = Configurations.servers.shuffled(using: &random).prefix(count)
+    trace { "the servers are \(servers) now" }
+    // What the configuration does not list has no limit.
+    for index in Configurations.servers.indices {
+      let endpoint = Endpoint(address: 0x0a01_0001 + UInt32(index), port: configuration.told.rawValue)
+      if configuration.limits[endpoint] == nil { limits[endpoint] = .max }
+    }
+    edge.change(servers: servers.map { "\($0):\(configuration.told.rawValue)" }, in: configuration.snapshot)
   }
 
   private func drain() {

@@ -297,8 +297,10 @@ package struct Config: Sendable, Equatable {
 
   /// Where to listen or to connect.
   package enum Endpoint: Sendable, Equatable, Hashable {
-    /// A host name is resolved when a snapshot is built; listeners take addresses only.
+    /// A host name, resolved when a snapshot is built and again while that is in use; listeners take addresses only.
     case host(String, port: UInt16)
+    /// A service, of which DNS knows the servers and their ports (RFC 2782); listeners take addresses only.
+    case service(String)
     case address(IPAddress, port: UInt16)
     case unix(String)
   }

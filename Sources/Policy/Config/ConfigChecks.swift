@@ -191,6 +191,7 @@ extension Config.Endpoint {
     switch self {
     case .unix: true
     case .host(let host, _): host == "localhost" || host.hasSuffix(".localhost")
+    case .service: false
     case .address(let address, _): address.isLoopback
     }
   }

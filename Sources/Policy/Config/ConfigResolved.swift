@@ -67,6 +67,7 @@ private struct Resolved {
   private func endpoint(_ endpoint: Config.Endpoint) -> String {
     switch endpoint {
     case .host(let host, let port): Self.quote("\(host):\(port)")
+    case .service(let name): Self.quote("srv:\(name)")
     case .address(let address, let port): address.family == .v4 ? "\"\(address):\(port)\"" : "\"[\(address)]:\(port)\""
     case .unix(let path): Self.quote("unix:\(path)")
     }

@@ -16,6 +16,7 @@ final class Load: Sendable {
     let snapshot: Snapshot
     let listeners: ListenerSet
     let workers: Int
+    let names: NameResolver
   }
 
   struct Loaded: Sendable {
@@ -131,7 +132,9 @@ final class Load: Sendable {
     var isTaken = false
     defer { if !isTaken { admin.discard() } }
 
-    let (built, findings) = Snapshot.build(config, generation: generation, tickets: tickets) { self.begin($0) }
+    let (built, findings) = Snapshot.build(
+      config, generation: generation, tickets: tickets, lastKnown: { base?.names.lastKnown($0) },
+      begin: { self.begin($0) })
     said += findings.map { $0.text(file: path) }
     guard let snapshot = built, problems.isEmpty else { return .refused(said + problems) }
     if let base {

@@ -16,6 +16,8 @@ package final class ProcessShared: Sendable {
   package let routes = RouteDirectory()
   package let servers: ServerDirectory
   package let health: HealthChecker
+  let checkedServers = Mutex(CheckedServers())
+  package let names: NameResolver
   package let collapses: CollapseMonitors
   package let walks = WalkRecorder()
   var validators: ValidatorWatch { readiness.validators }
@@ -43,6 +45,7 @@ package final class ProcessShared: Sendable {
     windows = ReplayWindows(start: start, windowBits: replayWindowBits)
     servers = ServerDirectory(workers: workers)
     health = try HealthChecker()
+    names = try NameResolver(log: log)
     mailboxes = try (0..<workers).map { _ in try Mailbox() }
     counters = (0..<workers).map { _ in Counters() }
     accessLog = try LogQueue(bytesMax: LogQueue.accessBytesMax)

@@ -117,7 +117,8 @@ package final class Supervisor {
   private func beginLoad() -> Bool {
     do {
       let base = serving.map {
-        Load.Base(snapshot: $0.snapshot, listeners: $0.listeners, workers: $0.threads.count)
+        Load.Base(
+          snapshot: $0.snapshot, listeners: $0.listeners, workers: $0.threads.count, names: $0.shared.names)
       }
       let load = try Load(
         path: path, generation: reloads.generation + (base == nil ? 0 : 1), tickets: tickets, admin: admin,
@@ -206,6 +207,8 @@ package final class Supervisor {
           try WorkerThread.start(name: "worker-\(index)", processor: index) { worker.worker.run() })
       }
       try shared.checkHealth(by: loaded.snapshot)
+      shared.names.take(loaded.snapshot)
+      try shared.names.start { [weak shared] in shared?.change($0, $1, $2) }
     } catch {
       log.say("countersign: \(error)")
       loaded.listeners.removeSocketFiles()
@@ -274,6 +277,7 @@ package final class Supervisor {
       mailbox.post(.reload(loaded.snapshot, loaded.listeners.sources(worker: index)))
     }
     do { try shared.checkHealth(by: loaded.snapshot) } catch { logger.error("no health checks can be made: \(error)") }
+    shared.names.take(loaded.snapshot)
     // Workers close what is no longer theirs; the set here only remembers what is open.
     serving.listeners.removeSocketFiles(unlessIn: loaded.listeners)
     serving.listeners = loaded.listeners
@@ -326,6 +330,7 @@ package final class Supervisor {
       _ = signals.next(timeoutMilliseconds: 5)
     }
     let isStopped = shared.stoppedWorkers == serving.threads.count
+    let isUnasked = shared.names.stop()
     if isStopped {
       for thread in serving.threads { thread.join() }
     } else {
@@ -335,7 +340,7 @@ package final class Supervisor {
     let isWritten = shared.accessLog.end()
     if !isWritten { logger.warning("the access log is not being taken; its last lines are lost") }
     serving.listeners.removeSocketFiles()
-    if isStopped, isWritten { self.serving = nil }
+    if isStopped, isWritten, isUnasked { self.serving = nil }
   }
 
   // SAFETY: a worker is made here and handed to its thread, which alone uses it from then on.

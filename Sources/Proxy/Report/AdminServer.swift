@@ -229,7 +229,7 @@ final class AdminServer: Sendable {
       "connections":\(shared.connectionCount),"requests":\(sum(.requests)),"tunnels":\(sum(.openTunnels)),\
       "upstream_connections":\(sum(.openUpstreams)),"replay_epochs":\(shared.windows.epochCount),\
       "config":\(reloads?.json ?? "null"),"routes":\(AdminControl.json(shared.routes)),\
-      "servers":\(AdminControl.json(shared.servers, now: Clock.read())),"refusals":{\(refusals.joined(separator: ","))}}
+      "names":\(shared.names.json),"servers":\(AdminControl.json(shared.servers, now: Clock.read())),"refusals":{\(refusals.joined(separator: ","))}}
 
       """
   }

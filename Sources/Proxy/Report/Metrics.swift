@@ -120,6 +120,6 @@ package enum MetricsPage {
     # TYPE countersign_start_time_seconds gauge
     countersign_start_time_seconds \(shared.start.wallMilliseconds / 1_000)
 
-    """
+    """ + shared.names.metrics
   }
 }

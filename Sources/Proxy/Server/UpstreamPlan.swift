@@ -14,7 +14,7 @@ package final class UpstreamPlan {
   /// What the whole process knows of it.
   package let status: UpstreamStatus
   package private(set) var servers: ContiguousArray<ServerPool>
-  private let sticky: StickyCookie?
+  let sticky: StickyCookie?
   private var balance: Balance
   var budget: RetryBudget
   let queue = ServerQueue()

@@ -147,7 +147,8 @@ final class Plan {
     _ servers: [Snapshot.Server], tls: TLSClientContext?, sticky: StickyCookie?, idleMax: Int, _ status: UpstreamStatus,
     keeping old: ContiguousArray<ServerPool>
   ) -> ContiguousArray<ServerPool> {
-    let kept = servers.map { server in old.first { $0.address == server.address } }
+    let old = Dictionary(old.map { ($0.address, $0) }, uniquingKeysWith: { first, _ in first })
+    let kept = servers.map { old[$0.address] }
     var bits = UpstreamPlan.freeBits(besides: kept.reduce(0) { $0 | ($1?.bit ?? 0) }).makeIterator()
     return ContiguousArray(
       zip(servers, kept).map { server, kept in

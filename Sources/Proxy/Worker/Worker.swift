@@ -82,6 +82,8 @@ package final class Worker {
 
   package enum Message: Sendable {
     case reload(Snapshot, [ListenerSource])
+    /// The names of an upstream's servers have come to these; in the plan of that generation.
+    case servers(generation: UInt64, upstream: String, [Snapshot.Server])
     /// Routes were closed or opened.
     case closures
     /// A place at a server is free that a request of this worker waits for.

@@ -1,4 +1,4 @@
-// What the supervisor tells a worker: a new configuration, the beginning of the end, the end.
+// What a worker is told: a new configuration, other servers of an upstream, the beginning of the end, the end.
 
 import Platform
 import Policy
@@ -8,6 +8,7 @@ extension Worker {
     for message in mailbox.takeAll() {
       switch message {
       case .reload(let snapshot, let sources): reload(snapshot, sources)
+      case .servers(let generation, let upstream, let servers): take(servers, of: upstream, generation)
       case .closures: renewClosures()
       case .places: offersPlaces = true
       case .server(let status): serverChanged(status)
@@ -23,11 +24,7 @@ extension Worker {
     plan = Plan(snapshot: snapshot, sources: sources, shared: shared, worker: index, previous: old)
     log.isOn = snapshot.config.log.access != .off
     replaceParsers(snapshot, haveNamesChanged: snapshot.config.identity.claims != old.config.identity.claims)
-    for group in old.groups {
-      for server in group.servers where server.isRetired {
-        while let u = server.idle.last { u.close(self) }
-      }
-    }
+    for group in old.groups { closeIdle(group.servers) }
     acceptor.open(sources, self)
     counters.add(.reloads)
     // Connections of sockets that are gone end when they are idle.
@@ -36,6 +33,29 @@ extension Worker {
     }
     endTunnelsOfClosedRoutes()
     if isDraining { acceptor.closeAll(self) }
+  }
+
+  /// An upstream has other servers. One that stays keeps its connections; what is under way at one that goes comes to its end.
+  private func take(_ servers: [Snapshot.Server], of upstream: String, _ generation: UInt64) {
+    guard generation == plan.generation, let group = plan.groups.first(where: { $0.config.name == upstream }) else {
+      return
+    }
+    let old = group.servers
+    group.replace(
+      servers: Plan.makeServers(
+        servers, tls: group.tls, sticky: group.sticky, idleMax: group.config.idleConnections, group.status,
+        keeping: old))
+    offersPlaces = true
+    for server in old { server.isRetired = true }
+    for server in group.servers { server.isRetired = false }
+    closeIdle(old)
+  }
+
+  /// Closes the connections of retired servers that have no request.
+  private func closeIdle(_ servers: ContiguousArray<ServerPool>) {
+    for server in servers where server.isRetired {
+      while let u = server.idle.last { u.close(self) }
+    }
   }
 
   private func beginDrain(untilMilliseconds: UInt64) {

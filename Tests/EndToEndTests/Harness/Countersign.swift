@@ -13,13 +13,14 @@ final class Countersign: Sendable {
 
   init(
     _ configuration: Configuration, name: String = "edge", in workspace: Workspace, environment: [String: String] = [:],
-    openFilesMax: Int? = nil, options: [String] = []
+    openFilesMax: Int? = nil, through wrapper: [String] = [], options: [String] = []
   ) throws {
     fileName = "\(name).yaml"
     self.workspace = workspace
     configurationFile = try workspace.write(fileName, configuration.text)
     let process = try ChildProcess(
-      [try Programs.countersign, "run", "-c", configurationFile] + options, name: name, environment: environment,
+      wrapper + [try Programs.countersign, "run", "-c", configurationFile] + options, name: name,
+      environment: environment,
       openFilesMax: openFilesMax)
     self.process = process
     access = AccessLog(process.standardOutput)

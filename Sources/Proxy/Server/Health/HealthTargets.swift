@@ -4,10 +4,44 @@ import Platform
 import Policy
 import Wire
 
+/// Which servers are checked now.
+struct CheckedServers {
+  fileprivate var snapshot: Snapshot?
+  /// Those of upstreams whose names have come to others since.
+  fileprivate var changed: [String: [Snapshot.Server]] = [:]
+}
+
 extension ProcessShared {
-  /// Has the servers of this snapshot checked, and no others. Called by the supervisor alone.
+  /// Has the servers of this snapshot checked, and no others.
   func checkHealth(by snapshot: Snapshot) throws(SystemError) {
-    let targets = snapshot.healthTargets(self)
+    try checkedServers.withLock { state throws(SystemError) in
+      state.snapshot = snapshot
+      state.changed = [:]
+      try check(state)
+    }
+  }
+
+  /// The names of an upstream's servers have come to others: workers, checks, and who shows them, have to know.
+  func change(_ upstream: Config.Upstream, _ list: [Snapshot.Server], _ generation: UInt64) {
+    servers.upstream(upstream.name).take(
+      list.map(\.text), startsSlowly: upstream.slowStartMilliseconds > 0,
+      nowMilliseconds: Clock.monotonicMilliseconds())
+    if upstream.health != nil {
+      do {
+        try checkedServers.withLock { state throws(SystemError) in
+          state.changed[upstream.name] = list
+          try check(state)
+        }
+      } catch {
+        operationalLog.logger.error("no health checks can be made: \(error)")
+      }
+    }
+    for mailbox in mailboxes { mailbox.post(.servers(generation: generation, upstream: upstream.name, list)) }
+  }
+
+  private func check(_ state: CheckedServers) throws(SystemError) {
+    guard let snapshot = state.snapshot else { return }
+    let targets = snapshot.healthTargets(self, changed: state.changed)
     if !health.isRunning {
       guard !targets.isEmpty else { return }
       try health.start(lanes: healthLanes) { [weak self] text, once in
@@ -19,13 +53,13 @@ extension ProcessShared {
 }
 
 extension Snapshot {
-  func healthTargets(_ shared: ProcessShared) -> [HealthTarget] {
+  fileprivate func healthTargets(_ shared: ProcessShared, changed: [String: [Server]]) -> [HealthTarget] {
     upstreams.flatMap { upstream -> [HealthTarget] in
       guard let health = upstream.config.health else { return [] }
       let status = shared.servers.upstream(upstream.config.name)
       // Behind another port is somebody else than the validator: its admin listener, perhaps.
       let signing = health.port == nil ? signing(for: upstream.config) : nil
-      return upstream.servers.map { server in
+      return (changed[upstream.config.name] ?? upstream.servers).map { server in
         var address = server.address
         if let port = health.port, case .ip(let ip, _) = address { address = .ip(ip, port: port) }
         return HealthTarget(
@@ -48,6 +82,7 @@ extension Snapshot {
         switch server.config.endpoint {
         case .host(let name, let port): "\(name):\(port)"
         case .address(let address, let port): endpointText(address, port)
+        case .service(let name): name
         case .unix: "localhost"
         }
       return .http(target: path, host: host ?? upstream.tls?.name ?? written, statuses: statuses)
