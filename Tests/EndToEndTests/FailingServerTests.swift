@@ -305,5 +305,55 @@ extension EndToEnd {
       try eventually("there is none") { try Connection(to: edge["public"]).get("/").status == 503 }
       _ = try edge.access.wait(refusal: "upstream-none")
     }
+
+    // MARK: Sticky
+
+    /// A client stays at the server that its cookie names; one that has no cookie of ours, or one of a server that fails, gets one.
+    @Test func aCookieKeepsAClientAtItsServer() throws {
+      let workspace = try Workspace()
+      let isIll = Guarded("")
+      let backends = try ["a", "b", "c"].map { name in
+        try RecordingBackend { exchange in
+          if isIll.now == name { exchange.reset() } else { try exchange.reply(name, fields: ["Set-Cookie: app=1"]) }
+        }
+      }
+      let key = workspace.file("sticky.jwks.json")
+      #expect(try Countersign.command("keys", "new", "--kid", "s1", "--out", key).succeeded)
+      let members = ["sticky: { cookie: srv, key: \"\(key)\" }", "retries: { count: 2 }"]
+      let edges = try (0..<2).map { _ in try site(backends.map { "\($0.address)" }, members, in: workspace) }
+      func get(_ cookie: String?, _ edge: Int = 0) throws -> (server: String, set: String?) {
+        let fields = cookie.map { ["Cookie: theme=dark; srv=\($0); app=1"] } ?? []
+        let response = try Connection(to: edges[edge]["public"]).get("/", fields: fields)
+        #expect(response.status == 200)
+        let set = response.head.all("set-cookie").first { $0.hasPrefix("srv=") }
+        return (response.text, set)
+      }
+      var tokens: [String: String] = [:]
+      for _ in 0..<6 {
+        let (server, set) = try get(nil)
+        let cookie = try #require(set)
+        #expect(cookie.hasSuffix("; Path=/; HttpOnly; SameSite=Lax"), "\(cookie)")
+        let token = String(cookie.dropFirst(4).prefix { $0 != ";" })
+        #expect(token.utf8.count == 32 && !backends.contains { token.contains("\($0.address.port)") })
+        #expect(tokens.updateValue(token, forKey: server) ?? token == token)
+      }
+      #expect(Set(tokens.values).count == 3)
+      for (server, token) in tokens {
+        for edge in 0..<2 {
+          for _ in 0..<3 {
+            let (found, set) = try get(token, edge)
+            #expect(found == server && set == nil, "every edge with that key knows the token")
+          }
+        }
+      }
+      // What we did not make is nothing to us.
+      #expect(try get(String(repeating: "0", count: 32)).set != nil)
+      #expect(try get(try #require(tokens["a"]?.uppercased())).set != nil)
+      // A server that fails gives its clients up, each to one that it then stays with.
+      isIll.with { $0 = "b" }
+      let (moved, set) = try get(tokens["b"])
+      #expect(moved != "b")
+      #expect(try #require(set).hasPrefix("srv=\(try #require(tokens[moved]))"))
+    }
   }
 }

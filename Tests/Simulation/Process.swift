@@ -20,6 +20,7 @@ final class Process {
       ListenerSource(
         name: listener.name, socket: index + 1, descriptor: kernel.makeListener(listener.at), isShared: false)
     }
+    shared.servers.take(snapshot, isFirst: true, nowMilliseconds: Clock.monotonicMilliseconds())
     worker = try Worker(index: 0, shared: shared, snapshot: snapshot, sources: sources)
   }
 
@@ -32,6 +33,7 @@ final class Process {
   /// A reload takes effect at once, between two events.
   func reload(_ snapshot: Snapshot) {
     guard !isOver else { return }
+    shared.servers.take(snapshot, isFirst: false, nowMilliseconds: Clock.monotonicMilliseconds())
     shared.mailboxes[0].post(.reload(snapshot, sources))
     worker.turn()
   }
@@ -45,6 +47,27 @@ final class Process {
   }
 
   func count(_ counter: Counter) -> UInt64 { shared.counters[0].value(counter) }
+
+  /// What checks, or an operator, say of a server; acted on at once.
+  func judge(_ change: (ProcessShared, UpstreamStatus, ServerStatus) -> Void, at number: Int) {
+    guard !isOver else { return }
+    let servers = shared.servers.all.flatMap { upstream in upstream.all.map { (upstream, $0) } }
+    guard !servers.isEmpty else { return }
+    let (upstream, server) = servers[number % servers.count]
+    change(shared, upstream, server)
+    worker.turn()
+  }
+
+  /// What is left of requests that waited or had places.
+  var leftBehind: String? {
+    for upstream in shared.servers.all {
+      if upstream.waiting.count != 0 { return "\(upstream.waiting.count) waiting requests" }
+      for server in upstream.all where server.placesTaken != 0 {
+        return "\(server.placesTaken) places taken at \(server.name)"
+      }
+    }
+    return nil
+  }
 
   func readLog(_ take: (String) -> Void) {
     for lines in shared.accessLog.takeLines(most: 1 << 20) {

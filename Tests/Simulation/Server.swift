@@ -42,6 +42,9 @@ final class Server {
   /// A response to nothing.
   private static let unasked = Array("HTTP/1.1 200 OK\r\nX-Sim: 0.0\r\nContent-Length: 0\r\n\r\n".utf8)
 
+  /// A request has come over it whose response is not whole.
+  var hasRequest: Bool { !isOver && attempt.map { !$0.isResponseWhole || $0.status == 101 } ?? false }
+
   var isIdle: Bool { attempt == nil && reader.isBetween && outgoing.isEmpty }
 
   // MARK: Acting

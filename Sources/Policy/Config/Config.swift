@@ -206,6 +206,7 @@ package struct Config: Sendable, Equatable {
     package var passive: Passive? = Passive()
     package var retries = Retries()
     package var queue = Queue()
+    package var sticky: Sticky?
     /// For how long a server that is new, or has come back, gets less than its share; 0: not at all.
     package var slowStartMilliseconds = 0
     /// Idle connections kept for each server by each worker.

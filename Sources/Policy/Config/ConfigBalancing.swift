@@ -91,6 +91,18 @@ extension Config {
     package static let statusesKnown = [500, 502, 503, 504]
   }
 
+  /// Keeps a client at a server by a cookie.
+  package struct Sticky: Sendable, Equatable {
+    package var cookie: String
+    /// Path of the key set whose one key makes the tokens, made absolute.
+    package var key: String
+
+    package init(cookie: String, key: String) {
+      self.cookie = cookie
+      self.key = key
+    }
+  }
+
   /// Where requests wait while every server has as many as it may.
   package struct Queue: Sendable, Equatable {
     /// Of one upstream, over all workers.

@@ -89,8 +89,9 @@ extension Reading {
       needs("identity: attest", place, "sign_with", identity.signWith, "the `kid` of the key that signs")
     }
     for key in ["sign_with", "keys_group"] where config.places["identity.\(key)"] != nil && attests == nil {
-      // The group may also read the key of the log's digests.
-      if key == "keys_group", config.places["log.fields_key"] != nil { continue }
+      // The group may also read the keys of the log's digests and of cookies.
+      let areOthers = config.places["log.fields_key"] != nil || config.upstreams.contains { $0.sticky != nil }
+      if key == "keys_group", areOthers { continue }
       needs(key, config.place(of: "identity.\(key)"), "keys", identity.keys, "the path of the key set")
     }
   }

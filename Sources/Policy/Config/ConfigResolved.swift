@@ -162,6 +162,9 @@ private struct Resolved {
       let timeout = Unit.duration(upstream.queue.timeoutMilliseconds)
       pair(2, "queue", "{ requests: \(upstream.queue.requestsMax), timeout: \(timeout) }")
     }
+    pair(
+      2, "sticky",
+      upstream.sticky.map { "{ cookie: \(Self.quote($0.cookie)), key: \(Self.quote($0.key)) }" })
     pair(2, "slow_start", Unit.duration(upstream.slowStartMilliseconds))
     pair(2, "idle_connections", "\(upstream.idleConnections)")
   }

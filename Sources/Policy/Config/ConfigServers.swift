@@ -164,6 +164,23 @@ extension Reading {
     return queue
   }
 
+  mutating func sticky(_ node: YAMLNode, _ path: String) -> Config.Sticky? {
+    let required = [
+      (key: "cookie", what: "the name of the cookie"),
+      (key: "key", what: "the path of a key set of its own, made with `countersign keys new`"),
+    ]
+    guard let fields = fields(node, path, keys: ["cookie", "key"], required: required) else { return nil }
+    let cookie = fields["cookie"].flatMap {
+      token($0, "\(path).cookie", "the name of a cookie", Config.Log.cookieNameBytesMax)
+    }
+    let key = fields["key"].flatMap { file($0, "\(path).key", what: "the path of a key set (JWKS)") }
+    if let node = fields["key"], key == config.identity.keys {
+      error(node.place, "`\(path).key` must be a key set of its own, not `identity.keys`")
+    }
+    guard let cookie, let key else { return nil }
+    return Config.Sticky(cookie: cookie, key: key)
+  }
+
   // MARK: Values
 
   /// A share, with its sign: `20%`.

@@ -27,7 +27,7 @@ extension Reading {
     var upstream = Config.Upstream(name: name)
     let keys = [
       "identity", "plain_fields", "audience", "shared_audience", "proxy_protocol", "servers", "tls", "balance",
-      "health", "passive", "retries", "queue", "slow_start", "idle_connections",
+      "health", "passive", "retries", "queue", "sticky", "slow_start", "idle_connections",
     ]
     let required = [(key: "servers", what: "a list such as `[\"127.0.0.1:3334\"]`")]
     guard let fields = fields(node, path, keys: keys, required: required) else { return upstream }
@@ -62,6 +62,7 @@ extension Reading {
         error(node.place, "`queue` is only used where a server has `max_connections`")
       }
     }
+    if let node = fields["sticky"] { upstream.sticky = sticky(node, "\(path).sticky") }
     if let node = fields["slow_start"], let time = duration(node, "\(path).slow_start", 0...3_600_000) {
       upstream.slowStartMilliseconds = time
     }

@@ -106,19 +106,16 @@ enum Attempt {
     _ x: Exchange, _ group: UpstreamPlan, _ identity: ClientIdentity, _ worker: Worker
   ) -> Found {
     let d = x.downstream!
-    if let u = d.boundUpstream {
-      if u.phase == .ready, u.exchange == nil, u.boundClient == identity,
-        u.boundSigner.map({ $0.speaksAs(group.signer) }) ?? false,
-        let server = u.pool, group.servers.contains(where: { $0 === server }),
-        server.availability(nowMilliseconds: worker.nowMilliseconds) != .withdrawn, u.isQuiet(for: x, worker)
-      {
-        guard takePlace(x, at: server) else { return .full }
-        server.attach(u, to: x, worker)
-        worker.counters.add(.upstreamReused)
-        return .connection(u)
-      }
-      // Another client behind the same balancer connection, another upstream, or a connection that ended.
-      if d.boundUpstream === u { u.close(worker) }
+    // While its server is full, another one may have the request.
+    if let u = d.boundUpstream, u.phase == .ready, u.exchange == nil, u.boundClient == identity,
+      u.boundSigner.map({ $0.speaksAs(group.signer) }) ?? false,
+      let server = u.pool, group.servers.contains(where: { $0 === server }),
+      server.availability(nowMilliseconds: worker.nowMilliseconds) != .withdrawn, u.isQuiet(for: x, worker),
+      takePlace(x, at: server)
+    {
+      server.attach(u, to: x, worker)
+      worker.counters.add(.upstreamReused)
+      return .connection(u)
     }
     let server: ServerPool
     switch takePlace(x, group, worker) {
@@ -126,6 +123,8 @@ enum Attempt {
     case .full: return .full
     case .none: return .refused(.upstreamNone)
     }
+    // Another client behind the same balancer connection, another upstream, or a connection that ended.
+    if let u = d.boundUpstream { u.close(worker) }
     guard let signer = group.signer, let draft = preamble(x, signer, identity, worker) else {
       return .refused(.signFailed)
     }
@@ -144,8 +143,7 @@ enum Attempt {
     // Whoever waits already goes first.
     guard group.queue.isEmpty || x.queueEndMilliseconds > 0 else { return .full }
     while true {
-      let choice = group.choose(
-        client: x.identity?.address, tried: x.triedServers, nowMilliseconds: worker.nowMilliseconds)
+      let choice = group.choose(for: x, nowMilliseconds: worker.nowMilliseconds)
       guard case .server(let server, let isLastResort) = choice else { return choice }
       // Another worker may have had the last place since.
       guard takePlace(x, at: server) else { continue }

@@ -75,6 +75,9 @@ final class Exchange {
   /// How long it may, over all tries; 0: it has not.
   var queueEndMilliseconds: UInt64 = 0
 
+  /// Its response is to keep the client at the server that it goes to.
+  var setsCookie = false
+
   // The response.
   var status = 0
   var response = MessageState()
@@ -162,6 +165,7 @@ final class Exchange {
     verified = nil
     triedServers = 0
     queueEndMilliseconds = 0
+    setsCookie = false
     status = 0
     endsWithConnection = false
     serverIsBent = false

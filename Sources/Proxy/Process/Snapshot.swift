@@ -50,6 +50,7 @@ package final class Snapshot: Sendable {
     /// How its servers are reached by health checks.
     let healthTLS: TLSClientContext?
     let servers: [Server]
+    let sticky: StickyCookie?
   }
 
   struct Server: Sendable {
@@ -192,7 +193,19 @@ package final class Snapshot: Sendable {
             place, "upstream \(upstream.name): server \(error.host) cannot be resolved: \(error.reason)")
         }
       }
-      upstreams.append(Upstream(config: upstream, tls: tls, healthTLS: healthTLS, servers: servers))
+      var sticky: StickyCookie?
+      if let wanted = upstream.sticky {
+        begin("reading \(wanted.key)")
+        do {
+          let key = try StickyKey.load(
+            path: wanted.key, group: config.identity.keysGroup, upstream: upstream.name, identity: keys)
+          sticky = StickyCookie(wanted, key)
+        } catch {
+          fail(config.place(of: "upstreams.\(upstream.name).sticky.key"), "\(error)")
+        }
+      }
+      upstreams.append(
+        Upstream(config: upstream, tls: tls, healthTLS: healthTLS, servers: servers, sticky: sticky))
     }
 
     let workspace = PatternWorkspace()

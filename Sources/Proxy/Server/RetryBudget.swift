@@ -11,7 +11,7 @@ package struct RetryBudget {
     var retries: UInt32 = 0
   }
 
-  private let percent: Int
+  package let percent: Int
   private var ring = InlineArray<10, Second>(repeating: Second())
   private var second: UInt64 = 0
   package private(set) var requests = 0

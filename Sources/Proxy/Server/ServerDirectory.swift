@@ -87,7 +87,7 @@ package final class ServerDirectory: Sendable {
 
   /// The upstreams and servers of a configuration that is in use from now on.
   /// - Parameter isFirst: nothing has served before, so that there is no reason to begin slowly.
-  func take(_ snapshot: Snapshot, isFirst: Bool, nowMilliseconds: UInt64) {
+  package func take(_ snapshot: Snapshot, isFirst: Bool, nowMilliseconds: UInt64) {
     for upstream in snapshot.upstreams {
       self.upstream(upstream.config.name).take(
         upstream.servers.map(\.text), startsSlowly: !isFirst && upstream.config.slowStartMilliseconds > 0,

@@ -19,6 +19,10 @@ package final class ServerPool {
   package let bit: UInt64
   /// Of its name, for `client-hash`.
   let hash: UInt64
+  /// Names it in a cookie; empty where there are none.
+  private(set) var token: [UInt8] = []
+  /// What a response says so that its client stays here; over TLS, and without.
+  private var cookieLines: (secure: [UInt8], plain: [UInt8]) = ([], [])
   // As configured now.
   package private(set) var weight = 1
   private(set) var isBackup = false
@@ -61,6 +65,13 @@ package final class ServerPool {
     self.isBackup = isBackup
     self.connectionsMax = connectionsMax
   }
+
+  func take(_ sticky: StickyCookie?) {
+    token = sticky?.token(of: String(decoding: text, as: UTF8.self)) ?? []
+    cookieLines = sticky.map { ($0.line(token, isSecure: true), $0.line(token, isSecure: false)) } ?? ([], [])
+  }
+
+  func cookieLine(isSecure: Bool) -> [UInt8] { isSecure ? cookieLines.secure : cookieLines.plain }
 
   // MARK: Connections and exchanges
 

@@ -121,11 +121,13 @@ extension Worker {
         upstream.waiting.setOldest(worker: index, milliseconds: 0)
         continue
       }
-      switch group.choose(client: x.identity?.address, tried: 0, nowMilliseconds: nowMilliseconds) {
+      switch group.choose(for: x, nowMilliseconds: nowMilliseconds) {
       case .full: return
       case .server, .none:
         x.leaveQueue(self)
         x.advance(self, x.tryAgain(self))
+        // Another worker was faster.
+        if x.queueTicket != 0 { return }
       }
     }
   }

@@ -109,7 +109,7 @@ extension ProcessShared {
   }
 
   /// What an operator lets a server do. False when it is so already.
-  func setOrder(
+  package func setOrder(
     _ server: ServerStatus, of upstream: UpstreamStatus, _ order: ServerStatus.Order, user: UInt32, why: String,
     now: Clock.Reading
   ) -> Bool {

@@ -14,6 +14,7 @@ package final class UpstreamPlan {
   /// What the whole process knows of it.
   package let status: UpstreamStatus
   package private(set) var servers: ContiguousArray<ServerPool>
+  private let sticky: StickyCookie?
   private var balance: Balance
   var budget: RetryBudget
   let queue = ServerQueue()
@@ -27,7 +28,7 @@ package final class UpstreamPlan {
   ///   - worker: so that workers do not choose alike.
   package init(
     config: Config.Upstream, signer: Signer?, tls: TLSClientContext?, status: UpstreamStatus,
-    servers: ContiguousArray<ServerPool>, budget: RetryBudget? = nil, worker: Int
+    servers: ContiguousArray<ServerPool>, sticky: StickyCookie? = nil, budget: RetryBudget? = nil, worker: Int
   ) {
     name = Array(config.name.utf8)
     self.config = config
@@ -35,6 +36,7 @@ package final class UpstreamPlan {
     self.tls = tls
     self.status = status
     self.servers = servers
+    self.sticky = sticky
     balance = Balance(
       config.balance, slowStartMilliseconds: config.slowStartMilliseconds,
       seed: Balance.hash(config.name.utf8) &+ UInt64(worker))
@@ -56,6 +58,20 @@ package final class UpstreamPlan {
   ///   - tried: the bits of servers that were tried for it.
   package func choose(client: IPAddress?, tried: UInt64, nowMilliseconds: UInt64) -> ServerChoice {
     balance.choose(servers, client: client, tried: tried, nowMilliseconds: nowMilliseconds)
+  }
+
+  /// The server for a request: the one that its cookie names where that can have it, or another.
+  func choose(for x: Exchange, nowMilliseconds: UInt64) -> ServerChoice {
+    if let sticky {
+      switch sticky.read(x, servers, nowMilliseconds: nowMilliseconds) {
+      case .server(let server):
+        x.setsCookie = false
+        // While it is busy another one helps out, and the client stays its own.
+        if !server.isFull { return .server(server, isLastResort: false) }
+      case .nothing: x.setsCookie = true
+      }
+    }
+    return choose(client: x.identity?.address, tried: x.triedServers, nowMilliseconds: nowMilliseconds)
   }
 
   /// A server says that it has just started.

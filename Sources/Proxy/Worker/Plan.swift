@@ -113,12 +113,13 @@ final class Plan {
         && old?.config.idleConnections == upstream.config.idleConnections
       let status = shared.servers.upstream(upstream.config.name)
       let servers = Plan.makeServers(
-        upstream.servers, tls: upstream.tls, idleMax: upstream.config.idleConnections, status,
+        upstream.servers, tls: upstream.tls, sticky: upstream.sticky, idleMax: upstream.config.idleConnections, status,
         keeping: isReachedAlike ? old?.servers ?? [] : [])
       let keepsBudget = old?.config.retries.budgetPercent == upstream.config.retries.budgetPercent
       groups.append(
         UpstreamPlan(
           config: upstream.config, signer: signer, tls: upstream.tls, status: status, servers: servers,
+          sticky: upstream.sticky,
           budget: keepsBudget ? old?.budget : nil, worker: worker))
     }
     self.groups = groups
@@ -143,7 +144,7 @@ final class Plan {
 
   /// The pools of an upstream's servers. One that is kept keeps its connections and its bit.
   static func makeServers(
-    _ servers: [Snapshot.Server], tls: TLSClientContext?, idleMax: Int, _ status: UpstreamStatus,
+    _ servers: [Snapshot.Server], tls: TLSClientContext?, sticky: StickyCookie?, idleMax: Int, _ status: UpstreamStatus,
     keeping old: ContiguousArray<ServerPool>
   ) -> ContiguousArray<ServerPool> {
     let kept = servers.map { server in old.first { $0.address == server.address } }
@@ -157,6 +158,7 @@ final class Plan {
             bit: bits.next() ?? 0)
         pool.configure(
           weight: server.config.weight, isBackup: server.config.isBackup, connectionsMax: server.config.connectionsMax)
+        pool.take(sticky)
         return pool
       })
   }

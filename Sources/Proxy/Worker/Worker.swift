@@ -252,6 +252,9 @@ package final class Worker {
     return census
   }
 
+  /// The retry budgets of the present plan's upstreams.
+  package var retryBudgets: [RetryBudget] { plan.groups.map(\.budget) }
+
   /// What was noted of clients goes to the monitors of all workers.
   private func handOverWatches() {
     watchesDueMilliseconds = nowMilliseconds + Worker.watchMilliseconds

@@ -26,7 +26,8 @@ import Testing
       health: { path: /up, status: [200-299, 301], host: "a.internal:81", interval: 3s, timeout: 2s, rise: 1, fall: 4, \
       port: 8081, tls: off }, \
       passive: { failures: 3, window: 20s, eject: 5s, max_ejected: 30%, status: 503 }, \
-      retries: { count: 4, budget: 10%, on: [connect, 503, 502] }, queue: { requests: 9, timeout: 2s }, slow_start: 30s
+      retries: { count: 4, budget: 10%, on: [connect, 503, 502] }, queue: { requests: 9, timeout: 2s }, \
+      sticky: { cookie: srv, key: sticky.jwks.json }, slow_start: 30s
       """
     let app = try upstream(text)
     #expect(app.servers.map(\.weight) == [1, 7])
@@ -39,6 +40,7 @@ import Testing
     #expect(app.retries.on == [.connect] && app.retries.statuses == [503, 502])
     #expect(app.queue.requestsMax == 9 && app.queue.timeoutMilliseconds == 2_000)
     #expect(app.slowStartMilliseconds == 30_000)
+    #expect(app.sticky == Config.Sticky(cookie: "srv", key: "/etc/sticky.jwks.json"))
     let config = try #require(read(text).config)
     let again = ConfigReader.read(text: config.resolved(), path: "/etc/countersign.yaml")
     #expect(again.config?.upstreams == config.upstreams, "\(again.diagnostics)\n\(config.resolved())")
@@ -90,6 +92,14 @@ import Testing
     (
       "servers: [\"127.0.0.1:80\"], queue: { requests: 5 }",
       "`queue` is only used where a server has `max_connections`"
+    ),
+    (
+      "servers: [\"127.0.0.1:80\"], sticky: { cookie: \"a b\", key: k.json }",
+      "expected the name of a cookie, of at most 64 bytes for `upstreams.app.sticky.cookie`, found `a b`"
+    ),
+    (
+      "servers: [\"127.0.0.1:80\"], sticky: { cookie: srv }",
+      "`upstreams.app.sticky` lacks `key`: the path of a key set of its own, made with `countersign keys new`"
     ),
     (
       "servers: [\"127.0.0.1:80\"], health: { tcp: true, path: /x }", "`path` is not used with `tcp: true`"
