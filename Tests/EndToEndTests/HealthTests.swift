@@ -133,6 +133,7 @@ extension EndToEnd {
           let fails = exchange.target == "/healthz?deep" && manner.now == .failing
           try exchange.reply(exchange.clientAddress, status: fails ? "503 Service Unavailable" : "200 OK")
         },
+        validator: { $0.hasAdmin = true },
         edge: {
           $0.upstreams[0].members.append(
             "health: { path: \"/healthz?deep\", interval: 2s, timeout: 2s, fall: 2, host: \(Site.host) }")
@@ -155,6 +156,8 @@ extension EndToEnd {
       _ = try said("upstream monitor: server \(server) is down: status 503; 0 of 1 serve", site.edge)
       manner.with { $0 = .well }
       _ = try said("upstream monitor: server \(server) is up: checks pass; 1 of 1 serve", site.edge)
+      // Of clients, nobody came: checks do not count where collapses are watched for.
+      #expect(try metric("countersign_clients", "listener=\"from-edge\"", site.validator) == 0)
       // It serves, and honest requests were never refused for what checks did.
       #expect(try site.connect().get("/served").status == 200)
       let refused = site.validator.access.entries.filter { $0.refusal != nil && $0.refusal != "starting" }
