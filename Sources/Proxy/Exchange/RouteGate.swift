@@ -49,7 +49,7 @@ extension Worker {
   /// Some routes were closed or opened, or those that need to tell clients apart are: tunnels of those that are closed now end. Requests under way come to their end.
   func renewClosures() {
     closureEnds = shared.routes.ends()
-    for x in exchanges.all where x.isTunnel {
+    for x in exchanges.all where x.isTunnel && x.refusal == nil {
       if let route = x.route, closureEnd(route.number) != nil {
         x.refusal = .routeClosed
       } else if x.route?.needsDistinctClients == true, x.downstream.listener?.watch.isClosed == true {
@@ -58,7 +58,7 @@ extension Worker {
         continue
       }
       if let refusal = x.refusal { counters.add(refusal) }
-      Tunnel.end(x, self)
+      TunnelClosing.beginAtOnce(x, self)
     }
   }
 }

@@ -53,7 +53,9 @@ package final class Worker {
   private(set) var wallMilliseconds: UInt64 = 0
   private(set) var date = DateField()
   var isDraining = false
-  var drainEndMilliseconds: UInt64 = .max
+  /// While it drains.
+  var drain: DrainSchedule?
+  var requestsAreCut = false
   package var isStopped = false
   var openTunnels = 0
   var idleUpstreams = 0
@@ -80,7 +82,7 @@ package final class Worker {
     case reload(Snapshot, [ListenerSource])
     /// Routes were closed or opened.
     case closures
-    case drain(untilMilliseconds: UInt64)
+    case drain(DrainSchedule)
     case stop
   }
 
@@ -253,6 +255,7 @@ package final class Worker {
     counters.set(.openDownstreams, downstreams.usedCount)
     counters.set(.openUpstreams, upstreams.usedCount)
     counters.set(.idleUpstreams, idleUpstreams)
+    counters.set(.openRequests, exchanges.usedCount - openTunnels)
     counters.set(.openTunnels, openTunnels)
     counters.set(.lentBuffers, pool.lent)
   }
