@@ -188,7 +188,7 @@ extension EndToEnd {
       try eventually("ten wait") {
         try metric("countersign_waiting_requests{upstream=\"backend\"}", edge) == 10
       }
-      #expect(backend.requests.count == 2)
+      try eventually("two are under way") { backend.requests.count == 2 }
       isOpen.with { $0 = true }
       for client in clients { #expect(try client.readResponse().text == "done") }
       #expect(most.now == 2)

@@ -136,6 +136,20 @@ import Testing
     #expect(upstream.all.map { $0.share(slowStartMilliseconds: 100, nowMilliseconds: 3) } == [100, 10, 10, 10])
   }
 
+  /// Requests under way at a server that went and came back are still its own.
+  @Test func aServerThatComesBackHasTheRequestsThatItHad() {
+    let (upstream, servers) = upstream(2)
+    #expect(servers[0].takePlace(most: 1))
+    _ = servers[0].setChecks(pass: false, why: "", now: at(0))
+    upstream.take(["s1"], startsSlowly: false, nowMilliseconds: 1)
+    upstream.take(["s0", "s1"], startsSlowly: false, nowMilliseconds: 2)
+    let again = upstream.all[0]
+    #expect(again.standing(nowMilliseconds: 2) == .serving, "what else was known is forgotten")
+    #expect(!again.takePlace(most: 1))
+    servers[0].givePlace()
+    #expect(again.takePlace(most: 1))
+  }
+
   // MARK: Places
 
   @Test func noServerHasMoreThanItsPlaces() async {

@@ -54,7 +54,7 @@ final class Process {
     worker.turn()
   }
 
-  func drain(untilMilliseconds: UInt64) { shared.mailboxes[0].post(.drain(untilMilliseconds: untilMilliseconds)) }
+  func drain(_ schedule: DrainSchedule) { shared.mailboxes[0].post(.drain(schedule)) }
 
   func end() {
     guard !isOver else { return }

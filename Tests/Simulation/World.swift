@@ -17,6 +17,8 @@ final class World {
   let hasFaults: Bool
   /// In a run with faults: how seldom clients and servers fail.
   let calm: Int
+  /// In some runs with faults: many tunnels, and a drain while they are open.
+  private let hasTunnels: Bool
   private let isTraced: Bool
   var random: Seeded
   private let edge: Process
@@ -44,6 +46,8 @@ final class World {
     kernel = Kernel(seed: seed ^ 0x5bd1_e995)
     hasFaults = !random.oneIn(4)
     calm = [1, 4, 20][random.below(3)]
+    let opensTunnels = random.oneIn(5)
+    hasTunnels = hasFaults && opensTunnels
     clientsLeft = 1 + random.below(5)
     var first = configurations.edges[random.below(configurations.edges.count)]
     while !hasFaults, first.mayTurnAway { first = configurations.edges[random.below(configurations.edges.count)] }
@@ -129,6 +133,7 @@ final class World {
       kernel.lacksDescriptors = false
       trace { "descriptors are there again" }
     }
+    if hasTunnels, random.oneIn(10), edge.worker.census.tunnels > 0 { drain() }
     switch random.below(100) {
     case 0..<45: deliver()
     case 45..<62: if let client = clients.randomElement(using: &random) { client.act() }
@@ -270,10 +275,13 @@ final class World {
     }
     let request = Request(
       id: id, client: client, method: method, body: body, truth: truth,
-      asksWebSocket: method == "GET" && !isOld && random.oneIn(6),
+      asksWebSocket: method == "GET" && !isOld && random.oneIn(hasTunnels ? 2 : 6),
       expectsContinue: body.isSent && !isOld && random.oneIn(6), closes: isLast || isOld, isOld: isOld, flaw: flaw)
     if hasFaults, configuration.takesLargeHeads, random.oneIn(6) {
       request.largeFieldBytes = 60_000 + random.below(37_500)
+    }
+    if request.asksWebSocket, random.oneIn(2) {
+      request.socket = WebSocketEnd(masks: true, ignoresClose: hasFaults && random.oneIn(4))
     }
     requests[id] = request
     return request
@@ -392,8 +400,20 @@ final class World {
   private func drain() {
     guard !isDraining else { return }
     isDraining = true
-    trace { "the edge drains" }
-    edge.drain(untilMilliseconds: kernel.monotonicNanoseconds / 1_000_000 + UInt64(random.below(40_000)))
+    let isEdge = validator == nil || !random.oneIn(3)
+    let schedule = DrainSchedule(
+      fromMilliseconds: kernel.monotonicNanoseconds / 1_000_000, requests: random.below(40_000),
+      tunnels: random.oneIn(3) ? 0 : random.below(40_000), tunnelClose: 10_000)
+    trace { "the \(isEdge ? "edge" : "validator") drains: \(schedule)" }
+    (isEdge ? edge : validator ?? edge).drain(schedule)
+  }
+
+  /// An end of a tunnel took bytes: `problem` is what is wrong with them.
+  func noteTold(_ problem: String?, _ end: WebSocketEnd, _ who: String) {
+    if let problem { violate("the WebSocket of \(who): \(problem)") }
+    guard end.wasToldAnything else { return }
+    if !isDraining { violate("the WebSocket of \(who) was told to close, and nobody drains") }
+    if end.isTold { tally.closed += 1 }
   }
 
   // MARK: The end
@@ -520,6 +540,8 @@ final class World {
 struct Tally {
   var requests = 0, attempts = 0, served = 0, retries = 0, starting = 0, tunnels = 0, reused = 0, reloads = 0
   var queued = 0, ejections = 0, denied = 0
+  /// Ends of tunnels that were told to close by a process that drains.
+  var closed = 0
 
   static func += (all: inout Tally, one: Tally) {
     all.requests += one.requests
@@ -533,6 +555,7 @@ struct Tally {
     all.queued += one.queued
     all.ejections += one.ejections
     all.denied += one.denied
+    all.closed += one.closed
   }
 }
 

@@ -254,7 +254,11 @@ package struct Config: Sendable, Equatable {
     package var upstreamResponseMilliseconds = 60_000
     package var tunnelMilliseconds = 3_600_000
     package var tunnelCloseMilliseconds = 10_000
+    /// How long a process that was told to end still serves as before, while it says that it is not ready.
+    package var drainDelayMilliseconds = 0
     package var drainMilliseconds = 30_000
+    /// Nil: as long as `drainMilliseconds`.
+    package var drainTunnelsMilliseconds: Int?
     package init() {}
   }
 

@@ -233,6 +233,8 @@ private struct Resolved {
     pair(1, "tunnel", Unit.duration(timeouts.tunnelMilliseconds))
     pair(1, "tunnel_close", Unit.duration(timeouts.tunnelCloseMilliseconds))
     pair(1, "drain", Unit.duration(timeouts.drainMilliseconds))
+    pair(1, "drain_delay", Unit.duration(timeouts.drainDelayMilliseconds))
+    pair(1, "drain_tunnels", timeouts.drainTunnelsMilliseconds.map { Unit.duration($0) } ?? "auto")
     let limits = config.limits
     line(0, "limits:")
     pair(1, "connections", "\(limits.connections)")

@@ -108,6 +108,7 @@ final class Exchange {
   var clientDeaf = false
   /// One side has ended, or takes no more.
   var isTunnelClosing = false
+  var tunnel = TunnelState()
 
   // For the record.
   var startedMicroseconds: UInt64 = 0
@@ -175,6 +176,7 @@ final class Exchange {
     holdIsOver = false
     asksContinue = false
     upstreamDeaf = false
+    if isTunnel { tunnel = TunnelState() }
     isTunnel = false
     upstreamEnded = false
     clientDeaf = false

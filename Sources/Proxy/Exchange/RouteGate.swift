@@ -61,7 +61,7 @@ extension Worker {
   /// Ends each tunnel that took a route which is closed, and each that could not be begun now: a reload may have closed its route,
   /// or given its requests to another one. Requests under way come to their end.
   func endTunnelsOfClosedRoutes() {
-    for x in exchanges.all where x.isTunnel {
+    for x in exchanges.all where x.isTunnel && x.refusal == nil {
       var refusal = x.route.flatMap { RouteGate.refusal(x, $0, self) }
       if refusal == nil, case .route(let now) = plan.route(x.headText, x.head) {
         refusal = RouteGate.refusal(x, now, self)
@@ -69,7 +69,7 @@ extension Worker {
       guard let refusal else { continue }
       x.refusal = refusal
       counters.add(refusal)
-      Tunnel.end(x, self)
+      TunnelClosing.beginAtOnce(x, self)
     }
   }
 }

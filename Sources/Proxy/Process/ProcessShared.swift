@@ -27,6 +27,9 @@ package final class ProcessShared: Sendable {
   private let senderLanes: SendableLanes
   private let openConnections = Atomic<Int>(0)
   private let stopped = Atomic<Int>(0)
+  private let drainedTunnels = Atomic<UInt64>(0)
+  private let cutRequests = Atomic<Int>(0)
+  private let cutTunnels = Atomic<Int>(0)
   private let clients = Mutex<[IPAddress: Int]>([:])
   private let told = Mutex<[String: UInt64]>([:])
 
@@ -98,6 +101,16 @@ package final class ProcessShared: Sendable {
 
   func noteStopped() { stopped.add(1, ordering: .relaxed) }
   var stoppedWorkers: Int { stopped.load(ordering: .relaxed) }
+
+  /// Which one of the process's tunnels a drain comes to, from 0 on.
+  func nextDrainedTunnel() -> UInt64 { drainedTunnels.add(1, ordering: .relaxed).oldValue }
+
+  func noteCutRequest() { cutRequests.add(1, ordering: .relaxed) }
+  func noteCutTunnel() { cutTunnels.add(1, ordering: .relaxed) }
+  /// What a drain, or the end of the process, has cut.
+  var cut: (requests: Int, tunnels: Int) {
+    (cutRequests.load(ordering: .relaxed), cutTunnels.load(ordering: .relaxed))
+  }
 
   // MARK: Telling
 

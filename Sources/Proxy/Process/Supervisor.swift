@@ -1,7 +1,7 @@
 // The process: loads the configuration, starts the workers, and serves signals.
 //
 //   loading ─► ready ─► SIGHUP: load (Load), then swap, or keep the old and say why ─► ready
-//      │         └─► SIGTERM: drain within timeouts.drain ─► end     SIGINT: end     SIGUSR1: reopen the access log
+//      │         └─► SIGTERM: drain (Drain) ─► end     SIGINT: end     SIGUSR1: reopen the access log
 //      └─► SIGTERM, SIGINT: end
 //
 // Invariants: a configuration that does not check whole changes nothing; this thread waits for nothing but signals and
@@ -300,21 +300,13 @@ package final class Supervisor {
   // MARK: Ending
 
   private func drain() {
-    if let serving {
-      readiness.set(.draining, true)
-      ServiceNotifier.notify("STOPPING=1\nSTATUS=draining")
-      let most = serving.snapshot.config.timeouts.drainMilliseconds
-      let until = Clock.monotonicMilliseconds() + UInt64(most)
-      logger.info("draining for at most \(most) ms")
-      for mailbox in serving.shared.mailboxes { mailbox.post(.drain(untilMilliseconds: until)) }
-      // A second signal ends it at once.
-      while Clock.monotonicMilliseconds() < until, serving.shared.stoppedWorkers < serving.threads.count {
-        let signal = signals.next(timeoutMilliseconds: 50)
-        if signal == .interrupt || signal == .terminate { break }
-        if signal == .reopenLogs { reopenLogs() }
-      }
+    readiness.set(.draining, true)
+    let drain = serving.map {
+      Drain(shared: $0.shared, timeouts: $0.snapshot.config.timeouts, signals: signals, logger: logger)
     }
+    drain?.run(reopenLogs: reopenLogs)
     stop()
+    drain?.sayWhatWasCut()
   }
 
   /// Ends everything; `serving` is nil afterwards, unless a worker does not end.

@@ -6,13 +6,13 @@ import Wire
 package enum Counter: Int, CaseIterable {
   case connections, requests, responses1xx, responses2xx, responses3xx, responses4xx, responses5xx
   case bytesIn, bytesOut, upstreamConnections, upstreamReused, retries, retriesDenied, startingRetries, tunnels,
-    observed
+    tunnelsClosed, observed
   case serverFailures, ejections, lastResorts, queued
   case checksReady, checksUnready, checksConnected, cutoverRequests
   case verifiedEnforced, verifiedObserved, verifiedRefused, verifiedNot
   case acceptPauses, reloads
   // Gauges: set, not added to.
-  case openDownstreams, openUpstreams, idleUpstreams, openTunnels, lentBuffers
+  case openDownstreams, openUpstreams, idleUpstreams, openRequests, openTunnels, lentBuffers
 
   package var isGauge: Bool { rawValue >= Counter.openDownstreams.rawValue }
 
@@ -39,6 +39,11 @@ package enum Counter: Int, CaseIterable {
     case .queued: ("countersign_queued_total", "Requests that waited for a place at a server.")
     case .startingRetries: ("countersign_starting_retries_total", "Requests signed anew for a starting validator.")
     case .tunnels: ("countersign_tunnels_total", "WebSocket tunnels begun.")
+    case .tunnelsClosed:
+      (
+        "countersign_tunnels_closed_total",
+        "Tunnels ended with a Close frame to both sides: drained, or their route was closed."
+      )
     case .observed: ("countersign_observed_total", "Requests that observe mode let pass without an identity.")
     case .checksReady:
       ("countersign_balancer_checks_total{answer=\"ready\"}", "Checks of load balancers, by what they were told.")
@@ -62,6 +67,7 @@ package enum Counter: Int, CaseIterable {
     case .openDownstreams: ("countersign_open_connections{side=\"downstream\"}", "Connections open now.")
     case .openUpstreams: ("countersign_open_connections{side=\"upstream\"}", "")
     case .idleUpstreams: ("countersign_idle_upstream_connections", "Kept upstream connections without a request.")
+    case .openRequests: ("countersign_open_requests", "Requests under way now; without tunnels.")
     case .openTunnels: ("countersign_open_tunnels", "Tunnels open now.")
     case .lentBuffers: ("countersign_buffers_in_use", "Pooled buffers that hold bytes.")
     }

@@ -10,7 +10,7 @@ import Synchronization
 package final class UpstreamStatus: Sendable {
   package let name: String
   package let waiting: WaitingRequests
-  /// Present ones, in the order of the configuration; also those that are gone and that an operator has withdrawn.
+  /// Present ones, and those that are gone and that an operator has withdrawn, or that have requests.
   private let servers = Mutex<[ServerStatus]>([])
   private let present = Mutex<[String]>([])
 
@@ -41,7 +41,11 @@ package final class UpstreamStatus: Sendable {
       if startsSlowly { server.startSlowly(nowMilliseconds: nowMilliseconds) }
     }
     let now = Set(names)
-    servers.withLock { servers in servers.removeAll { !now.contains($0.name) && $0.order == .up } }
+    servers.withLock { servers in
+      for server in servers where !now.contains(server.name) { server.forget() }
+      // One that comes back still has the requests that it had.
+      servers.removeAll { !now.contains($0.name) && $0.order == .up && $0.placesTaken == 0 }
+    }
   }
 
   /// Those that there are now, in the order of the configuration.

@@ -67,7 +67,7 @@ extension Worker {
       }
       if order == .drain { continue }
       if x.isTunnel {
-        if order == .down { Tunnel.end(x, self) }
+        if order == .down { TunnelClosing.beginAtOnce(x, self) }
       } else {
         x.advance(self, .fault(.serverDown(isTakenAway: order == .down)))
       }

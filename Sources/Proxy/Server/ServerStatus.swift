@@ -145,6 +145,15 @@ package final class ServerStatus: Sendable {
     }
   }
 
+  /// It is gone: nothing is known of it any more but what an operator said.
+  func forget() {
+    state.withLock { state in
+      gate.bitwiseAnd(Gate.withdrawn.rawValue, ordering: .relaxed)
+      state.failures.removeAll()
+      state.ejections = 0
+    }
+  }
+
   /// No checks are made of it any more.
   func forgetChecks() { state.withLock { _ in remove(.checkFailed) } }
 

@@ -53,7 +53,9 @@ package final class Worker {
   private(set) var wallMilliseconds: UInt64 = 0
   private(set) var date = DateField()
   var isDraining = false
-  var drainEndMilliseconds: UInt64 = .max
+  /// While it drains.
+  var drain: DrainSchedule?
+  var requestsAreCut = false
   package var isStopped = false
   /// Upstreams at which requests of this worker wait for a place.
   var waitingGroups: ContiguousArray<UpstreamPlan> = []
@@ -90,7 +92,7 @@ package final class Worker {
     case places
     /// A server fails, or was taken away; or it is back.
     case server(ServerStatus)
-    case drain(untilMilliseconds: UInt64)
+    case drain(DrainSchedule)
     case stop
   }
 
@@ -267,6 +269,7 @@ package final class Worker {
     counters.set(.openDownstreams, downstreams.usedCount)
     counters.set(.openUpstreams, upstreams.usedCount)
     counters.set(.idleUpstreams, idleUpstreams)
+    counters.set(.openRequests, exchanges.usedCount - openTunnels)
     counters.set(.openTunnels, openTunnels)
     counters.set(.lentBuffers, pool.lent)
   }

@@ -12,7 +12,7 @@ extension Worker {
       case .closures: renewClosures()
       case .places: offersPlaces = true
       case .server(let status): serverChanged(status)
-      case .drain(let until): beginDrain(untilMilliseconds: until)
+      case .drain(let schedule): beginDrain(schedule)
       case .stop: isStopped = true
       }
     }
@@ -58,9 +58,9 @@ extension Worker {
     }
   }
 
-  private func beginDrain(untilMilliseconds: UInt64) {
+  private func beginDrain(_ schedule: DrainSchedule) {
     isDraining = true
-    drainEndMilliseconds = untilMilliseconds
+    drain = schedule
     // What waits in the queues is still taken: closing a listener would reset it.
     acceptor.takeAll(self)
     acceptor.closeAll(self)
@@ -69,20 +69,33 @@ extension Worker {
       d.transport.noteReadable()
       pump(d)
     }
+    for x in exchanges.all where x.isTunnel { TunnelClosing.schedule(x, schedule, self) }
   }
 
+  /// Cuts requests whose time is over, and ends the worker when nothing is left.
   func endDrainIfDone() {
-    if downstreams.usedCount == 0 || nowMilliseconds >= drainEndMilliseconds { isStopped = true }
+    guard let drain else { return }
+    if !requestsAreCut, nowMilliseconds >= drain.requestsEndMilliseconds {
+      requestsAreCut = true
+      for d in downstreams.all where d.phase != .free && d.phase != .tunnel { cut(d) }
+    }
+    if downstreams.usedCount == 0 || nowMilliseconds >= drain.endMilliseconds { isStopped = true }
+  }
+
+  /// Ends a connection whatever is under way on it.
+  private func cut(_ d: Downstream) {
+    if let x = d.exchange {
+      if x.isTunnel { if !x.tunnel.closesAreOut { Tunnel.noteCut(x, self) } } else { shared.noteCutRequest() }
+      x.abandon(.draining, self)
+    }
+    d.close(self)
   }
 
   /// Closes everything, behind the last turn.
   package func end() {
     log.handOver(nowMilliseconds: nowMilliseconds, force: true)
     acceptor.closeAll(self)
-    for d in downstreams.all where d.phase != .free {
-      d.exchange?.abandon(.draining, self)
-      d.close(self)
-    }
+    for d in downstreams.all where d.phase != .free { cut(d) }
     for u in upstreams.all where u.phase != .free { u.close(self) }
     log.recordSuppressed(self)
     log.handOver(nowMilliseconds: nowMilliseconds, force: true)

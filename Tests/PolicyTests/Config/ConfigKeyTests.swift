@@ -117,6 +117,11 @@ import Testing
     ),
     ("timeouts.tunnel", "5s", "721h", "expected a duration from 1ms to 720h for `timeouts.tunnel`, found `721h`"),
     ("timeouts.drain", "5s", "25h", "expected a duration from 0 to 24h for `timeouts.drain`, found `25h`"),
+    ("timeouts.drain_delay", "5s", "61m", "expected a duration from 0 to 1h for `timeouts.drain_delay`, found `61m`"),
+    (
+      "timeouts.drain_tunnels", "0", "721h",
+      "expected `auto` or a duration from 0 to 720h for `timeouts.drain_tunnels`, found `721h`"
+    ),
     ("limits.connections", "0", "-1", "expected a whole number from 0 to 1000000 for `limits.connections`, found `-1`"),
     (
       "limits.connections_per_client", "0", "off",

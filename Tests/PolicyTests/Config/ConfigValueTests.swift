@@ -15,6 +15,15 @@ import Wire
     #expect(try config(minimal("timeouts: { drain: \(text) }\n")).timeouts.drainMilliseconds == milliseconds)
   }
 
+  /// `auto` is not a duration: what it stands for may be changed by itself.
+  @Test(arguments: [("auto", nil), ("0", 0), ("720h", 2_592_000_000)])
+  func theTimeOfTunnelsInADrain(text: String, milliseconds: Int?) throws {
+    let given = try config(minimal("timeouts: { drain_tunnels: \(text) }\n"))
+    #expect(given.timeouts.drainTunnelsMilliseconds == milliseconds)
+    #expect(try config(given.resolved()).timeouts == given.timeouts)
+    #expect(try config(minimal("")).timeouts.drainTunnelsMilliseconds == nil)
+  }
+
   @Test(arguments: [
     (
       "5",
