@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo test simulate bench bench-micro incident fmt lint clean deps-build deps-test
+.PHONY: help build demo test simulate bench bench-micro faults incident fmt lint clean deps-build deps-test
 MAKEFLAGS += --no-print-directory
 
 SWIFT ?= swift
@@ -47,6 +47,9 @@ bench: build ## measure it; PEERS=all also beside Envoy, Caddy and Traefik; see 
 
 bench-micro: deps-build ## measure the steps of a request's path by themselves; QUICK=1 for a short look
 	@bench/micro/run
+
+faults: build ## one of three servers fails, beside nginx and HAProxy; QUICK=1 for a short one
+	@bench/faults/run $(if $(QUICK),--quick)
 
 incident: build ## the accident that this is for, with a real HAProxy and nginx; QUICK=1 for a short one
 	@bench/incident/run $(if $(QUICK),--quick)

@@ -88,7 +88,7 @@ let package = Package(
         "Wire", "Platform", "Policy", "Proxy", "SimulatedCalls", "TestSupport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "Tests/Simulation", exclude: ["Calls", "mutants", "run"], swiftSettings: ordinary),
-    .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: ordinary),
+    .testTarget(name: "WireTests", dependencies: ["Wire", "TestSupport"], swiftSettings: ordinary),
     .testTarget(
       name: "PlatformTests", dependencies: ["Wire", "Platform", "COpenSSL", "TestSupport"], swiftSettings: ordinary),
     .testTarget(

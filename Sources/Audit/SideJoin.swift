@@ -9,6 +9,7 @@
 // A disagreement is only looked for when a line has waited in vain: of two clients' requests for one path over one connection, each
 // has then found its own. Invariant: a line is in one pair, or alone. Memory: `waitingMax` entries. Called by Summary and Affected.
 
+import Platform
 import Wire
 
 package struct Disagreement: Equatable, Sendable {
@@ -171,11 +172,12 @@ struct SideJoin {
 }
 
 extension SideJoin.Sighting {
-  /// Nil for a line that has no other side: one without client or connection, and what an edge did not send on.
+  /// Nil for a line that has no other side: one without client or connection, what an edge did not send on, and at a validator the
+  /// probes of an edge's self-test, which have no line there.
   init?(_ line: LogLine, _ bytes: Span<UInt8>, connection: ConnectionID?, _ hashing: AuditHash) {
     guard line.isRequest, let client = line.client, let connection else { return nil }
     let isValidator = line.isAtValidator(bytes)
-    guard isValidator || !line.upstream.isEmpty else { return nil }
+    guard !line.upstream.isEmpty || isValidator && !line.isSelfTest(bytes) else { return nil }
     let target = hashing.of(
       bytes, line.path, seed: hashing.of(bytes, line.host, seed: hashing.of(bytes, line.method)))
     self.init(
@@ -190,6 +192,16 @@ extension LogLine {
     // `attested`, the first byte lowest.
     evidence.count == 8 && bytes.word(at: evidence.lower) == 0x6465_7473_6574_7461
   }
+
+  /// A request for what an edge's self-test asks for, by its path.
+  fileprivate func isSelfTest(_ bytes: Span<UInt8>) -> Bool {
+    let wanted = LogLine.selfTestPath
+    return path.count >= wanted.count
+      && ByteComparison.isEqual(bytes.extracting(path.range).extracting(first: wanted.count), wanted.span)
+  }
+
+  /// docs/IDENTITY.md section 5.
+  private static let selfTestPath = Array("/.well-known/countersign-probe/self-test/".utf8)
 
   /// Of 32 hexadecimal digits.
   func connectionID(_ bytes: Span<UInt8>) -> ConnectionID? {

@@ -5,13 +5,16 @@
 // is declared below.
 #pragma once
 #include <arpa/inet.h>
+#include <arpa/nameser.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ifaddrs.h>
 #include <malloc.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <resolv.h>
 #include <sched.h>
 #include <spawn.h>
 #include <signal.h>
@@ -114,6 +117,19 @@ static inline int cs_stream(void) { return SOCK_STREAM; }
 static inline int cs_dgram(void) { return SOCK_DGRAM; }
 static inline int cs_errno(void) { return errno; }
 static inline void cs_set_errno(int code) { errno = code; }
+
+// One question to the name servers of resolv.conf, with its search list. Returns the bytes of the answer, or -1 with the resolver's
+// error (h_errno) in `error`. The state is the call's own, so that resolv.conf is read anew.
+static inline int cs_dns_search(const char *name, int type, unsigned char *answer, int capacity, int *error) {
+  struct __res_state state;
+  memset(&state, 0, sizeof state);
+  *error = NETDB_INTERNAL;
+  if (res_ninit(&state) != 0) return -1;
+  int count = res_nsearch(&state, name, ns_c_in, type, answer, capacity);
+  *error = state.res_h_errno;
+  res_nclose(&state);
+  return count;
+}
 
 static inline uint64_t cs_monotonic_ns(void) {
   struct timespec t;

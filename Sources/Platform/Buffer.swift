@@ -89,6 +89,14 @@ import Wire
     }
   }
 
+  /// Removes the last `n` readable bytes.
+  public func removeLast(_ n: Int) {
+    precondition(n >= 0 && n <= count)
+    checkNotBorrowed()
+    // SAFETY: the state's own memory; end stays at least begin.
+    unsafe state.pointee.end -= n
+  }
+
   /// Empties the buffer and clears `overflowed`; keeps its memory.
   @inlinable public func removeAll() {
     checkNotBorrowed()

@@ -5,7 +5,7 @@ import Glibc
 import Wire
 
 /// Where a socket is bound or connected to.
-package enum SocketAddress: Equatable, Sendable {
+package enum SocketAddress: Hashable, Sendable {
   case ip(IPAddress, port: UInt16)
   case unix(path: String)
   /// An unnamed unix socket, or an address family that is not supported.

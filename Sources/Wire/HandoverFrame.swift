@@ -13,7 +13,7 @@
 //     counts, once it has drained      ─►
 //
 // Both ends are the same program in one version or in two, so nothing is guessed: another version, an unknown kind or a length
-// beyond the bound is a fault, and the upgrade does not happen. docs/decisions/0024 says more.
+// beyond the bound is a fault, and the upgrade does not happen. docs/decisions/0025 says more.
 
 public struct HandoverFrame: Equatable, Sendable {
   public enum Kind: UInt8, CaseIterable, Sendable {

@@ -20,7 +20,8 @@ public enum Refusal: UInt8, CaseIterable, Sendable {
   // Who the client is, at the edge
   case peerRefused, clientInfrastructure, clientUnknown, forwardedMissing, forwardedInvalid, forwardedExhausted
   // The way on
-  case signFailed, routeNone, routeUndecided, routeClosed, clientsIndistinct, upstreamNone, upstreamConnect,
+  case signFailed, routeNone, routeUndecided, routeClosed, clientsIndistinct, upstreamNone, queueFull, queueTimeout,
+    upstreamConnect,
     upstreamConnectTimeout, upstreamTls,
     upstreamReset
   case upstreamTimeout, upstreamResponse
@@ -122,6 +123,8 @@ extension Refusal {
     case .routeClosed: ("route-closed", 503, false)
     case .clientsIndistinct: ("clients-indistinct", 503, false)
     case .upstreamNone: ("upstream-none", 503, false)
+    case .queueFull: ("queue-full", 503, false)
+    case .queueTimeout: ("queue-timeout", 503, false)
     case .upstreamConnect: ("upstream-connect", 502, false)
     case .upstreamConnectTimeout: ("upstream-connect-timeout", 504, false)
     case .upstreamTls: ("upstream-tls", 502, false)

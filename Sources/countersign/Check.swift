@@ -14,6 +14,9 @@ struct Check: ParsableCommand {
       Also loads the certificates, keys and patterns that the configuration names, as `run` would. Warnings are \
       reported and do not count as errors.
 
+      With `--live` it also asks the validators behind upstreams with `identity: attest`, as `run` does before it serves: two \
+      signed probes for each must come back as two clients. Without it nothing is connected to.
+
       With `--against` it also says what a reload from that configuration to this one would change about trust: who may \
       speak for whom, and what has to be shown for it; what weakens it comes first. With `--log` it says how many \
       clients of the log's last day each change touches.
@@ -29,6 +32,9 @@ struct Check: ParsableCommand {
   @Flag(help: "Print the configuration with all defaults filled in, as YAML that reads back to the same.")
   var resolved = false
 
+  @Flag(help: "Ask the validators whether they take what this configuration signs for them.")
+  var live = false
+
   @Option(
     help: ArgumentHelp("Compare trust with this configuration: the one that is in use.", valueName: "running"))
   var against: String?
@@ -43,7 +49,7 @@ struct Check: ParsableCommand {
 
   func run() throws {
     let read = ConfigReader.read(path: config.path)
-    let findings = Engine.check(read)
+    let findings = Engine.check(read, asksValidators: live)
     let checked = try Self.report(findings, on: read, config.path)
     if let against {
       return try Against(newPath: config.path, oldPath: against, logPath: log).report(checked)

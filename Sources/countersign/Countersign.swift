@@ -25,7 +25,7 @@ struct Countersign: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      Run.self, Check.self, Explain.self, Doctor.self, AuditCommand.self, Route.self, Status.self,
+      Run.self, Check.self, Explain.self, Doctor.self, AuditCommand.self, Route.self, Servers.self, Status.self,
       UpgradeCommand.self, Keys.self, Certs.self,
     ])
 

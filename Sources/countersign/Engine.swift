@@ -9,8 +9,9 @@ enum Engine {
     Supervisor.run(configPath: configPath, loadMilliseconds: loadMilliseconds)
   }
 
-  /// Loads what the configuration names (certificates, keys, patterns) and says what is wrong with it.
-  static func check(_ read: ConfigResult) -> [Diagnostic] {
-    Snapshot.check(read)
+  /// Loads what the configuration names (certificates, keys, patterns) and says what is wrong with it. `asksValidators`: those behind
+  /// its upstreams are asked, too.
+  static func check(_ read: ConfigResult, asksValidators: Bool) -> [Diagnostic] {
+    Snapshot.check(read, asksValidators: asksValidators)
   }
 }

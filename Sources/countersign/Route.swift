@@ -43,7 +43,7 @@ struct AdminOptions: ParsableArguments {
         throw ExitCode(1)
       }
       return response.body
-    } catch let failure as AdminClient.Failure {
+    } catch let failure as ConnectionFailure {
       Console.complain("countersign: \(failure)")
       throw ExitCode(1)
     }
@@ -174,5 +174,5 @@ struct Route: ParsableCommand {
 }
 
 extension String {
-  fileprivate func padding(_ width: Int) -> String { self + String(repeating: " ", count: max(0, width - count)) }
+  func padding(_ width: Int) -> String { self + String(repeating: " ", count: max(0, width - count)) }
 }

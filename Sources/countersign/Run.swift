@@ -13,8 +13,10 @@ struct Run: ParsableCommand {
 
         ready listeners=public=127.0.0.1:8443,admin=127.0.0.1:9901 workers=2 pid=4711
 
-      Signals: SIGHUP reads the configuration again (a faulty one is reported and the old one stays), SIGTERM takes no \
-      more connections, lets those in flight finish for `timeouts.drain`, and ends; SIGINT ends at once; SIGUSR1 opens \
+      Signals: SIGHUP reads the configuration again (a faulty one is reported and the old one stays), SIGTERM ends \
+      it in order: it is not ready for `timeouts.drain_delay`, then takes no more connections, lets requests finish for \
+      `timeouts.drain`, and tells WebSockets to close within `timeouts.drain_tunnels`; another one, or SIGINT, ends it at \
+      once; SIGUSR1 opens \
       the access log again; SIGUSR2 starts the program anew and leaves the service to it when it is ready \
       (`countersign upgrade`). Signals are served at any time, also while a configuration is being loaded. Under systemd it \
       says when it is ready, reloading and stopping, and what became of the last reload (Type=notify).

@@ -52,7 +52,7 @@ struct UpgradeCommand: ParsableCommand {
         case "refused": return try fail("upgrade refused, the old process goes on: \(now.why ?? "")")
         default: answered = Clock.monotonicMilliseconds()
         }
-      } catch let failure as AdminClient.Failure {
+      } catch let failure as ConnectionFailure {
         guard Clock.monotonicMilliseconds() < answered + UpgradeCommand.silenceMilliseconds else {
           return try fail("\(failure); the log says what became of the upgrade")
         }

@@ -146,6 +146,17 @@ import Wire
     #expect(summary.disagreeing == 0)
   }
 
+  /// What an edge asks for by itself stands in no line of its own; what was sent on under that path does.
+  @Test func probesOfASelfTestAreNotAlone() throws {
+    let probe = TestLine(path: "/.well-known/countersign-probe/self-test/17").atValidator.with { $0.upstream = nil }
+    let others = [
+      probe.with { $0.path = "/.well-known/countersign-probe/17" }, probe.with { $0.upstream = "backend" },
+    ]
+    let validator = try files.write("validator", [probe] + others)
+    let summary = try Read.summary([try files.write("edge", [TestLine(connection: 2)]), validator])
+    #expect(summary.requestsAtValidators == 3 && summary.aloneAtValidator == 2 && summary.aloneAtEdge == 1)
+  }
+
   @Test func whatWaitsIsBounded() throws {
     var limits = AuditLimits()
     limits.waiting = 8

@@ -50,7 +50,8 @@ extension EndToEnd {
       #expect(try message().split(separator: "\n").contains("READY=1"))
       process.signal(SIGTERM)
       var messages = ""
-      while !messages.contains("STOPPING=1") { messages += try message() + "\n" }
+      // It waits as long as the drain goes on, and is told so again and again.
+      while !messages.contains("STOPPING=1\nEXTEND_TIMEOUT_USEC=20000000\n") { messages += try message() + "\n" }
       #expect(try process.waitForExit() == .code(0))
     }
 
@@ -281,7 +282,7 @@ extension EndToEnd {
         script: { exchange in
           if exchange.target == "/never" { return _ = try exchange.connection.readToEnd() }
           try WebSocket.echo(exchange)
-        }, edge: { $0.timeouts = ["drain: 500ms"] })
+        }, edge: { $0.timeouts = ["drain: 500ms", "tunnel_close: 200ms"] })
       let tunnel = try site.connect()
       #expect(try tunnel.get("/ws", fields: WebSocket.upgrade).status == 101)
       let never = try site.connect()

@@ -107,6 +107,61 @@ extension EndToEnd {
       #expect(try route("list").output.contains("closed: enabled: false"))
     }
 
+    /// Whatever the route is called now: what the same request would get on a new connection counts.
+    @Test(arguments: ["name: sockets, ", "name: other, ", ""]) func tunnelsOfARouteThatAReloadClosesEnd(_ name: String)
+      throws
+    {
+      func tunnel(_ path: String) throws -> Connection {
+        let connection = try site.connect()
+        #expect(try connection.get(path, fields: WebSocket.upgrade).status == 101)
+        return connection
+      }
+      func echoes(_ connection: Connection) throws {
+        try connection.send(WebSocket.frame("a"))
+        #expect(try connection.read(WebSocket.frame("a").count) == WebSocket.frame("a"))
+      }
+      let (closed, open) = (try tunnel("/ws/x"), try tunnel("/ws"))
+      try echoes(closed)
+      try echoes(open)
+      var next = site.edgeConfiguration
+      next.routes[1] = "path: \"/ws/x.*\", \(name)to: monitor, enabled: false"
+      let start = site.edge.process.standardError.count
+      try site.edge.reload(next)
+      _ = try? closed.readToEnd()
+      let entry = try site.edge.access.wait(for: "the tunnel") { $0.path == "/ws/x" }
+      #expect(entry.status == 101 && entry.refusal == "route-closed")
+      #expect(entry.detail == "the configuration says `enabled: false`")
+      #expect(try status("/ws/x") == 503)
+      try echoes(open)
+      // Back again by a file from before: the guard tells of it.
+      _ = try #require(
+        site.edge.process.standardError.wait(from: start) { $0.contains("reloaded generation=2") ? $0 : nil })
+      try site.edge.reload(site.edgeConfiguration)
+      let said = site.edge.process.standardError.wait(from: start) {
+        $0.contains("changes trust (route-enabled)") ? $0 : nil
+      }
+      #expect(said?.contains("was closed, and its requests may take `sockets`, which is open") == true)
+    }
+
+    /// In observe mode a request may have no client: a backend would take its peer for it, which is one for all.
+    @Test func aRequestWithoutAClientTakesNoRouteThatTellsClientsApart() throws {
+      let bench = try ValidatorBench(.shared) {
+        $0.identity.append("mode: observe")
+        $0.routes = ["path: \"/discovery.*\", to: backend, needs_distinct_clients: true", "to: backend"]
+      }
+      let answer = try Connection(to: bench.address).get("/discovery")
+      #expect(answer.status == 503 && answer["retry-after"] == "60")
+      let entry = try bench.validator.access.wait(path: "/discovery")
+      #expect(entry.refusal == "clients-indistinct" && entry.client == nil)
+      #expect(entry.detail == "there is no client to tell apart: not verified (identity-missing)")
+      #expect(!bench.backend.saw("/discovery"))
+      #expect(try Connection(to: bench.address).get("/elsewhere").status == 200)
+      // Once the validator does not call everything `starting`.
+      try eventually("what is verified passes") {
+        try bench.send(SignedRequest("/discovery/x", by: bench.forger)).status == 200
+      }
+    }
+
     @Test func whatCannotBeDoneIsSaid() throws {
       let unknown = try route("close", "dicsovery")
       #expect(!unknown.succeeded)

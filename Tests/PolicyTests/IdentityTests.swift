@@ -64,6 +64,14 @@ import Wire
     #expect(epochs.allSatisfy { $0 >> 16 == noonMilliseconds })
   }
 
+  /// Those of probes, which a load signs before there are workers.
+  @Test func lanesDifferFromOthersOfTheProcess() throws {
+    let others = Set(UInt16(0)..<0xc000)
+    let lanes = try SenderLanes.make(workers: 200, nowMilliseconds: noonMilliseconds, apartFrom: others)
+    let bits = lanes.reduce(into: Set<UInt16>()) { $0.formUnion($1.epochBits) }
+    #expect(bits.count == 400 && bits.isDisjoint(with: others))
+  }
+
   @Test func aSignerThatCouldNotBeBelievedIsNotMade() throws {
     #expect(throws: KeySetError.self) { try makeSigner(keyID: "k9") }
     #expect(throws: KeySetError.self) { try makeSigner(audience: "Monitor") }

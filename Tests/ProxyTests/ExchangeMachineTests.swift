@@ -1,5 +1,6 @@
 // Every fault at every step that an exchange can be at, against what the machine promises in its header.
 
+import Policy
 import Proxy
 import Testing
 import Wire
@@ -27,7 +28,8 @@ private struct Step: CustomStringConvertible {
     guard isAttempted || (!sent && !reused && response == .awaiting) else { return false }
     guard sent || response == .awaiting else { return false }
     machine.begin(
-      hasBody: request == .body, isIdempotent: isIdempotent, keepAlive: keepAlive, retries: retries)
+      hasBody: request == .body, isIdempotent: isIdempotent, keepAlive: keepAlive)
+    machine.allow(retries: retries, on: [.connect, .reset, .timeout])
     if isAttempted { machine.attempt(reused: reused) }
     if sent { machine.noteSent() }
     if !isHeld { machine.noteNotHeld() }
@@ -57,7 +59,8 @@ private struct Step: CustomStringConvertible {
 
 private let faults: [ExchangeMachine.Fault] = [
   .connect, .connectTimeout, .upstreamTLS, .closedBeforeResponse, .responseTimeout, .badResponse, .truncatedResponse,
-  .starting, .clientGone, .request(.framingChunk), .request(.bodyTooLarge), .request(.bodyTimeout),
+  .badStatus, .serverDown(isTakenAway: false), .serverDown(isTakenAway: true), .starting, .clientGone,
+  .request(.framingChunk), .request(.bodyTooLarge), .request(.bodyTimeout),
 ]
 
 @Suite struct ExchangeMachineTests {
@@ -73,8 +76,12 @@ private let faults: [ExchangeMachine.Fault] = [
         switch machine.fault(fault) {
         case .abort: break
         // The response that is already on its way is the one that goes on, and one that is over stays as it is.
-        case .passOn: #expect(fault == .starting || fault == .clientGone && step.machine.isDiscarding)
-        case .answer, .retry, .retryLater: Issue.record("\(fault) at \(step)")
+        case .passOn:
+          let goesOn: [ExchangeMachine.Fault] = [
+            .starting, .badStatus, .serverDown(isTakenAway: false), .serverDown(isTakenAway: true),
+          ]
+          #expect(goesOn.contains(fault) || fault == .clientGone && step.machine.isDiscarding)
+        case .answer, .retry, .resend, .retryLater: Issue.record("\(fault) at \(step)")
         }
       }
     }
@@ -85,7 +92,7 @@ private let faults: [ExchangeMachine.Fault] = [
       for fault in faults {
         var machine = step.machine
         switch machine.fault(fault) {
-        case .retry, .retryLater: Issue.record("\(fault) at \(step)")
+        case .retry, .resend, .retryLater: Issue.record("\(fault) at \(step)")
         case .answer, .abort, .passOn: break
         }
       }
@@ -97,7 +104,8 @@ private let faults: [ExchangeMachine.Fault] = [
     for step in Step.all where step.sent && !step.isIdempotent {
       for fault in faults where fault != .starting {
         var machine = step.machine
-        #expect(machine.fault(fault) != .retry, "\(fault) at \(step)")
+        let verdict = machine.fault(fault)
+        #expect(verdict != .retry && verdict != .resend, "\(fault) at \(step)")
       }
     }
   }
@@ -105,18 +113,67 @@ private let faults: [ExchangeMachine.Fault] = [
   @Test func whatCanBeTriedAgainIs() {
     for step in Step.all
     where step.response == .awaiting && step.isHeld && step.retries > 0 && (!step.sent || step.isIdempotent) {
-      for fault in [ExchangeMachine.Fault.connect, .connectTimeout, .upstreamTLS, .closedBeforeResponse] {
+      let faults: [ExchangeMachine.Fault] = [
+        .connect, .connectTimeout, .upstreamTLS, .closedBeforeResponse, .responseTimeout, .badStatus,
+        .serverDown(isTakenAway: false), .serverDown(isTakenAway: true),
+      ]
+      for fault in faults {
         var machine = step.machine
-        #expect(machine.fault(fault) == .retry, "\(fault) at \(step)")
+        let isStale = fault == .closedBeforeResponse && step.reused
+        #expect(machine.fault(fault) == (isStale ? .resend : .retry), "\(fault) at \(step)")
       }
     }
   }
 
-  /// A timeout, a response that cannot be understood and the client's own faults are never tried again.
+  /// Without leave of the budget there is no other try but for a kept connection that was stale, and the exchange says why.
+  @Test func noTryIsMadeThatTheBudgetDoesNotAllow() {
+    for step in Step.all {
+      for fault in faults {
+        var machine = step.machine
+        var other = step.machine
+        let verdict = machine.fault(fault, mayRetry: false)
+        #expect(verdict != .retry, "\(fault) at \(step)")
+        if other.fault(fault) == .retry, fault != .badStatus { #expect(machine.isRetryDenied, "\(fault) at \(step)") }
+        #expect(!other.isRetryDenied)
+      }
+    }
+  }
+
+  @Test func onlyTheConfiguredOccasionsAreTriedAgain() {
+    let occasions: [(Config.Retries.Occasions, [ExchangeMachine.Fault])] = [
+      (.connect, [.connect, .connectTimeout, .upstreamTLS]), (.reset, [.closedBeforeResponse]),
+      (.timeout, [.responseTimeout]),
+    ]
+    for (allowed, _) in occasions {
+      for (occasion, faults) in occasions {
+        for fault in faults {
+          var machine = ExchangeMachine()
+          machine.begin(hasBody: false, isIdempotent: true, keepAlive: true)
+          machine.allow(retries: 1, on: allowed)
+          machine.attempt(reused: false)
+          machine.noteSent()
+          #expect((machine.fault(fault) == .retry) == (occasion == allowed), "\(fault)")
+        }
+      }
+    }
+  }
+
+  /// A server that fails may still answer; one that an operator has taken away is not waited for.
+  @Test func whatCannotBeTriedAgainWaitsForAServerThatFailsAndNotForOneTakenAway() {
+    var machine = ExchangeMachine()
+    machine.begin(hasBody: false, isIdempotent: false, keepAlive: true)
+    machine.allow(retries: 1, on: [.connect, .reset, .timeout])
+    machine.attempt(reused: false)
+    machine.noteSent()
+    #expect(machine.fault(.serverDown(isTakenAway: false)) == .passOn)
+    #expect(machine.fault(.serverDown(isTakenAway: true)) == .answer(.upstreamReset))
+  }
+
+  /// A response that cannot be understood and the client's own faults are never tried again.
   @Test func theRestIsFinal() {
     for step in Step.all where step.response == .awaiting {
       let expected: [(ExchangeMachine.Fault, ExchangeMachine.Verdict)] = [
-        (.responseTimeout, .answer(.upstreamTimeout)), (.badResponse, .answer(.upstreamResponse)),
+        (.badResponse, .answer(.upstreamResponse)),
         (.clientGone, .abort(.clientReset)), (.request(.framingChunk), .answer(.framingChunk)),
         (.request(.bodyTooLarge), .answer(.bodyTooLarge)), (.request(.bodyTimeout), .answer(.bodyTimeout)),
       ]
@@ -136,7 +193,7 @@ private let faults: [ExchangeMachine.Fault] = [
         var waits = 0
         trying: while retries + waits < 100 {
           switch machine.fault(fault) {
-          case .retry: retries += 1
+          case .retry, .resend: retries += 1
           case .retryLater: waits += 1
           case .answer, .abort, .passOn: break trying
           }
@@ -152,29 +209,30 @@ private let faults: [ExchangeMachine.Fault] = [
 
   @Test func aStaleConnectionCostsNoConfiguredTry() {
     var machine = ExchangeMachine()
-    machine.begin(hasBody: false, isIdempotent: true, keepAlive: true, retries: 1)
+    machine.begin(hasBody: false, isIdempotent: true, keepAlive: true)
+    machine.allow(retries: 1, on: [.connect, .reset, .timeout])
     var verdicts: [ExchangeMachine.Verdict] = []
     for reused in [true, true, true, false] {
       machine.attempt(reused: reused)
       machine.noteSent()
       verdicts.append(machine.fault(.closedBeforeResponse))
     }
-    #expect(verdicts == [.retry, .retry, .retry, .answer(.upstreamReset)])
+    #expect(verdicts == [.resend, .resend, .retry, .answer(.upstreamReset)])
   }
 
   @Test func aStaleConnectionTakesAPostAlongOnlyUnsent() {
     for sent in [false, true] {
       var machine = ExchangeMachine()
-      machine.begin(hasBody: true, isIdempotent: false, keepAlive: true, retries: 0)
+      machine.begin(hasBody: true, isIdempotent: false, keepAlive: true)
       machine.attempt(reused: true)
       if sent { machine.noteSent() }
-      #expect(machine.fault(.closedBeforeResponse) == (sent ? .answer(.upstreamReset) : .retry))
+      #expect(machine.fault(.closedBeforeResponse) == (sent ? .answer(.upstreamReset) : .resend))
     }
   }
 
   @Test func aStartingValidatorIsAskedAgainSoOften() {
     var machine = ExchangeMachine()
-    machine.begin(hasBody: false, isIdempotent: false, keepAlive: true, retries: 0)
+    machine.begin(hasBody: false, isIdempotent: false, keepAlive: true)
     for _ in 0..<ExchangeMachine.startingTriesMax {
       machine.attempt(reused: false)
       machine.noteSent()
@@ -188,8 +246,8 @@ private let faults: [ExchangeMachine.Fault] = [
 
   @Test func theRoutesRetriesCount() {
     var machine = ExchangeMachine()
-    machine.begin(hasBody: false, isIdempotent: true, keepAlive: true, retries: 0)
-    machine.allow(retries: 2)
+    machine.begin(hasBody: false, isIdempotent: true, keepAlive: true)
+    machine.allow(retries: 2, on: [.connect])
     machine.attempt(reused: false)
     #expect(machine.fault(.connect) == .retry && machine.fault(.connect) == .retry)
     #expect(machine.fault(.connect) == .answer(.upstreamConnect))
@@ -200,7 +258,7 @@ private let faults: [ExchangeMachine.Fault] = [
       var machine = step.machine
       _ = machine.fault(.starting)
       _ = machine.fault(.closedBeforeResponse)
-      machine.begin(hasBody: true, isIdempotent: false, keepAlive: true, retries: 0)
+      machine.begin(hasBody: true, isIdempotent: false, keepAlive: true)
       #expect(machine.request == .body && machine.response == .awaiting && machine.ending == nil)
       #expect(!machine.sent && !machine.reused && machine.replayable)
       #expect(!machine.isIdempotent && machine.keepsDownstream)
@@ -243,7 +301,8 @@ private let faults: [ExchangeMachine.Fault] = [
 
   @Test func aServerThatAnsweredEarlyIsOutOfStepEvenIfTheRequestEndsBeforeIt() throws {
     var machine = ExchangeMachine()
-    machine.begin(hasBody: true, isIdempotent: true, keepAlive: true, retries: 1)
+    machine.begin(hasBody: true, isIdempotent: true, keepAlive: true)
+    machine.allow(retries: 1, on: [.connect, .reset, .timeout])
     machine.attempt(reused: false)
     machine.noteSent()
     machine.responseHead(keepAlive: true)
@@ -256,7 +315,8 @@ private let faults: [ExchangeMachine.Fault] = [
   @Test func eachSideKeepsItsOwn() {
     for (downstream, upstream) in [(true, true), (true, false), (false, true), (false, false)] {
       var machine = ExchangeMachine()
-      machine.begin(hasBody: false, isIdempotent: true, keepAlive: true, retries: 1)
+      machine.begin(hasBody: false, isIdempotent: true, keepAlive: true)
+      machine.allow(retries: 1, on: [.connect, .reset, .timeout])
       machine.attempt(reused: true)
       machine.noteSent()
       if !downstream { machine.noteDownstreamCloses() }
@@ -274,7 +334,10 @@ private let faults: [ExchangeMachine.Fault] = [
         let ending = ExchangeMachine.Ending(keepDownstream: keepAlive, keepUpstream: false)
         #expect(machine.ending == (machine.isDiscarding ? nil : ending), "\(step)")
         // And whatever goes wrong now is told to nobody.
-        for fault in faults where fault != .starting && !(fault == .clientGone && machine.isDiscarding) {
+        for fault in faults
+        where ![.starting, .badStatus, .serverDown(isTakenAway: false), .serverDown(isTakenAway: true)].contains(fault)
+          && !(fault == .clientGone && machine.isDiscarding)
+        {
           var after = machine
           guard case .abort = after.fault(fault) else {
             Issue.record("\(fault) at \(step)")

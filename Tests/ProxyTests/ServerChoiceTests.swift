@@ -10,18 +10,12 @@ import Wire
   private func plan(_ balance: Config.Balance, _ count: Int) -> (plan: UpstreamPlan, pools: [ServerPool]) {
     var config = Config.Upstream(name: "app")
     config.balance = balance
-    let pools = (0..<count).map {
-      ServerPool(
-        address: .ip(IPAddress(v4: 0x7f00_0001), port: UInt16(9_000 + $0)), text: "\($0)", tls: nil, idleMax: 1)
-    }
-    return (UpstreamPlan(config: config, signer: nil, tls: nil, servers: ContiguousArray(pools)), pools)
+    return UpstreamPlan.of(config, count)
   }
 
   private func choices(
     _ plan: UpstreamPlan, _ count: Int, client: IPAddress? = nil, tried: UInt64 = 0, now: UInt64 = 1_000
-  ) -> [Int] {
-    (0..<count).compactMap { _ in plan.choose(client: client, tried: tried, nowMilliseconds: now)?.index }
-  }
+  ) -> [Int] { plan.choices(count, client: client, tried: tried, now: now) }
 
   /// A failure then is not over at any time that is asked about.
   private static let late: UInt64 = 1 << 60
@@ -29,20 +23,10 @@ import Wire
 
   @Test(arguments: [Config.Balance.roundRobin, .leastRequests, .clientHash])
   func noServersIsNoChoiceAndOneIsAlwaysIt(_ balance: Config.Balance) {
-    #expect(plan(balance, 0).plan.choose(client: Self.client, tried: 0, nowMilliseconds: 0) == nil)
+    #expect(choices(plan(balance, 0).plan, 1, client: Self.client).isEmpty)
     let (one, pools) = plan(balance, 1)
     _ = pools[0].noteFailure(nowMilliseconds: Self.late)
     #expect(choices(one, 3, client: Self.client, tried: 1) == [0, 0, 0])
-  }
-
-  @Test(arguments: [Config.Balance.roundRobin, .leastRequests, .clientHash])
-  func theServerAndItsIndexBelongTogether(_ balance: Config.Balance) throws {
-    let (plan, pools) = plan(balance, 5)
-    for i in 0..<20 {
-      let found = try #require(
-        plan.choose(client: IPAddress(v4: UInt32(i)), tried: UInt64(i), nowMilliseconds: 0))
-      #expect(found.pool === pools[found.index])
-    }
   }
 
   // MARK: Round robin
@@ -74,11 +58,12 @@ import Wire
     #expect(choices(plan, 3, client: Self.client, tried: 7).count == 3)
   }
 
+  /// It answered at least; the other one does not even take a connection.
   @Test(arguments: [Config.Balance.roundRobin, .leastRequests, .clientHash])
-  func anUnreachableServerIsBetterThanATriedOne(_ balance: Config.Balance) {
+  func aTriedServerIsBetterThanAnUnreachableOne(_ balance: Config.Balance) {
     let (plan, pools) = plan(balance, 2)
     _ = pools[1].noteFailure(nowMilliseconds: Self.late)
-    #expect(choices(plan, 4, client: Self.client, tried: 0b01) == [1, 1, 1, 1])
+    #expect(choices(plan, 4, client: Self.client, tried: 0b01) == [0, 0, 0, 0])
     #expect(choices(plan, 4, client: Self.client, tried: 0b10) == [0, 0, 0, 0])
     _ = pools[0].noteFailure(nowMilliseconds: Self.late)
     #expect(choices(plan, 4, client: Self.client, tried: 0b01) == [1, 1, 1, 1])
@@ -169,19 +154,25 @@ import Wire
 
   // MARK: Least requests
 
-  @Test func theLeastBusyServerIsChosen() {
+  /// Of two that are drawn: the busiest of all is never it, and the least busy always when it is drawn, which is half the time.
+  @Test func theLessBusyOfTwoIsChosen() {
     let (plan, pools) = plan(.leastRequests, 4)
     for (pool, active) in zip(pools, [3, 1, 2, 5]) { pool.active = active }
-    #expect(choices(plan, 5) == [1, 1, 1, 1, 1])
-    pools[1].active = 7
-    #expect(choices(plan, 5) == [2, 2, 2, 2, 2])
+    let drawn = choices(plan, 4_000)
+    #expect(!drawn.contains(3))
+    let counts = (0..<4).map { index in drawn.count { $0 == index } }
+    #expect((1_800...2_200).contains(counts[1]), "\(counts)")
+    #expect(counts[2] > counts[0])
+    // Of two there are no others to draw.
+    _ = pools[1].noteFailure(nowMilliseconds: Self.late)
     _ = pools[2].noteFailure(nowMilliseconds: Self.late)
-    #expect(choices(plan, 5) == [0, 0, 0, 0, 0])
+    #expect(Set(choices(plan, 50)) == [0])
   }
 
-  @Test func equallyBusyServersTakeTurns() {
+  @Test func equallyBusyServersHaveTheirShare() {
     let (plan, _) = plan(.leastRequests, 3)
-    #expect(choices(plan, 6) == [0, 1, 2, 0, 1, 2])
+    let drawn = choices(plan, 3_000)
+    for index in 0..<3 { #expect((850...1_150).contains(drawn.count { $0 == index })) }
   }
 
   // MARK: Client hash
@@ -218,5 +209,128 @@ import Wire
 
   @Test func withoutAClientThereIsStillAServer() {
     #expect(Set(choices(plan(.clientHash, 3).plan, 3)).count == 1)
+  }
+
+  /// A server that comes takes its share of the clients and moves no others; one that goes gives up its own alone.
+  @Test func oneServerMoreOrLessMovesOnlyItsOwnClients() {
+    let five = plan(.clientHash, 5).plan
+    let six = plan(.clientHash, 6).plan
+    var moved = 0
+    for i in UInt32(0)..<6_000 {
+      let client = IPAddress(v4: 0x0a00_0000 + i)
+      let before = choices(five, 1, client: client)[0]
+      let after = choices(six, 1, client: client)[0]
+      if before != after {
+        moved += 1
+        #expect(after == 5)
+      }
+    }
+    #expect((850...1_150).contains(moved), "a sixth of 6,000")
+  }
+
+  // MARK: Weights, backups, limits
+
+  @Test func roundRobinSpreadsByWeightAndDoesNotBunch() {
+    let (plan, pools) = plan(.roundRobin, 3)
+    for (pool, weight) in zip(pools, [5, 1, 1]) {
+      pool.configure(weight: weight, isBackup: false, connectionsMax: 0)
+    }
+    #expect(choices(plan, 7) == [0, 0, 1, 0, 2, 0, 0])
+  }
+
+  @Test(arguments: [Config.Balance.roundRobin, .leastRequests, .clientHash])
+  func eachServerHasItsWeightsShare(_ balance: Config.Balance) {
+    var config = Config.Upstream(name: "app")
+    config.balance = balance
+    let (plan, pools) = UpstreamPlan.of(config, 3)
+    for (pool, weight) in zip(pools, [1, 2, 5]) { pool.configure(weight: weight, isBackup: false, connectionsMax: 0) }
+    plan.replace(servers: plan.servers)
+    var counts = [0, 0, 0]
+    // Under least-requests it is the requests under way that go by weight.
+    for i in UInt32(0)..<8_000 {
+      let index = choices(plan, 1, client: IPAddress(v4: 0x0a00_0000 + i))[0]
+      counts[index] += 1
+      if balance == .leastRequests { pools[index].active += 1 }
+    }
+    for (count, share) in zip(counts, [1_000, 2_000, 5_000]) {
+      #expect(abs(count - share) < 200, "\(counts)")
+    }
+  }
+
+  @Test(arguments: [Config.Balance.roundRobin, .leastRequests, .clientHash])
+  func aBackupServesOnlyWhileNobodyElseCan(_ balance: Config.Balance) {
+    let (plan, pools) = plan(balance, 3)
+    pools[2].configure(weight: 1, isBackup: true, connectionsMax: 0)
+    #expect(!choices(plan, 20, client: Self.client).contains(2))
+    _ = pools[0].noteFailure(nowMilliseconds: Self.late)
+    #expect(Set(choices(plan, 20, client: Self.client)) == [1])
+    _ = pools[1].status.setChecks(
+      pass: false, why: "", now: Clock.Reading(wallMilliseconds: 0, monotonicMilliseconds: 0))
+    #expect(Set(choices(plan, 20, client: Self.client)) == [2])
+    // Everybody fails: everybody serves.
+    _ = pools[2].noteFailure(nowMilliseconds: Self.late)
+    if balance == .roundRobin { #expect(Set(choices(plan, 20)) == [0, 1, 2]) }
+    guard case .server(_, isLastResort: true) = plan.choose(client: Self.client, tried: 0, nowMilliseconds: 1_000)
+    else {
+      Issue.record("it is a last resort")
+      return
+    }
+  }
+
+  @Test func aFullServerIsPassedOverAndWhereAllAreFullOneWaits() {
+    let (plan, pools) = plan(.roundRobin, 3)
+    for pool in pools { pool.configure(weight: 1, isBackup: pool === pools[2], connectionsMax: 1) }
+    #expect(pools[0].status.takePlace(most: 1))
+    #expect(choices(plan, 3) == [1, 1, 1])
+    #expect(pools[1].status.takePlace(most: 1))
+    // A backup does not stand in for servers that are busy.
+    guard case .full = plan.choose(client: nil, tried: 0, nowMilliseconds: 1_000) else {
+      Issue.record("it has to wait")
+      return
+    }
+    // But for those that fail; and where it is full too, one waits for it.
+    for pool in pools.prefix(2) { _ = pool.noteFailure(nowMilliseconds: Self.late) }
+    #expect(choices(plan, 3) == [2, 2, 2])
+    #expect(pools[2].status.takePlace(most: 1))
+    guard case .full = plan.choose(client: nil, tried: 0, nowMilliseconds: 1_000) else {
+      Issue.record("it has to wait")
+      return
+    }
+  }
+
+  @Test func aServerThatAnOperatorHasWithdrawnIsNeverChosen() {
+    let (plan, pools) = plan(.roundRobin, 2)
+    let now = Clock.Reading(wallMilliseconds: 0, monotonicMilliseconds: 0)
+    _ = pools[0].status.setOrder(.drain, user: 0, why: "", now: now)
+    #expect(Set(choices(plan, 5, tried: 0b10)) == [1])
+    _ = pools[1].status.setOrder(.down, user: 0, why: "", now: now)
+    guard case .none = plan.choose(client: nil, tried: 0, nowMilliseconds: 1_000) else {
+      Issue.record("there is none")
+      return
+    }
+  }
+
+  @Test func onProbationOneRequestAtATimeFindsOut() {
+    let (plan, pools) = plan(.roundRobin, 2)
+    let passive = Config.Passive()
+    for _ in 0..<passive.failures {
+      _ = plan.status.noteFailure(
+        pools[0].status, passive, what: "reset", now: Clock.Reading(wallMilliseconds: 0, monotonicMilliseconds: 0))
+    }
+    #expect(Set(choices(plan, 5, now: 9_999)) == [1])
+    #expect(choices(plan, 5, now: 10_000).contains(0))
+    pools[0].active = 1
+    #expect(Set(choices(plan, 5, now: 10_000)) == [1])
+  }
+
+  @Test func aServerThatStartsSlowlyHasLessThanItsShare() {
+    var config = Config.Upstream(name: "app")
+    config.slowStartMilliseconds = 10_000
+    let (plan, pools) = UpstreamPlan.of(config, 2)
+    pools[0].status.startSlowly(nowMilliseconds: 1_000)
+    func share(_ now: UInt64) -> Int { plan.choices(1_100, now: now).count { $0 == 0 } }
+    #expect((95...105).contains(share(1_000)), "a tenth of the other's")
+    #expect((360...372).contains(share(6_000)), "half of the other's")
+    #expect((549...551).contains(share(11_000)))
   }
 }

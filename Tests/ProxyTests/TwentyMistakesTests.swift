@@ -156,6 +156,10 @@ import Testing
       to: "{ from: [172.16.0.0/12], evidence: socket }", kind: nil,
       says: "self-test: nobody can be a client under this rule"),
     Mistake(
+      name: "discovery's route, which needs to tell clients apart, stands behind one that takes its requests",
+      from: "routes:\n", to: "routes:\n  - { path: \"/.*\", to: app }\n", kind: nil,
+      says: "never reached: the route in line 19 takes every request that this one matches"),
+    Mistake(
       name: "checks answer everybody", from: "    on_collapse: refuse\n",
       to: "    on_collapse: refuse\n    checks: [{ from: any, path: / }]\n", kind: nil,
       says: "would answer every client"),
@@ -169,6 +173,16 @@ import Testing
   @Test func checkNamesAKeyThatCannotSign() throws {
     let found = try findings(Self.right, key: Self.key(",\"exp\":1577836800"))
     #expect(found.contains { $0.contains("self-test: upstream app") && $0.contains("cannot be signed") }, "\(found)")
+  }
+
+  @Test func checkNamesAKeyWithWhichNoEdgeIsBelieved() throws {
+    let found = try findings(
+      Self.right.replacing("proxy_protocol: v2, ", with: ""), key: Self.key(",\"nbf\":32503680000"))
+    #expect(
+      found.contains {
+        $0.contains("self-test: nobody can be a client under this rule") && $0.contains("not valid now")
+      },
+      "\(found)")
   }
 
   @Test func withoutAMistakeNothingIsFound() throws {

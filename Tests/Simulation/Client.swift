@@ -54,6 +54,15 @@ final class Client {
   func add(_ request: Request) { requests.append(request) }
 
   /// The body of the request whose response comes next waits to be asked for.
+  /// In a tunnel that speaks WebSocket: both ends of it.
+  private var sockets: (own: WebSocketEnd, far: WebSocketEnd)? {
+    guard let attempt, reader.isTunnel, let own = attempt.request.socket, let far = attempt.socket else { return nil }
+    return (own, far)
+  }
+
+  /// It was told to close before a byte of a tunnel that is no WebSocket had come: until then it could have been one.
+  private var toldFirst: WebSocketEnd?
+
   private var isWithholding: Bool { !withheld.isEmpty && nextToAnswer == nextToSend - 1 }
 
   /// All its requests were answered, or it is gone, or the edge has given it up.
@@ -124,15 +133,30 @@ final class Client {
   private func write() {
     if outgoing.isEmpty, tunnelLeft > 0, !stream.isFinished {
       let n = min(tunnelLeft, 1 + world.random.below(3_000))
-      outgoing.append(BodyText.bytes(of: requests[nextToAnswer].id, from: tunnelSent, count: n))
+      let bytes = BodyText.bytes(of: requests[nextToAnswer].id, from: tunnelSent, count: n)
+      outgoing.append(sockets?.own.frames(of: bytes, &world.random) ?? bytes)
       tunnelSent += n
       tunnelLeft -= n
+      if let own = sockets?.own, tunnelLeft == 0, world.random.oneIn(2) {
+        outgoing.append(own.close(1000, &world.random))
+      }
     }
     guard !outgoing.isEmpty, !stream.isFinished else { return }
     let n = stream.send(outgoing.front(min(outgoing.count, world.amount())))
     if n > 0 { outgoing.drop(n) }
     if n < 0, n != -Int(Errno.again) { sawReset = true }
-    if outgoing.isEmpty, reader.isTunnel, tunnelLeft == 0 { stream.finish() }
+    if outgoing.isEmpty, reader.isTunnel, tunnelLeft == 0, !awaitsEnd { stream.finish() }
+  }
+
+  /// It was told to close by a process that drains, which ends the connection then.
+  private var awaitsEnd = false
+
+  private func answerClose(_ own: WebSocketEnd) {
+    guard own.isTold, !own.hasClosed, !own.ignoresClose else { return }
+    world.trace { "client \(stream.local) is told to close" }
+    tunnelLeft = 0
+    outgoing.append(own.close(1001, &world.random))
+    awaitsEnd = world.random.oneIn(2)
   }
 
   // MARK: What comes back
@@ -154,9 +178,8 @@ final class Client {
     if !isReset, reader.endsWithStream { finishResponse() }
     if !world.hasFaults, !isOver {
       if let attempt, reader.isTunnel {
-        if received != attempt.bodyBytes || isReset {
-          world.violate("a tunnel ended at \(received) of \(attempt.bodyBytes) bytes for the client")
-        }
+        let (came, all) = sockets.map { ($0.own.gotCount, $0.far.wire.count) } ?? (received, attempt.bodyBytes)
+        if came != all || isReset { world.violate("a tunnel ended at \(came) of \(all) bytes for the client") }
       } else if waits {
         world.violate("the connection of \(stream.local) ended before /r/\(requests[nextToAnswer].id) was answered")
       }
@@ -171,6 +194,17 @@ final class Client {
     case .head(let head): take(head)
     case .data(let bytes):
       guard let attempt else { return }
+      if let (own, far) = sockets {
+        world.noteTold(own.take(bytes, from: far), own, "client \(stream.local)")
+        answerClose(own)
+        return
+      }
+      if reader.isTunnel, toldFirst != nil || received == 0 && bytes.first == 0x88 {
+        let end = toldFirst ?? WebSocketEnd(masks: true, ignoresClose: true)
+        toldFirst = end
+        world.noteTold(end.take(bytes, from: .silent), end, "client \(stream.local)")
+        return
+      }
       let wanted = BodyText.bytes(of: attempt.number, from: received, count: bytes.count)
       if wanted[...] != bytes {
         world.violate(
@@ -218,7 +252,7 @@ final class Client {
     if head.status == 101 {
       if !request.asksWebSocket { world.violate("/r/\(request.id) became a tunnel unasked") }
       tunnelLeft = world.hasFaults ? world.random.below(20_000) : world.random.below(5_000)
-      if tunnelLeft == 0 { stream.finish() }
+      if tunnelLeft == 0, sockets == nil { stream.finish() }
     }
   }
 

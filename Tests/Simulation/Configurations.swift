@@ -16,6 +16,12 @@ struct EdgeConfiguration {
   let told: Told
   let text: String
 
+  /// Requests may be refused because too many wait, or wait too long.
+  var mayTurnAway: Bool { text.contains("queue: { requests: 1,") }
+
+  /// How many requests each of its servers may have; `.max`: no limit.
+  let limits: [Endpoint: Int]
+
   var takesLargeHeads: Bool { text.contains("head: 96KiB") }
 }
 
@@ -27,7 +33,7 @@ struct Configurations {
   static let edgeAddress = Endpoint(address: 0x0a00_0001, port: 80)
   static let validatorShared = Endpoint(address: 0x0a00_0002, port: 81)
   static let validatorBound = Endpoint(address: 0x0a00_0002, port: 82)
-  private static let servers = ["10.1.0.1", "10.1.0.2", "10.1.0.3"]
+  static let servers = ["10.1.0.1", "10.1.0.2", "10.1.0.3"]
 
   /// - Parameter directory: where the keys go.
   init(directory: String) throws {
@@ -42,11 +48,13 @@ struct Configurations {
       for usesValidator in told == .attest || told == .bound ? [false, true] : [false] {
         for _ in 0..<6 {
           let demandsHeader = !random.oneIn(3)
-          let text = Configurations.edge(told, usesValidator, demandsHeader, edgeKeys, &random)
+          var limits: [Endpoint: Int] = [:]
+          let text = Configurations.edge(told, usesValidator, demandsHeader, edgeKeys, &limits, &random)
           let snapshot = try Configurations.build(text, tickets, generation: UInt64(edges.count + 1))
           edges.append(
             EdgeConfiguration(
-              snapshot: snapshot, demandsHeader: demandsHeader, usesValidator: usesValidator, told: told, text: text))
+              snapshot: snapshot, demandsHeader: demandsHeader, usesValidator: usesValidator, told: told, text: text,
+              limits: limits))
         }
       }
     }
@@ -69,11 +77,23 @@ struct Configurations {
   }
 
   private static func edge(
-    _ told: Told, _ usesValidator: Bool, _ demandsHeader: Bool, _ keys: String, _ random: inout Seeded
+    _ told: Told, _ usesValidator: Bool, _ demandsHeader: Bool, _ keys: String, _ limits: inout [Endpoint: Int],
+    _ random: inout Seeded
   ) -> String {
     let count = usesValidator ? 1 : 1 + random.below(3)
     let port = told.rawValue
     let list = usesValidator ? ["10.0.0.2:\(port)"] : servers.prefix(count).map { "\($0):\(port)" }
+    // The first serves always; each further one may be a backup.
+    var entries: [String] = []
+    let areLimited = random.oneIn(3)
+    for (index, address) in list.enumerated() {
+      var parts = ["address: \"\(address)\"", "weight: \(1 + random.below(3))"]
+      if index > 0, random.oneIn(3) { parts.append("backup: true") }
+      let most = areLimited ? 1 + random.below(2) : Int.max
+      if areLimited { parts.append("max_connections: \(most)") }
+      if !usesValidator { limits[Endpoint(address: 0x0a01_0001 + UInt32(index), port: port)] = most }
+      entries.append("{ \(parts.joined(separator: ", ")) }")
+    }
     // A reload may move a rule: its place is no name for it.
     var rules = [
       "{ from: 10.9.1.0/24, evidence: proxy-protocol }", "{ from: 10.9.2.0/24, evidence: forwarded }",
@@ -90,11 +110,17 @@ struct Configurations {
       "routes: [{ to: app }]",
       "upstreams:",
       "  app:",
-      "    servers: [\(list.map { "\"\($0)\"" }.joined(separator: ", "))]",
-      "    retries: { count: \(random.below(3)) }",
+      "    servers: [\(entries.joined(separator: ", "))]",
+      "    retries: { count: \(random.below(3)), budget: \([0, 20, 100][random.below(3)])%, "
+        + "on: [\(["connect, reset, timeout", "connect, reset, timeout, 500", "connect"][random.below(3)])] }",
+      "    passive: \(["off", "{ failures: 1, eject: 3s, max_ejected: 100% }", "{ failures: 2, status: 500 }"][random.below(3)])",
+      "    slow_start: \(random.oneIn(3) ? "20s" : "0s")",
       "    balance: \(["round-robin", "least-requests", "client-hash"][random.below(3)])",
       "    idle_connections: \(random.oneIn(3) ? random.below(3) : 64)",
     ]
+    if areLimited {
+      lines.append("    queue: { requests: \(random.oneIn(3) ? "1, timeout: 3s" : "1000, timeout: 10m") }")
+    }
     switch told {
     case .plain: lines.append("    identity: plain")
     case .nothing: lines.append("    identity: none")

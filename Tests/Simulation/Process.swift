@@ -20,6 +20,7 @@ final class Process {
       ListenerSource(
         name: listener.name, socket: index + 1, descriptor: kernel.makeListener(listener.at), isShared: false)
     }
+    shared.servers.take(snapshot, isFirst: true, nowMilliseconds: Clock.monotonicMilliseconds())
     worker = try Worker(index: 0, shared: shared, snapshot: snapshot, sources: sources)
   }
 
@@ -32,11 +33,28 @@ final class Process {
   /// A reload takes effect at once, between two events.
   func reload(_ snapshot: Snapshot) {
     guard !isOver else { return }
+    shared.servers.take(snapshot, isFirst: false, nowMilliseconds: Clock.monotonicMilliseconds())
     shared.mailboxes[0].post(.reload(snapshot, sources))
     worker.turn()
   }
 
-  func drain(untilMilliseconds: UInt64) { shared.mailboxes[0].post(.drain(untilMilliseconds: untilMilliseconds)) }
+  /// The upstream's servers are others now. At once, as for a reload.
+  func change(servers: [String], in snapshot: Snapshot) {
+    guard !isOver else { return }
+    let servers = servers.compactMap { text -> Snapshot.Server? in
+      guard case .address(let address, let port)? = ConfigReader.endpoint(text) else { return nil }
+      let config =
+        snapshot.config.upstreams[0].servers.first { $0.endpoint == .address(address, port: port) }
+        ?? Config.Server(.address(address, port: port))
+      return Snapshot.Server(address: .ip(address, port: port), text: text, config: config)
+    }
+    shared.servers.upstream("app").take(
+      servers.map(\.text), startsSlowly: false, nowMilliseconds: Clock.monotonicMilliseconds())
+    shared.mailboxes[0].post(.servers(generation: snapshot.generation, upstream: "app", servers))
+    worker.turn()
+  }
+
+  func drain(_ schedule: DrainSchedule) { shared.mailboxes[0].post(.drain(schedule)) }
 
   func end() {
     guard !isOver else { return }
@@ -45,6 +63,27 @@ final class Process {
   }
 
   func count(_ counter: Counter) -> UInt64 { shared.counters[0].value(counter) }
+
+  /// What checks, or an operator, say of a server; acted on at once.
+  func judge(_ change: (ProcessShared, UpstreamStatus, ServerStatus) -> Void, at number: Int) {
+    guard !isOver else { return }
+    let servers = shared.servers.all.flatMap { upstream in upstream.all.map { (upstream, $0) } }
+    guard !servers.isEmpty else { return }
+    let (upstream, server) = servers[number % servers.count]
+    change(shared, upstream, server)
+    worker.turn()
+  }
+
+  /// What is left of requests that waited or had places.
+  var leftBehind: String? {
+    for upstream in shared.servers.all {
+      if upstream.waiting.count != 0 { return "\(upstream.waiting.count) waiting requests" }
+      for server in upstream.all where server.placesTaken != 0 {
+        return "\(server.placesTaken) places taken at \(server.name)"
+      }
+    }
+    return nil
+  }
 
   func readLog(_ take: (String) -> Void) {
     for lines in shared.accessLog.takeLines(most: 1 << 20) {

@@ -46,6 +46,8 @@ final class Request {
   var attempts: [Attempt] = []
   /// Lines about it in the edge's access log.
   var edgeLines = 0
+  /// What its client writes in the tunnel that it asks for, where that is a WebSocket's frames.
+  var socket: WebSocketEnd?
   /// Its client got a server's whole response.
   var isServed = false
   /// Its client got the head of a final response.
@@ -184,6 +186,8 @@ final class Attempt: CustomStringConvertible {
   var hasBareLF = false
   /// Every byte of the response was handed over.
   var isResponseWhole = false
+  /// What its server writes in a tunnel, where its client speaks WebSocket.
+  var socket: WebSocketEnd?
 
   init(_ request: Request) {
     self.request = request

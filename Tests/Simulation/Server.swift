@@ -42,6 +42,18 @@ final class Server {
   /// A response to nothing.
   private static let unasked = Array("HTTP/1.1 200 OK\r\nX-Sim: 0.0\r\nContent-Length: 0\r\n\r\n".utf8)
 
+  /// A request has come over it whose response is not whole.
+  var hasRequest: Bool { !isOver && attempt.map { !$0.isResponseWhole || $0.status == 101 } ?? false }
+
+  /// In a tunnel that speaks WebSocket: both ends of it.
+  private var sockets: (own: WebSocketEnd, far: WebSocketEnd)? {
+    guard let attempt, reader.isTunnel, let own = attempt.socket, let far = attempt.request.socket else { return nil }
+    return (own, far)
+  }
+
+  /// It was told to close before a byte of a tunnel that is no WebSocket had come: until then it could have been one.
+  private var toldFirst: WebSocketEnd?
+
   var isIdle: Bool { attempt == nil && reader.isBetween && outgoing.isEmpty }
 
   // MARK: Acting
@@ -91,8 +103,10 @@ final class Server {
       while !isOver, let event = reader.next() { take(event) }
     } else if n != -Int(Errno.again) {
       if reader.isTunnel, n == 0, !outgoing.isEmpty || bodyAt < (attempt?.length ?? 0) { return }
-      if !world.hasFaults, reader.isTunnel, let attempt, n < 0 || tunnelReceived != attempt.request.client.tunnelSent {
-        world.violate("a tunnel ended at \(tunnelReceived) bytes for the server")
+      if !world.hasFaults, reader.isTunnel, let attempt {
+        let (came, all) =
+          sockets.map { ($0.own.gotCount, $0.far.wire.count) } ?? (tunnelReceived, attempt.request.client.tunnelSent)
+        if n < 0 || came != all { world.violate("a tunnel ended at \(came) of \(all) bytes for the server") }
       }
       leave(reset: n < 0)
     }
@@ -124,6 +138,20 @@ final class Server {
     case .head(let head): take(head)
     case .data(let bytes):
       guard let attempt else { return }
+      if let (own, far) = sockets {
+        world.noteTold(own.take(bytes, from: far), own, "server \(stream.remote)")
+        if own.isTold, !own.hasClosed, !own.ignoresClose, !isOver {
+          bodyAt = attempt.length
+          outgoing.append(own.close(1001, &world.random))
+        }
+        return
+      }
+      if reader.isTunnel, toldFirst != nil || tunnelReceived == 0 && bytes.first == 0x88 {
+        let end = toldFirst ?? WebSocketEnd(masks: false, ignoresClose: true)
+        toldFirst = end
+        world.noteTold(end.take(bytes, from: .silent), end, "server \(stream.remote)")
+        return
+      }
       let at = reader.isTunnel ? tunnelReceived : attempt.received
       if BodyText.bytes(of: attempt.request.id, from: at, count: bytes.count)[...] != bytes {
         world.violate("the body of /r/\(attempt.request.id) has other bytes at \(at) than its client sent")
@@ -231,7 +259,12 @@ final class Server {
         outgoing.append(Array("0\r\n\r\n".utf8))
       }
     }
-    if attempt.status == 101 { reader.becomeTunnel() }
+    if attempt.status == 101 {
+      reader.becomeTunnel()
+      if attempt.request.socket != nil {
+        attempt.socket = WebSocketEnd(masks: false, ignoresClose: world.hasFaults && world.random.oneIn(4))
+      }
+    }
   }
 
   private func sendInterims(_ attempt: Attempt) {
@@ -280,6 +313,9 @@ final class Server {
         outgoing.append(bytes)
         outgoing.append(Array("\r\n".utf8))
         if bodyAt == attempt.bodyBytes { outgoing.append(Array("0\r\nX-Trailer: a\r\n\r\n".utf8)) }
+      } else if let own = sockets?.own {
+        outgoing.append(own.frames(of: bytes, &world.random))
+        if bodyAt == attempt.bodyBytes, world.random.oneIn(2) { outgoing.append(own.close(1000, &world.random)) }
       } else {
         outgoing.append(bytes)
       }

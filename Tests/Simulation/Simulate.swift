@@ -40,7 +40,9 @@ struct Simulate: ParsableCommand {
       """
       \(seeds) seeds from \(first): nothing broken. \(tally.requests) requests, \(tally.served) of them served, \
       \(tally.attempts) seen by servers, \(tally.retries) retries, \(tally.starting) for starting validators, \
-      \(tally.reused) over kept connections, \(tally.tunnels) tunnels, \(tally.reloads) reloads
+      \(tally.reused) over kept connections, \(tally.tunnels) tunnels, \(tally.closed) ends of them told to close, \
+      \(tally.reloads) reloads, \(tally.queued) waited for a place, \(tally.ejections) ejections, \
+      \(tally.denied) tries denied by the budget
       """)
   }
 

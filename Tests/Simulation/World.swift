@@ -17,11 +17,15 @@ final class World {
   let hasFaults: Bool
   /// In a run with faults: how seldom clients and servers fail.
   let calm: Int
+  /// In some runs with faults: many tunnels, and a drain while they are open.
+  private let hasTunnels: Bool
   private let isTraced: Bool
   var random: Seeded
   private let edge: Process
   private let validator: Process?
   private var configuration: EdgeConfiguration
+  /// How many requests a server may have, at most, by the configurations that were in use so far.
+  private var limits: [Endpoint: Int]
   private(set) var requests: [Int: Request] = [:]
   private var clients: [Client] = []
   private var servers: [Server] = []
@@ -42,9 +46,13 @@ final class World {
     kernel = Kernel(seed: seed ^ 0x5bd1_e995)
     hasFaults = !random.oneIn(4)
     calm = [1, 4, 20][random.below(3)]
+    let opensTunnels = random.oneIn(5)
+    hasTunnels = hasFaults && opensTunnels
     clientsLeft = 1 + random.below(5)
-    configuration = configurations.edges[random.below(configurations.edges.count)]
-    let first = configuration
+    var first = configurations.edges[random.below(configurations.edges.count)]
+    while !hasFaults, first.mayTurnAway { first = configurations.edges[random.below(configurations.edges.count)] }
+    configuration = first
+    limits = first.limits
     let addsValidator = random.oneIn(4)
     let hasValidator = first.usesValidator || addsValidator
     edge = try Process(first.snapshot, listeners: [("public", Configurations.edgeAddress)])
@@ -106,6 +114,9 @@ final class World {
       tally.tunnels += Int(process.count(.tunnels))
       tally.reused += Int(process.count(.upstreamReused))
       tally.reloads += Int(process.count(.reloads))
+      tally.queued += Int(process.count(.queued))
+      tally.ejections += Int(process.count(.ejections))
+      tally.denied += Int(process.count(.retriesDenied))
     }
   }
 
@@ -113,6 +124,7 @@ final class World {
     edge.turn()
     validator?.turn()
     readLogs()
+    checkLimits()
     kernel.prune()
   }
 
@@ -121,6 +133,7 @@ final class World {
       kernel.lacksDescriptors = false
       trace { "descriptors are there again" }
     }
+    if hasTunnels, random.oneIn(10), edge.worker.census.tunnels > 0 { drain() }
     switch random.below(100) {
     case 0..<45: deliver()
     case 45..<62: if let client = clients.randomElement(using: &random) { client.act() }
@@ -129,7 +142,12 @@ final class World {
     case 88..<93: addClient()
     case 93..<96: kernel.monotonicNanoseconds += UInt64(random.below(40)) * 1_000_000
     case 96: pass()
-    case 97: reload()
+    case 97:
+      switch random.below(3) {
+      case 0: reload()
+      case 1: judgeServer()
+      default: changeServers()
+      }
     case 98: if hasFaults, random.oneIn(calm) { fault() }
     default: if random.oneIn(hasFaults ? 12 : 1_000_000) { drain() }
     }
@@ -257,10 +275,13 @@ final class World {
     }
     let request = Request(
       id: id, client: client, method: method, body: body, truth: truth,
-      asksWebSocket: method == "GET" && !isOld && random.oneIn(6),
+      asksWebSocket: method == "GET" && !isOld && random.oneIn(hasTunnels ? 2 : 6),
       expectsContinue: body.isSent && !isOld && random.oneIn(6), closes: isLast || isOld, isOld: isOld, flaw: flaw)
     if hasFaults, configuration.takesLargeHeads, random.oneIn(6) {
       request.largeFieldBytes = 60_000 + random.below(37_500)
+    }
+    if request.asksWebSocket, random.oneIn(2) {
+      request.socket = WebSocketEnd(masks: true, ignoresClose: hasFaults && random.oneIn(4))
     }
     requests[id] = request
     return request
@@ -323,16 +344,76 @@ final class World {
     if !next.demandsHeader {
       for client in clients where client.sender == .switching { client.mayComeBare = true }
     }
+    guard hasFaults || !next.mayTurnAway else { return }
     configuration = next
+    limits.merge(next.limits) { max($0, $1) }
     trace { "the edge is reloaded to:\n\(next.text)" }
     edge.reload(next.snapshot)
+  }
+
+  /// Checks fail or pass; an operator takes a server out or back. In a run without faults no more than that one server of several
+  /// gets no requests, which nobody may notice.
+  private func judgeServer() {
+    let (number, choice) = (random.below(3), random.below(hasFaults ? 5 : 2))
+    edge.judge(
+      { shared, upstream, server in
+        let now = Clock.read()
+        trace { "server \(server.name): \(["checks fail", "checks pass", "up", "drained", "taken down"][choice])" }
+        switch choice {
+        case 0, 1: shared.noteChecks(server, of: upstream, pass: choice == 1, why: "simulated", now: now)
+        default:
+          let order = [ServerStatus.Order.up, .drain, .down][choice - 2]
+          _ = shared.setOrder(server, of: upstream, order, user: 0, why: "simulated", now: now)
+        }
+      }, at: number)
+  }
+
+  /// No server has more requests than it may; no upstream more further tries than its budget has.
+  private func checkLimits() {
+    // A validator has the same servers, without a limit.
+    for (endpoint, most) in limits where validator == nil {
+      let under = servers.count { server in
+        server.stream.local == endpoint && server.hasRequest && server.stream.peer?.isClosed == false
+      }
+      if under > most { violate("server \(endpoint) has \(under) requests and may have \(most)") }
+    }
+    for budget in edge.worker.retryBudgets
+    where budget.retries > RetryBudget.retriesMin + requests.count * budget.percent / 100 {
+      violate("\(budget.retries) further tries in ten seconds, of \(requests.count) requests, at \(budget.percent)%")
+    }
+  }
+
+  /// The names of the servers have come to others: some stay, some go, some come.
+  private func changeServers() {
+    guard !isDraining, !configuration.usesValidator else { return }
+    let count = 1 + random.below(Configurations.servers.count)
+    let servers = Configurations.servers.shuffled(using: &random).prefix(count)
+    trace { "the servers are \(servers) now" }
+    // What the configuration does not list has no limit.
+    for index in Configurations.servers.indices {
+      let endpoint = Endpoint(address: 0x0a01_0001 + UInt32(index), port: configuration.told.rawValue)
+      if configuration.limits[endpoint] == nil { limits[endpoint] = .max }
+    }
+    edge.change(servers: servers.map { "\($0):\(configuration.told.rawValue)" }, in: configuration.snapshot)
   }
 
   private func drain() {
     guard !isDraining else { return }
     isDraining = true
-    trace { "the edge drains" }
-    edge.drain(untilMilliseconds: kernel.monotonicNanoseconds / 1_000_000 + UInt64(random.below(40_000)))
+    let isEdge = validator == nil || !random.oneIn(3)
+    let schedule = DrainSchedule(
+      fromMilliseconds: kernel.monotonicNanoseconds / 1_000_000, requests: random.below(40_000),
+      tunnels: random.oneIn(3) ? 0 : random.below(40_000), tunnelClose: 10_000)
+    trace { "the \(isEdge ? "edge" : "validator") drains: \(schedule)" }
+    (isEdge ? edge : validator ?? edge).drain(schedule)
+  }
+
+  /// An end of a tunnel took bytes: `problem` is what is wrong with them.
+  func noteTold(_ problem: String?, _ end: WebSocketEnd, _ who: String) {
+    if let problem { violate("the WebSocket of \(who): \(problem)") }
+    guard end.wasToldAnything else { return }
+    if !isDraining { violate("the WebSocket of \(who) was told to close, and nobody drains") }
+    if end.isTold { tally.closed += 1 }
   }
 
   // MARK: The end
@@ -342,6 +423,12 @@ final class World {
     trace { "what is under way comes to its end" }
     kernel.lacksDescriptors = false
     kernel.connectRefusal = { _ in nil }
+    for number in 0..<3 {
+      edge.judge(
+        { shared, upstream, server in
+          _ = shared.setOrder(server, of: upstream, .up, user: 0, why: "simulated", now: Clock.read())
+        }, at: number)
+    }
     clientsLeft = hasFaults ? 0 : clientsLeft
     while clientsLeft > 0 { addClient() }
     for round in 0..<400 where violation == nil {
@@ -407,6 +494,7 @@ final class World {
       if counted != process.recorded {
         violate("the \(name) took \(counted) requests and recorded \(process.recorded)")
       }
+      if let left = process.leftBehind { violate("the \(name) still counts \(left)") }
       if process.shared.connectionCount != 0 {
         violate("the \(name) counts \(process.shared.connectionCount) connections")
       }
@@ -451,6 +539,9 @@ final class World {
 /// How often things happened: what never happens is not tested.
 struct Tally {
   var requests = 0, attempts = 0, served = 0, retries = 0, starting = 0, tunnels = 0, reused = 0, reloads = 0
+  var queued = 0, ejections = 0, denied = 0
+  /// Ends of tunnels that were told to close by a process that drains.
+  var closed = 0
 
   static func += (all: inout Tally, one: Tally) {
     all.requests += one.requests
@@ -461,6 +552,10 @@ struct Tally {
     all.tunnels += one.tunnels
     all.reused += one.reused
     all.reloads += one.reloads
+    all.queued += one.queued
+    all.ejections += one.ejections
+    all.denied += one.denied
+    all.closed += one.closed
   }
 }
 

@@ -111,7 +111,7 @@ def version(*command):
     return ((done.stdout + done.stderr).strip() or "unknown").splitlines()[0].strip()
 
 
-def facts():
+def machine():
     def read(path):
         try:
             return Path(path).read_text().strip()
@@ -127,6 +127,14 @@ def facts():
         "kernel": platform.release(),
         "congestion_control": read("/proc/sys/net/ipv4/tcp_congestion_control"),
         "load_average_before": os.getloadavg(),
+        "python": platform.python_version(),
+    }
+
+
+def facts():
+    """The machine, and the programs of the bench."""
+    return {
+        **machine(),
         "countersign": version(str(COUNTERSIGN), "--version"),
         "nginx": version(find("nginx"), "-v"),
         "haproxy": version(find("haproxy"), "-v"),
@@ -134,7 +142,6 @@ def facts():
         "h2load": version(find("h2load"), "--version"),
         "curl": version(find("curl"), "--version").split(" (")[0],
         "openssl": version("openssl", "version"),
-        "python": platform.python_version(),
     }
 
 

@@ -198,12 +198,17 @@ package struct Config: Sendable, Equatable {
     package var proxyProtocol = false
     /// With `identity: plain`: the fields that tell of the client.
     package var plainFields = PlainFields.all
-    package var servers: [Endpoint] = []
+    package var servers: [Server] = []
     package var tls: UpstreamTLS?
     package var balance = Balance.roundRobin
     package var health: Health?
-    /// Further tries of one request, where nothing was sent or the method is idempotent.
-    package var retries = 1
+    /// Nil: what requests show of a server does not count.
+    package var passive: Passive? = Passive()
+    package var retries = Retries()
+    package var queue = Queue()
+    package var sticky: Sticky?
+    /// For how long a server that is new, or has come back, gets less than its share; 0: not at all.
+    package var slowStartMilliseconds = 0
     /// Idle connections kept for each server by each worker.
     package var idleConnections = 64
 
@@ -229,9 +234,6 @@ package struct Config: Sendable, Equatable {
   }
 
   package enum UpstreamIdentity: String, Sendable, CaseIterable { case attest, plain, none }
-  package enum Balance: String, Sendable, CaseIterable {
-    case roundRobin = "round-robin", leastRequests = "least-requests", clientHash = "client-hash"
-  }
 
   package struct UpstreamTLS: Sendable, Equatable {
     package var ca: String
@@ -244,15 +246,6 @@ package struct Config: Sendable, Equatable {
     }
   }
 
-  package struct Health: Sendable, Equatable {
-    package var path: String
-    package var intervalMilliseconds = 2_000
-    package var timeoutMilliseconds = 1_000
-    package var rise = 2
-    package var fall = 3
-    package init(path: String) { self.path = path }
-  }
-
   package struct Timeouts: Sendable, Equatable {
     package var handshakeMilliseconds = 5_000
     package var headMilliseconds = 10_000
@@ -261,7 +254,11 @@ package struct Config: Sendable, Equatable {
     package var upstreamResponseMilliseconds = 60_000
     package var tunnelMilliseconds = 3_600_000
     package var tunnelCloseMilliseconds = 10_000
+    /// How long a process that was told to end still serves as before, while it says that it is not ready.
+    package var drainDelayMilliseconds = 0
     package var drainMilliseconds = 30_000
+    /// Nil: as long as `drainMilliseconds`.
+    package var drainTunnelsMilliseconds: Int?
     package init() {}
   }
 
@@ -304,8 +301,10 @@ package struct Config: Sendable, Equatable {
 
   /// Where to listen or to connect.
   package enum Endpoint: Sendable, Equatable, Hashable {
-    /// A host name is resolved when a snapshot is built; listeners take addresses only.
+    /// A host name, resolved when a snapshot is built and again while that is in use; listeners take addresses only.
     case host(String, port: UInt16)
+    /// A service, of which DNS knows the servers and their ports (RFC 2782); listeners take addresses only.
+    case service(String)
     case address(IPAddress, port: UInt16)
     case unix(String)
   }

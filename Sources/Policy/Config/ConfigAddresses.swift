@@ -70,6 +70,7 @@ extension Reading {
     case .host(let host, let port)?:
       let suggestion = host == "localhost" ? "127.0.0.1:\(port)" : host.isEmpty || host == "*" ? "0.0.0.0:\(port)" : nil
       return wrong(node, path, expected: "an address, not a host name (\(expected))", suggestion: suggestion)
+    case .service?: return wrong(node, path, expected: "an address, not a service (\(expected))")
     case .address(let address, let port)? where address.unmapped != address:
       return wrong(
         node, path, expected: "an IPv4 address written as IPv4",
@@ -78,9 +79,9 @@ extension Reading {
     }
   }
 
-  /// A server: as above, or a host name.
+  /// A server: as above, or a host name, or a service.
   mutating func serverAddress(_ node: YAMLNode, _ path: String) -> Config.Endpoint? {
-    let expected = "`HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`"
+    let expected = "`HOST:PORT`, `[IPV6]:PORT`, `srv:_SERVICE._tcp.NAME` or `unix:PATH`"
     let endpoint = endpoint(node, path, expected: expected, ports: 1...65_535)
     switch endpoint {
     case .host(let host, let port)? where !Self.isHostName(host):
@@ -96,6 +97,7 @@ extension Reading {
   ) -> Config.Endpoint? {
     guard let text = text(node, path, expected: expected) else { return nil }
     if text.hasPrefix("unix:") { return unixSocket(text, node, path, expected: expected) }
+    if text.hasPrefix("srv:") { return service(text, node, path) }
     if text.hasPrefix("/") || text.hasPrefix("./") || text.hasPrefix("../") {
       return wrong(node, path, expected: expected, suggestion: "unix:\(text)")
     }
@@ -128,6 +130,20 @@ extension Reading {
     }
     if let address = IPAddress(host) { return .address(address, port: UInt16(port)) }
     return .host(host, port: UInt16(port))
+  }
+
+  /// RFC 2782: `_service._proto.name`. The ports come from DNS.
+  private mutating func service(_ text: String, _ node: YAMLNode, _ path: String) -> Config.Endpoint? {
+    let expected = "a service such as `srv:_http._tcp.example.internal`, without a port"
+    let name = text.dropFirst("srv:".count)
+    let labels = name.split(separator: ".", omittingEmptySubsequences: false)
+    if let colon = name.lastIndex(of: ":") {
+      return wrong(node, path, expected: expected, suggestion: "srv:\(name[..<colon])")
+    }
+    guard labels.count >= 3, labels[0].count > 1, labels[0].hasPrefix("_"), labels[1] == "_tcp",
+      Self.isHostName(String(name))
+    else { return wrong(node, path, expected: expected) }
+    return .service(String(name))
   }
 
   private mutating func unixSocket(

@@ -89,8 +89,9 @@ extension Reading {
       needs("identity: attest", place, "sign_with", identity.signWith, "the `kid` of the key that signs")
     }
     for key in ["sign_with", "keys_group"] where config.places["identity.\(key)"] != nil && attests == nil {
-      // The group may also read the key of the log's digests.
-      if key == "keys_group", config.places["log.fields_key"] != nil { continue }
+      // The group may also read the keys of the log's digests and of cookies.
+      let areOthers = config.places["log.fields_key"] != nil || config.upstreams.contains { $0.sticky != nil }
+      if key == "keys_group", areOthers { continue }
       needs(key, config.place(of: "identity.\(key)"), "keys", identity.keys, "the path of the key set")
     }
   }
@@ -115,7 +116,7 @@ extension Reading {
   private mutating func checkAudiences() {
     var servers: [String: Set<Config.Endpoint>] = [:]
     for upstream in config.upstreams where upstream.identity == .attest {
-      if let audience = upstream.audience { servers[audience, default: []].formUnion(upstream.servers) }
+      if let audience = upstream.audience { servers[audience, default: []].formUnion(upstream.servers.map(\.endpoint)) }
     }
     for upstream in config.upstreams where upstream.identity == .attest && !upstream.sharedAudience {
       guard let audience = upstream.audience, let count = servers[audience]?.count, count > 1 else { continue }
@@ -147,11 +148,12 @@ extension Reading {
   }
 
   private mutating func suspectRoutes() {
-    if let catchAll = config.routes.firstIndex(where: { $0.host == nil && $0.path == nil }) {
-      for index in config.routes.indices.dropFirst(catchAll + 1) {
-        let line = config.routes[catchAll].line
-        warn(config.place(of: "routes[\(index)]"), "never reached: the route in line \(line) takes every request")
-      }
+    var cover = RouteCover()
+    for (index, route) in config.routes.enumerated() {
+      guard let earlier = cover.add(route, index: index).map({ config.routes[$0] }) else { continue }
+      let what = earlier.host == nil && earlier.path == nil ? "request" : "request that this one matches"
+      warn(
+        config.place(of: "routes[\(index)]"), "never reached: the route in line \(earlier.line) takes every \(what)")
     }
     for name in config.upstreams.map(\.name) where !config.routes.contains(where: { $0.to == name }) {
       warn(config.place(of: "upstreams.\(name)"), "no route leads to the upstream `\(name)`")
@@ -172,7 +174,7 @@ extension Reading {
     for upstream in config.upstreams {
       let path = "upstreams.\(upstream.name)"
       guard upstream.identity == .plain, upstream.tls == nil else { continue }
-      for (index, server) in upstream.servers.enumerated() where !server.isLocal {
+      for (index, server) in upstream.servers.enumerated() where !server.endpoint.isLocal {
         warn(
           config.place(of: "\(path).servers[\(index)]"),
           "the identity goes there in plain words, unsigned and without TLS: whoever is on the way, or reaches the "
@@ -189,6 +191,7 @@ extension Config.Endpoint {
     switch self {
     case .unix: true
     case .host(let host, _): host == "localhost" || host.hasSuffix(".localhost")
+    case .service: false
     case .address(let address, _): address.isLoopback
     }
   }

@@ -93,7 +93,7 @@ extension Reading {
     return text
   }
 
-  private mutating func token(_ node: YAMLNode, _ path: String, _ what: String, _ most: Int) -> String? {
+  mutating func token(_ node: YAMLNode, _ path: String, _ what: String, _ most: Int) -> String? {
     let expected = "\(what), of at most \(most) bytes"
     guard let text = text(node, path, expected: expected) else { return nil }
     guard text.utf8.count <= most, FieldNames.isToken(text) else { return wrong(node, path, expected: expected) }

@@ -67,6 +67,7 @@ private struct Resolved {
   private func endpoint(_ endpoint: Config.Endpoint) -> String {
     switch endpoint {
     case .host(let host, let port): Self.quote("\(host):\(port)")
+    case .service(let name): Self.quote("srv:\(name)")
     case .address(let address, let port): address.family == .v4 ? "\"\(address):\(port)\"" : "\"[\(address)]:\(port)\""
     case .unix(let path): Self.quote("unix:\(path)")
     }
@@ -149,20 +150,76 @@ private struct Resolved {
     pair(2, "audience", upstream.audience.map(Self.quote))
     if upstream.identity == .attest { pair(2, "shared_audience", "\(upstream.sharedAudience)") }
     pair(2, "proxy_protocol", upstream.proxyProtocol ? "v2" : "off")
-    pair(2, "servers", "[\(upstream.servers.map(endpoint).joined(separator: ", "))]")
-    if let tls = upstream.tls {
-      let own = tls.certificate.map { ", \(certificate($0))" } ?? ""
-      pair(2, "tls", "{ ca: \(Self.quote(tls.ca)), name: \(Self.quote(tls.name))\(own) }")
-    }
+    servers(upstream.servers)
+    pair(2, "tls", upstream.tls.map(tls))
     pair(2, "balance", upstream.balance.rawValue)
-    if let health = upstream.health {
-      let interval = Unit.duration(health.intervalMilliseconds)
-      let timeout = Unit.duration(health.timeoutMilliseconds)
-      let pace = "interval: \(interval), timeout: \(timeout), rise: \(health.rise), fall: \(health.fall)"
-      pair(2, "health", "{ path: \(Self.quote(health.path)), \(pace) }")
+    pair(2, "health", upstream.health.map(health))
+    pair(2, "passive", upstream.passive.map(passive) ?? "off")
+    let occasions = Config.Retries.Occasions.named.filter { upstream.retries.on.contains($0.occasion) }.map(\.name)
+    let on = (occasions + upstream.retries.statuses.map(String.init)).joined(separator: ", ")
+    pair(
+      2, "retries", "{ count: \(upstream.retries.count), budget: \(upstream.retries.budgetPercent)%, on: [\(on)] }")
+    if upstream.servers.contains(where: { $0.connectionsMax > 0 }) {
+      let timeout = Unit.duration(upstream.queue.timeoutMilliseconds)
+      pair(2, "queue", "{ requests: \(upstream.queue.requestsMax), timeout: \(timeout) }")
     }
-    pair(2, "retries", "{ count: \(upstream.retries) }")
+    pair(
+      2, "sticky",
+      upstream.sticky.map { "{ cookie: \(Self.quote($0.cookie)), key: \(Self.quote($0.key)) }" })
+    pair(2, "slow_start", Unit.duration(upstream.slowStartMilliseconds))
     pair(2, "idle_connections", "\(upstream.idleConnections)")
+  }
+
+  private mutating func servers(_ servers: [Config.Server]) {
+    if servers.allSatisfy({ $0 == Config.Server($0.endpoint) }) {
+      line(2, "servers: [\(servers.map { endpoint($0.endpoint) }.joined(separator: ", "))]")
+      return
+    }
+    line(2, "servers:")
+    for server in servers {
+      var parts = ["address: \(endpoint(server.endpoint))", "weight: \(server.weight)", "backup: \(server.isBackup)"]
+      parts.append("max_connections: \(server.connectionsMax)")
+      line(3, "- { \(parts.joined(separator: ", ")) }")
+    }
+  }
+
+  private func tls(_ tls: Config.UpstreamTLS) -> String {
+    let own = tls.certificate.map { ", \(certificate($0))" } ?? ""
+    return "{ ca: \(Self.quote(tls.ca)), name: \(Self.quote(tls.name))\(own) }"
+  }
+
+  private func health(_ health: Config.Health) -> String {
+    var parts: [String]
+    switch health.kind {
+    case .tcp: parts = ["tcp: true"]
+    case .http(let path, let host, let statuses):
+      parts = ["path: \(Self.quote(path))", "status: \(ranges(statuses))"]
+      if let host { parts.append("host: \(Self.quote(host))") }
+    }
+    parts.append("interval: \(Unit.duration(health.intervalMilliseconds))")
+    parts.append("timeout: \(Unit.duration(health.timeoutMilliseconds))")
+    parts.append("rise: \(health.rise)")
+    parts.append("fall: \(health.fall)")
+    if let port = health.port { parts.append("port: \(port)") }
+    switch health.tls {
+    case .off?: parts.append("tls: off")
+    case .own(let own)?: parts.append("tls: \(tls(own))")
+    case nil: break
+    }
+    return "{ \(parts.joined(separator: ", ")) }"
+  }
+
+  private func passive(_ passive: Config.Passive) -> String {
+    var parts = ["failures: \(passive.failures)", "window: \(Unit.duration(passive.windowMilliseconds))"]
+    parts.append("eject: \(Unit.duration(passive.ejectMilliseconds))")
+    parts.append("max_ejected: \(passive.ejectedPercentMax)%")
+    if !passive.statuses.isEmpty { parts.append("status: \(ranges(passive.statuses))") }
+    return "{ \(parts.joined(separator: ", ")) }"
+  }
+
+  private func ranges(_ ranges: [ClosedRange<Int>]) -> String {
+    let texts = ranges.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }
+    return "[\(texts.joined(separator: ", "))]"
   }
 
   mutating func rest(_ config: Config) {
@@ -176,6 +233,8 @@ private struct Resolved {
     pair(1, "tunnel", Unit.duration(timeouts.tunnelMilliseconds))
     pair(1, "tunnel_close", Unit.duration(timeouts.tunnelCloseMilliseconds))
     pair(1, "drain", Unit.duration(timeouts.drainMilliseconds))
+    pair(1, "drain_delay", Unit.duration(timeouts.drainDelayMilliseconds))
+    pair(1, "drain_tunnels", timeouts.drainTunnelsMilliseconds.map { Unit.duration($0) } ?? "auto")
     let limits = config.limits
     line(0, "limits:")
     pair(1, "connections", "\(limits.connections)")

@@ -231,10 +231,12 @@ extension Reading {
   private mutating func timeouts(_ node: YAMLNode) {
     let keys = [
       "handshake", "head", "idle", "upstream_connect", "upstream_response", "tunnel", "tunnel_close", "drain",
+      "drain_delay", "drain_tunnels",
     ]
     guard let fields = fields(node, "timeouts", keys: keys) else { return }
     let minutes = 10 * 60_000
-    let day = 24 * 3_600_000
+    let hour = 3_600_000
+    let day = 24 * hour
     set(\.timeouts.handshakeMilliseconds, fields, "handshake") { $0.duration($1, $2, 1...minutes) }
     set(\.timeouts.headMilliseconds, fields, "head") { $0.duration($1, $2, 1...minutes) }
     set(\.timeouts.idleMilliseconds, fields, "idle") { $0.duration($1, $2, 1...day) }
@@ -243,6 +245,12 @@ extension Reading {
     set(\.timeouts.tunnelMilliseconds, fields, "tunnel") { $0.duration($1, $2, 1...30 * day) }
     set(\.timeouts.tunnelCloseMilliseconds, fields, "tunnel_close") { $0.duration($1, $2, 1...day) }
     set(\.timeouts.drainMilliseconds, fields, "drain") { $0.duration($1, $2, 0...day) }
+    set(\.timeouts.drainDelayMilliseconds, fields, "drain_delay") { $0.duration($1, $2, 0...hour) }
+    if let node = fields["drain_tunnels"], !isWord(node, "auto") {
+      config.timeouts.drainTunnelsMilliseconds = orAuto(node) {
+        $0.duration(node, "timeouts.drain_tunnels", 0...30 * day)
+      }
+    }
   }
 
   private mutating func limits(_ node: YAMLNode) {
@@ -286,7 +294,7 @@ extension Reading {
     let known = diagnostics.count
     let value = read(&self)
     for index in known..<diagnostics.count {
-      diagnostics[index].message.replace("expected a whole", with: "expected `auto` or a whole")
+      diagnostics[index].message.replace("expected a ", with: "expected `auto` or a ")
     }
     return value
   }

@@ -27,7 +27,7 @@ extension Reading {
     var upstream = Config.Upstream(name: name)
     let keys = [
       "identity", "plain_fields", "audience", "shared_audience", "proxy_protocol", "servers", "tls", "balance",
-      "health", "retries", "idle_connections",
+      "health", "passive", "retries", "queue", "sticky", "slow_start", "idle_connections",
     ]
     let required = [(key: "servers", what: "a list such as `[\"127.0.0.1:3334\"]`")]
     guard let fields = fields(node, path, keys: keys, required: required) else { return upstream }
@@ -54,10 +54,17 @@ extension Reading {
       upstream.balance = balance
     }
     if let node = fields["health"] { upstream.health = health(node, "\(path).health") }
-    if let node = fields["retries"], let fields = self.fields(node, "\(path).retries", keys: ["count"]),
-      let node = fields["count"], let count = count(node, "\(path).retries.count", 0...10)
-    {
-      upstream.retries = count
+    if let node = fields["passive"] { upstream.passive = passive(node, "\(path).passive") }
+    if let node = fields["retries"] { upstream.retries = retries(node, "\(path).retries") }
+    if let node = fields["queue"] {
+      upstream.queue = queue(node, "\(path).queue")
+      if !faulty.contains("\(path).servers"), upstream.servers.allSatisfy({ $0.connectionsMax == 0 }) {
+        error(node.place, "`queue` is only used where a server has `max_connections`")
+      }
+    }
+    if let node = fields["sticky"] { upstream.sticky = sticky(node, "\(path).sticky") }
+    if let node = fields["slow_start"], let time = duration(node, "\(path).slow_start", 0...3_600_000) {
+      upstream.slowStartMilliseconds = time
     }
     if let node = fields["idle_connections"], let count = count(node, "\(path).idle_connections", 0...10_000) {
       upstream.idleConnections = count
@@ -108,20 +115,7 @@ extension Reading {
     }
   }
 
-  private mutating func servers(_ node: YAMLNode, _ path: String) -> [Config.Endpoint] {
-    guard let nodes = elements(node, path, of: "endpoints such as `\"127.0.0.1:3334\"`") else { return [] }
-    if nodes.isEmpty { error(node.place, "expected at least one server in `\(path)`") }
-    if nodes.count > 1000 { error(node.place, "expected at most 1000 servers in `\(path)`, found \(nodes.count)") }
-    var servers: [Config.Endpoint] = []
-    for (index, node) in nodes.enumerated() {
-      guard let server = serverAddress(node, "\(path)[\(index)]") else { continue }
-      if servers.contains(server) { error(node.place, "the server \(describe(node)) is given twice") }
-      servers.append(server)
-    }
-    return servers
-  }
-
-  private mutating func upstreamTLS(_ node: YAMLNode, _ path: String) -> Config.UpstreamTLS? {
+  mutating func upstreamTLS(_ node: YAMLNode, _ path: String) -> Config.UpstreamTLS? {
     let required = [
       (key: "ca", what: "the path of the PEM file of those who may sign the server's certificate"),
       (key: "name", what: "the name that the server's certificate must carry"),
@@ -144,32 +138,9 @@ extension Reading {
     return tls
   }
 
-  private mutating func hostName(_ node: YAMLNode, _ path: String) -> String? {
+  mutating func hostName(_ node: YAMLNode, _ path: String) -> String? {
     let expected = "a host name or an address, as the certificate has it"
     guard let text = text(node, path, expected: expected) else { return nil }
     return Self.isHostName(text) || IPAddress(text) != nil ? text : wrong(node, path, expected: expected)
-  }
-
-  private mutating func health(_ node: YAMLNode, _ path: String) -> Config.Health? {
-    let required = [(key: "path", what: "what is asked for, such as `/healthz`")]
-    let keys = ["path", "interval", "timeout", "rise", "fall"]
-    guard let fields = fields(node, path, keys: keys, required: required) else { return nil }
-    var health = Config.Health(path: fields["path"].flatMap { target($0, "\(path).path") } ?? "/")
-    if let node = fields["interval"], let interval = duration(node, "\(path).interval", 10...3_600_000) {
-      health.intervalMilliseconds = interval
-    }
-    if let node = fields["timeout"] {
-      if let timeout = duration(node, "\(path).timeout", 1...600_000) {
-        health.timeoutMilliseconds = timeout
-        if timeout > health.intervalMilliseconds {
-          error(node.place, "`timeout` is longer than `interval` (\(Unit.duration(health.intervalMilliseconds)))")
-        }
-      }
-    } else {
-      health.timeoutMilliseconds = min(health.timeoutMilliseconds, health.intervalMilliseconds)
-    }
-    if let node = fields["rise"], let rise = count(node, "\(path).rise", 1...100) { health.rise = rise }
-    if let node = fields["fall"], let fall = count(node, "\(path).fall", 1...100) { health.fall = fall }
-    return health
   }
 }

@@ -44,6 +44,7 @@ package struct TrustChange: Sendable, Equatable {
     case clockSkew = "clock-skew"
     case admin
     case distinctClients = "distinct-clients"
+    case routeEnabled = "route-enabled"
     case collapse
     case checks
     case replayWindow = "replay-window"

@@ -21,7 +21,9 @@ package struct TrustDiff {
     diff.listeners()
     diff.upstreams()
     diff.routes()
+    diff.unroutedRequests()
     diff.distinctClients()
+    diff.enabledRoutes()
     diff.admin()
     return diff.changes.sorted(by: TrustChange.isListedBefore)
   }
@@ -267,7 +269,7 @@ extension Config.Endpoint {
     switch self {
     case .unix: .unixSocket
     case .address(let address, _): address.isLoopback ? .thisHost : address.isUnspecified ? .everyAddress : .oneAddress
-    case .host: .everyAddress
+    case .host, .service: .everyAddress
     }
   }
 
@@ -282,6 +284,7 @@ extension Config.Endpoint {
   var text: String {
     switch self {
     case .host(let host, let port): "\(host):\(port)"
+    case .service(let name): "srv:\(name)"
     case .address(let address, let port): address.family == .v4 ? "\(address):\(port)" : "[\(address)]:\(port)"
     case .unix(let path): "unix:\(path)"
     }

@@ -8,21 +8,58 @@
 import Wire
 
 extension TrustDiff {
-  /// Requests whose route needs to tell clients apart, and may take one that does not.
-  mutating func distinctClients() {
+  /// A request of the route `was` takes the route `next` now, or may.
+  private struct Passage {
+    let was: Config.Route
+    let next: Config.Route
+    /// Both have the same patterns.
+    let isCertain: Bool
+  }
+
+  /// Where something that holds on a route, old or new, does not on the other side: on the same route, or on another one that its
+  /// requests may take.
+  private func passages(where holds: (Config.Route) -> Bool) -> [Passage] {
     let (was, now) = (Self.reached(old.config.routes), Self.reached(new.config.routes))
     let (oldIndex, newIndex) = (Self.indices(was), Self.indices(now))
+    var passages: [Passage] = []
     for (index, route) in was.enumerated() where oldIndex[Pattern(route)] == index {
       let at = newIndex[Pattern(route)]
-      if let at, route.needsDistinctClients != now[at].needsDistinctClients {
-        distinctClients(route, now[at], isCertain: true)
-      } else if route.needsDistinctClients {
+      if let at, holds(route) != holds(now[at]) {
+        passages.append(Passage(was: route, next: now[at], isCertain: true))
+      } else if holds(route) {
         // What stands in front of it now and did not before; where it is gone, also what stood behind it.
-        let next = now[..<(at ?? now.count)].first { next in
-          !next.needsDistinctClients && (oldIndex[Pattern(next)] ?? .max) > index
-        }
-        if let next { distinctClients(route, next, isCertain: false) }
+        let next = now[..<(at ?? now.count)].first { !holds($0) && (oldIndex[Pattern($0)] ?? .max) > index }
+        if let next { passages.append(Passage(was: route, next: next, isCertain: false)) }
       }
+    }
+    return passages
+  }
+
+  /// Requests whose route needs to tell clients apart, and may take one that does not.
+  mutating func distinctClients() {
+    for passage in passages(where: \.needsDistinctClients) {
+      distinctClients(passage.was, passage.next, isCertain: passage.isCertain)
+    }
+  }
+
+  /// Requests that were answered 503 because their route has `enabled: false`, and may pass now. Nobody may speak for somebody else
+  /// by that; but a file from before a route was closed opens it again, and that is told.
+  mutating func enabledRoutes() {
+    for passage in passages(where: { !$0.isEnabled }) {
+      let (was, next) = (passage.was, passage.next)
+      let called = was.name ?? Pattern(was).text
+      let text =
+        if !next.isEnabled {
+          "route `\(called)` is closed"
+        } else if passage.isCertain {
+          "route `\(called)` was closed and is open"
+        } else {
+          "route `\(called)` was closed, and its requests may take `\(next.name ?? Pattern(next).text)`, which is open"
+        }
+      add(
+        .routeEnabled, next.isEnabled ? .changes : .strengthens, "route \(called)", text,
+        Value("enabled: \(was.isEnabled)", line: was.line), Value("enabled: \(next.isEnabled)", line: next.line),
+        .nobody)
     }
   }
 
@@ -106,6 +143,29 @@ extension TrustDiff {
     }
   }
 
+  /// Requests that were answered 404 because no route took them, and may go to an upstream now: each upstream once.
+  mutating func unroutedRequests() {
+    let (was, now) = (Self.reached(old.config.routes), Self.reached(new.config.routes))
+    guard !was.contains(where: \.takesEveryPath) else { return }
+    let oldIndex = Self.indices(was)
+    var told: Set<String> = []
+    for next in now where oldIndex[Pattern(next)] == nil && next.isEnabled {
+      guard told.insert(next.to).inserted, let to = new.config.upstreams.first(where: { $0.name == next.to }) else {
+        continue
+      }
+      let what =
+        switch to.identity {
+        case .attest: "the client's address, signed"
+        case .plain: "the client's address in plain fields"
+        case .none: "nothing of the client"
+        }
+      add(
+        .route, .changes, "route none \(next.to)",
+        "requests that no route took may go to the upstream `\(next.to)`, which is told \(what)",
+        Value("no route", line: 0), Value("\(Pattern(next).text) to \(next.to)", line: next.line), .nobody)
+    }
+  }
+
   /// What stands behind a route for every request is never reached.
   private static func reached(_ routes: [Config.Route]) -> [Config.Route] {
     guard let all = routes.firstIndex(where: { $0.host == nil && $0.path == nil }) else { return routes }
@@ -148,5 +208,12 @@ extension TrustDiff {
         + counted.map(\.text).joined(separator: "; "),
       value(was, old.config.routes, counted.map(\.old)), value(next, new.config.routes, counted.map(\.new)),
       .upstreams([was.to]))
+  }
+}
+
+extension Config.Route {
+  /// But for `*`, which an OPTIONS request may ask for.
+  fileprivate var takesEveryPath: Bool {
+    (host == nil || host == ".*") && (path == nil || path == ".*" || path == "/.*")
   }
 }

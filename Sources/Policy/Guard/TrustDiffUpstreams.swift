@@ -141,13 +141,13 @@ extension TrustDiff {
   }
 
   private static func servers(_ upstream: Config.Upstream) -> String {
-    upstream.servers.map(\.text).sorted().joined(separator: ", ")
+    upstream.servers.map(\.endpoint.text).sorted().joined(separator: ", ")
   }
 }
 
 extension Config.Upstream {
   /// Some server is on another host, and nothing says who it is.
-  fileprivate var isExposed: Bool { tls == nil && servers.contains { !$0.isLocal } }
+  fileprivate var isExposed: Bool { tls == nil && servers.contains { !$0.endpoint.isLocal } }
 }
 
 extension Config.PlainFields {

@@ -16,17 +16,7 @@ package struct LogFieldKeys: Sendable {
   package static func load(
     path: String, group: String?, fields: [Config.Log.Field], identity: KeySet?
   ) throws(KeySetError) -> LogFieldKeys {
-    let set = try KeySet.load(path: path, group: group)
-    guard set.keys.count == 1, case .secret(let secret) = set.keys[0].material else {
-      throw KeySetError(
-        source: path, problem: "must hold one HMAC key and no other", suggestion: "make one with: countersign keys new")
-    }
-    for key in identity?.keys ?? [] {
-      guard case .secret(let other) = key.material, other.isSame(as: secret) else { continue }
-      throw KeySetError(
-        source: path, problem: "holds the secret of the key \"\(key.id)\", which signs",
-        suggestion: "make another one with: countersign keys new")
-    }
+    let secret = try KeySet.loadLoneSecret(path: path, group: group, besides: identity)
     do {
       return try LogFieldKeys(secret, fields)
     } catch {
@@ -40,5 +30,25 @@ package struct LogFieldKeys: Sendable {
       return try HKDF.sha256(
         key: secret, salt: LogFieldKeys.salt.span, info: info.span, count: HMACContext.tagCount)
     }
+  }
+}
+
+extension KeySet {
+  /// The one secret of a file that is for something else than identity.
+  /// - Parameter identity: the keys that sign or verify, of which it may be none.
+  static func loadLoneSecret(path: String, group: String?, besides identity: KeySet?) throws(KeySetError) -> SecretBytes
+  {
+    let set = try KeySet.load(path: path, group: group)
+    guard set.keys.count == 1, case .secret(let secret) = set.keys[0].material else {
+      throw KeySetError(
+        source: path, problem: "must hold one HMAC key and no other", suggestion: "make one with: countersign keys new")
+    }
+    for key in identity?.keys ?? [] {
+      guard case .secret(let other) = key.material, other.isSame(as: secret) else { continue }
+      throw KeySetError(
+        source: path, problem: "holds the secret of the key \"\(key.id)\", which signs",
+        suggestion: "make another one with: countersign keys new")
+    }
+    return secret
   }
 }

@@ -34,11 +34,19 @@ package struct SenderLanes {
     self.pp2 = pp2
   }
 
+  /// The random bits of both epochs.
+  package var epochBits: Set<UInt16> {
+    [UInt16(truncatingIfNeeded: http.epoch), UInt16(truncatingIfNeeded: pp2.epoch)]
+  }
+
   /// Lanes for all workers of a process. They begin in the same millisecond, so the random parts are made to differ:
   /// with 64 workers, two equal draws of 16 bits would not be rare.
-  package static func make(workers: Int, nowMilliseconds: UInt64) throws(CryptoError) -> [SenderLanes] {
+  /// - Parameter others: random bits that other lanes of the process have.
+  package static func make(
+    workers: Int, nowMilliseconds: UInt64, apartFrom others: Set<UInt16> = []
+  ) throws(CryptoError) -> [SenderLanes] {
     precondition(workers >= 0 && workers <= 1 << 12)
-    var taken: Set<UInt16> = []
+    var taken = others
     var lanes: [SenderLanes] = []
     while lanes.count < workers {
       let word = try SecureRandom.word()

@@ -18,7 +18,7 @@
 // thread with a stale notion of now, would let through again is refused.
 //
 // All of it, the forgotten time included, lies in shared memory, and the mutex has a lock of the file behind it: in an upgrade
-// two processes use one table (decision 24). A process may end at any point. What that leaves is told by the slot itself: one
+// two processes use one table (decision 25). A process may end at any point. What that leaves is told by the slot itself: one
 // without an epoch has no expiry, or its ring is not clear yet. The next who takes a slot sees to that first.
 //
 // Called by Verifier: `peek` before the signature is checked, `mark` after.

@@ -1,6 +1,6 @@
 // All replay windows of a process: one table for each purpose and key name. They belong to the process, not to a
 // configuration: a reload builds new verifiers on the same windows. In an upgrade they go to the next process as well, and both
-// mark the same memory as long as both live (decision 24).
+// mark the same memory as long as both live (decision 25).
 
 import Platform
 import Synchronization

@@ -5,6 +5,7 @@
 // first bytes is not asked, so it cannot give up. Used by one worker; neither allocates nor locks when asked.
 
 import Platform
+import Wire
 
 package final class RouteTable {
   package enum Found: Equatable, Sendable {
@@ -67,6 +68,26 @@ package final class RouteTable {
   ) throws(Pattern.SyntaxError) -> Pattern? {
     guard let text, prefix?.rest == .pattern else { return nil }
     return try Pattern(text, ignoresCase: ignoresCase, workspace: workspace)
+  }
+
+  /// The route of a request whose head `bytes` begin with: by its host without the port, and its path.
+  package func find(_ bytes: Span<UInt8>, _ head: RequestHead) -> Found {
+    if firstTakesAll { return .route(0) }
+    let authority = bytes.extracting(head.authority.range)
+    let host = authority.extracting(first: RouteTable.hostNameBytes(authority))
+    return find(host: host, path: bytes.extracting(head.path.range))
+  }
+
+  /// Bytes of an authority before its port. An IPv6 literal keeps its brackets.
+  private static func hostNameBytes(_ authority: Span<UInt8>) -> Int {
+    var i = authority.count
+    while i > 0 {
+      i -= 1
+      let byte = authority[i]
+      if byte == 0x3a { return i }
+      if byte < 0x30 || byte > 0x39 { break }
+    }
+    return authority.count
   }
 
   /// The first route that matches.

@@ -80,6 +80,7 @@ final class Downstream {
     var certificate: CertificateDigest?
     var refusedClient: IPAddress?
     var unnamed: Refusal?
+    var probedBy: ConnectionID?
   }
   private var uncommon: Uncommon?
   private func makeUncommon() -> Uncommon {
@@ -103,6 +104,12 @@ final class Downstream {
   var unnamed: Refusal? {
     get { uncommon?.unnamed }
     set { if newValue != nil || uncommon != nil { makeUncommon().unnamed = newValue } }
+  }
+
+  /// The connection id of the last probe on it (`ValidatorProbe`).
+  var probedBy: ConnectionID? {
+    get { uncommon?.probedBy }
+    set { if newValue != nil || uncommon != nil { makeUncommon().probedBy = newValue } }
   }
 
   /// The upstream connection that only this connection may use (mode `bound`).

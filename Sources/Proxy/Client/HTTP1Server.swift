@@ -163,7 +163,10 @@ extension Downstream {
       HeadWriter.writeResponse(
         $0, head: head, length: length, framing: framing, keepAlive: x.machine.keepsDownstream,
         clientMinorVersion: x.minorVersion, isTunnel: isTunnel,
-        mark: head.status >= 200 || isTunnel ? x.mark(worker) : .none, date: worker.date.imf.span, into: output)
+        mark: head.status >= 200 || isTunnel ? x.mark(worker) : .none,
+        cookieLine: x.setsCookie && (head.status >= 200 || isTunnel)
+          ? u.pool?.cookieLine(isSecure: x.identity?.secure ?? false) ?? [] : [],
+        date: worker.date.imf.span, into: output)
     }
     x.bytesOut += UInt64(output.count - before)
   }

@@ -36,15 +36,34 @@ extension Exchange {
         return
       case .parked, .over: return
       case .refuse(let refusal): step = answer(refusal, worker)
-      case .fault(let fault): step = act(on: machine.fault(fault), worker)
+      case .fault(let fault): step = judge(fault, worker)
       }
     }
   }
 
+  /// Whether another try is made in place of a response whose status asks for one.
+  private func retryAfterStatus(_ worker: Worker) -> Bool {
+    let mayRetry = group?.budget.allows(nowMilliseconds: worker.nowMilliseconds) ?? false
+    return machine.fault(.badStatus, mayRetry: mayRetry) == .retry
+  }
+
+  /// What becomes of a fault. What it says of the server is noted first.
+  private func judge(_ fault: ExchangeMachine.Fault, _ worker: Worker) -> Step {
+    noteFailure(fault, worker)
+    let mayRetry = group?.budget.allows(nowMilliseconds: worker.nowMilliseconds) ?? false
+    let verdict = machine.fault(fault, mayRetry: mayRetry)
+    if machine.isRetryDenied, !mayRetry {
+      worker.counters.add(.retriesDenied)
+      if case .none = detail { detail = .text("the upstream's retry budget is used up") }
+    }
+    return act(on: verdict, worker)
+  }
+
   private func act(on verdict: ExchangeMachine.Verdict, _ worker: Worker) -> Step {
     switch verdict {
-    case .retry:
+    case .retry, .resend:
       worker.counters.add(.retries)
+      if verdict == .retry { group?.budget.noteRetry(nowMilliseconds: worker.nowMilliseconds) }
       drop(worker)
       return tryAgain(worker)
     case .retryLater: return StartWait.begin(self, worker)
@@ -59,6 +78,7 @@ extension Exchange {
   /// Sends the held request once more, signed anew.
   func tryAgain(_ worker: Worker) -> Step {
     guard let group else { return .refuse(.upstreamNone) }
+    leaveQueue(worker)
     isBackingOff = false
     guard machine.replayable else { return .refuse(.upstreamReset) }
     rewind(trailerBytesMax: worker.plan.trailerLimits(hasGrown: isVerified).headBytes)
@@ -264,6 +284,7 @@ extension Exchange {
       if case .retryLater = machine.fault(.starting) { return StartWait.begin(self, worker) }
     } else {
       u.noteAnswered()
+      if asksForAnother(status: head.status, of: u, worker), retryAfterStatus(worker) { return act(on: .retry, worker) }
     }
     if isSigned { noteVerified(mark, u, worker) }
     let outgoing = HeadWriter.ResponseFraming(head, requestWasHead: method == .head, clientMinorVersion: minorVersion)

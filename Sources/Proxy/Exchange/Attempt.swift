@@ -23,12 +23,17 @@ enum Attempt {
       found = sharedConnection(x, group, worker)
     }
     switch found {
-    case .refused(let refusal): return .refuse(refusal)
-    case .fault(let fault): return .fault(fault)
+    case .refused(let refusal):
+      x.leavePlace(worker)
+      return .refuse(refusal)
+    case .fault(let fault):
+      x.leavePlace(worker)
+      return .fault(fault)
     case .connection(let u):
       if let refusal = write(x, group, into: u, worker) { return .refuse(refusal) }
       x.upstreamProgressMilliseconds = worker.nowMilliseconds
       return .moved
+    case .full: return x.waitForPlace(group, worker)
     }
   }
 
@@ -37,6 +42,8 @@ enum Attempt {
     case connection(Upstream)
     case refused(Refusal)
     case fault(ExchangeMachine.Fault)
+    /// It has to wait for a place.
+    case full
   }
 
   /// Writes the head for the upstream, or says why it cannot be sent.
@@ -49,21 +56,9 @@ enum Attempt {
         bytes, head: head, framing: x.request.framing, webSocket: x.wantsWebSocket,
         expectsContinue: x.expectsContinue || x.asksContinue,
         into: out)
-      switch group.config.identity {
-      case .none: return true
-      case .plain:
-        // Observe mode lets a request pass without an identity: then none is written.
-        if let identity = x.identity {
-          HeadWriter.writePlainIdentity(
-            identity, host: bytes.extracting(head.authority.range), fields: group.config.plainFields, into: out)
-        }
-        return true
-      case .attest:
-        guard let identity = x.identity, let signer = group.signer else { return false }
-        return signer.writeFields(
-          identity, head: bytes, method: head.methodRange, authority: head.authority, path: head.path,
-          query: head.query, nowMilliseconds: worker.wallMilliseconds, into: out)
-      }
+      return writeIdentity(
+        x.identity, as: group.config.identity, fields: group.config.plainFields, signer: group.signer, bytes, head,
+        wallMilliseconds: worker.wallMilliseconds, into: out)
     }
     out.append("\r\n")
     // A reload has lowered the limit of heads since this one was taken, and new connections have smaller buffers.
@@ -71,10 +66,37 @@ enum Attempt {
     return signed ? nil : .signFailed
   }
 
+  /// Writes what an upstream is told of the client, behind the other fields of the head. False when it cannot be signed.
+  @inline(__always) static func writeIdentity(
+    _ identity: ClientIdentity?, as kind: Config.UpstreamIdentity, fields: Config.PlainFields, signer: Signer?,
+    _ bytes: Span<UInt8>, _ head: RequestHead, wallMilliseconds: UInt64, into out: Buffer
+  ) -> Bool {
+    switch kind {
+    case .none: return true
+    case .plain:
+      // Observe mode lets a request pass without an identity: then none is written.
+      if let identity {
+        HeadWriter.writePlainIdentity(
+          identity, host: bytes.extracting(head.authority.range), fields: fields, into: out)
+      }
+      return true
+    case .attest:
+      guard let identity, let signer else { return false }
+      return signer.writeFields(
+        identity, head: bytes, method: head.methodRange, authority: head.authority, path: head.path,
+        query: head.query, nowMilliseconds: wallMilliseconds, into: out)
+    }
+  }
+
   // MARK: Choosing a connection
 
   private static func sharedConnection(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> Found {
-    guard let (server, index) = chooseServer(x, group, worker) else { return .refused(.upstreamNone) }
+    let server: ServerPool
+    switch takePlace(x, group, worker) {
+    case .server(let found, _): server = found
+    case .full: return .full
+    case .none: return .refused(.upstreamNone)
+    }
     while let u = server.takeIdle(worker) {
       // From before a reload that changed the limits of heads.
       guard u.output.capacity == worker.pool.chunkBytes else {
@@ -82,11 +104,11 @@ enum Attempt {
         continue
       }
       guard u.isQuiet(for: x, worker) else { continue }
-      server.attach(u, to: x, index: index, worker)
+      server.attach(u, to: x, worker)
       worker.counters.add(.upstreamReused)
       return .connection(u)
     }
-    return Dial.begin(x, server, index: index, preamble: nil, worker)
+    return Dial.begin(x, server, preamble: nil, worker)
   }
 
   /// The connection that speaks for this client alone: the one at hand if it still does, or a new one.
@@ -94,23 +116,29 @@ enum Attempt {
     _ x: Exchange, _ group: UpstreamPlan, _ identity: ClientIdentity, _ worker: Worker
   ) -> Found {
     let d = x.downstream!
-    if let u = d.boundUpstream {
-      if u.phase == .ready, u.exchange == nil, u.boundClient == identity,
-        u.boundSigner.map({ $0.speaksAs(group.signer) }) ?? false,
-        let server = u.pool, let index = group.servers.firstIndex(where: { $0 === server }), u.isQuiet(for: x, worker)
-      {
-        server.attach(u, to: x, index: index, worker)
-        worker.counters.add(.upstreamReused)
-        return .connection(u)
-      }
-      // Another client behind the same balancer connection, another upstream, or a connection that ended.
-      if d.boundUpstream === u { u.close(worker) }
+    // While its server is full, another one may have the request.
+    if let u = d.boundUpstream, u.phase == .ready, u.exchange == nil, u.boundClient == identity,
+      u.boundSigner.map({ $0.speaksAs(group.signer) }) ?? false,
+      let server = u.pool, group.servers.contains(where: { $0 === server }),
+      server.availability(nowMilliseconds: worker.nowMilliseconds) != .withdrawn, u.isQuiet(for: x, worker),
+      takePlace(x, at: server)
+    {
+      server.attach(u, to: x, worker)
+      worker.counters.add(.upstreamReused)
+      return .connection(u)
     }
-    guard let (server, index) = chooseServer(x, group, worker) else { return .refused(.upstreamNone) }
+    let server: ServerPool
+    switch takePlace(x, group, worker) {
+    case .server(let found, _): server = found
+    case .full: return .full
+    case .none: return .refused(.upstreamNone)
+    }
+    // Another client behind the same balancer connection, another upstream, or a connection that ended.
+    if let u = d.boundUpstream { u.close(worker) }
     guard let signer = group.signer, let draft = preamble(x, signer, identity, worker) else {
       return .refused(.signFailed)
     }
-    let found = Dial.begin(x, server, index: index, preamble: draft, worker)
+    let found = Dial.begin(x, server, preamble: draft, worker)
     if case .connection(let u) = found {
       u.owner = d
       u.boundClient = identity
@@ -120,8 +148,25 @@ enum Attempt {
     return found
   }
 
-  private static func chooseServer(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> (ServerPool, Int)? {
-    group.choose(client: x.identity?.address, tried: x.triedServers, nowMilliseconds: worker.nowMilliseconds)
+  /// Chooses a server, and takes one of its places where these are counted.
+  private static func takePlace(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> ServerChoice {
+    // Whoever waits already goes first.
+    guard group.queue.isEmpty || x.queueEndMilliseconds > 0 else { return .full }
+    while true {
+      let choice = group.choose(for: x, nowMilliseconds: worker.nowMilliseconds)
+      guard case .server(let server, let isLastResort) = choice else { return choice }
+      // Another worker may have had the last place since.
+      guard takePlace(x, at: server) else { continue }
+      if isLastResort { worker.noteLastResort(group) }
+      return choice
+    }
+  }
+
+  private static func takePlace(_ x: Exchange, at server: ServerPool) -> Bool {
+    guard server.connectionsMax > 0 else { return true }
+    guard server.status.takePlace(most: server.connectionsMax) else { return false }
+    x.place = server.status
+    return true
   }
 
   /// The signed PROXY header for a connection that speaks for one client.

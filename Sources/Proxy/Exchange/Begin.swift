@@ -43,9 +43,8 @@ enum Begin {
     x.request = MessageState(
       x.head.framing, trailerBytesMax: worker.plan.trailerLimits(hasGrown: d.isAttested).headBytes)
     x.machine.begin(
-      hasBody: x.request.hasBody, isIdempotent: x.method.isIdempotent,
-      keepAlive: x.head.keepAlive && !worker.isDraining,
-      retries: 0)
+      hasBody: x.request.hasBody, isIdempotent: x.method.isIdempotent && !x.wantsWebSocket,
+      keepAlive: x.head.keepAlive && !worker.isDraining)
     x.downstreamProgressMilliseconds = worker.nowMilliseconds
     guard d.adopt(worker) else { return .refuse(.draining) }
     if BalancerCheck.asks(d, x.head, in: x.headText) { return BalancerCheck.answer(x, worker) }
@@ -53,7 +52,8 @@ enum Begin {
     if worker.shared.walks.isArmed { worker.shared.walks.note(x, d, refusal: refusal, worker) }
     if let refusal { return .refuse(refusal) }
     if ValidatorProbe.asks(x) { return ValidatorProbe.answer(x, worker) }
-    if let identity = x.identity, let listener = d.listener {
+    // Whoever asked for a probe before is the edge itself, which checks this validator and is no client of it.
+    if let identity = x.identity, let listener = d.listener, d.probedBy != identity.connection {
       listener.watch.note(identity.address, isFirst: d.requestCount == 1 && identity.via != .forwarded)
     }
     switch worker.plan.route(x.headText, x.head) {
@@ -66,7 +66,8 @@ enum Begin {
       if let refusal = RouteGate.refusal(x, route, worker) { return .refuse(refusal) }
       let most = worker.plan.config.limits.bodyBytes
       if most > 0, case .length(let length) = x.request.framing, length > UInt64(most) { return .refuse(.bodyTooLarge) }
-      x.machine.allow(retries: group.config.retries)
+      x.machine.allow(retries: group.config.retries.count, on: group.config.retries.on)
+      group.budget.noteRequest(nowMilliseconds: worker.nowMilliseconds)
       return Attempt.begin(x, group, worker)
     }
   }
@@ -79,7 +80,7 @@ enum Begin {
     x.wantsWebSocket = false
     x.expectsContinue = false
     x.request = MessageState(.none, trailerBytesMax: 0)
-    x.machine.begin(hasBody: false, isIdempotent: false, keepAlive: false, retries: 0)
+    x.machine.begin(hasBody: false, isIdempotent: false, keepAlive: false)
     return BalancerCheck.answer(x, worker)
   }
 
@@ -97,7 +98,7 @@ enum Begin {
       headBytes > 0 ? x.head.framing : .none,
       trailerBytesMax: worker.plan.trailerLimits(hasGrown: d.isAttested).headBytes)
     x.machine.begin(
-      hasBody: x.request.hasBody, isIdempotent: false, keepAlive: headBytes > 0 && x.head.keepAlive, retries: 0)
+      hasBody: x.request.hasBody, isIdempotent: false, keepAlive: headBytes > 0 && x.head.keepAlive)
     if refusal == .targetForm { x.detail = .text(x.head.targetFault.text) }
     if headBytes == 0, d.beginsWithTLS { x.detail = .text("TLS came to a listener without `tls`") }
     return .refuse(refusal)

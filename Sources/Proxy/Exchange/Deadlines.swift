@@ -60,7 +60,9 @@ enum Deadlines {
     // Of an exchange that is over.
     guard let d = x.downstream else { return }
     if x.isTunnel {
-      Tunnel.end(x, isLate: true, worker)
+      Tunnel.expired(x, worker)
+    } else if x.queueTicket != 0 {
+      x.advance(worker, .refuse(.queueTimeout))
     } else if x.isBackingOff {
       x.advance(worker, x.tryAgain(worker))
     } else if x.machine.isDiscarding, d.isFlushed {

@@ -11,6 +11,7 @@ extension Exchange {
   func answer(_ refusal: Refusal, _ worker: Worker) -> Step {
     guard machine.response == .awaiting else { return .blocked }
     drop(worker)
+    leaveQueue(worker)
     isBackingOff = false
     self.refusal = refusal
     worker.counters.add(refusal)
@@ -66,7 +67,7 @@ extension Exchange {
       worker.counters.add(refusal)
     }
     worker.log.record(self, worker)
-    if let u = upstream { u.leaveConnecting() }
+    if let u = upstream { u.leaveConnecting(worker) }
     drop(worker)
     // What the server sent so far is passed on; a reset could take it from the client again. Where the response ends with
     // its connection, an orderly close would make a cut response look whole: then it is reset.
@@ -81,6 +82,7 @@ extension Exchange {
   /// would belong to the next.
   func giveBack(_ worker: Worker) {
     drop(worker)
+    leaveQueue(worker)
     downstream.exchange = nil
     worker.wheel.set(timer, deadlineMilliseconds: 0)
     clear()
@@ -92,14 +94,14 @@ extension Exchange {
   /// Closes the connection to the server, which is in no state to be kept.
   func drop(_ worker: Worker) {
     guard let u = upstream else { return }
-    u.pool?.detach(u)
+    u.pool?.detach(u, worker)
     u.close(worker, reset: true)
   }
 
   /// Gives the connection to the server back: kept for another request if it may be, or closed.
   func release(_ worker: Worker, keep: Bool) {
     guard let u = upstream, let server = u.pool else { return }
-    server.detach(u)
+    server.detach(u, worker)
     u.served += 1
     guard keep, u.phase == .ready, u.input.isEmpty, u.isFlushed, !server.isRetired, !worker.isDraining else {
       u.close(worker)

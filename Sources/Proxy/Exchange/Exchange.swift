@@ -66,8 +66,17 @@ final class Exchange {
   var schemeSource = ClientScheme.Source.connection
   /// The server of the last try; for the record.
   var server: ServerPool?
-  /// Which tries have used which server: bit i for the group's server i.
+  /// The servers that tries were made at, by their bits.
   var triedServers: UInt64 = 0
+  /// The server that counts this request among those it may have.
+  var place: ServerStatus?
+  /// It waits for such a place, as this number in its queue; 0: it does not.
+  var queueTicket: UInt64 = 0
+  /// How long it may, over all tries; 0: it has not.
+  var queueEndMilliseconds: UInt64 = 0
+
+  /// Its response is to keep the client at the server that it goes to.
+  var setsCookie = false
 
   // The response.
   var status = 0
@@ -99,6 +108,7 @@ final class Exchange {
   var clientDeaf = false
   /// One side has ended, or takes no more.
   var isTunnelClosing = false
+  var tunnel = TunnelState()
 
   // For the record.
   var startedMicroseconds: UInt64 = 0
@@ -155,6 +165,8 @@ final class Exchange {
     isSigned = false
     verified = nil
     triedServers = 0
+    queueEndMilliseconds = 0
+    setsCookie = false
     status = 0
     endsWithConnection = false
     serverIsBent = false
@@ -164,6 +176,7 @@ final class Exchange {
     holdIsOver = false
     asksContinue = false
     upstreamDeaf = false
+    if isTunnel { tunnel = TunnelState() }
     isTunnel = false
     upstreamEnded = false
     clientDeaf = false

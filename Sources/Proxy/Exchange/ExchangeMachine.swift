@@ -14,6 +14,7 @@
 // Invariants: nothing is answered once a response head went out; nothing is tried again once a response head came in,
 // once bytes that are no longer held were sent, or once anything was sent of a request that is not idempotent.
 
+import Policy
 import Wire
 
 package struct ExchangeMachine: Sendable {
@@ -30,6 +31,9 @@ package struct ExchangeMachine: Sendable {
   package private(set) var replayable = true
   package private(set) var isIdempotent = false
   private var triesLeft = 0
+  private var retriesOn: Config.Retries.Occasions = []
+  /// A try was not made only because the budget for them is used up.
+  package private(set) var isRetryDenied = false
   private var staleTriesLeft = 0
   private var startingTriesLeft = 0
   private var downstreamKeepAlive = false
@@ -49,6 +53,10 @@ package struct ExchangeMachine: Sendable {
     /// The upstream ended before a whole response head came.
     case closedBeforeResponse
     case responseTimeout
+    /// A response's head came whose status asks for another try.
+    case badStatus
+    /// While no response's head had come, the server was found to fail, or an operator took it away.
+    case serverDown(isTakenAway: Bool)
     /// The response cannot be understood, or is ambiguous.
     case badResponse
     /// The response ended before its body did, or stalled.
@@ -65,6 +73,8 @@ package struct ExchangeMachine: Sendable {
 
   package enum Verdict: Equatable, Sendable {
     case retry
+    /// As `retry`, because a kept connection was closed just as the request went out: that is nobody's failure.
+    case resend
     case retryLater
     /// Answer with the refusal's status; then the connection is kept or closed as its table says.
     case answer(Refusal)
@@ -86,18 +96,20 @@ package struct ExchangeMachine: Sendable {
   }
 
   /// A request head was taken from the client.
-  package mutating func begin(hasBody: Bool, isIdempotent: Bool, keepAlive: Bool, retries: Int) {
+  package mutating func begin(hasBody: Bool, isIdempotent: Bool, keepAlive: Bool) {
     self = ExchangeMachine()
     request = hasBody ? .body : .done
     self.isIdempotent = isIdempotent
     downstreamKeepAlive = keepAlive
-    triesLeft = retries
     staleTriesLeft = ExchangeMachine.staleTriesMax
     startingTriesLeft = ExchangeMachine.startingTriesMax
   }
 
-  /// The route's upstream allows this many further tries.
-  package mutating func allow(retries: Int) { triesLeft = retries }
+  /// The route's upstream allows this many further tries, after these faults.
+  package mutating func allow(retries: Int, on occasions: Config.Retries.Occasions) {
+    triesLeft = retries
+    retriesOn = occasions
+  }
 
   /// An answer of our own stands in for the response.
   package mutating func answered(keepAlive: Bool) {
@@ -155,7 +167,9 @@ package struct ExchangeMachine: Sendable {
       keepDownstream: downstreamKeepAlive && request == .done, keepUpstream: upstreamKeepAlive && request == .done)
   }
 
-  package mutating func fault(_ fault: Fault) -> Verdict {
+  /// - Parameter mayRetry: the upstream's budget allows another try.
+  package mutating func fault(_ fault: Fault, mayRetry: Bool = true) -> Verdict {
+    isRetryDenied = false
     switch fault {
     case .clientGone, .clientTimeout:
       // It has its answer, and went instead of sending what nobody wants.
@@ -167,22 +181,32 @@ package struct ExchangeMachine: Sendable {
     case .request(let refusal): return response == .awaiting ? .answer(refusal) : .abort(refusal)
     case .truncatedResponse: return .abort(.upstreamReset)
     case .badResponse: return response == .awaiting ? .answer(.upstreamResponse) : .abort(.upstreamResponse)
-    case .responseTimeout: return response == .awaiting ? .answer(.upstreamTimeout) : .abort(.upstreamTimeout)
+    case .responseTimeout: return tryAgain(.timeout, mayRetry, orElse: .upstreamTimeout)
+    case .badStatus:
+      // The upstream's configuration names the status itself.
+      guard isHarmless, replayable, triesLeft > 0, mayRetry, response == .awaiting else { return .passOn }
+      triesLeft -= 1
+      return .retry
+    case .serverDown(let isTakenAway):
+      guard response == .awaiting else { return .passOn }
+      let verdict = tryAgain(.reset, mayRetry, orElse: .upstreamReset)
+      // Where it cannot be tried again, an answer may still come.
+      return verdict == .retry || isTakenAway ? verdict : .passOn
     case .starting:
       guard replayable, response == .awaiting, startingTriesLeft > 0 else { return .passOn }
       startingTriesLeft -= 1
       return .retryLater
-    case .connect: return tryAgain(orElse: .upstreamConnect)
-    case .connectTimeout: return tryAgain(orElse: .upstreamConnectTimeout)
-    case .upstreamTLS: return tryAgain(orElse: .upstreamTls)
+    case .connect: return tryAgain(.connect, mayRetry, orElse: .upstreamConnect)
+    case .connectTimeout: return tryAgain(.connect, mayRetry, orElse: .upstreamConnectTimeout)
+    case .upstreamTLS: return tryAgain(.connect, mayRetry, orElse: .upstreamTls)
     case .closedBeforeResponse:
       guard response == .awaiting else { return .abort(.upstreamReset) }
       // A connection that was idle may have been closed just as the request went out: that is no failed try.
       if reused, isHarmless, replayable, staleTriesLeft > 0 {
         staleTriesLeft -= 1
-        return .retry
+        return .resend
       }
-      return tryAgain(orElse: .upstreamReset)
+      return tryAgain(.reset, mayRetry, orElse: .upstreamReset)
     }
   }
 
@@ -190,10 +214,19 @@ package struct ExchangeMachine: Sendable {
   /// which was never made took no bytes is for the worker to be right about, not for this to rely on.
   private var isHarmless: Bool { !sent || isIdempotent }
 
-  private mutating func tryAgain(orElse refusal: Refusal) -> Verdict {
+  private mutating func tryAgain(
+    _ occasion: Config.Retries.Occasions, _ mayRetry: Bool, orElse refusal: Refusal
+  ) -> Verdict {
     guard response == .awaiting else { return .abort(refusal) }
-    guard isHarmless, replayable, triesLeft > 0 else { return .answer(refusal) }
+    guard isHarmless, replayable, triesLeft > 0, retriesOn.contains(occasion) else { return .answer(refusal) }
+    guard mayRetry else {
+      isRetryDenied = true
+      return .answer(refusal)
+    }
     triesLeft -= 1
     return .retry
   }
+
+  /// The connection at hand ended before its response, as kept ones do: no sign that the server fails.
+  package var isStale: Bool { reused && response == .awaiting }
 }

@@ -11,7 +11,7 @@ import Wire
 
 package enum HeadWriter {
   /// What a response head may grow by: date, framing, connection, and three bytes a line that is written anew.
-  static let responseGrowthBytes = 256 + 3 * (Plan.responseFieldsMax + HeadGrowth.fields)
+  static let responseGrowthBytes = 256 + StickyCookie.lineBytesMax + 3 * (Plan.responseFieldsMax + HeadGrowth.fields)
 
   /// Kinds that never pass from a request to the next hop as they came.
   private static let requestDropped: UInt64 =
@@ -126,7 +126,8 @@ package enum HeadWriter {
   /// A whole response head for the client, with the empty line. `mark`: what a validator says to its edge.
   package static func writeResponse(
     _ bytes: Span<UInt8>, head: ResponseHead, length: Int, framing: ResponseFraming, keepAlive: Bool,
-    clientMinorVersion: Int, isTunnel: Bool, mark: ValidatorMark = .none, date: Span<UInt8>, into out: Buffer
+    clientMinorVersion: Int, isTunnel: Bool, mark: ValidatorMark = .none, cookieLine: [UInt8] = [], date: Span<UInt8>,
+    into out: Buffer
   ) {
     out.append("HTTP/1.1 ")
     out.append(decimal: UInt64(head.status))
@@ -173,6 +174,7 @@ package enum HeadWriter {
       }
     }
     out.append(mark.line)
+    if !cookieLine.isEmpty { out.append(cookieLine.span) }
     out.append("\r\n")
   }
 

@@ -24,16 +24,22 @@ enum RouteGate {
       }
       return .routeClosed
     }
-    guard route.needsDistinctClients else { return nil }
-    if x.isInCutover {
-      x.retryAfterSeconds = usualRetrySeconds
-      x.detail = .text("a peer in a cutover may stand for many clients")
-      return .clientsIndistinct
+    guard route.needsDistinctClients, let why = whyIndistinct(x) else { return nil }
+    x.retryAfterSeconds = usualRetrySeconds
+    x.detail = why
+    return .clientsIndistinct
+  }
+
+  /// Why it is not known that this request's client is not many; nil: it is.
+  private static func whyIndistinct(_ x: Exchange) -> RefusalDetail? {
+    // Only in observe mode: the backend would take its peer for the client of each such request.
+    if x.identity == nil {
+      let refusal = x.refusal.map { Array("\($0.name)".utf8) } ?? []
+      return .named("there is no client to tell apart: not verified (", refusal, ")")
     }
+    if x.isInCutover { return .text("a peer in a cutover may stand for many clients") }
     if x.downstream.listener?.watch.isClosed == true {
-      x.retryAfterSeconds = usualRetrySeconds
-      x.detail = .text("the listener's clients have become one (on_collapse: refuse)")
-      return .clientsIndistinct
+      return .text("the listener's clients have become one (on_collapse: refuse)")
     }
     return nil
   }
@@ -46,19 +52,24 @@ extension Worker {
     return closureEnds[number]
   }
 
-  /// Some routes were closed or opened, or those that need to tell clients apart are: tunnels of those that are closed now end. Requests under way come to their end.
+  /// Some routes were closed or opened, or those that need to tell clients apart are.
   func renewClosures() {
     closureEnds = shared.routes.ends()
-    for x in exchanges.all where x.isTunnel {
-      if let route = x.route, closureEnd(route.number) != nil {
-        x.refusal = .routeClosed
-      } else if x.route?.needsDistinctClients == true, x.downstream.listener?.watch.isClosed == true {
-        x.refusal = .clientsIndistinct
-      } else {
-        continue
+    endTunnelsOfClosedRoutes()
+  }
+
+  /// Ends each tunnel that took a route which is closed, and each that could not be begun now: a reload may have closed its route,
+  /// or given its requests to another one. Requests under way come to their end.
+  func endTunnelsOfClosedRoutes() {
+    for x in exchanges.all where x.isTunnel && x.refusal == nil {
+      var refusal = x.route.flatMap { RouteGate.refusal(x, $0, self) }
+      if refusal == nil, case .route(let now) = plan.route(x.headText, x.head) {
+        refusal = RouteGate.refusal(x, now, self)
       }
-      if let refusal = x.refusal { counters.add(refusal) }
-      Tunnel.end(x, self)
+      guard let refusal else { continue }
+      x.refusal = refusal
+      counters.add(refusal)
+      TunnelClosing.beginAtOnce(x, self)
     }
   }
 }

@@ -1,4 +1,5 @@
-// After a 101: bytes both ways, each side's buffer the other's, until both have ended. A direction may end before the other.
+// After a 101: bytes both ways, each side's buffer the other's, until both have ended. A direction may end before the other. The
+// bytes pass as they come; where a frame ends is only followed, so that a Close frame can stand there (TunnelClosing).
 
 import Platform
 import Policy
@@ -14,13 +15,17 @@ enum Tunnel {
     x.status = 101
     x.responseStartedMicroseconds = worker.nowMicroseconds
     x.isTunnel = true
+    // What has come already.
+    x.tunnel.up.note(d.input)
+    x.tunnel.down.note(u.input)
     x.discardHeld()
     d.phase = .tunnel
     worker.openTunnels += 1
     worker.counters.add(.tunnels)
     worker.wheel.set(u.timer, deadlineMilliseconds: 0)
-    worker.wheel.set(
-      x.timer, deadlineMilliseconds: worker.nowMilliseconds + UInt64(worker.plan.config.timeouts.tunnelMilliseconds))
+    let most = UInt64(worker.plan.config.timeouts.tunnelMilliseconds)
+    worker.wheel.set(x.timer, deadlineMilliseconds: worker.nowMilliseconds + most)
+    if let drain = worker.drain { TunnelClosing.schedule(x, drain, worker) }
   }
 
   /// Carries what can be carried now, and ends the tunnel if that was all.
@@ -35,17 +40,17 @@ enum Tunnel {
       }
       steps += 1
       let up = carry(
-        from: d.transport, d.input, to: u.transport, u.output, sourceEnded: &d.inputEnded, sinkIsDeaf: &x.upstreamDeaf,
-        sourceIsDeaf: &x.clientDeaf)
+        from: d.transport, d.input, to: u.transport, u.output, &x.tunnel.up, sourceEnded: &d.inputEnded,
+        sinkIsDeaf: &x.upstreamDeaf, sourceIsDeaf: &x.clientDeaf)
       let down = carry(
-        from: u.transport, u.input, to: d.transport, d.output, sourceEnded: &x.upstreamEnded,
+        from: u.transport, u.input, to: d.transport, d.output, &x.tunnel.down, sourceEnded: &x.upstreamEnded,
         sinkIsDeaf: &x.clientDeaf, sourceIsDeaf: &x.upstreamDeaf)
       if case .moved(let n) = up { x.bytesIn += UInt64(n) }
       if case .moved(let n) = down { x.bytesOut += UInt64(n) }
       if up.isDelivery || down.isDelivery { delivered = true }
       if up == .still, down == .still { break }
     }
-    if isOver(x, d, u) {
+    if isOver(x, d, u) || TunnelClosing.isOver(x, d, u) {
       end(x, worker)
       return
     }
@@ -69,6 +74,10 @@ enum Tunnel {
   /// `timeouts.tunnel_close` without a byte that can still be delivered. Bytes that complete no TLS record count for
   /// neither.
   private static func setDeadline(_ x: Exchange, _ d: Downstream, delivered: Bool, _ worker: Worker) {
+    guard !x.tunnel.isClosing else {
+      TunnelClosing.setDeadline(x, delivered: delivered, worker)
+      return
+    }
     let isOneSided = d.inputEnded || x.upstreamEnded || x.upstreamDeaf || x.clientDeaf
     let justEnded = isOneSided && !x.isTunnelClosing
     if justEnded { x.isTunnelClosing = true }
@@ -76,7 +85,17 @@ enum Tunnel {
     let timeouts = worker.plan.config.timeouts
     let tunnel = timeouts.tunnelMilliseconds
     let most = isOneSided ? min(timeouts.tunnelCloseMilliseconds, tunnel) : tunnel
-    worker.wheel.set(x.timer, deadlineMilliseconds: worker.nowMilliseconds + UInt64(most))
+    let deadline = worker.nowMilliseconds + UInt64(most)
+    worker.wheel.set(x.timer, deadlineMilliseconds: min(deadline, x.tunnel.closesAtMilliseconds))
+  }
+
+  /// The tunnel's time is up: that of its side that owes something, or the one that a drain leaves it.
+  static func expired(_ x: Exchange, _ worker: Worker) {
+    if !x.tunnel.isClosing, worker.nowMilliseconds >= x.tunnel.closesAtMilliseconds {
+      TunnelClosing.begin(x, worker)
+    } else {
+      end(x, isLate: true, worker)
+    }
   }
 
   private enum Carried: Equatable {
@@ -93,8 +112,8 @@ enum Tunnel {
   /// fails ends this direction alone: what its socket has still to say is read by the other one, and the source is read on,
   /// so that it is not reset. A source that is reset has said what came before: that is delivered.
   private static func carry(
-    from source: Transport, _ input: Buffer, to sink: Transport, _ gathered: Buffer, sourceEnded: inout Bool,
-    sinkIsDeaf: inout Bool, sourceIsDeaf: inout Bool
+    from source: Transport, _ input: Buffer, to sink: Transport, _ gathered: Buffer, _ direction: inout TunnelDirection,
+    sourceEnded: inout Bool, sinkIsDeaf: inout Bool, sourceIsDeaf: inout Bool
   ) -> Carried {
     var sent = 0
     if !sinkIsDeaf, !gathered.isEmpty || sink.hasUnsent {
@@ -122,11 +141,14 @@ enum Tunnel {
       // The end of what it said is found by reading.
       sink.noteReadable()
     }
+    // Behind the last byte that passes; where the source has ended, so has the sink's direction.
+    if input.isEmpty, !sinkIsDeaf, !sourceEnded, direction.writeClose(into: input) { return .moved(sent) }
     guard !sourceEnded else { return sent > 0 ? .moved(sent) : .still }
     let read = source.read(into: input)
     switch read {
     case .bytes:
-      guard sinkIsDeaf else { return .moved(sent) }
+      let passes = direction.take(from: input)
+      guard sinkIsDeaf || !passes else { return .moved(sent) }
       input.removeAll()
       return .discarded
     case .blocked: return sent > 0 ? .moved(sent) : .still
@@ -144,13 +166,22 @@ enum Tunnel {
   static func end(_ x: Exchange, isLate: Bool = false, _ worker: Worker) {
     guard x.isTunnel else { return }
     let d = x.downstream!
+    if isLate, worker.isDraining, !x.tunnel.closesAreOut { noteCut(x, worker) }
     worker.openTunnels -= 1
     worker.log.record(x, worker)
     if let u = x.upstream {
-      u.pool?.detach(u)
+      u.pool?.detach(u, worker)
       u.close(worker, reset: isLate && u.transport.hasUndeliveredBytes)
     }
     x.giveBack(worker)
     if isLate { d.closeLate(worker) } else { d.close(worker) }
+  }
+
+  /// The end of a drain, or of the process, takes it, and its sides were not told by Close frames.
+  static func noteCut(_ x: Exchange, _ worker: Worker) {
+    worker.shared.noteCutTunnel()
+    guard x.refusal == nil else { return }
+    x.refusal = .draining
+    worker.counters.add(.draining)
   }
 }

@@ -23,6 +23,7 @@ enum ValidatorProbe {
     let body = Buffer(capacity: 256)
     body.append("client=")
     if let identity = x.identity {
+      d.probedBy = identity.connection
       identity.address.write(to: body)
       body.append(" port=")
       body.append(decimal: UInt64(identity.port))

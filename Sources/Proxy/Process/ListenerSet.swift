@@ -164,7 +164,7 @@ struct ListenerSet: Sendable {
     switch endpoint {
     case .address(let ip, let port): .ip(ip, port: port)
     case .unix(let path): .unix(path: path)
-    case .host: .unnamed
+    case .host, .service: .unnamed
     }
   }
 

@@ -17,6 +17,7 @@ final class Load: Sendable {
     let snapshot: Snapshot
     let listeners: ListenerSet
     let workers: Int
+    let names: NameResolver
   }
 
   struct Loaded: Sendable {
@@ -49,6 +50,7 @@ final class Load: Sendable {
   private let generation: UInt64
   private let tickets: TicketKeys
   private let admin: AdminServers
+  private let probeLanes: ProbeLanes
   private let base: Base?
   private let predecessor: Predecessor?
   private let state = Mutex(State())
@@ -57,13 +59,14 @@ final class Load: Sendable {
   let deadlineMilliseconds: UInt64
 
   init(
-    path: String, generation: UInt64, tickets: TicketKeys, admin: AdminServers, base: Base?,
+    path: String, generation: UInt64, tickets: TicketKeys, admin: AdminServers, probeLanes: ProbeLanes, base: Base?,
     predecessor: Predecessor? = nil, mostMilliseconds: UInt64
   ) throws(SystemError) {
     self.path = path
     self.generation = generation
     self.tickets = tickets
     self.admin = admin
+    self.probeLanes = probeLanes
     self.base = base
     self.predecessor = predecessor
     finished = try Wakeup()
@@ -186,7 +189,9 @@ final class Load: Sendable {
     defer { if !isTaken { admin.discard() } }
 
     let generation = before.found.map { $0.state.generation + 1 } ?? generation
-    let (built, findings) = Snapshot.build(config, generation: generation, tickets: tickets) { self.begin($0) }
+    let (built, findings) = Snapshot.build(
+      config, generation: generation, tickets: tickets, lastKnown: { base?.names.lastKnown($0) },
+      begin: { self.begin($0) })
     said += findings.map { $0.text(file: path) }
     guard let snapshot = built, problems.isEmpty else { return .refused(said + problems) }
     if let inUse = base?.snapshot.boundary ?? before.found?.boundary {
@@ -196,6 +201,18 @@ final class Load: Sendable {
       }
     }
 
+    // A load that was given up asks nobody, and opens nothing any more.
+    guard !state.withLock({ $0.isAbandoned }) else { return .refused([]) }
+    begin("asking validators whether they take what is signed for them")
+    // Half of what is left: a validator that does not answer must not be why loading takes too long.
+    let left = deadlineMilliseconds - min(deadlineMilliseconds, Clock.monotonicMilliseconds())
+    let answers = LiveValidators.findings(
+      snapshot, inUse: base?.snapshot, lanes: probeLanes, mostMilliseconds: left / 2)
+    let lines = answers.map { $0.text(file: path) }
+    // Why it is refused comes first.
+    guard !answers.contains(where: { $0.severity == .error }) else { return .refused(lines + said) }
+    said += lines
+
     var accessLog: LogFile??
     if config.log.access != base?.snapshot.config.log.access {
       do { accessLog = .some(try openAccessLog(config.log.access, &said)) } catch {
@@ -203,7 +220,6 @@ final class Load: Sendable {
       }
     }
 
-    // A load that was given up opens nothing any more.
     guard !state.withLock({ $0.isAbandoned }) else { return .refused([]) }
     begin("opening listeners")
     do {

@@ -17,6 +17,10 @@ package final class ProcessShared: Sendable {
   let operationalLog: OperationalLog
   package let readiness: ServiceReadiness
   package let routes = RouteDirectory()
+  package let servers: ServerDirectory
+  package let health: HealthChecker
+  let checkedServers = Mutex(CheckedServers())
+  package let names: NameResolver
   package let collapses: CollapseMonitors
   package let walks = WalkRecorder()
   var validators: ValidatorWatch { readiness.validators }
@@ -26,27 +30,36 @@ package final class ProcessShared: Sendable {
   private let senderLanes: SendableLanes
   private let openConnections = Atomic<Int>(0)
   private let stopped = Atomic<Int>(0)
+  private let drainedTunnels = Atomic<UInt64>(0)
+  private let cutRequests = Atomic<Int>(0)
+  private let cutTunnels = Atomic<Int>(0)
   private let clients = Mutex<[IPAddress: Int]>([:])
   private let told = Mutex<[String: UInt64]>([:])
 
   // SAFETY: the lanes of a worker are reached through `lanes(worker:)` only: by the supervisor while it makes that worker, and
-  // by the worker's thread, which begins after that.
+  // by the worker's thread, which begins after that. The last ones are those of health checks: `healthLanes`, which the supervisor
+  // hands to the checker's thread as it begins.
   private struct SendableLanes: @unchecked Sendable { let all: [SenderLanes] }
 
   /// - Parameter continuing: the windows of the process that this one goes on for.
   package init(
     workers: Int, replayWindowBits: Int, log: OperationalLog, readiness: ServiceReadiness = ServiceReadiness(),
-    continuing windows: ReplayWindows? = nil, upgrades: UpgradeDesk = UpgradeDesk()
+    probeLanes: ProbeLanes? = nil, continuing windows: ReplayWindows? = nil, upgrades: UpgradeDesk = UpgradeDesk()
   ) throws {
     self.upgrades = upgrades
     self.readiness = readiness
     collapses = try CollapseMonitors()
     start = Clock.read()
     self.windows = windows ?? ReplayWindows(start: start, windowBits: replayWindowBits)
+    servers = ServerDirectory(workers: workers)
+    health = try HealthChecker()
+    names = try NameResolver(log: log)
     mailboxes = try (0..<workers).map { _ in try Mailbox() }
     counters = (0..<workers).map { _ in Counters() }
     accessLog = try LogQueue(bytesMax: LogQueue.accessBytesMax)
-    senderLanes = SendableLanes(all: try SenderLanes.make(workers: workers, nowMilliseconds: start.wallMilliseconds))
+    senderLanes = SendableLanes(
+      all: try SenderLanes.make(
+        workers: workers + 1, nowMilliseconds: start.wallMilliseconds, apartFrom: probeLanes?.epochBits ?? []))
     operationalLog = log
   }
 
@@ -59,6 +72,7 @@ package final class ProcessShared: Sendable {
   }
 
   func lanes(worker: Int) -> SenderLanes { senderLanes.all[worker] }
+  var healthLanes: SenderLanes { senderLanes.all[mailboxes.count] }
 
   // MARK: Limits over all workers
 
@@ -100,6 +114,16 @@ package final class ProcessShared: Sendable {
 
   func noteStopped() { stopped.add(1, ordering: .relaxed) }
   var stoppedWorkers: Int { stopped.load(ordering: .relaxed) }
+
+  /// Which one of the process's tunnels a drain comes to, from 0 on.
+  func nextDrainedTunnel() -> UInt64 { drainedTunnels.add(1, ordering: .relaxed).oldValue }
+
+  func noteCutRequest() { cutRequests.add(1, ordering: .relaxed) }
+  func noteCutTunnel() { cutTunnels.add(1, ordering: .relaxed) }
+  /// What a drain, or the end of the process, has cut.
+  var cut: (requests: Int, tunnels: Int) {
+    (cutRequests.load(ordering: .relaxed), cutTunnels.load(ordering: .relaxed))
+  }
 
   // MARK: Telling
 

@@ -1,9 +1,11 @@
-// A configuration tried out before it goes live, inside the process and without a connection: for each listener and trust rule two
-// clients with different addresses are shown by the evidence that the rule demands, and what is settled for them is signed for each
-// attested upstream and verified as its validator would. They must come out as these two, each by its own address.
+// A configuration tried out before it goes live, inside the process and without a connection. For each listener and trust rule two
+// clients with different addresses are shown by the evidence that the rule demands. What is settled for them goes on as a request would:
+// by each route, looked up in the table that workers use, to the upstream that the route names, in the form that this upstream gets,
+// and is read there as by its validator or its backend (FarEnd). They must come out as these two, each by its own address.
 //
 // A rule that can settle nobody, a configuration that maps two clients to one or loses an address, and a key that cannot sign now,
 // are findings with the step at which it happened. Called when a snapshot is built: at the start, before a reload, and by `check`.
+// LiveValidators asks the validators themselves afterwards.
 
 import Platform
 import Policy
@@ -11,42 +13,53 @@ import Wire
 
 struct SelfTest {
   private let config: Config
+  private let keys: KeySet?
   private let infrastructure: Infrastructure
+  private let names: FieldNames
   private let now: Clock.Reading
   private(set) var findings: [Diagnostic] = []
+  /// The clients that came out of the trust rules.
+  private var settled: [ClientIdentity] = []
+  /// By the names of upstreams.
+  private var farEnds: [String: FarEnd] = [:]
 
   /// Everything that is found; nothing where all is well.
   static func findings(
     _ config: Config, _ listeners: [Snapshot.Listener], keys: KeySet?, now: Clock.Reading = Clock.read()
   ) -> [Diagnostic] {
-    var test = SelfTest(config: config, infrastructure: Infrastructure(config), now: now)
-    var settled: [ClientIdentity] = []
-    for (index, listener) in listeners.enumerated() { test.listener(listener, index, &settled) }
-    if let keys { test.upstreams(keys, settled) }
+    var test = SelfTest(config: config, keys: keys, now: now)
+    for (index, listener) in listeners.enumerated() { test.listener(listener, index) }
+    test.upstreams()
+    test.routes()
     return test.findings
   }
 
-  private init(config: Config, infrastructure: Infrastructure, now: Clock.Reading) {
+  private init(config: Config, keys: KeySet?, now: Clock.Reading) {
     self.config = config
-    self.infrastructure = infrastructure
+    self.keys = keys
     self.now = now
+    infrastructure = Infrastructure(config)
+    names = FieldNames(claims: config.identity.claims)
   }
 
   // MARK: Trust rules
 
   /// Addresses of the internet, those for documentation first (RFC 5737, RFC 3849): nothing is sent to them.
-  private static let clients: [IPAddress] = [
+  static let clients: [IPAddress] = [
     IPAddress(v4: 0xc000_024d), IPAddress(v4: 0xc633_644d), IPAddress(v4: 0xcb00_714d), IPAddress(v4: 0x0909_094d),
     IPAddress(v4: 0x172d_434d), IPAddress(v4: 0x5bc6_ae4d), IPAddress(v4: 0x9765_014d), IPAddress(v4: 0x0a4d_4d4d),
     IPAddress(v6High: 0x2001_0db8_0000_004d, v6Low: 0x4d), IPAddress(v6High: 0x2600_1f18_0000_004d, v6Low: 0x4d),
     IPAddress(v6High: 0x2a00_1450_0000_004d, v6Low: 0x4d),
   ]
 
-  private mutating func listener(_ listener: Snapshot.Listener, _ index: Int, _ settled: inout [ClientIdentity]) {
+  private mutating func listener(_ listener: Snapshot.Listener, _ index: Int) {
     let policy = listener.trust
-    for (number, rule) in listener.config.trust.enumerated()
-    where rule.evidence != .refuse && rule.evidence != .attested {
+    for (number, rule) in listener.config.trust.enumerated() where rule.evidence != .refuse {
       let place = config.place(of: "listeners[\(index)].trust[\(number)]")
+      guard rule.evidence != .attested else {
+        attested(rule, policy, place)
+        continue
+      }
       guard let peers = peers(rule, policy, number) else { continue }
       var came: [IPAddress] = []
       var refused: [(IPAddress, String)] = []
@@ -131,32 +144,80 @@ struct SelfTest {
 
   private static func node(_ address: IPAddress) -> String { address.family == .v4 ? "\(address)" : "\"[\(address)]\"" }
 
-  // MARK: Signing and verifying
-
-  private mutating func upstreams(_ keys: KeySet, _ settled: [ClientIdentity]) {
-    for upstream in config.upstreams where upstream.identity == .attest {
-      guard let audience = upstream.audience, let edge = config.identity.edge, let kid = config.identity.signWith else {
-        continue
+  /// Under a rule that demands signatures the clients are those whom an edge signs for, with the keys that are in the set here. A
+  /// public key signs nothing: what it verifies is not tried.
+  private mutating func attested(_ rule: Config.TrustRule, _ policy: TrustPolicy, _ place: Place) {
+    guard let keys, let request = ProbeRequest(host: Self.host, path: Self.path) else { return }
+    var came: [IPAddress] = []
+    var problems: [String] = []
+    var tried: [KeyID] = []
+    for keyID in keys.keys.map(\.id) where !tried.contains(keyID) {
+      tried.append(keyID)
+      let edge: FarEnd?
+      do {
+        edge = try FarEnd(
+          validator: config, keys: keys, keyID: keyID, isBound: rule.proxyProtocolRequired, now: now)
+      } catch {
+        fail(place, "self-test: \(error)")
+        return
       }
+      guard let edge else { continue }
+      for client in Self.clients where came.count < 2 {
+        guard policy.refusalOfAttested(client) == nil else { continue }
+        let identity = ClientIdentity(probe: client)
+        switch edge.receive(request, from: identity) {
+        case .client(client):
+          came.append(client)
+          settled.append(identity)
+        case .client(let other): fail(place, "self-test: the client \(client) comes out as \(other) under this rule")
+        case .nobody: fail(place, "self-test: the client \(client) comes out as nobody under this rule")
+        case .problem(let why): problems.append("a probe from \(client) \(why)")
+        }
+      }
+    }
+    guard came.isEmpty, let why = problems.first else { return }
+    warn(place, "self-test: nobody can be a client under this rule; \(why)")
+  }
+
+  // MARK: Upstreams
+
+  /// For requests of which only the client counts.
+  private static let host = Array("self-test.invalid".utf8)
+  private static let path = Array("/".utf8)
+
+  /// What a client may say of itself, and what must not go on.
+  private static let claims = """
+    X-Forwarded-For: 203.0.113.249\r
+    X-Forwarded-Proto: gopher\r
+    X-Forwarded-Host: claimed.invalid\r
+    X-Real-IP: 203.0.113.249\r
+    Forwarded: for=203.0.113.249\r
+    X_Forwarded_For: 203.0.113.249\r
+    client-attest: ip="203.0.113.249"\r
+
+    """
+
+  /// Two clients with different addresses: those that came out of the trust rules, as far as there are any.
+  private var twoClients: [ClientIdentity] {
+    var two: [ClientIdentity] = []
+    for identity in settled + Self.clients.map({ ClientIdentity(probe: $0) })
+    where two.count < 2 && identity.address != two.first?.address { two.append(identity) }
+    return two
+  }
+
+  private mutating func upstreams() {
+    guard let request = ProbeRequest(host: Self.host, path: Self.path, claims: Self.claims, names: names) else {
+      preconditionFailure("the self-test's own request is none")
+    }
+    let probes = settled + twoClients
+    for upstream in config.upstreams {
       let place = config.place(of: "upstreams.\(upstream.name)")
       do {
-        let lanes = try SenderLanes.make(workers: 1, nowMilliseconds: now.wallMilliseconds)[0]
-        let signer = try Signer(
-          keys: keys, keyID: kid, audience: audience, edge: edge, lanes: lanes, headBytesMax: 1_024)
-        let verifier = try Verifier(
-          keys: try keys.exported(for: audience), audience: audience, edges: [edge], skewMilliseconds: 0,
-          windows: ReplayWindows(
-            // A validator that started long ago.
-            start: Clock.Reading(
-              wallMilliseconds: now.wallMilliseconds &- min(now.wallMilliseconds, 100_000),
-              monotonicMilliseconds: now.monotonicMilliseconds &- min(now.monotonicMilliseconds, 100_000)),
-            windowBits: 1 << 10), headBytesMax: 1_024)
-        let probes =
-          settled.isEmpty ? [ClientIdentity(probe: Self.clients[0]), ClientIdentity(probe: Self.clients[1])] : settled
-        for identity in probes {
-          guard let problem = roundTrip(identity, signer, verifier) else { continue }
-          fail(place, "self-test: upstream \(upstream.name): a probe from \(identity.address) \(problem)")
-          break
+        guard let farEnd = try FarEnd(upstream, config, keys: keys, now: now) else { continue }
+        farEnds[upstream.name] = farEnd
+        if let problem = problem(request, probes, farEnd) {
+          fail(place, "self-test: upstream \(upstream.name): \(problem)")
+          farEnds[upstream.name] = nil
         }
       } catch {
         fail(place, "self-test: upstream \(upstream.name): \(error)")
@@ -164,37 +225,47 @@ struct SelfTest {
     }
   }
 
-  /// What is wrong with a request that is signed and verified.
-  private func roundTrip(_ identity: ClientIdentity, _ signer: Signer, _ verifier: Verifier) -> String? {
-    let method = Array("GET".utf8)
-    let authority = Array("self-test".utf8)
-    let path = Array("/".utf8)
-    let start = method + authority + path
-    let ranges = [
-      ByteRange(0, method.count), ByteRange(method.count, authority.count),
-      ByteRange(method.count + authority.count, path.count),
-    ]
-    let lines = Buffer(capacity: 2_048)
-    guard
-      signer.writeFields(
-        identity, head: start.span, method: ranges[0], authority: ranges[1], path: ranges[2], query: .empty,
-        nowMilliseconds: now.wallMilliseconds, into: lines), !lines.overflowed
-    else { return "cannot be signed: the key \(signer.keyID) is not valid now (`nbf`, `exp`)" }
-    let head = Array("GET / HTTP/1.1\r\nHost: self-test\r\n".utf8) + lines.copyBytes() + Array("\r\n".utf8)
-    let parsed = RequestHead(fieldsMax: 8)
-    guard case .complete = parsed.parse(head.span, limits: HeadLimits(headBytes: head.count, fields: 8)) else {
-      return "is no request once it is signed"
+  /// What is wrong with one of these clients at the far end.
+  private func problem(_ request: ProbeRequest, _ probes: [ClientIdentity], _ farEnd: FarEnd) -> String? {
+    for identity in probes {
+      switch farEnd.receive(request, from: identity) {
+      case .client(identity.address), .nobody: continue
+      case .client(let other): return "a probe from \(identity.address) comes out as \(other)"
+      case .problem(let why): return "a probe from \(identity.address) \(why)"
+      }
     }
-    let outcome = verifier.verify(
-      head: head.span, method: parsed.methodRange, authority: parsed.authority, path: parsed.path, query: parsed.query,
-      attest: parsed.attest, signatureInput: parsed.signatureInput, signature: parsed.signature, at: now, bound: nil)
-    switch outcome {
-    case .refused(let refusal): return "is signed, and refused as \(refusal.name) by a validator with the exported keys"
-    case .verified(let verified):
-      guard verified.client.address == identity.address, verified.client.port == identity.port,
-        verified.client.secure == identity.secure, verified.client.via == identity.via
-      else { return "is verified as \(verified.client.address)" }
-      return nil
+    return nil
+  }
+
+  // MARK: Routes
+
+  /// Of more routes than these only the way is looked up: with 100,000 of them signatures would take long.
+  private static let wholeRoutesMax = 2_000
+
+  private mutating func routes() {
+    let probes: RouteProbes
+    do {
+      probes = try RouteProbes(config, host: Self.host, path: Self.path, claims: Self.claims, names: names)
+    } catch {
+      fail(config.place(of: "routes"), "self-test: the routes cannot be looked up: \(error.reason)")
+      return
+    }
+    let clients = twoClients
+    var whole = 0
+    for (index, route) in config.routes.enumerated() where route.isEnabled {
+      guard let farEnd = farEnds[route.to] else { continue }
+      let place = config.place(of: "routes[\(index)]")
+      switch probes.way(to: index) {
+      // The upstream itself was tried already.
+      case .unknown: continue
+      case .lost(let why): fail(place, "self-test: \(why)")
+      case .found(let request):
+        guard whole < Self.wholeRoutesMax else { continue }
+        whole += 1
+        if let problem = problem(request, clients, farEnd) {
+          fail(place, "self-test: on the way to the upstream \(route.to) \(problem)")
+        }
+      }
     }
   }
 

@@ -13,7 +13,7 @@ package final class ServiceReadiness: Sendable {
       switch self {
       case .loading: "starting: the configuration is being loaded"
       case .starting: "starting: what was signed before the start is not taken, for it may be a replay"
-      case .draining: "draining: no more connections are taken"
+      case .draining: "draining: this process is about to end"
       case .signing: "signing: the key that signs is not valid now"
       case .validators: "validators: every request of late was refused by the validators behind this edge"
       case .collapse:

@@ -8,7 +8,7 @@ import Wire
 package final class Snapshot: Sendable {
   package let config: Config
   /// Counts the snapshots of this process.
-  let generation: UInt64
+  package let generation: UInt64
   /// The first eight bytes of SHA-256 over the resolved configuration, in hexadecimal.
   let digest: String
   let keys: KeySet?
@@ -20,6 +20,8 @@ package final class Snapshot: Sendable {
   let listeners: [Listener]
   /// In the order of the config's upstreams.
   let upstreams: [Upstream]
+  /// What the servers' names came to when it was built.
+  let names: LoadedNames
   /// Until when its certificates are valid, each file once.
   let expiries: [CertificateExpiry]
 
@@ -47,18 +49,31 @@ package final class Snapshot: Sendable {
   struct Upstream: Sendable {
     let config: Config.Upstream
     let tls: TLSClientContext?
+    /// How its servers are reached by health checks.
+    let healthTLS: TLSClientContext?
+    /// As its names were resolved then; none for a name that could not be.
     let servers: [Server]
+    let sticky: StickyCookie?
   }
 
-  struct Server: Sendable {
-    let address: SocketAddress
+  package struct Server: Sendable, Equatable {
+    package let address: SocketAddress
     /// As the log shows it.
-    let text: String
+    package let text: String
+    /// The entry of the configuration that it comes from; of what SRV records name, with their weight, and as a backup where they say so.
+    package let config: Config.Server
+
+    package init(address: SocketAddress, text: String, config: Config.Server) {
+      self.address = address
+      self.text = text
+      self.config = config
+    }
   }
 
   private init(
     config: Config, boundary: TrustBoundary, generation: UInt64, digest: String, keys: KeySet?,
-    logFieldKeys: LogFieldKeys?, listeners: [Listener], upstreams: [Upstream], expiries: [CertificateExpiry]
+    logFieldKeys: LogFieldKeys?, listeners: [Listener], upstreams: [Upstream], names: LoadedNames,
+    expiries: [CertificateExpiry]
   ) {
     self.config = config
     self.boundary = boundary
@@ -69,16 +84,18 @@ package final class Snapshot: Sendable {
     fieldNames = FieldNames(claims: config.identity.claims)
     self.listeners = listeners
     self.upstreams = upstreams
+    self.names = names
     self.expiries = expiries
   }
 
   /// Loads everything that a config names. The snapshot is nil exactly when a diagnostic is an error.
   /// - Parameter ownAddresses: addresses of listeners whose port or address the system chose; none at load.
-  /// - Parameter begin: told what is waited for next: a file or a name.
+  /// - Parameter lastKnown: what a name came to before, for one that cannot be resolved now.
+  /// - Parameter begin: told what is waited for next: a file or names.
   /// It also does for a config of which a part could not be read (`ConfigResult.partial`): what is missing is not missed.
   package static func build(
     _ config: Config, generation: UInt64, tickets: TicketKeys, refusesPipes: Bool = false,
-    begin: (String) -> Void = { _ in }
+    lastKnown: (ServerName) -> NameAnswer? = { _ in nil }, begin: (String) -> Void = { _ in }
   ) -> (snapshot: Snapshot?, diagnostics: [Diagnostic]) {
     var findings: [Diagnostic] = []
     func fail(_ place: Place, _ message: String) { findings.append(Diagnostic(.error, at: place, message)) }
@@ -150,42 +167,49 @@ package final class Snapshot: Sendable {
           trust: TrustPolicy(listener, infrastructure: infrastructure)))
     }
 
+    let names = resolveNames(of: config, begin)
     var upstreams: [Upstream] = []
+    func clientTLS(_ wanted: Config.UpstreamTLS?, at path: String, of upstream: String) -> TLSClientContext? {
+      guard let wanted, files.areReadable(wanted, at: path) else { return nil }
+      begin("reading the certificates and keys of the upstream \(upstream)")
+      do {
+        let tls = try TLSClientContext(
+          authorities: wanted.ca, name: wanted.name,
+          certificate: wanted.certificate.map { CertificateFiles(certificate: $0.certificate, key: $0.key) })
+        files.check(tls.expiry.map { [$0] } ?? [], in: path)
+        return tls
+      } catch {
+        fail(files.place(of: error.file, in: path), "upstream \(upstream): \(error)")
+        return nil
+      }
+    }
     for upstream in config.upstreams {
-      let place = config.place(of: "upstreams.\(upstream.name)")
-      var tls: TLSClientContext?
-      if let wanted = upstream.tls, files.areReadable(wanted, at: "upstreams.\(upstream.name).tls") {
-        begin("reading the certificates and keys of the upstream \(upstream.name)")
+      let path = "upstreams.\(upstream.name)"
+      let tls = clientTLS(upstream.tls, at: "\(path).tls", of: upstream.name)
+      let healthTLS: TLSClientContext? =
+        switch upstream.health?.tls {
+        case nil: tls
+        case .off: nil
+        case .own(let own): clientTLS(own, at: "\(path).health.tls", of: upstream.name)
+        }
+      findings += unresolved(upstream, names, config, lastKnown)
+      let servers = ServerList.make(upstream) { names.answer($0) ?? lastKnown($0) }
+      if let problem = ServerList.audienceProblem(upstream, servers) {
+        fail(config.place(of: "upstreams.\(upstream.name).servers"), problem)
+      }
+      var sticky: StickyCookie?
+      if let wanted = upstream.sticky {
+        begin("reading \(wanted.key)")
         do {
-          tls = try TLSClientContext(
-            authorities: wanted.ca, name: wanted.name,
-            certificate: wanted.certificate.map { CertificateFiles(certificate: $0.certificate, key: $0.key) })
-          files.check(tls?.expiry.map { [$0] } ?? [], in: "upstreams.\(upstream.name).tls")
+          let key = try StickyKey.load(
+            path: wanted.key, group: config.identity.keysGroup, upstream: upstream.name, identity: keys)
+          sticky = StickyCookie(wanted, key)
         } catch {
-          fail(files.place(of: error.file, in: "upstreams.\(upstream.name)"), "upstream \(upstream.name): \(error)")
+          fail(config.place(of: "upstreams.\(upstream.name).sticky.key"), "\(error)")
         }
       }
-      if upstream.health != nil {
-        let place = config.place(of: "upstreams.\(upstream.name).health")
-        findings.append(
-          Diagnostic(
-            .warning, at: place,
-            "`health` is read but no checks are made yet; a server that cannot be reached rests for a second, "
-              + "and for up to 30 s when it goes on"))
-      }
-      var servers: [Server] = []
-      for endpoint in upstream.servers {
-        if case .host(let name, _) = endpoint { begin("resolving \(name)") }
-        do {
-          let found = try resolve(endpoint)
-          checkAudience(upstream, endpoint, found, config, fail)
-          servers += found
-        } catch {
-          fail(
-            place, "upstream \(upstream.name): server \(error.host) cannot be resolved: \(error.reason)")
-        }
-      }
-      upstreams.append(Upstream(config: upstream, tls: tls, servers: servers))
+      upstreams.append(
+        Upstream(config: upstream, tls: tls, healthTLS: healthTLS, servers: servers, sticky: sticky))
     }
 
     let workspace = PatternWorkspace()
@@ -214,7 +238,8 @@ package final class Snapshot: Sendable {
     return (
       Snapshot(
         config: config, boundary: boundary, generation: generation, digest: digest, keys: keys,
-        logFieldKeys: logFieldKeys, listeners: listeners, upstreams: upstreams, expiries: files.expiries),
+        logFieldKeys: logFieldKeys, listeners: listeners, upstreams: upstreams, names: names,
+        expiries: files.expiries),
       findings
     )
   }
@@ -243,18 +268,6 @@ package final class Snapshot: Sendable {
     guard let asked = listener.clientCertificates else { return nil }
     // A file that cannot be read is found when the certificates are loaded.
     return ClientDemand(authorities: FileDigest.sha256(path: asked.ca) ?? [], isRequired: asked.require)
-  }
-
-  static func resolve(_ endpoint: Config.Endpoint) throws(SocketAddress.ResolveError) -> [Server] {
-    switch endpoint {
-    case .address(let address, let port):
-      return [Server(address: .ip(address, port: port), text: endpointText(address, port))]
-    case .unix(let path): return [Server(address: .unix(path: path), text: "unix:\(path)")]
-    case .host(let name, let port):
-      return try SocketAddress.resolve(name, port: port).map { found in
-        Server(address: found, text: found.ip.map { endpointText($0, port) } ?? name)
-      }
-    }
   }
 
   static func endpointText(_ address: IPAddress, _ port: UInt16) -> String {

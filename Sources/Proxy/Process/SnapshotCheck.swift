@@ -7,11 +7,17 @@ import Wire
 
 extension Snapshot {
   /// Everything that is wrong: with the file, and with what it names as far as it could be read. In the order of the file.
-  package static func check(_ read: ConfigResult) -> [Diagnostic] {
+  /// - Parameter asksValidators: also whether the validators behind attested upstreams take what is signed for them; where nothing
+  ///   else is wrong.
+  package static func check(_ read: ConfigResult, asksValidators: Bool = false) -> [Diagnostic] {
     guard let config = read.config ?? read.partial else { return read.diagnostics }
     var findings = read.diagnostics
     do {
-      findings += build(config, generation: 0, tickets: try TicketKeys(), refusesPipes: true).diagnostics
+      let built = build(config, generation: 0, tickets: try TicketKeys(), refusesPipes: true)
+      findings += built.diagnostics
+      if asksValidators, read.config != nil, let snapshot = built.snapshot {
+        findings += LiveValidators.findings(snapshot, inUse: nil, lanes: try ProbeLanes())
+      }
     } catch {
       findings.append(Diagnostic(.error, at: Place(line: 1, column: 1), "\(error)"))
     }
@@ -34,21 +40,30 @@ extension Snapshot {
     }
   }
 
-  /// A name that leads to several hosts of one family leads to several validators; of two families, mostly to one. Several
-  /// servers are an error of the file's.
-  static func checkAudience(
-    _ upstream: Config.Upstream, _ endpoint: Config.Endpoint, _ found: [Server], _ config: Config,
-    _ fail: (Place, String) -> Void
-  ) {
-    guard case .host(let name, _) = endpoint, upstream.identity == .attest, !upstream.sharedAudience,
-      let audience = upstream.audience
-    else { return }
-    func count(_ family: IPAddress.Family) -> Int { found.count { $0.address.ip?.family == family } }
-    let most = max(count(.v4), count(.v6))
-    guard most > 1 else { return }
-    fail(
-      config.place(of: "upstreams.\(upstream.name).servers"),
-      Config.sharesAudience(audience, "\(most) addresses of \(name)"))
+  /// All names of all upstreams, at once.
+  static func resolveNames(of config: Config, _ begin: (String) -> Void) -> LoadedNames {
+    let names = config.upstreams.flatMap(\.servers).compactMap { ServerName($0.endpoint) }
+    if !names.isEmpty {
+      let first = names.prefix(3).map { "\($0)" }.joined(separator: ", ")
+      begin("resolving \(first)\(names.count > 3 ? " and others" : "")")
+    }
+    return LoadNames.ask(Set(names))
+  }
+
+  /// Servers whose names could not be resolved. They are down, or what they were, until they can be.
+  static func unresolved(
+    _ upstream: Config.Upstream, _ names: LoadedNames, _ config: Config, _ lastKnown: (ServerName) -> NameAnswer?
+  ) -> [Diagnostic] {
+    var findings: [Diagnostic] = []
+    for (index, server) in upstream.servers.enumerated() {
+      guard let name = ServerName(server.endpoint), case .failed(let why)? = names.outcomes[name] else { continue }
+      let what = lastKnown(name) == nil ? "it is down until it can be" : "the addresses that it had before stay in use"
+      findings.append(
+        Diagnostic(
+          .warning, at: config.place(of: "upstreams.\(upstream.name).servers[\(index)]"),
+          "upstream \(upstream.name): server \(name) cannot be resolved: \(why); \(what)"))
+    }
+    return findings
   }
 
   /// A listener's own address as a client is the operator's word, and has a price (decision 3). Where a listener is on every

@@ -87,7 +87,11 @@ struct SnapshotFiles {
   func place(of file: String, in path: String) -> Place {
     let listeners = config.listeners.enumerated().flatMap { Self.files($1, at: $0) }
     let upstreams = config.upstreams.flatMap { upstream in
-      upstream.tls.map { Self.files($0, at: "upstreams.\(upstream.name).tls") } ?? []
+      var files: [Named] = upstream.tls.map { Self.files($0, at: "upstreams.\(upstream.name).tls") } ?? []
+      if case .own(let tls)? = upstream.health?.tls {
+        files += Self.files(tls, at: "upstreams.\(upstream.name).health.tls")
+      }
+      return files
     }
     let files = listeners + upstreams
     return config.place(of: files.first { $0.file == file && $0.path.hasPrefix(path) }?.path ?? path)
@@ -126,16 +130,7 @@ struct SnapshotFiles {
 
       """
     for expiry in expiries {
-      // The escapes of the exposition format: backslash, quote and line feed.
-      var file = ""
-      for scalar in expiry.file.unicodeScalars {
-        switch scalar {
-        case "\\": file += "\\\\"
-        case "\"": file += "\\\""
-        case "\n": file += "\\n"
-        default: file.unicodeScalars.append(scalar)
-        }
-      }
+      let file = MetricsPage.escaped(expiry.file)
       text += "countersign_certificate_expiry_timestamp_seconds{file=\"\(file)\"} \(expiry.seconds)\n"
     }
     return text

@@ -2,7 +2,7 @@
 //
 //   loading ─► ready ─► SIGHUP: load (Load), then swap, or keep the old and say why ─► ready
 //      │         ├─► SIGUSR2: start another process (Upgrade), then drain beside it ─► end, or keep on and say why ─► ready
-//      │         └─► SIGTERM: drain within timeouts.drain ─► end     SIGINT: end     SIGUSR1: reopen the access log
+//      │         └─► SIGTERM: drain (Drain) ─► end     SIGINT: end     SIGUSR1: reopen the access log
 //      └─► SIGTERM, SIGINT: end
 //
 // Invariants: a configuration that does not check whole changes nothing; this thread waits for nothing but signals and
@@ -21,6 +21,7 @@ package final class Supervisor {
   let tickets: TicketKeys
   let log: OperationalLog
   let admin: AdminServers
+  private let probeLanes: ProbeLanes
   private let readiness = ServiceReadiness()
   var loading: Load?
   /// A SIGHUP came while a load was under way: what that one read may be old.
@@ -33,7 +34,7 @@ package final class Supervisor {
   /// Loads that took too long; their threads may still hang.
   private var abandoned: [Load] = []
   /// In an upgrade, until the process before this one has left the service to it.
-  private var isTakingOver = false
+  var isTakingOver = false
   var serving: Serving?
   var reloads = ReloadStatus(nowMilliseconds: 0)
 
@@ -83,6 +84,7 @@ package final class Supervisor {
     log = try OperationalLog.start()
     tickets = try TicketKeys()
     admin = try AdminServers(readiness: readiness)
+    probeLanes = try ProbeLanes()
     try admin.start()
   }
 
@@ -120,21 +122,6 @@ package final class Supervisor {
     }
   }
 
-  /// At most one of them is under way.
-  private var waitedFor: Wakeup? { loading?.finished ?? upgrade?.finished ?? (isTakingOver ? predecessor?.left : nil) }
-
-  /// Does what had to wait for a load or an upgrade that is over.
-  func loadAgain() {
-    guard loading == nil, upgrade == nil, !isTakingOver else { return }
-    if loadsAgain {
-      loadsAgain = false
-      beginReload()
-    } else if upgradesNext {
-      upgradesNext = false
-      beginUpgrade()
-    }
-  }
-
   func reopenLogs() {
     guard let serving else { return }
     serving.shared.accessLog.post(.reopen)
@@ -146,11 +133,13 @@ package final class Supervisor {
   private func beginLoad() -> Bool {
     do {
       let base = serving.map {
-        Load.Base(snapshot: $0.snapshot, listeners: $0.listeners, workers: $0.threads.count)
+        Load.Base(
+          snapshot: $0.snapshot, listeners: $0.listeners, workers: $0.threads.count, names: $0.shared.names)
       }
       let load = try Load(
-        path: path, generation: reloads.generation + (base == nil ? 0 : 1), tickets: tickets, admin: admin, base: base,
-        predecessor: base == nil ? predecessor : nil, mostMilliseconds: loadMilliseconds)
+        path: path, generation: reloads.generation + (base == nil ? 0 : 1), tickets: tickets, admin: admin,
+        probeLanes: probeLanes, base: base, predecessor: base == nil ? predecessor : nil,
+        mostMilliseconds: loadMilliseconds)
       try load.start()
       loading = load
       return true
@@ -204,7 +193,7 @@ package final class Supervisor {
     showReloads()
   }
 
-  private func showReloads() {
+  func showReloads() {
     admin.set(reloads)
     ServiceNotifier.notify("READY=1\nSTATUS=\(reloads.text)")
   }
@@ -221,9 +210,10 @@ package final class Supervisor {
       // Only now that the sockets are open: an earlier process has taken its last request.
       shared = try ProcessShared(
         workers: workers, replayWindowBits: config.identity.replayWindowBits, log: log, readiness: readiness,
-        continuing: loaded.taken?.found.windows,
+        probeLanes: probeLanes, continuing: loaded.taken?.found.windows,
         upgrades: loaded.taken.map { UpgradeDesk(done: $0.found.state.attempt) } ?? UpgradeDesk())
       shared.routes.take(config)
+      shared.servers.take(loaded.snapshot, isFirst: true, nowMilliseconds: Clock.monotonicMilliseconds())
       if let taken = loaded.taken { take(taken, shared) }
       let (queue, file, logger) = (shared.accessLog, loaded.accessLog ?? nil, logger)
       _ = try WorkerThread.start(name: "log-access", processor: nil) {
@@ -235,6 +225,9 @@ package final class Supervisor {
         threads.append(
           try WorkerThread.start(name: "worker-\(index)", processor: index) { worker.worker.run() })
       }
+      try shared.checkHealth(by: loaded.snapshot)
+      shared.names.take(loaded.snapshot)
+      try shared.names.start { [weak shared] in shared?.change($0, $1, $2) }
       if let taken = loaded.taken { try predecessor?.follow(taken, shared) }
     } catch {
       log.say("countersign: \(error)")
@@ -266,15 +259,6 @@ package final class Supervisor {
     }
   }
 
-  /// From here on this process is the service.
-  private func showReady() {
-    guard let serving else { return }
-    log.say(
-      "ready listeners=\(readyListeners()) workers=\(serving.threads.count) pid=\(ProcessLimits.processIdentifier)")
-    showReloads()
-    loadAgain()
-  }
-
   private func setReadiness() {
     guard let serving else { return }
     let config = serving.snapshot.config
@@ -295,7 +279,7 @@ package final class Supervisor {
     )
   }
 
-  private func readyListeners() -> String {
+  func readyListeners() -> String {
     var all = serving?.listeners.bound.map { "\($0.name)=\($0.text)" } ?? []
     all += admin.boundTexts
     return all.joined(separator: ",")
@@ -303,7 +287,7 @@ package final class Supervisor {
 
   // MARK: Reloading
 
-  private func beginReload() {
+  func beginReload() {
     ServiceNotifier.reloading()
     abandoned.removeAll { !$0.isRunning }
     if abandoned.count >= Supervisor.abandonedMax {
@@ -323,9 +307,12 @@ package final class Supervisor {
     admin.take(loaded.admin)
     if let file = loaded.accessLog { shared.accessLog.post(.destination(file)) }
     shared.routes.take(config)
+    shared.servers.take(loaded.snapshot, isFirst: false, nowMilliseconds: Clock.monotonicMilliseconds())
     for (index, mailbox) in shared.mailboxes.enumerated() {
       mailbox.post(.reload(loaded.snapshot, loaded.listeners.sources(worker: index)))
     }
+    do { try shared.checkHealth(by: loaded.snapshot) } catch { logger.error("no health checks can be made: \(error)") }
+    shared.names.take(loaded.snapshot)
     // Workers close what is no longer theirs; the set here only remembers what is open.
     serving.listeners.removeSocketFiles(unlessIn: loaded.listeners)
     serving.listeners = loaded.listeners
@@ -348,22 +335,13 @@ package final class Supervisor {
   // MARK: Ending
 
   private func drain() {
-    if let serving {
-      readiness.set(.draining, true)
-      ServiceNotifier.notify("STOPPING=1\nSTATUS=draining")
-      let most = serving.snapshot.config.timeouts.drainMilliseconds
-      let until = Clock.monotonicMilliseconds() + UInt64(most)
-      logger.info("draining for at most \(most) ms")
-      for mailbox in serving.shared.mailboxes { mailbox.post(.drain(untilMilliseconds: until)) }
-      // A second signal ends it at once.
-      while Clock.monotonicMilliseconds() < until, serving.shared.stoppedWorkers < serving.threads.count {
-        let signal = signals.next(timeoutMilliseconds: 50)
-        if signal == .interrupt || signal == .terminate { break }
-        if signal == .reopenLogs { reopenLogs() }
-        if signal == .upgrade { serving.shared.upgrades.refuse("the process is ending") }
-      }
+    readiness.set(.draining, true)
+    let drain = serving.map {
+      Drain(shared: $0.shared, timeouts: $0.snapshot.config.timeouts, signals: signals, logger: logger)
     }
+    drain?.run(reopenLogs: reopenLogs)
     stop()
+    drain?.sayWhatWasCut()
   }
 
   /// Ends everything; `serving` is nil afterwards, unless a worker does not end.
@@ -373,12 +351,14 @@ package final class Supervisor {
     admin.stop()
     guard let serving else { return }
     let shared = serving.shared
+    shared.health.stop()
     for mailbox in shared.mailboxes { mailbox.post(.stop) }
     let until = Clock.monotonicMilliseconds() + Supervisor.stopMilliseconds
     while shared.stoppedWorkers < serving.threads.count, Clock.monotonicMilliseconds() < until {
       _ = signals.next(timeoutMilliseconds: 5)
     }
     let isStopped = shared.stoppedWorkers == serving.threads.count
+    let isUnasked = shared.names.stop()
     if isStopped {
       for thread in serving.threads { thread.join() }
     } else {
@@ -388,7 +368,7 @@ package final class Supervisor {
     let isWritten = shared.accessLog.end()
     if !isWritten { logger.warning("the access log is not being taken; its last lines are lost") }
     serving.listeners.removeSocketFiles(keeping: handedOver ?? [])
-    if isStopped, isWritten { self.serving = nil }
+    if isStopped, isWritten, isUnasked { self.serving = nil }
   }
 
   // SAFETY: a worker is made here and handed to its thread, which alone uses it from then on.

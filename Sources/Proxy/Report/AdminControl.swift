@@ -53,6 +53,7 @@ package struct AdminControl {
     case "/walks/end":
       shared.walks.end(values["recording"].flatMap { UInt64($0) } ?? 0)
       return .done("{}")
+    case _ where path.hasPrefix("/servers/"): return order(path.dropFirst("/servers/".count), values, user)
     default: return .refused("404 Not Found", "not found")
     }
   }
@@ -98,7 +99,7 @@ package struct AdminControl {
   }
 
   /// One line for the log and for terminals, without control characters.
-  private static func line(_ text: String) -> String {
+  static func line(_ text: String) -> String {
     var line = ""
     for scalar in text.unicodeScalars {
       switch scalar.properties.generalCategory {

@@ -272,14 +272,16 @@ final class AdminServer: Sendable {
     case ("/metrics", let shared?):
       let page =
         MetricsPage.text(shared.counters, earlier: shared.earlierCounters) + MetricsPage.text(shared)
-        + shared.collapses.metrics + readiness.metrics(now)
-        + (reloads?.metrics ?? "")
+        + shared.collapses.metrics + readiness.metrics(now) + MetricsPage.text(shared.servers, now: now)
+        + shared.health.metrics.text + (reloads?.metrics ?? "")
       reply("200 OK", page, type: "text/plain; version=0.0.4")
     case ("/status", let shared?):
       reply("200 OK", AdminServer.status(shared, reloads), type: "application/json")
     case ("/routes", let shared?): reply("200 OK", AdminControl.json(shared.routes) + "\n", type: "application/json")
     case ("/upgrade", let shared?): reply("200 OK", shared.upgrades.json + "\n", type: "application/json")
-    case ("/metrics", nil), ("/status", nil), ("/routes", nil), ("/upgrade", nil):
+    case ("/servers", let shared?):
+      reply("200 OK", AdminControl.json(shared.servers, now: now) + "\n", type: "application/json")
+    case ("/metrics", nil), ("/status", nil), ("/routes", nil), ("/servers", nil), ("/upgrade", nil):
       reply("503 Service Unavailable", "starting: the configuration is being loaded\n")
     default: reply("404 Not Found", "not found\n")
     }
@@ -296,7 +298,8 @@ final class AdminServer: Sendable {
       {"workers":\(shared.counters.count),"uptime_seconds":\(upMilliseconds / 1_000),\
       "connections":\(shared.connectionCount),"requests":\(sum(.requests)),"tunnels":\(sum(.openTunnels)),\
       "upstream_connections":\(sum(.openUpstreams)),"replay_epochs":\(shared.windows.epochCount),\
-      "config":\(reloads?.json ?? "null"),"routes":\(AdminControl.json(shared.routes)),"refusals":{\(refusals.joined(separator: ","))}}
+      "config":\(reloads?.json ?? "null"),"routes":\(AdminControl.json(shared.routes)),\
+      "names":\(shared.names.json),"servers":\(AdminControl.json(shared.servers, now: Clock.read())),"refusals":{\(refusals.joined(separator: ","))}}
 
       """
   }

@@ -17,7 +17,6 @@ package final class FieldDigests {
   }
 
   private let entries: ContiguousArray<Entry>
-  private static let cookie = Array("cookie".utf8)
   /// What stands between the values of a field that is there more than once (RFC 9110 section 5.3).
   private static let separator = Array(", ".utf8)
 
@@ -59,7 +58,7 @@ package final class FieldDigests {
     var isThere = false
     for index in 0..<head.fieldCount {
       let field = head.field(index)
-      guard FieldDigests.isSame(bytes.extracting(field.name.range), entry.name) else { continue }
+      guard CookieField.isSame(bytes.extracting(field.name.range), entry.name) else { continue }
       if isThere, !entry.mac.update(FieldDigests.separator.span) { return false }
       guard entry.mac.update(bytes.extracting(field.value.range)) else { return false }
       isThere = true
@@ -67,43 +66,8 @@ package final class FieldDigests {
     return isThere
   }
 
-  /// The first cookie of that name (RFC 6265 section 5.4), with its quotes if it has any.
   private func addCookie(_ entry: Entry, _ bytes: Span<UInt8>, _ head: RequestHead) -> Bool {
-    for index in 0..<head.fieldCount {
-      let field = head.field(index)
-      guard FieldDigests.isSame(bytes.extracting(field.name.range), FieldDigests.cookie) else { continue }
-      let text = bytes.extracting(field.value.range)
-      if let value = FieldDigests.cookieValue(text, entry.name) { return entry.mac.update(text.extracting(value)) }
-    }
-    return false
-  }
-
-  private static func cookieValue(_ text: Span<UInt8>, _ name: [UInt8]) -> Range<Int>? {
-    var at = 0
-    while at < text.count {
-      while at < text.count, isBlank(text[at]) || text[at] == 0x3b { at += 1 }
-      var end = at
-      while end < text.count, text[end] != 0x3b { end += 1 }
-      let start = at + name.count
-      if start < end, text[start] == 0x3d, ByteComparison.isEqual(text.extracting(at..<start), name.span) {
-        var last = end
-        while last > start + 1, isBlank(text[last - 1]) { last -= 1 }
-        return start + 1..<last
-      }
-      at = end
-    }
-    return nil
-  }
-
-  private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
-
-  /// Whether a field's name is `name`, which is in lower case.
-  private static func isSame(_ bytes: Span<UInt8>, _ name: [UInt8]) -> Bool {
-    guard bytes.count == name.count else { return false }
-    for i in 0..<name.count {
-      let byte = bytes[i]
-      guard (byte &- 0x41 < 26 ? byte | 0x20 : byte) == name[i] else { return false }
-    }
-    return true
+    guard let value = CookieField.value(bytes, head, named: entry.name) else { return false }
+    return entry.mac.update(bytes.extracting(value))
   }
 }

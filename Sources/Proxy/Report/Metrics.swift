@@ -5,12 +5,14 @@ import Wire
 
 package enum Counter: Int, CaseIterable {
   case connections, requests, responses1xx, responses2xx, responses3xx, responses4xx, responses5xx
-  case bytesIn, bytesOut, upstreamConnections, upstreamReused, retries, startingRetries, tunnels, observed
+  case bytesIn, bytesOut, upstreamConnections, upstreamReused, retries, retriesDenied, startingRetries, tunnels,
+    tunnelsClosed, observed
+  case serverFailures, ejections, lastResorts, queued
   case checksReady, checksUnready, checksConnected, cutoverRequests
   case verifiedEnforced, verifiedObserved, verifiedRefused, verifiedNot
   case acceptPauses, reloads
   // Gauges: set, not added to.
-  case openDownstreams, openUpstreams, idleUpstreams, openTunnels, lentBuffers
+  case openDownstreams, openUpstreams, idleUpstreams, openRequests, openTunnels, lentBuffers
 
   package var isGauge: Bool { rawValue >= Counter.openDownstreams.rawValue }
 
@@ -28,8 +30,20 @@ package enum Counter: Int, CaseIterable {
     case .upstreamConnections: ("countersign_upstream_connections_total", "Connections begun to upstream servers.")
     case .upstreamReused: ("countersign_upstream_reused_total", "Requests sent over a connection that was kept.")
     case .retries: ("countersign_retries_total", "Requests tried again.")
+    case .retriesDenied: ("countersign_retries_denied_total", "Further tries that the retry budget did not allow.")
+    case .serverFailures:
+      ("countersign_server_failures_total", "Requests that failed at a server, whether or not another try served them.")
+    case .ejections: ("countersign_server_ejections_total", "Servers that got no more requests because these failed.")
+    case .lastResorts:
+      ("countersign_last_resort_total", "Requests sent to a server that is known to fail, because all of them are.")
+    case .queued: ("countersign_queued_total", "Requests that waited for a place at a server.")
     case .startingRetries: ("countersign_starting_retries_total", "Requests signed anew for a starting validator.")
     case .tunnels: ("countersign_tunnels_total", "WebSocket tunnels begun.")
+    case .tunnelsClosed:
+      (
+        "countersign_tunnels_closed_total",
+        "Tunnels ended with a Close frame to both sides: drained, or their route was closed."
+      )
     case .observed: ("countersign_observed_total", "Requests that observe mode let pass without an identity.")
     case .checksReady:
       ("countersign_balancer_checks_total{answer=\"ready\"}", "Checks of load balancers, by what they were told.")
@@ -53,6 +67,7 @@ package enum Counter: Int, CaseIterable {
     case .openDownstreams: ("countersign_open_connections{side=\"downstream\"}", "Connections open now.")
     case .openUpstreams: ("countersign_open_connections{side=\"upstream\"}", "")
     case .idleUpstreams: ("countersign_idle_upstream_connections", "Kept upstream connections without a request.")
+    case .openRequests: ("countersign_open_requests", "Requests under way now; without tunnels.")
     case .openTunnels: ("countersign_open_tunnels", "Tunnels open now.")
     case .lentBuffers: ("countersign_buffers_in_use", "Pooled buffers that hold bytes.")
     }
@@ -112,6 +127,6 @@ package enum MetricsPage {
     # TYPE countersign_start_time_seconds gauge
     countersign_start_time_seconds \(shared.start.wallMilliseconds / 1_000)
 
-    """
+    """ + shared.names.metrics
   }
 }

@@ -13,10 +13,10 @@ package struct Probe: Sendable {
   /// - Parameters:
   ///   - url: `http://HOST[:PORT]` or `https://HOST[:PORT]`; what follows is not used.
   ///   - authorities: a PEM file, with https.
-  package init(url: String, authorities: String) throws(AdminClient.Failure) {
+  package init(url: String, authorities: String) throws(ConnectionFailure) {
     isTLS = url.hasPrefix("https://")
     guard isTLS || url.hasPrefix("http://") else {
-      throw AdminClient.Failure(description: "the URL begins with http:// or https://, found \(url)")
+      throw ConnectionFailure(description: "the URL begins with http:// or https://, found \(url)")
     }
     let rest = url.dropFirst(isTLS ? 8 : 7).prefix { $0 != "/" && $0 != "?" && $0 != "#" }
     var name = Substring(rest)
@@ -26,7 +26,7 @@ package struct Probe: Sendable {
       number = rest[rest.index(after: colon)...]
     }
     guard !name.isEmpty, let port = number.map({ UInt16($0) }) ?? (isTLS ? 443 : 80), port > 0 else {
-      throw AdminClient.Failure(description: "no host and port can be read from \(url)")
+      throw ConnectionFailure(description: "no host and port can be read from \(url)")
     }
     host = String(name.drop { $0 == "[" }.prefix { $0 != "]" })
     self.port = port
@@ -35,7 +35,7 @@ package struct Probe: Sendable {
       return
     }
     do { tls = try TLSClientContext(authorities: authorities, name: host, certificate: nil) } catch {
-      throw AdminClient.Failure(description: "\(error)")
+      throw ConnectionFailure(description: "\(error)")
     }
   }
 
@@ -47,27 +47,21 @@ package struct Probe: Sendable {
   }
 
   /// Asks for `path` below the one that validators answer.
-  package func ask(_ path: String, from source: IPAddress?) throws(AdminClient.Failure) -> Answer {
+  package func ask(_ path: String, from source: IPAddress?) throws(ConnectionFailure) -> Answer {
     let addresses: [SocketAddress]
     do { addresses = try SocketAddress.resolve(host, port: port) } catch {
-      throw AdminClient.Failure(description: "\(host): \(error.reason)")
+      throw ConnectionFailure(description: "\(host): \(error.reason)")
     }
     guard let address = addresses.first(where: { source == nil || $0.ip?.family == source?.family }) else {
-      throw AdminClient.Failure(description: "\(host) has no address of the family of \(source.map { "\($0)" } ?? "")")
+      throw ConnectionFailure(description: "\(host) has no address of the family of \(source.map { "\($0)" } ?? "")")
     }
     let authority = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
     let text =
       "GET \(path) HTTP/1.1\r\nHost: \(authority)\r\nUser-Agent: countersign-doctor\r\nConnection: close\r\n\r\n"
     let bytes = try AdminClient.exchange(text, with: address, from: source, tls: tls, place: authority)
-    let head = ResponseHead(fieldsMax: 256)
-    guard
-      case .complete(let length) = head.parse(
-        bytes.span, limits: HeadLimits(headBytes: 64 * 1024, fields: 256), requestWasHead: false)
-    else { return Answer(status: 0, client: nil) }
-    let body = String(decoding: bytes[length...].prefix(256), as: UTF8.self)
-    guard head.status == 200, body.hasPrefix("client="), body.contains(" proto="), body.contains(" via=") else {
-      return Answer(status: head.status, client: nil)
+    guard case .answer(let answer) = ValidatorAnswer.read(bytes, isAll: true) else {
+      return Answer(status: 0, client: nil)
     }
-    return Answer(status: 200, client: IPAddress(String(body.dropFirst(7).prefix { $0 != " " })))
+    return Answer(status: answer.status, client: answer.client)
   }
 }

@@ -8,13 +8,13 @@ import Wire
 enum Dial {
   /// Begins a connection for an exchange. `preamble`: the PROXY header that goes first.
   static func begin(
-    _ x: Exchange, _ server: ServerPool, index: Int, preamble: ProxyHeaderDraft?, _ worker: Worker
+    _ x: Exchange, _ server: ServerPool, preamble: ProxyHeaderDraft?, _ worker: Worker
   ) -> Attempt.Found {
     let opened: (fd: Int32, connected: Bool)
     do {
       opened = try Sockets.connect(to: server.address)
     } catch {
-      server.noteTry(of: x, index: index, isReused: false, worker)
+      server.noteTry(of: x, isReused: false, worker)
       // That we lack descriptors or memory is not the server's fault, and another try would lack the same.
       if error.isLocalExhaustion {
         worker.shared.report(
@@ -38,7 +38,7 @@ enum Dial {
     u.pool = server
     u.phase = .connecting
     server.noteOpening()
-    server.attach(u, to: x, index: index, worker)
+    server.attach(u, to: x, worker)
     guard worker.poller.add(connection: opened.fd, u.token) else { return .fault(.connect) }
     if let preamble {
       preamble.withBytes { u.output.append($0) }
@@ -152,9 +152,9 @@ extension Upstream {
   /// A client that does not wait for a connection leaves it to find out whether the server can be reached: otherwise
   /// a server that swallows everything would never rest where clients are less patient than `upstream_connect`. One at
   /// a time for each server.
-  func leaveConnecting() {
+  func leaveConnecting(_ worker: Worker) {
     guard phase == .connecting, let server = pool, server.opening == 1 else { return }
-    server.detach(self)
+    server.detach(self, worker)
     output.reset()
     preambleBytes = 0
     owner?.boundUpstream = nil

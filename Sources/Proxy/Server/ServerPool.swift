@@ -13,6 +13,23 @@ package final class ServerPool {
   let text: [UInt8]
   let tls: TLSClientContext?
   let idleMax: Int
+  /// What the whole process knows of it.
+  package let status: ServerStatus
+  /// Names it in `Exchange.triedServers`; 0 where the upstream has more servers than bits.
+  package let bit: UInt64
+  /// Of its name, for `client-hash`.
+  let hash: UInt64
+  /// Names it in a cookie; empty where there are none.
+  private(set) var token: [UInt8] = []
+  /// What a response says so that its client stays here; over TLS, and without.
+  private var cookieLines: (secure: [UInt8], plain: [UInt8]) = ([], [])
+  // As configured now.
+  package private(set) var weight = 1
+  private(set) var isBackup = false
+  /// Requests at the same time, over all workers; 0: no limit.
+  package private(set) var connectionsMax = 0
+  /// What round robin owes it.
+  var credit = 0
   /// Newest last: the warmest connection is used first, the coldest ages out.
   private(set) var idle: ContiguousArray<Upstream> = []
   /// Requests under way.
@@ -29,40 +46,63 @@ package final class ServerPool {
   /// Its plan was replaced: connections are closed instead of kept.
   var isRetired = false
 
-  package init(address: SocketAddress, text: String, tls: TLSClientContext?, idleMax: Int) {
+  package init(
+    address: SocketAddress, text: String, tls: TLSClientContext?, idleMax: Int, status: ServerStatus, bit: UInt64
+  ) {
     self.address = address
     self.text = Array(text.utf8)
     self.tls = tls
     self.idleMax = idleMax
+    self.status = status
+    self.bit = bit
+    hash = Balance.hash(text.utf8)
     idle.reserveCapacity(idleMax)
   }
 
+  /// Takes over what the configuration says of it.
+  package func configure(weight: Int, isBackup: Bool, connectionsMax: Int) {
+    self.weight = weight
+    self.isBackup = isBackup
+    self.connectionsMax = connectionsMax
+  }
+
+  func take(_ sticky: StickyCookie?) {
+    token = sticky?.token(of: String(decoding: text, as: UTF8.self)) ?? []
+    cookieLines = sticky.map { ($0.line(token, isSecure: true), $0.line(token, isSecure: false)) } ?? ([], [])
+  }
+
+  func cookieLine(isSecure: Bool) -> [UInt8] { isSecure ? cookieLines.secure : cookieLines.plain }
+
   // MARK: Connections and exchanges
 
-  /// Gives a connection to an exchange. `index`: the server's among those of its group.
-  func attach(_ u: Upstream, to x: Exchange, index: Int, _ worker: Worker) {
+  /// Gives a connection to an exchange, which has a place here if places are counted.
+  func attach(_ u: Upstream, to x: Exchange, _ worker: Worker) {
     u.exchange = x
     x.upstream = u
     active += 1
-    noteTry(of: x, index: index, isReused: u.served > 0, worker)
+    noteTry(of: x, isReused: u.served > 0, worker)
     worker.wheel.set(u.timer, deadlineMilliseconds: 0)
   }
 
   /// A try of a request is this server's, even if no connection comes about.
-  func noteTry(of x: Exchange, index: Int, isReused: Bool, _ worker: Worker) {
+  func noteTry(of x: Exchange, isReused: Bool, _ worker: Worker) {
     x.server = self
-    if index < 64 { x.triedServers |= 1 << UInt64(index) }
+    x.triedServers |= bit
     x.upstreamStartedMicroseconds = worker.nowMicroseconds
     x.machine.attempt(reused: isReused)
   }
 
-  /// Takes a connection from its exchange.
-  func detach(_ u: Upstream) {
+  /// Takes a connection from its exchange, and gives its place to whoever waits.
+  func detach(_ u: Upstream, _ worker: Worker) {
     guard let x = u.exchange else { return }
     u.exchange = nil
     x.upstream = nil
     active -= 1
+    x.leavePlace(worker)
   }
+
+  /// It has as many requests as it may.
+  var isFull: Bool { status.isFull(most: connectionsMax) }
 
   /// The idle connection that was used last.
   func takeIdle(_ worker: Worker) -> Upstream? {
@@ -88,9 +128,27 @@ package final class ServerPool {
       u.isIdle = false
       worker.idleUpstreams -= 1
     }
-    detach(u)
+    detach(u, worker)
     if u.isOpening { noteOpened() }
     if u.hasAnswered { noteAnsweringEnded() }
+  }
+
+  // MARK: Whether it may have requests
+
+  enum Availability { case serving, starting, failing, withdrawn }
+
+  func availability(nowMilliseconds: UInt64) -> Availability {
+    if status.isMarked {
+      switch status.standing(nowMilliseconds: nowMilliseconds) {
+      case .serving: break
+      // One request at a time finds out for all.
+      case .onProbation: if active > 0 { return .failing }
+      case .ejected, .checkFailed: return .failing
+      case .withdrawn: return .withdrawn
+      }
+    }
+    if !isWorthAsking(nowMilliseconds: nowMilliseconds) { return .failing }
+    return startsUntilMilliseconds > nowMilliseconds ? .starting : .serving
   }
 
   // MARK: Whether it can be reached

@@ -1,4 +1,5 @@
-// An upstream of the configuration as one worker uses it: its servers, which of them is next, and whether one is starting.
+// An upstream of the configuration as one worker uses it: its servers, which of them is next, whether one is starting, and who waits
+// for a place.
 
 import Platform
 import Policy
@@ -10,56 +11,67 @@ package final class UpstreamPlan {
   let config: Config.Upstream
   let signer: Signer?
   let tls: TLSClientContext?
-  let servers: ContiguousArray<ServerPool>
-  private var turn = 0
+  /// What the whole process knows of it.
+  package let status: UpstreamStatus
+  package private(set) var servers: ContiguousArray<ServerPool>
+  let sticky: StickyCookie?
+  private var balance: Balance
+  var budget: RetryBudget
+  let queue = ServerQueue()
   /// Some server said that it is starting, and that may not be over.
   private var mayBeStarting = false
   /// When it may be warned again that its signatures are not verified.
   var nextWarningMilliseconds: UInt64 = 0
 
-  package init(config: Config.Upstream, signer: Signer?, tls: TLSClientContext?, servers: ContiguousArray<ServerPool>) {
+  /// - Parameters:
+  ///   - budget: of the upstream of that name in the plan before, so that a reload does not fill it up.
+  ///   - worker: so that workers do not choose alike.
+  package init(
+    config: Config.Upstream, signer: Signer?, tls: TLSClientContext?, status: UpstreamStatus,
+    servers: ContiguousArray<ServerPool>, sticky: StickyCookie? = nil, budget: RetryBudget? = nil, worker: Int
+  ) {
     name = Array(config.name.utf8)
     self.config = config
     self.signer = signer
     self.tls = tls
+    self.status = status
     self.servers = servers
+    self.sticky = sticky
+    balance = Balance(
+      config.balance, slowStartMilliseconds: config.slowStartMilliseconds,
+      seed: Balance.hash(config.name.utf8) &+ UInt64(worker))
+    self.budget = budget ?? RetryBudget(percent: config.retries.budgetPercent)
+    balance.take(servers)
   }
 
   var isBound: Bool { config.proxyProtocol }
 
-  /// The server for a request, or nil when there is none. Servers already tried for this request, and servers that
-  /// failed lately, come last.
+  /// Its servers are these from now on.
+  package func replace(servers: ContiguousArray<ServerPool>) {
+    self.servers = servers
+    balance.take(servers)
+  }
+
+  /// The server for a request.
   /// - Parameters:
   ///   - client: for `client-hash`.
-  ///   - tried: bit i for server i.
-  package func choose(client: IPAddress?, tried: UInt64, nowMilliseconds: UInt64) -> (pool: ServerPool, index: Int)? {
-    let count = servers.count
-    guard count > 1 else { return count == 1 ? (servers[0], 0) : nil }
-    let start: Int
-    switch config.balance {
-    case .roundRobin, .leastRequests:
-      start = turn
-      turn = turn + 1 == count ? 0 : turn + 1
-    case .clientHash: start = Int(truncatingIfNeeded: UpstreamPlan.hash(client) % UInt64(count))
-    }
-    var best = -1
-    var bestCost = Int.max
-    for step in 0..<count {
-      let index = start + step < count ? start + step : start + step - count
-      let pool = servers[index]
-      var cost = config.balance == .leastRequests ? pool.active : step
-      if !pool.isWorthAsking(nowMilliseconds: nowMilliseconds) {
-        cost += 1 << 30
-      } else if pool.startsUntilMilliseconds > nowMilliseconds {
-        cost += 1 << 29
-      }
-      if index < 64, tried & (1 << UInt64(index)) != 0 { cost += 1 << 40 }
-      if cost < bestCost {
-        best = index
-        bestCost = cost
+  ///   - tried: the bits of servers that were tried for it.
+  package func choose(client: IPAddress?, tried: UInt64, nowMilliseconds: UInt64) -> ServerChoice {
+    balance.choose(servers, client: client, tried: tried, nowMilliseconds: nowMilliseconds)
+  }
+
+  /// The server for a request: the one that its cookie names where that can have it, or another.
+  func choose(for x: Exchange, nowMilliseconds: UInt64) -> ServerChoice {
+    if let sticky {
+      switch sticky.read(x, servers, nowMilliseconds: nowMilliseconds) {
+      case .server(let server):
+        x.setsCookie = false
+        // While it is busy another one helps out, and the client stays its own.
+        if !server.isFull { return .server(server, isLastResort: false) }
+      case .nothing: x.setsCookie = true
       }
     }
-    return (servers[best], best)
+    return choose(client: x.identity?.address, tried: x.triedServers, nowMilliseconds: nowMilliseconds)
   }
 
   /// A server says that it has just started.
@@ -74,12 +86,12 @@ package final class UpstreamPlan {
     guard mayBeStarting else { return 0 }
     var earliest = UInt64.max
     var isOver = true
-    for (index, pool) in servers.enumerated() {
-      let until = pool.startsUntilMilliseconds
+    for server in servers {
+      let until = server.startsUntilMilliseconds
       if until > nowMilliseconds {
         isOver = false
         earliest = min(earliest, until)
-      } else if pool.isWorthAsking(nowMilliseconds: nowMilliseconds), index >= 64 || tried & (1 << UInt64(index)) == 0 {
+      } else if server.availability(nowMilliseconds: nowMilliseconds) == .serving, tried & server.bit == 0 {
         earliest = 0
       }
     }
@@ -87,12 +99,8 @@ package final class UpstreamPlan {
     return isOver ? 0 : earliest
   }
 
-  /// A mixing of the address's bits (splitmix64's finalizer); not for security.
-  private static func hash(_ address: IPAddress?) -> UInt64 {
-    guard let address else { return 0 }
-    var z = address.high &* 0x9e37_79b9_7f4a_7c15 ^ address.low
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
+  /// Bits for servers that have none yet: each of the first 64 has one of its own.
+  static func freeBits(besides taken: UInt64) -> some Sequence<UInt64> {
+    (0..<64).lazy.map { UInt64(1) << UInt64($0) }.filter { taken & $0 == 0 }
   }
 }

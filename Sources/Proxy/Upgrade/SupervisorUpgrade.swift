@@ -6,6 +6,23 @@ import Policy
 import Wire
 
 extension Supervisor {
+  // MARK: In turn
+
+  /// At most one of them is under way.
+  var waitedFor: Wakeup? { loading?.finished ?? upgrade?.finished ?? (isTakingOver ? predecessor?.left : nil) }
+
+  /// Does what had to wait for a load or an upgrade that is over.
+  func loadAgain() {
+    guard loading == nil, upgrade == nil, !isTakingOver else { return }
+    if loadsAgain {
+      loadsAgain = false
+      beginReload()
+    } else if upgradesNext {
+      upgradesNext = false
+      beginUpgrade()
+    }
+  }
+
   // MARK: The old process
 
   func beginUpgrade() {
@@ -103,43 +120,18 @@ extension Supervisor {
     // A socket's number by its place.
     let numbers = serving.listeners.open.enumerated().filter { handed.listeners.contains($0.offset) }
       .map { $0.element.socket }
-    let most = serving.snapshot.config.timeouts.drainMilliseconds
-    logger.info("upgraded: process \(handed.process) serves from here on; this one drains for at most \(most) ms")
-    drainBeside(handed, mostMilliseconds: UInt64(most), handedOver: Set(numbers), serving)
+    logger.info("upgraded: process \(handed.process) serves from here on; this one drains")
+    let drain = Drain(
+      shared: serving.shared, timeouts: serving.snapshot.config.timeouts, signals: signals, logger: logger,
+      beside: (handed.process, Set(numbers)))
+    // Behind the beginning: somebody may be being answered, slowly.
+    drain.run(reopenLogs: reopenLogs) { admin.stop(keeping: handed.admin) }
     let shared = serving.shared
     stop(handedOver: Set(numbers))
+    drain.sayWhatWasCut()
     let last = HandoverLate(counts: CarriedCounters.all(shared))
     try? handed.socket.send(
       .counts, last.bytes, deadlineMilliseconds: Clock.monotonicMilliseconds() + Predecessor.stepMilliseconds)
-  }
-
-  private func drainBeside(
-    _ handed: Upgrade.Handed, mostMilliseconds most: UInt64, handedOver: Set<Int>, _ serving: Serving
-  ) {
-    var until = Clock.monotonicMilliseconds() + most
-    func tell() {
-      for mailbox in serving.shared.mailboxes {
-        mailbox.post(.drain(untilMilliseconds: until, handedOver: handedOver))
-      }
-    }
-    tell()
-    // Behind that: somebody may be being answered, slowly.
-    admin.stop(keeping: handed.admin)
-    var isTold = false
-    while Clock.monotonicMilliseconds() < until, serving.shared.stoppedWorkers < serving.threads.count {
-      switch signals.next(timeoutMilliseconds: 50) {
-      case .interrupt: return
-      case .terminate:
-        // The service ends, and with it what is left of this process within the usual time; a second one ends it at once.
-        guard !isTold else { return }
-        isTold = true
-        until = min(until, Clock.monotonicMilliseconds() + UInt64(serving.snapshot.config.timeouts.drainMilliseconds))
-        tell()
-      case .reopenLogs: reopenLogs()
-      case .reload, .upgrade: logger.warning("this process drains; process \(handed.process) serves")
-      case nil: break
-      }
-    }
   }
 
   // MARK: The new process
@@ -148,5 +140,14 @@ extension Supervisor {
   func take(_ taken: Predecessor.Taken, _ shared: ProcessShared) {
     shared.routes.take(taken.late.closures)
     shared.earlierCounters.add(taken.late.counts)
+  }
+
+  /// From here on this process is the service.
+  func showReady() {
+    guard let serving else { return }
+    log.say(
+      "ready listeners=\(readyListeners()) workers=\(serving.threads.count) pid=\(ProcessLimits.processIdentifier)")
+    showReloads()
+    loadAgain()
   }
 }

@@ -107,30 +107,31 @@ final class Plan {
           ? try? Plan.makeSigner(upstream.config, snapshot.config, $0, shared.lanes(worker: worker)) : nil
       }
       let old = previous?.groups.first { $0.config.name == upstream.config.name }
-      let servers = upstream.servers.map { server -> ServerPool in
-        // A kept connection may serve the new plan if it was made to the same place in the same way.
-        if upstream.tls == nil, let old, old.config.proxyProtocol == upstream.config.proxyProtocol,
-          old.config.idleConnections == upstream.config.idleConnections,
-          let kept = old.servers.first(where: { $0.address == server.address && $0.tls == nil })
-        {
-          return kept
-        }
-        return ServerPool(
-          address: server.address, text: server.text, tls: upstream.tls, idleMax: upstream.config.idleConnections)
-      }
+      // A kept connection may serve the new plan if it was made to the same place in the same way.
+      let isReachedAlike =
+        upstream.tls == nil && old?.tls == nil && old?.config.proxyProtocol == upstream.config.proxyProtocol
+        && old?.config.idleConnections == upstream.config.idleConnections
+      let status = shared.servers.upstream(upstream.config.name)
+      let servers = Plan.makeServers(
+        upstream.servers, tls: upstream.tls, sticky: upstream.sticky, idleMax: upstream.config.idleConnections, status,
+        keeping: isReachedAlike ? old?.servers ?? [] : [])
+      let keepsBudget = old?.config.retries.budgetPercent == upstream.config.retries.budgetPercent
       groups.append(
-        UpstreamPlan(config: upstream.config, signer: signer, tls: upstream.tls, servers: ContiguousArray(servers)))
+        UpstreamPlan(
+          config: upstream.config, signer: signer, tls: upstream.tls, status: status, servers: servers,
+          sticky: upstream.sticky,
+          budget: keepsBudget ? old?.budget : nil, worker: worker))
     }
     self.groups = groups
-    var routes: ContiguousArray<RoutePlan> = []
-    var patterns: [(host: String?, path: String?)] = []
-    for route in config.routes {
-      guard let group = groups.first(where: { $0.config.name == route.to }) else { continue }
-      patterns.append((route.host, route.path))
-      routes.append(RoutePlan(route, number: shared.routes.number(of: route.name), to: group))
-    }
-    self.routes = routes
-    guard let table = try? RouteTable(patterns) else {
+    // In the order of the file, as the table numbers them.
+    routes = ContiguousArray(
+      config.routes.map { route in
+        guard let group = groups.first(where: { $0.config.name == route.to }) else {
+          preconditionFailure("a route leads to an upstream that there is not")
+        }
+        return RoutePlan(route, number: shared.routes.number(of: route.name), to: group)
+      })
+    guard let table = try? Plan.makeTable(config) else {
       preconditionFailure("a pattern that was checked with the snapshot does not compile")
     }
     self.table = table
@@ -139,6 +140,28 @@ final class Plan {
         server.isRetired = true
       }
     }
+  }
+
+  /// The pools of an upstream's servers. One that is kept keeps its connections and its bit.
+  static func makeServers(
+    _ servers: [Snapshot.Server], tls: TLSClientContext?, sticky: StickyCookie?, idleMax: Int, _ status: UpstreamStatus,
+    keeping old: ContiguousArray<ServerPool>
+  ) -> ContiguousArray<ServerPool> {
+    let old = Dictionary(old.map { ($0.address, $0) }, uniquingKeysWith: { first, _ in first })
+    let kept = servers.map { old[$0.address] }
+    var bits = UpstreamPlan.freeBits(besides: kept.reduce(0) { $0 | ($1?.bit ?? 0) }).makeIterator()
+    return ContiguousArray(
+      zip(servers, kept).map { server, kept in
+        let pool =
+          kept
+          ?? ServerPool(
+            address: server.address, text: server.text, tls: tls, idleMax: idleMax, status: status.server(server.text),
+            bit: bits.next() ?? 0)
+        pool.configure(
+          weight: server.config.weight, isBackup: server.config.isBackup, connectionsMax: server.config.connectionsMax)
+        pool.take(sticky)
+        return pool
+      })
   }
 
   static func makeSigner(
@@ -183,29 +206,18 @@ final class Plan {
     return nil
   }
 
+  /// Which of a configuration's routes a request takes.
+  static func makeTable(_ config: Config) throws(Pattern.SyntaxError) -> RouteTable {
+    try RouteTable(config.routes.map { ($0.host, $0.path) })
+  }
+
   /// The first route that matches a request's host (without its port, whatever its case) and path.
   func route(_ input: Buffer, _ head: RequestHead) -> Found {
     if table.firstTakesAll { return .route(routes[0]) }
-    return input.withReadable { bytes in
-      let authority = bytes.extracting(head.authority.range)
-      let host = authority.extracting(first: Plan.hostNameBytes(authority))
-      switch table.find(host: host, path: bytes.extracting(head.path.range)) {
-      case .route(let i): return .route(routes[i])
-      case .none: return .none
-      case .undecided: return .undecided
-      }
+    return switch input.withReadable({ table.find($0, head) }) {
+    case .route(let i): .route(routes[i])
+    case .none: .none
+    case .undecided: .undecided
     }
-  }
-
-  /// Bytes of an authority before its port. An IPv6 literal keeps its brackets.
-  private static func hostNameBytes(_ authority: Span<UInt8>) -> Int {
-    var i = authority.count
-    while i > 0 {
-      i -= 1
-      let byte = authority[i]
-      if byte == 0x3a { return i }
-      if byte < 0x30 || byte > 0x39 { break }
-    }
-    return authority.count
   }
 }

@@ -53,8 +53,14 @@ package final class Worker {
   private(set) var wallMilliseconds: UInt64 = 0
   private(set) var date = DateField()
   var isDraining = false
-  var drainEndMilliseconds: UInt64 = .max
+  /// While it drains.
+  var drain: DrainSchedule?
+  var requestsAreCut = false
   package var isStopped = false
+  /// Upstreams at which requests of this worker wait for a place.
+  var waitingGroups: ContiguousArray<UpstreamPlan> = []
+  /// Places may have become free for them, or for another worker's.
+  var offersPlaces = false
   var openTunnels = 0
   var idleUpstreams = 0
   private var memory = MemoryWatch()
@@ -78,10 +84,16 @@ package final class Worker {
 
   package enum Message: Sendable {
     case reload(Snapshot, [ListenerSource])
+    /// The names of an upstream's servers have come to these; in the plan of that generation.
+    case servers(generation: UInt64, upstream: String, [Snapshot.Server])
     /// Routes were closed or opened.
     case closures
+    /// A place at a server is free that a request of this worker waits for.
+    case places
+    /// A server fails, or was taken away; or it is back.
+    case server(ServerStatus)
     /// `handedOver`: sockets from which another process accepts, by their numbers.
-    case drain(untilMilliseconds: UInt64, handedOver: Set<Int> = [])
+    case drain(DrainSchedule, handedOver: Set<Int> = [])
     case stop
   }
 
@@ -172,6 +184,7 @@ package final class Worker {
       if pendingFlushes.count >= Worker.flushesTogetherMax { flushPending() }
     }
     runQueued()
+    offerPlaces()
     flushAll()
     while let timer = wheel.due(nowMilliseconds: nowMilliseconds) { expire(timer) }
     updateGauges()
@@ -244,6 +257,9 @@ package final class Worker {
     return census
   }
 
+  /// The retry budgets of the present plan's upstreams.
+  package var retryBudgets: [RetryBudget] { plan.groups.map(\.budget) }
+
   /// What was noted of clients goes to the monitors of all workers.
   private func handOverWatches() {
     watchesDueMilliseconds = nowMilliseconds + Worker.watchMilliseconds
@@ -254,6 +270,7 @@ package final class Worker {
     counters.set(.openDownstreams, downstreams.usedCount)
     counters.set(.openUpstreams, upstreams.usedCount)
     counters.set(.idleUpstreams, idleUpstreams)
+    counters.set(.openRequests, exchanges.usedCount - openTunnels)
     counters.set(.openTunnels, openTunnels)
     counters.set(.lentBuffers, pool.lent)
   }

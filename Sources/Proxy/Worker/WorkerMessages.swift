@@ -1,4 +1,4 @@
-// What the supervisor tells a worker: a new configuration, the beginning of the end, the end.
+// What a worker is told: a new configuration, other servers of an upstream, the beginning of the end, the end.
 
 import Platform
 import Policy
@@ -8,8 +8,11 @@ extension Worker {
     for message in mailbox.takeAll() {
       switch message {
       case .reload(let snapshot, let sources): reload(snapshot, sources)
+      case .servers(let generation, let upstream, let servers): take(servers, of: upstream, generation)
       case .closures: renewClosures()
-      case .drain(let until, let handedOver): beginDrain(untilMilliseconds: until, handedOver: handedOver)
+      case .places: offersPlaces = true
+      case .server(let status): serverChanged(status)
+      case .drain(let schedule, let handedOver): beginDrain(schedule, handedOver: handedOver)
       case .stop: isStopped = true
       }
     }
@@ -21,24 +24,44 @@ extension Worker {
     plan = Plan(snapshot: snapshot, sources: sources, shared: shared, worker: index, previous: old)
     log.isOn = snapshot.config.log.access != .off
     replaceParsers(snapshot, haveNamesChanged: snapshot.config.identity.claims != old.config.identity.claims)
-    for group in old.groups {
-      for server in group.servers where server.isRetired {
-        while let u = server.idle.last { u.close(self) }
-      }
-    }
+    for group in old.groups { closeIdle(group.servers) }
     acceptor.open(sources, self)
     counters.add(.reloads)
     // Connections of sockets that are gone end when they are idle.
     for d in downstreams.all where d.phase == .head && d.input.isEmpty {
       if plan.listener(onSocket: d.socket) == nil { d.close(self) }
     }
+    endTunnelsOfClosedRoutes()
     if isDraining { acceptor.closeAll(self) }
   }
 
-  private func beginDrain(untilMilliseconds: UInt64, handedOver: Set<Int>) {
+  /// An upstream has other servers. One that stays keeps its connections; what is under way at one that goes comes to its end.
+  private func take(_ servers: [Snapshot.Server], of upstream: String, _ generation: UInt64) {
+    guard generation == plan.generation, let group = plan.groups.first(where: { $0.config.name == upstream }) else {
+      return
+    }
+    let old = group.servers
+    group.replace(
+      servers: Plan.makeServers(
+        servers, tls: group.tls, sticky: group.sticky, idleMax: group.config.idleConnections, group.status,
+        keeping: old))
+    offersPlaces = true
+    for server in old { server.isRetired = true }
+    for server in group.servers { server.isRetired = false }
+    closeIdle(old)
+  }
+
+  /// Closes the connections of retired servers that have no request.
+  private func closeIdle(_ servers: ContiguousArray<ServerPool>) {
+    for server in servers where server.isRetired {
+      while let u = server.idle.last { u.close(self) }
+    }
+  }
+
+  private func beginDrain(_ schedule: DrainSchedule, handedOver: Set<Int>) {
     isDraining = true
     acceptor.release(handedOver, self)
-    drainEndMilliseconds = untilMilliseconds
+    drain = schedule
     // What waits in the queues is still taken: closing a listener would reset it.
     acceptor.takeAll(self)
     acceptor.closeAll(self)
@@ -47,20 +70,33 @@ extension Worker {
       d.transport.noteReadable()
       pump(d)
     }
+    for x in exchanges.all where x.isTunnel { TunnelClosing.schedule(x, schedule, self) }
   }
 
+  /// Cuts requests whose time is over, and ends the worker when nothing is left.
   func endDrainIfDone() {
-    if downstreams.usedCount == 0 || nowMilliseconds >= drainEndMilliseconds { isStopped = true }
+    guard let drain else { return }
+    if !requestsAreCut, nowMilliseconds >= drain.requestsEndMilliseconds {
+      requestsAreCut = true
+      for d in downstreams.all where d.phase != .free && d.phase != .tunnel { cut(d) }
+    }
+    if downstreams.usedCount == 0 || nowMilliseconds >= drain.endMilliseconds { isStopped = true }
+  }
+
+  /// Ends a connection whatever is under way on it.
+  private func cut(_ d: Downstream) {
+    if let x = d.exchange {
+      if x.isTunnel { if !x.tunnel.closesAreOut { Tunnel.noteCut(x, self) } } else { shared.noteCutRequest() }
+      x.abandon(.draining, self)
+    }
+    d.close(self)
   }
 
   /// Closes everything, behind the last turn.
   package func end() {
     log.handOver(nowMilliseconds: nowMilliseconds, force: true)
     acceptor.closeAll(self)
-    for d in downstreams.all where d.phase != .free {
-      d.exchange?.abandon(.draining, self)
-      d.close(self)
-    }
+    for d in downstreams.all where d.phase != .free { cut(d) }
     for u in upstreams.all where u.phase != .free { u.close(self) }
     log.recordSuppressed(self)
     log.handOver(nowMilliseconds: nowMilliseconds, force: true)

@@ -35,6 +35,11 @@ struct AccessEntry: Decodable, Sendable {
   var tls: String?
 }
 
+extension AccessEntry {
+  /// What an edge's self-test asked for, of a validator.
+  var isSelfTest: Bool { path?.hasPrefix("/.well-known/countersign-probe/self-test/") == true }
+}
+
 final class AccessLog: Sendable {
   private let lines: LineLog
 
@@ -43,7 +48,10 @@ final class AccessLog: Sendable {
   /// Where the log ends now; a later wait can begin here.
   var end: Int { lines.count }
 
-  var entries: [AccessEntry] { lines.lines.compactMap(Self.parse) }
+  /// Without the probes of edges that begin, which no test but theirs is about.
+  var entries: [AccessEntry] { lines.lines.compactMap(Self.parse).filter { !$0.isSelfTest } }
+
+  var selfTests: [AccessEntry] { lines.lines.compactMap(Self.parse).filter(\.isSelfTest) }
 
   private static func parse(_ line: String) -> AccessEntry? {
     guard line.hasPrefix("{") else { return nil }
@@ -55,7 +63,7 @@ final class AccessLog: Sendable {
     from start: Int = 0, by deadline: Deadline = .usual, for what: String, where fits: (AccessEntry) -> Bool
   ) throws -> AccessEntry {
     let found = lines.wait(from: start, by: deadline) { line in
-      Self.parse(line).flatMap { fits($0) ? $0 : nil }
+      Self.parse(line).flatMap { !$0.isSelfTest && fits($0) ? $0 : nil }
     }
     guard let found else {
       let last = lines.lines.suffix(5).joined(separator: "\n")

@@ -18,6 +18,8 @@ struct Configuration: Sendable {
     /// Lines that are members of the upstream.
     var members: [String]
     var servers: [String]
+    /// False where `members` have them, with settings of their own.
+    var listsServers = true
     /// The inside of `tls: { … }`.
     var tls: String?
   }
@@ -63,7 +65,9 @@ struct Configuration: Sendable {
       if upstream.servers.count > 1, upstream.members.contains("identity: attest") {
         lines.append("    shared_audience: true")
       }
-      lines.append("    servers: [\(upstream.servers.map { "\"\($0)\"" }.joined(separator: ", "))]")
+      if upstream.listsServers {
+        lines.append("    servers: [\(upstream.servers.map { "\"\($0)\"" }.joined(separator: ", "))]")
+      }
       if let tls = upstream.tls { lines.append("    tls: { \(tls) }") }
     }
     if !timeouts.isEmpty { lines.append("timeouts: { \(timeouts.joined(separator: ", ")) }") }

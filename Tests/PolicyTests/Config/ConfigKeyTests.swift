@@ -94,9 +94,12 @@ import Testing
     ),
     (
       "app.health", "{ path: / }", "/",
-      "expected `upstreams.app.health` to be a mapping of `path`, `interval`, `timeout`, `rise`, `fall`, found `/`"
+      "expected `upstreams.app.health` to be a mapping of `path`, `tcp`, `interval`, `timeout`, `rise`, `fall`, `status`, `host`, `port`, `tls`, found `/`"
     ),
-    ("app.retries", "{ count: 1 }", "1", "expected `upstreams.app.retries` to be a mapping of `count`, found `1`"),
+    (
+      "app.retries", "{ count: 1 }", "1",
+      "expected `upstreams.app.retries` to be a mapping of `count`, `budget`, `on`, found `1`"
+    ),
     (
       "app.idle_connections", "8", "10001",
       "expected a whole number from 0 to 10000 for `upstreams.app.idle_connections`, found `10001`"
@@ -114,6 +117,11 @@ import Testing
     ),
     ("timeouts.tunnel", "5s", "721h", "expected a duration from 1ms to 720h for `timeouts.tunnel`, found `721h`"),
     ("timeouts.drain", "5s", "25h", "expected a duration from 0 to 24h for `timeouts.drain`, found `25h`"),
+    ("timeouts.drain_delay", "5s", "61m", "expected a duration from 0 to 1h for `timeouts.drain_delay`, found `61m`"),
+    (
+      "timeouts.drain_tunnels", "0", "721h",
+      "expected `auto` or a duration from 0 to 720h for `timeouts.drain_tunnels`, found `721h`"
+    ),
     ("limits.connections", "0", "-1", "expected a whole number from 0 to 1000000 for `limits.connections`, found `-1`"),
     (
       "limits.connections_per_client", "0", "off",
@@ -239,7 +247,7 @@ import Testing
         "1:59: `listeners[0].trust[0]` lacks `evidence`: what they must show: one of `socket`, `proxy-protocol`, `forwarded`, `attested`, `refuse`",
         "2:10: `routes[0]` lacks `to`: the name of an upstream",
         "3:19: `upstreams.app` lacks `servers`: a list such as `[\"127.0.0.1:3334\"]`",
-        "3:29: `upstreams.app.health` lacks `path`: what is asked for, such as `/healthz`",
+        "3:29: `upstreams.app.health` lacks `path`: what is asked for, such as `/healthz`; `tcp: true` only connects",
         "3:38: `upstreams.app.tls` lacks `ca`: the path of the PEM file of those who may sign the server's certificate",
         "3:38: `upstreams.app.tls` lacks `name`: the name that the server's certificate must carry",
         "4:8: `admin` lacks `listen`: an address such as `127.0.0.1:9901`, or `unix:PATH`",

@@ -15,6 +15,15 @@ import Wire
     #expect(try config(minimal("timeouts: { drain: \(text) }\n")).timeouts.drainMilliseconds == milliseconds)
   }
 
+  /// `auto` is not a duration: what it stands for may be changed by itself.
+  @Test(arguments: [("auto", nil), ("0", 0), ("720h", 2_592_000_000)])
+  func theTimeOfTunnelsInADrain(text: String, milliseconds: Int?) throws {
+    let given = try config(minimal("timeouts: { drain_tunnels: \(text) }\n"))
+    #expect(given.timeouts.drainTunnelsMilliseconds == milliseconds)
+    #expect(try config(given.resolved()).timeouts == given.timeouts)
+    #expect(try config(minimal("")).timeouts.drainTunnelsMilliseconds == nil)
+  }
+
   @Test(arguments: [
     (
       "5",
@@ -225,6 +234,10 @@ import Wire
       "\(form), without a scheme for `listeners[0].listen`, found `http://127.0.0.1:80`: did you mean `127.0.0.1:80`?"
     ),
     ("/run/x.sock", "\(form) for `listeners[0].listen`, found `/run/x.sock`: did you mean `unix:/run/x.sock`?"),
+    (
+      "srv:_http._tcp.a",
+      "expected an address, not a service (`ADDRESS:PORT`, `[IPV6]:PORT` or `unix:PATH`) for `listeners[0].listen`, found `srv:_http._tcp.a`"
+    ),
     ("\"unix:\"", "\(form) for `listeners[0].listen`, found `unix:`"),
     (
       "unix:/" + String(repeating: "s", count: 107),
@@ -240,16 +253,21 @@ import Wire
 
   @Test(arguments: [
     "a:80", "a-b.example:80", "localhost:65535", "db_1:80", "10.0.0.1:80", "\"[::1]:80\"", "unix:/run/a",
+    "srv:_http._tcp.a.test", "srv:_x-1._tcp.a",
   ])
   func serversMayHaveNames(text: String) {
     let read = ConfigReader.read(
       text: "\(Self.listening("127.0.0.1:80"))".replacing("\"127.0.0.1:3000\"", with: text), path: "/c.yaml")
     #expect(read.config?.upstreams[0].servers.count == 1)
+    // As it is written out, it reads back to the same.
+    let again = read.config.flatMap { ConfigReader.read(text: $0.resolved(), path: "/c.yaml").config }
+    #expect(again != nil && again?.upstreams[0].servers == read.config?.upstreams[0].servers)
   }
 
   @Test(arguments: [
     "a:0", "-a:80", "a..b:80", "300.1.1.1:80", "1.2.3:80", "a b:80", "a", "\"a:\"", "\"[::1]\"",
-    "\"[::ffff:1.2.3.4]:80\"",
+    "\"[::ffff:1.2.3.4]:80\"", "\"srv:\"", "srv:http._tcp.a", "srv:_http._udp.a", "srv:_http._tcp", "srv:_._tcp.a",
+    "srv:_http._tcp.a:80", "srv:_http._tcp.1", "srv:_http._tcp.a.",
   ])
   func notAServer(text: String) {
     let found = findings(Self.listening("127.0.0.1:80").replacing("\"127.0.0.1:3000\"", with: text))

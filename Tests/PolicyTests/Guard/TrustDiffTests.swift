@@ -170,6 +170,66 @@ import Testing
     #expect(try Guarded.brief(Guarded.changes(new, old)) == edit.back)
   }
 
+  private static let off = "  - { path: /a, to: signed, name: a, enabled: false }\n"
+
+  /// Edits of a configuration with a route that is closed, in line 24: a file from before it was closed opens it again.
+  static let ofClosedRoutes: [Edit] = [
+    Edit(", enabled: false", "", ["changes route-enabled 24>24"], ["strengthens route-enabled 24>24"]),
+    Edit(
+      "name: a, enabled: false", "enabled: true", ["changes route-enabled 24>24"], ["strengthens route-enabled 24>24"]),
+    Edit(off, "", ["changes route-enabled 24>24"], []),
+    Edit(off, "  - { path: \"/.*\", to: signed }\n" + off, ["changes route-enabled 24>24"], []),
+    Edit(off, "  - { path: /b, to: signed, enabled: false }\n" + off, [], ["changes route-enabled 24>25"]),
+    Edit("name: a,", "name: b,", [], []),
+  ]
+
+  @Test(arguments: ofClosedRoutes) func aClosedRouteThatOpensIsTold(_ edit: Edit) throws {
+    let old = Guarded.edit(Guarded.base, "  - { path: /a, to: signed }\n", Self.off)
+    let new = Guarded.edit(old, edit.from, edit.to)
+    #expect(try Guarded.brief(Guarded.changes(old, new)) == edit.there)
+    #expect(try Guarded.brief(Guarded.changes(new, old)) == edit.back)
+  }
+
+  /// Edits of a configuration in which not every request has a route.
+  static let ofUnroutedRequests: [Edit] = [
+    Edit("  - { host: a, to: signed }\n", "  - { to: signed }\n", ["changes route 0>25"], []),
+    Edit(
+      "  - { host: a, to: signed }\n", "  - { host: a, to: signed }\n  - { host: b, to: plain }\n",
+      ["changes route 0>26"], []),
+    // An upstream is told once, and a closed route opens nothing.
+    Edit(
+      "  - { host: a, to: signed }\n",
+      "  - { host: a, to: signed }\n  - { host: b, to: plain }\n  - { host: c, to: plain }\n", ["changes route 0>26"],
+      []),
+    Edit(
+      "  - { host: a, to: signed }\n", "  - { host: a, to: signed }\n  - { host: b, to: plain, enabled: false }\n", [],
+      []),
+    Edit(
+      "  - { host: a, to: signed }\n", "  - { host: a, to: signed }\n  - { path: \"/.*\", to: plain }\n",
+      ["changes route 0>26"], []),
+  ]
+
+  @Test(arguments: ofUnroutedRequests) func requestsThatHadNoRouteAndGetOneAreTold(_ edit: Edit) throws {
+    let old = Guarded.edit(Guarded.base, "  - { to: signed }\n", "  - { host: a, to: signed }\n")
+    let new = Guarded.edit(old, edit.from, edit.to)
+    #expect(try Guarded.brief(Guarded.changes(old, new)) == edit.there)
+    #expect(try Guarded.brief(Guarded.changes(new, old)) == edit.back)
+  }
+
+  @Test func whatIsToldOfThemSaysWhatTheUpstreamGets() throws {
+    let old = Guarded.edit(Guarded.base, "  - { to: signed }\n", "")
+    let new = Guarded.edit(old, "routes:\n", "routes:\n  - { host: b, to: plain }\n")
+    #expect(
+      try Guarded.changes(old, new).filter { $0.effect == .changes }.map(\.text) == [
+        "requests that no route took may go to the upstream `plain`, which is told the client's address in plain fields"
+      ])
+    // Where every path has a route already, none is without.
+    let all = Guarded.edit(Guarded.base, "  - { to: signed }\n", "  - { path: \"/.*\", to: signed }\n")
+    let more = Guarded.edit(
+      all, "  - { path: \"/.*\", to: signed }\n", "  - { path: \"/.*\", to: signed }\n  - { host: b, to: plain }\n")
+    #expect(try Guarded.changes(all, more) == [])
+  }
+
   static let ofRules: [Edit] = [
     Edit(
       "[10.0.0.0/24], evidence: proxy-protocol", "[10.0.0.0/24], evidence: forwarded",

@@ -1,0 +1,87 @@
+// The orderly end of a process that serves, from the signal until its workers have stopped. The supervisor's thread is here meanwhile:
+//
+//   delay: serves as before, says that it is not ready ─► drain: no new connections, what is under way comes to its end ─► (stop)
+//
+// A second signal ends either at once. systemd is told to wait as long as this goes on, a little at a time, so that a process
+// that hangs is not waited for.
+
+import Logging
+import Platform
+import Policy
+
+struct Drain {
+  let shared: ProcessShared
+  let timeouts: Config.Timeouts
+  let signals: Signals
+  let logger: Logger
+  /// In an upgrade: the process that serves, and the sockets that it goes on with.
+  var beside: (process: Int32, sockets: Set<Int>)?
+
+  /// How often systemd is told, and how long it is to wait from then on: more than a stop takes behind it.
+  private static let noticeMilliseconds: UInt64 = 5_000
+  private static let patienceMicroseconds = 20_000_000
+  private static let waitMilliseconds: UInt64 = 50
+
+  private enum Outcome { case done, interrupted }
+
+  /// Returns when all workers have stopped, when the drain is over, or at another signal.
+  /// - Parameter begun: done once the workers have been told.
+  func run(reopenLogs: () -> Void, begun: () -> Void = {}) {
+    // Beside another process that accepts, nobody has to be sent elsewhere first.
+    let delay = beside == nil ? timeouts.drainDelayMilliseconds : 0
+    if delay > 0 {
+      logger.info("not ready from now on; draining begins in \(delay) ms")
+      let until = Clock.monotonicMilliseconds() + UInt64(delay)
+      guard wait(until: until, "not ready, about to drain", reopenLogs) == .done else { return }
+    }
+    let tunnels = timeouts.drainTunnelsMilliseconds ?? timeouts.drainMilliseconds
+    let schedule = DrainSchedule(
+      fromMilliseconds: Clock.monotonicMilliseconds(), requests: timeouts.drainMilliseconds, tunnels: tunnels,
+      tunnelClose: timeouts.tunnelCloseMilliseconds)
+    logger.info(
+      "draining: \(sum(.openRequests)) requests under way have at most \(timeouts.drainMilliseconds) ms, \(sum(.openTunnels)) tunnels are closed within \(tunnels) ms"
+    )
+    for mailbox in shared.mailboxes { mailbox.post(.drain(schedule, handedOver: beside?.sockets ?? [])) }
+    begun()
+    _ = wait(until: schedule.endMilliseconds, "draining", reopenLogs)
+  }
+
+  /// To be called when the workers have stopped.
+  func sayWhatWasCut() {
+    let cut = shared.cut
+    let text = "drained: \(cut.requests) requests and \(cut.tunnels) tunnels were cut"
+    if cut.requests + cut.tunnels > 0 { logger.warning("\(text)") } else { logger.info("\(text)") }
+  }
+
+  private func wait(until end: UInt64, _ status: String, _ reopenLogs: () -> Void) -> Outcome {
+    var end = end
+    // What ends the service is the first signal to a process that drains beside it.
+    var mayShorten = beside != nil
+    var noticeDue: UInt64 = 0
+    while shared.stoppedWorkers < shared.mailboxes.count {
+      let now = Clock.monotonicMilliseconds()
+      guard now < end else { return .done }
+      if now >= noticeDue, beside == nil {
+        noticeDue = now + Drain.noticeMilliseconds
+        let left = "\(sum(.openRequests)) requests, \(sum(.openTunnels)) tunnels"
+        ServiceNotifier.notify(
+          "STOPPING=1\nEXTEND_TIMEOUT_USEC=\(Drain.patienceMicroseconds)\nSTATUS=\(status): \(left)")
+      }
+      switch signals.next(timeoutMilliseconds: Int32(min(Drain.waitMilliseconds, end - now))) {
+      case .terminate where mayShorten:
+        mayShorten = false
+        end = min(end, now + UInt64(timeouts.drainMilliseconds))
+      case .terminate, .interrupt:
+        logger.warning("told to end a second time: what is under way is cut")
+        return .interrupted
+      case .reopenLogs: reopenLogs()
+      case .reload: logger.warning("not reloaded: the process is about to end")
+      case .upgrade: shared.upgrades.refuse("the process is about to end")
+      case nil: break
+      }
+    }
+    return .done
+  }
+
+  private func sum(_ counter: Counter) -> UInt64 { shared.counters.reduce(0) { $0 + $1.value(counter) } }
+}

@@ -1,0 +1,55 @@
+// A GET of the process's own, for the self-test: parsed as a client's request is, and written for an upstream by what writes those.
+// Confined to one thread.
+
+import Platform
+import Policy
+import Wire
+
+struct ProbeRequest {
+  private let text: [UInt8]
+  private let head: RequestHead
+
+  /// - Parameters:
+  ///   - claims: what a client says of itself, as field lines with their ends. None of it may go on.
+  ///   - names: what the names of fields are, with those that the configuration adds.
+  /// - Returns: nil where no request can have that host or that path.
+  init?(host: [UInt8], path: [UInt8], claims: String = "", names: FieldNames = .request) {
+    text = Array("GET ".utf8) + path + Array(" HTTP/1.1\r\nHost: ".utf8) + host + Array("\r\n\(claims)\r\n".utf8)
+    head = RequestHead(fieldsMax: 16, names: names)
+    guard case .complete(text.count) = head.parse(text.span, limits: HeadLimits(headBytes: text.count, fields: 16)),
+      head.path.count == path.count
+    else { return nil }
+  }
+
+  /// The route that it takes.
+  func route(_ table: RouteTable) -> RouteTable.Found { table.find(text.span, head) }
+
+  var host: [UInt8] { head.authority.range.map { text[$0] } }
+
+  /// The head as an upstream gets it; nil where it cannot be signed.
+  func written(
+    _ identity: ClientIdentity, as kind: Config.UpstreamIdentity, fields: Config.PlainFields, signer: Signer?,
+    wallMilliseconds: UInt64
+  ) -> [UInt8]? {
+    let out = Buffer(capacity: text.count + Worker.headGrowthBytes)
+    HeadWriter.writeRequest(
+      text.span, head: head, framing: head.framing, webSocket: false, expectsContinue: false, into: out)
+    guard
+      Attempt.writeIdentity(
+        identity, as: kind, fields: fields, signer: signer, text.span, head, wallMilliseconds: wallMilliseconds,
+        into: out)
+    else { return nil }
+    out.append("\r\n")
+    return out.overflowed ? nil : out.copyBytes()
+  }
+}
+
+extension Signer {
+  /// The PROXY header for a connection of a probe's client, of whose own connection nothing is known.
+  func makeProxyHeader(_ identity: ClientIdentity, nowMilliseconds: UInt64) -> ProxyHeaderDraft? {
+    let none: [UInt8] = []
+    return makeProxyHeader(
+      identity, destination: .unspecified(identity.address.family), destinationPort: 0, alpn: none.span,
+      authority: none.span, tlsVersion: none.span, tlsCipher: none.span, nowMilliseconds: nowMilliseconds)
+  }
+}

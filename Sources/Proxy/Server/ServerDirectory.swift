@@ -1,0 +1,105 @@
+// The upstreams of the process and their servers by name, for as long as the process lives: what is known of a server outlives
+// reloads and changes of addresses. Each worker's pools hold the status of their server; nothing here is touched on a request's path
+// but through that.
+
+import Platform
+import Policy
+import Synchronization
+
+/// One upstream, as the whole process knows it.
+package final class UpstreamStatus: Sendable {
+  package let name: String
+  package let waiting: WaitingRequests
+  /// Present ones, and those that are gone and that an operator has withdrawn, or that have requests.
+  private let servers = Mutex<[ServerStatus]>([])
+  private let present = Mutex<[String]>([])
+
+  init(name: String, workers: Int) {
+    self.name = name
+    waiting = WaitingRequests(workers: workers)
+  }
+
+  /// The server of that name, known from now on.
+  package func server(_ name: String) -> ServerStatus {
+    servers.withLock { servers in
+      if let known = servers.first(where: { $0.name == name }) { return known }
+      let new = ServerStatus(upstream: self.name, name: name, waiting: waiting)
+      servers.append(new)
+      return new
+    }
+  }
+
+  /// Which there are now. What is known of the others is forgotten, unless an operator said it.
+  /// - Parameter startsSlowly: those that were not there before begin with less than their share.
+  package func take(_ names: [String], startsSlowly: Bool, nowMilliseconds: UInt64) {
+    let before = present.withLock { present in
+      defer { present = names }
+      return Set(present)
+    }
+    for name in names where !before.contains(name) {
+      let server = server(name)
+      if startsSlowly { server.startSlowly(nowMilliseconds: nowMilliseconds) }
+    }
+    let now = Set(names)
+    servers.withLock { servers in
+      for server in servers where !now.contains(server.name) { server.forget() }
+      // One that comes back still has the requests that it had.
+      servers.removeAll { !now.contains($0.name) && $0.order == .up && $0.placesTaken == 0 }
+    }
+  }
+
+  /// Those that there are now, in the order of the configuration.
+  package var all: [ServerStatus] {
+    let names = present.withLock { $0 }
+    return servers.withLock { servers in names.compactMap { name in servers.first { $0.name == name } } }
+  }
+
+  /// A request failed at one of them.
+  package func noteFailure(
+    _ server: ServerStatus, _ passive: Config.Passive, what: String, now: Clock.Reading
+  ) -> ServerStatus.Failed {
+    server.noteFailure(
+      passive, what: what,
+      mayEject: {
+        let all = all
+        let ejected = all.count { $0 !== server && $0.isEjected }
+        let share = all.count * passive.ejectedPercentMax / 100
+        let most = passive.ejectedPercentMax > 0 && all.count > 1 ? max(1, share) : 0
+        // One always stays.
+        return ejected < min(most, all.count - 1)
+      }, now: now)
+  }
+}
+
+package final class ServerDirectory: Sendable {
+  private let upstreams = Mutex<[String: UpstreamStatus]>([:])
+  private let workers: Int
+
+  package init(workers: Int) { self.workers = workers }
+
+  package func upstream(_ name: String) -> UpstreamStatus {
+    upstreams.withLock { upstreams in
+      if let known = upstreams[name] { return known }
+      let new = UpstreamStatus(name: name, workers: workers)
+      upstreams[name] = new
+      return new
+    }
+  }
+
+  /// In the order of their names.
+  package var all: [UpstreamStatus] { upstreams.withLock { Array($0.values) }.sorted { $0.name < $1.name } }
+
+  /// The upstreams and servers of a configuration that is in use from now on.
+  /// - Parameter isFirst: nothing has served before, so that there is no reason to begin slowly.
+  package func take(_ snapshot: Snapshot, isFirst: Bool, nowMilliseconds: UInt64) {
+    for upstream in snapshot.upstreams {
+      self.upstream(upstream.config.name).take(
+        upstream.servers.map(\.text), startsSlowly: !isFirst && upstream.config.slowStartMilliseconds > 0,
+        nowMilliseconds: nowMilliseconds)
+    }
+    let names = Set(snapshot.upstreams.map(\.config.name))
+    for upstream in all where !names.contains(upstream.name) {
+      upstream.take([], startsSlowly: false, nowMilliseconds: nowMilliseconds)
+    }
+  }
+}

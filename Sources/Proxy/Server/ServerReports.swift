@@ -1,0 +1,138 @@
+// What requests, checks and operators say of servers: noted in their ServerStatus, told to the operator, and to all workers where they
+// have to act on it at once.
+
+import Platform
+import Policy
+import Wire
+
+extension Exchange {
+  /// Notes what a fault says of the server of the present try. The client's own faults say nothing of it.
+  func noteFailure(_ fault: ExchangeMachine.Fault, _ worker: Worker) {
+    let what: String
+    switch fault {
+    case .connect: what = "no connection"
+    case .connectTimeout: what = "no connection in time"
+    case .upstreamTLS: what = "no TLS handshake"
+    case .closedBeforeResponse:
+      // Kept connections end like that at servers that are well.
+      guard !machine.isStale else { return }
+      what = "the connection ended before a response"
+    case .responseTimeout: what = "no response in time"
+    case .badResponse: what = "a response that cannot be taken"
+    case .truncatedResponse: what = "a response that was cut"
+    case .badStatus, .serverDown, .starting, .clientGone, .clientTimeout, .request: return
+    }
+    noteFailure(what, isTimeout: fault == .responseTimeout, worker)
+  }
+
+  private func noteFailure(_ what: String, isTimeout: Bool, _ worker: Worker) {
+    guard let server, let group else { return }
+    worker.counters.add(.serverFailures)
+    guard let passive = group.config.passive else { return }
+    worker.shared.noteFailure(
+      server.status, of: group.status, passive, what: what, isTimeout: isTimeout, worker.counters, now: worker.clock)
+  }
+
+  /// Notes what the status of a response says of its server. True where the configuration asks for another try after it.
+  func asksForAnother(status: Int, of u: Upstream, _ worker: Worker) -> Bool {
+    guard let group, let server = u.pool else { return false }
+    if group.config.passive?.statuses.contains(where: { $0.contains(status) }) == true {
+      noteFailure("status \(status)", isTimeout: false, worker)
+    } else if server.status.isMarked, server.status.noteSuccess(now: worker.clock) {
+      worker.shared.tell(server.status, of: group.status, "serves again: a request has succeeded there")
+    }
+    return !group.config.retries.statuses.isEmpty && group.config.retries.statuses.contains(status)
+  }
+}
+
+extension Worker {
+  /// A request goes to a server that is known to fail, for want of another.
+  func noteLastResort(_ group: UpstreamPlan) {
+    counters.add(.lastResorts)
+    shared.report(
+      "upstream \(group.config.name): every server fails or is out of reach; requests are sent there nevertheless",
+      once: "last resort \(group.config.name)", everyMilliseconds: 60_000)
+  }
+
+  /// A server fails, or was taken away: what waits for its answer goes elsewhere where it may. Or it is back.
+  func serverChanged(_ status: ServerStatus) {
+    offersPlaces = true
+    let standing = status.standing(nowMilliseconds: nowMilliseconds)
+    guard standing != .serving, standing != .onProbation else { return }
+    let order = status.order
+    for u in upstreams.all where u.phase != .free && u.pool?.status === status {
+      guard let x = u.exchange else {
+        if u.isIdle || order == .down { u.close(self) }
+        continue
+      }
+      if order == .drain { continue }
+      if x.isTunnel {
+        if order == .down { TunnelClosing.beginAtOnce(x, self) }
+      } else {
+        x.advance(self, .fault(.serverDown(isTakenAway: order == .down)))
+      }
+    }
+  }
+}
+
+extension ProcessShared {
+  /// A request failed at a server.
+  func noteFailure(
+    _ server: ServerStatus, of upstream: UpstreamStatus, _ passive: Config.Passive, what: String, isTimeout: Bool,
+    _ counters: Counters, now: Clock.Reading
+  ) {
+    switch upstream.noteFailure(server, passive, what: what, now: now) {
+    case .counted: return
+    case .ejected(let milliseconds):
+      counters.add(.ejections)
+      tell(
+        server, of: upstream,
+        "gets no requests for \(Timestamp.span(milliseconds: milliseconds)), because requests fail there: \(what)")
+      // Whoever waits for its answer waits in vain.
+      if isTimeout { post(server) }
+    case .kept:
+      report(
+        "upstream \(upstream.name): requests fail at server \(server.name) (\(what)), which is kept because too many "
+          + "servers are ejected (`passive.max_ejected`)", once: "kept \(upstream.name) \(server.name)",
+        everyMilliseconds: 60_000)
+    }
+  }
+
+  /// What checks have decided about a server.
+  /// - Parameter why: what the last check has shown.
+  package func noteChecks(
+    _ server: ServerStatus, of upstream: UpstreamStatus, pass: Bool, why: String, now: Clock.Reading
+  ) {
+    guard server.setChecks(pass: pass, why: why, now: now) else { return }
+    tell(server, of: upstream, pass ? "is up: checks pass" : "is down: \(why)")
+    post(server)
+  }
+
+  /// What an operator lets a server do. False when it is so already.
+  package func setOrder(
+    _ server: ServerStatus, of upstream: UpstreamStatus, _ order: ServerStatus.Order, user: UInt32, why: String,
+    now: Clock.Reading
+  ) -> Bool {
+    guard server.setOrder(order, user: user, why: why, now: now) else { return false }
+    let what =
+      switch order {
+      case .up: "may have requests again"
+      case .drain: "gets no more requests; those under way go on"
+      case .down: "gets no more requests; those that wait for it go elsewhere or end"
+      }
+    tell(server, of: upstream, "\(what) (user \(user)\(why.isEmpty ? "" : ": \(why)"))")
+    post(server)
+    return true
+  }
+
+  /// Tells the operator what has become of a server, and what is left of its upstream.
+  func tell(_ server: ServerStatus, of upstream: UpstreamStatus, _ what: String) {
+    let now = Clock.monotonicMilliseconds()
+    let all = upstream.all
+    let left = all.count { $0.standing(nowMilliseconds: now) == .serving }
+    operationalLog.logger.warning(
+      "upstream \(upstream.name): server \(server.name) \(what); \(left) of \(all.count) serve")
+  }
+
+  private func post(_ server: ServerStatus) { for mailbox in mailboxes { mailbox.post(.server(server)) } }
+}

@@ -1,0 +1,359 @@
+// Servers that take connections and fail: what becomes of their requests, how long they get any, and what operators can do. Servers
+// that cannot be reached are in ServerFaultTests.
+
+import Foundation
+import Testing
+
+extension EndToEnd {
+  @Suite struct FailingServers {
+    /// Takes requests and never answers.
+    private static let hang: RecordingBackend.Script = { exchange in
+      _ = try? exchange.connection.readToEnd()
+      exchange.end()
+    }
+
+    /// A lone edge of one worker before these servers, of which requests show what they are by their answers.
+    private func site(
+      _ servers: [String], _ members: [String] = [], timeouts: [String] = ["upstream_response: 250ms"],
+      workers: String = "1", admin: String? = nil, in workspace: Workspace
+    ) throws -> Countersign {
+      var configuration = Configuration.plainEdge(to: servers)
+      configuration.upstreams[0].members += members
+      configuration.timeouts = timeouts
+      configuration.workers = workers
+      configuration.hasAdmin = admin == nil
+      if let admin { configuration.more = ["admin: { listen: \"\(admin)\" }"] }
+      return try Countersign(configuration, in: workspace)
+    }
+
+    private func metric(_ name: String, _ edge: Countersign) throws -> Int? {
+      let metrics = try Connection(to: edge["admin"], from: nil).get("/metrics").text
+      return metrics.split(separator: "\n").first { $0.hasPrefix("\(name) ") }
+        .flatMap { $0.split(separator: " ").last.flatMap { Int($0) } }
+    }
+
+    // MARK: Ejection and further tries
+
+    @Test func aServerThatHangsIsEjectedAndItsRequestsAreServedElsewhere() throws {
+      let workspace = try Workspace()
+      let (hung, well) = (try RecordingBackend(Self.hang), try RecordingBackend { try $0.reply("well") })
+      let edge = try site(
+        ["\(hung.address)", "\(well.address)"], ["passive: { failures: 3, window: 1m, eject: 1h }"], in: workspace)
+      let client = try Connection(to: edge["public"])
+      for i in 0..<20 { #expect(try client.get("/\(i)").text == "well") }
+      #expect(hung.requests.count == 3, "after three failures it has none")
+      let line = try #require(edge.process.standardError.wait { $0.contains("gets no requests for") ? $0 : nil })
+      #expect(line.contains("server \(hung.address) gets no requests for 1 hour"), "\(line)")
+      #expect(line.contains("no response in time; 1 of 2 serve"), "\(line)")
+      #expect(try metric("countersign_server_ejections_total", edge) == 1)
+      #expect(
+        try metric("countersign_server_up{upstream=\"backend\",server=\"\(hung.address)\"}", edge) == 0)
+    }
+
+    /// What may have been acted on is sent once, whatever the server does.
+    @Test func aPostThatGotNoAnswerIsNotSentAgain() throws {
+      let workspace = try Workspace()
+      let (hung, well) = (try RecordingBackend(Self.hang), try RecordingBackend { try $0.reply("well") })
+      let edge = try site(
+        ["\(hung.address)", "\(well.address)"], ["passive: { failures: 2, window: 1m, eject: 1h }"], in: workspace)
+      let client = try Connection(to: edge["public"])
+      var statuses: [Int] = []
+      for i in 0..<8 {
+        try client.send(Text.request("/\(i)", method: "POST", body: "order \(i)"))
+        statuses.append(try client.readResponse().status)
+      }
+      #expect(statuses.sorted() == [200, 200, 200, 200, 200, 200, 504, 504])
+      #expect(Set(hung.requests.map(\.target)).isDisjoint(with: well.requests.map(\.target)))
+      #expect(hung.requests.count + well.requests.count == 8)
+    }
+
+    @Test func aWebSocketThatWasSentIsNotTriedAgain() throws {
+      let workspace = try Workspace()
+      let (hung, other) = (try RecordingBackend(Self.hang), try RecordingBackend(Self.hang))
+      let edge = try site(["\(hung.address)", "\(other.address)"], ["retries: { count: 3 }"], in: workspace)
+      let client = try Connection(to: edge["public"])
+      try client.send(
+        "GET /socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+          + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+      #expect(try client.readResponse().status == 504)
+      #expect(hung.requests.count + other.requests.count == 1)
+    }
+
+    @Test func aStatusThatTheConfigurationNamesIsTriedElsewhereAndAnyOtherPassesOn() throws {
+      let workspace = try Workspace()
+      let ill = try RecordingBackend { try $0.reply("ill", status: $0.target == "/500" ? "500 No" : "503 Not Now") }
+      let well = try RecordingBackend { try $0.reply("well") }
+      let edge = try site(
+        ["\(ill.address)", "\(well.address)"], ["retries: { count: 1, on: [connect, 503] }", "passive: off"],
+        in: workspace)
+      let client = try Connection(to: edge["public"])
+      for _ in 0..<4 { #expect(try client.get("/503").text == "well") }
+      #expect(ill.requests(to: "/503").count == 2)
+      let answers = try (0..<2).map { _ in try client.get("/500").text }
+      #expect(answers.sorted() == ["ill", "well"])
+      // Not one that may have been acted on.
+      var statuses: [Int] = []
+      for _ in 0..<2 {
+        try client.send(Text.request("/post", method: "POST", body: "x"))
+        statuses.append(try client.readResponse().status)
+      }
+      #expect(statuses.sorted() == [200, 503])
+    }
+
+    @Test func statusesThatAreNamedCountAsFailures() throws {
+      let workspace = try Workspace()
+      let ill = try RecordingBackend { try $0.reply("ill", status: "500 No") }
+      let well = try RecordingBackend { try $0.reply("well") }
+      let edge = try site(
+        ["\(ill.address)", "\(well.address)"], ["passive: { failures: 3, window: 1m, eject: 1h, status: [500-599] }"],
+        in: workspace)
+      let client = try Connection(to: edge["public"])
+      for i in 0..<20 { _ = try client.get("/\(i)") }
+      #expect(ill.requests.count == 3)
+    }
+
+    /// With one server left there is nobody to turn to: it goes on having requests, whatever it does.
+    @Test func theLastServerIsKeptAndTheOperatorIsTold() throws {
+      let workspace = try Workspace()
+      let ill = try RecordingBackend { try $0.reply("ill", status: "500 No") }
+      let edge = try site(["\(ill.address)"], ["passive: { failures: 2, window: 1m, status: 500 }"], in: workspace)
+      let client = try Connection(to: edge["public"])
+      for i in 0..<6 { #expect(try client.get("/\(i)").status == 500) }
+      #expect(ill.requests.count == 6)
+      _ = try #require(edge.process.standardError.wait { $0.contains("`passive.max_ejected`") ? $0 : nil })
+    }
+
+    @Test func anEjectedServerIsTriedByOneRequestAndComesBack() throws {
+      let workspace = try Workspace()
+      let isIll = Guarded(true)
+      let ill = try RecordingBackend { exchange in
+        if isIll.now { exchange.reset() } else { try exchange.reply("back") }
+      }
+      let well = try RecordingBackend { try $0.reply("well") }
+      let edge = try site(
+        ["\(ill.address)", "\(well.address)"], ["passive: { failures: 2, window: 1m, eject: 200ms }"], in: workspace)
+      let client = try Connection(to: edge["public"])
+      for i in 0..<10 { #expect(try client.get("/\(i)").text == "well") }
+      isIll.with { $0 = false }
+      try eventually("it is back", everyMilliseconds: 20) { try client.get("/again").text == "back" }
+      _ = try #require(
+        edge.process.standardError.wait { $0.contains("serves again: a request has succeeded") ? $0 : nil })
+    }
+
+    /// Retries of everything would make two loads of one, at the worst time.
+    @Test func aStormOfFailuresGetsNoMoreTriesThanTheBudgetHas() throws {
+      let workspace = try Workspace()
+      let ill = try RecordingBackend { $0.reset() }
+      let edge = try site(
+        ["\(ill.address)"], ["retries: { count: 5, budget: 10% }", "passive: off"], in: workspace)
+      let client = try Connection(to: edge["public"])
+      for i in 0..<200 { #expect(try client.get("/\(i)").status == 502) }
+      // Ten in ten seconds that may always be, or a tenth: here at most what two such spans have.
+      #expect(ill.requests.count <= 200 + 2 * 20)
+      #expect(ill.requests.count > 200)
+      #expect(try #require(try metric("countersign_retries_denied_total", edge)) >= 160)
+      let entry = try edge.access.wait(for: "a try that was denied") {
+        $0.detail == "the upstream's retry budget is used up"
+      }
+      #expect(entry.refusal == "upstream-reset")
+    }
+
+    // MARK: Places
+
+    @Test(arguments: ["1", "2"]) func noServerHasMoreRequestsThanItMayAndTheOthersWaitTheirTurn(_ workers: String)
+      throws
+    {
+      let workspace = try Workspace()
+      let (under, most, isOpen) = (Guarded(0), Guarded(0), Guarded(false))
+      let backend = try RecordingBackend { exchange in
+        let now = under.with { count -> Int in
+          count += 1
+          return count
+        }
+        most.with { $0 = max($0, now) }
+        _ = isOpen.wait(until: .usual) { $0 ? true : nil }
+        under.with { $0 -= 1 }
+        try exchange.reply("done")
+      }
+      var configuration = Configuration.plainEdge(to: [])
+      configuration.upstreams[0].members += [
+        "servers: [{ address: \"\(backend.address)\", max_connections: 2 }]", "queue: { timeout: 1m }",
+      ]
+      configuration.upstreams[0].listsServers = false
+      configuration.workers = workers
+      configuration.hasAdmin = true
+      let edge = try Countersign(configuration, in: workspace)
+      let clients = try (0..<12).map { try Connection(to: edge["public"], from: Peer.client($0)) }
+      for (i, client) in clients.enumerated() { try client.send(Text.request("/\(i)")) }
+      try eventually("ten wait") {
+        try metric("countersign_waiting_requests{upstream=\"backend\"}", edge) == 10
+      }
+      try eventually("two are under way") { backend.requests.count == 2 }
+      isOpen.with { $0 = true }
+      for client in clients { #expect(try client.readResponse().text == "done") }
+      #expect(most.now == 2)
+      #expect(try metric("countersign_queued_total", edge) == 10)
+      #expect(try metric("countersign_waiting_requests{upstream=\"backend\"}", edge) == 0)
+    }
+
+    @Test func whoWaitsTooLongOrFindsTooManyWaitingIsTold() throws {
+      let workspace = try Workspace()
+      let backend = try RecordingBackend(Self.hang)
+      var configuration = Configuration.plainEdge(to: [])
+      configuration.upstreams[0].members += [
+        "servers: [{ address: \"\(backend.address)\", max_connections: 1 }]", "queue: { requests: 1, timeout: 300ms }",
+      ]
+      configuration.upstreams[0].listsServers = false
+      configuration.workers = "1"
+      configuration.hasAdmin = true
+      let edge = try Countersign(configuration, in: workspace)
+      let clients = try (0..<3).map { try Connection(to: edge["public"], from: Peer.client($0)) }
+      try clients[0].send(Text.request("/under-way"))
+      _ = try backend.waitForRequest(to: "/under-way")
+      try clients[1].send(Text.request("/waits"))
+      try eventually("it waits") { try metric("countersign_waiting_requests{upstream=\"backend\"}", edge) == 1 }
+      let full = try clients[2].get("/too-many")
+      #expect(full.status == 503 && full["retry-after"] == "1")
+      _ = try edge.access.wait(refusal: "queue-full")
+      let late = try clients[1].readResponse()
+      #expect(late.status == 503 && late["retry-after"] == "1")
+      _ = try edge.access.wait(refusal: "queue-timeout")
+      // A client that goes leaves the queue, and its place.
+      try clients[1].send(Text.request("/waits-too"))
+      try eventually("it waits") { try metric("countersign_waiting_requests{upstream=\"backend\"}", edge) == 1 }
+      clients[1].reset()
+      try eventually("it waits no more") {
+        try metric("countersign_waiting_requests{upstream=\"backend\"}", edge) == 0
+      }
+      #expect(backend.requests.map(\.target) == ["/under-way"])
+    }
+
+    // MARK: Backups and operators
+
+    @Test func aBackupServesWhileTheOthersFail() throws {
+      let workspace = try Workspace()
+      let backup = try RecordingBackend { try $0.reply("backup") }
+      let address = try Socket.reserve()
+      var configuration = Configuration.plainEdge(to: [])
+      configuration.upstreams[0].members.append(
+        "servers: [\"\(address)\", { address: \"\(backup.address)\", backup: true }]")
+      configuration.upstreams[0].listsServers = false
+      configuration.workers = "1"
+      let edge = try Countersign(configuration, in: workspace)
+      let client = try Connection(to: edge["public"])
+      for _ in 0..<4 { #expect(try client.get("/").text == "backup") }
+      let first = try RecordingBackend(listen: address) { try $0.reply("first") }
+      try eventually("the first is taken back", everyMilliseconds: 50) { try client.get("/").text == "first" }
+      #expect(try client.get("/").text == "first")
+      #expect(first.requests.count >= 2)
+    }
+
+    @Test func operatorsTakeAServerOutAndBack() throws {
+      let workspace = try Workspace()
+      let admin = "unix:\(workspace.file("admin.sock"))"
+      let backends = try ["a", "b"].map { name in try RecordingBackend { try $0.reply(name) } }
+      let edge = try site(backends.map { "\($0.address)" }, admin: admin, in: workspace)
+      func servers(_ arguments: String...) throws -> ChildProcess.Outcome {
+        try ChildProcess.run([try Programs.countersign, "servers"] + arguments + ["--admin", admin])
+      }
+      func answers() throws -> Set<String> {
+        let client = try Connection(to: edge["public"])
+        return Set(try (0..<6).map { _ in try client.get("/").text })
+      }
+      #expect(try answers() == ["a", "b"])
+      #expect(try servers().output.contains("backend/\(backends[0].address)  up"))
+      let drained = try servers("drain", "backend/\(backends[0].address)", "--why", "new kernel")
+      #expect(drained.succeeded, "\(drained.error)")
+      #expect(drained.output.contains("drained") && drained.output.contains(": new kernel"), "\(drained.output)")
+      try eventually("it gets none") { try answers() == ["b"] }
+      let again = try servers("drain", "\(backends[0].address)")
+      #expect(!again.succeeded && again.error.contains("is so already"), "\(again.error)")
+      let unknown = try servers("down", "backend/nobody")
+      #expect(!unknown.succeeded && unknown.error.contains("there is no server backend/nobody; there is backend/"))
+      // A reload changes nothing about it.
+      edge.process.signal(SIGHUP)
+      _ = edge.process.standardError.wait { $0.contains("reloaded generation=2 ") ? $0 : nil }
+      #expect(try answers() == ["b"])
+      #expect(try servers("up", "\(backends[0].address)").succeeded)
+      try eventually("it is back") { try answers() == ["a", "b"] }
+    }
+
+    /// Nobody waits for a server that an operator has taken down.
+    @Test func whatWaitsForAServerThatIsTakenDownGoesElsewhereOrIsTold() throws {
+      let workspace = try Workspace()
+      let admin = "unix:\(workspace.file("admin.sock"))"
+      let (hung, well) = (try RecordingBackend(Self.hang), try RecordingBackend { try $0.reply("well") })
+      let edge = try site(
+        ["\(hung.address)", "\(well.address)"], timeouts: ["upstream_response: 5m"], admin: admin, in: workspace)
+      let (get, post) = (try Connection(to: edge["public"]), try Connection(to: edge["public"]))
+      try get.send(Text.request("/get"))
+      _ = try hung.waitForRequest(to: "/get")
+      #expect(try Connection(to: edge["public"]).get("/other").text == "well")
+      try post.send(Text.request("/post", method: "POST", body: "x"))
+      _ = try hung.waitForRequest(to: "/post")
+      let down = try ChildProcess.run([
+        try Programs.countersign, "servers", "down", "\(hung.address)", "--admin", admin,
+      ])
+      #expect(down.succeeded, "\(down.error)")
+      #expect(try get.readResponse().text == "well")
+      #expect(try post.readResponse().status == 502)
+      #expect(well.requests(to: "/post").isEmpty)
+      let none = try ChildProcess.run([
+        try Programs.countersign, "servers", "down", "\(well.address)", "--admin", admin,
+      ])
+      #expect(none.succeeded)
+      try eventually("there is none") { try Connection(to: edge["public"]).get("/").status == 503 }
+      _ = try edge.access.wait(refusal: "upstream-none")
+    }
+
+    // MARK: Sticky
+
+    /// A client stays at the server that its cookie names; one that has no cookie of ours, or one of a server that fails, gets one.
+    @Test func aCookieKeepsAClientAtItsServer() throws {
+      let workspace = try Workspace()
+      let isIll = Guarded("")
+      let backends = try ["a", "b", "c"].map { name in
+        try RecordingBackend { exchange in
+          if isIll.now == name { exchange.reset() } else { try exchange.reply(name, fields: ["Set-Cookie: app=1"]) }
+        }
+      }
+      let key = workspace.file("sticky.jwks.json")
+      #expect(try Countersign.command("keys", "new", "--kid", "s1", "--out", key).succeeded)
+      let members = ["sticky: { cookie: srv, key: \"\(key)\" }", "retries: { count: 2 }"]
+      let edges = try (0..<2).map { _ in try site(backends.map { "\($0.address)" }, members, in: workspace) }
+      func get(_ cookie: String?, _ edge: Int = 0) throws -> (server: String, set: String?) {
+        let fields = cookie.map { ["Cookie: theme=dark; srv=\($0); app=1"] } ?? []
+        let response = try Connection(to: edges[edge]["public"]).get("/", fields: fields)
+        #expect(response.status == 200)
+        let set = response.head.all("set-cookie").first { $0.hasPrefix("srv=") }
+        return (response.text, set)
+      }
+      var tokens: [String: String] = [:]
+      for _ in 0..<6 {
+        let (server, set) = try get(nil)
+        let cookie = try #require(set)
+        #expect(cookie.hasSuffix("; Path=/; HttpOnly; SameSite=Lax"), "\(cookie)")
+        let token = String(cookie.dropFirst(4).prefix { $0 != ";" })
+        #expect(token.utf8.count == 32 && !backends.contains { token.contains("\($0.address.port)") })
+        #expect(tokens.updateValue(token, forKey: server) ?? token == token)
+      }
+      #expect(Set(tokens.values).count == 3)
+      for (server, token) in tokens {
+        for edge in 0..<2 {
+          for _ in 0..<3 {
+            let (found, set) = try get(token, edge)
+            #expect(found == server && set == nil, "every edge with that key knows the token")
+          }
+        }
+      }
+      // What we did not make is nothing to us.
+      #expect(try get(String(repeating: "0", count: 32)).set != nil)
+      #expect(try get(try #require(tokens["a"]?.uppercased())).set != nil)
+      // A server that fails gives its clients up, each to one that it then stays with.
+      isIll.with { $0 = "b" }
+      let (moved, set) = try get(tokens["b"])
+      #expect(moved != "b")
+      #expect(try #require(set).hasPrefix("srv=\(try #require(tokens[moved]))"))
+    }
+  }
+}
