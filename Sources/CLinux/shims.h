@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <resolv.h>
 #include <sched.h>
+#include <spawn.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
@@ -29,6 +30,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,6 +38,8 @@ int accept4(int fd, struct sockaddr *restrict address, socklen_t *restrict count
 int sched_getaffinity(pid_t pid, size_t count, cpu_set_t *set);
 int sched_setaffinity(pid_t pid, size_t count, const cpu_set_t *set);
 int pthread_setname_np(pthread_t thread, const char *name);
+int memfd_create(const char *name, unsigned flags);
+int fallocate(int fd, int mode, off_t offset, off_t count);
 
 static const uint32_t cs_EPOLLIN = EPOLLIN;
 static const uint32_t cs_EPOLLOUT = EPOLLOUT;
@@ -169,10 +173,104 @@ static inline int cs_signalfd(void) {
   sigaddset(&s, SIGTERM);
   sigaddset(&s, SIGINT);
   sigaddset(&s, SIGUSR1);
+  sigaddset(&s, SIGUSR2);
   if (pthread_sigmask(SIG_BLOCK, &s, 0) != 0) return -1;
   return signalfd(-1, &s, SFD_CLOEXEC);
 }
 static inline void cs_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
 // A log that reaches RLIMIT_FSIZE is a failed write and no reason to end.
 static inline void cs_ignore_sigxfsz(void) { signal(SIGXFSZ, SIG_IGN); }
+
+extern char **environ;
+static inline char **cs_environment(void) { return environ; }
+static inline int cs_socket_pair(int ends[2]) {
+  return socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends);
+}
+// The most descriptors that one call below sends or takes; the kernel has 253.
+enum { cs_descriptors_max = 253 };
+static inline ssize_t cs_send_descriptors(int fd, const void *p, size_t n, const int *descriptors, int count) {
+  union { struct cmsghdr align; char room[CMSG_SPACE(sizeof(int) * cs_descriptors_max)]; } control;
+  struct iovec part = {.iov_base = (void *)p, .iov_len = n};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+  if (count > cs_descriptors_max) { errno = EINVAL; return -1; }
+  if (count > 0) {
+    memset(&control, 0, sizeof control);
+    message.msg_control = control.room;
+    message.msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)count);
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)count);
+    memcpy(CMSG_DATA(head), descriptors, sizeof(int) * (size_t)count);
+  }
+  return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+// `descriptors` has room for cs_descriptors_max; `*count` came, and are closed on exec. EMFILE: there was no room for all.
+static inline ssize_t cs_receive_descriptors(int fd, void *p, size_t n, int *descriptors, int *count) {
+  union { struct cmsghdr align; char room[CMSG_SPACE(sizeof(int) * cs_descriptors_max)]; } control;
+  struct iovec part = {.iov_base = p, .iov_len = n};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1,
+                           .msg_control = control.room, .msg_controllen = sizeof control.room};
+  *count = 0;
+  ssize_t got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+  if (got < 0) return got;
+  for (struct cmsghdr *head = CMSG_FIRSTHDR(&message); head; head = CMSG_NXTHDR(&message, head)) {
+    if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS) continue;
+    int its = (int)((head->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+    if (its > cs_descriptors_max - *count) its = cs_descriptors_max - *count;
+    memcpy(descriptors + *count, CMSG_DATA(head), sizeof(int) * (size_t)its);
+    *count += its;
+  }
+  if (message.msg_flags & MSG_CTRUNC) { errno = EMFILE; return -1; }
+  return got;
+}
+static inline int cs_is_listening(int fd) {
+  int on = 0;
+  socklen_t n = sizeof on;
+  return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &n) == 0 && on;
+}
+static inline int cs_shares_port(int fd) {
+  int on = 0;
+  socklen_t n = sizeof on;
+  return getsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, &n) == 0 && on;
+}
+static inline int cs_socket_family(int fd) {
+  int family = -1;
+  socklen_t n = sizeof family;
+  return getsockopt(fd, SOL_SOCKET, 39 /* SO_DOMAIN */, &family, &n) == 0 ? family : -1;
+}
+static inline int cs_socket_type(int fd) {
+  int type = -1;
+  socklen_t n = sizeof type;
+  return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) == 0 ? type : -1;
+}
+// How a process ended, as a shell says it: its code, or 128 and the signal.
+static inline int cs_exit_status(int status) {
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+// A file in memory that is closed on exec and whose size can be sealed; never executable where the kernel knows of that (6.3).
+static inline int cs_memory_file(const char *name) {
+  const unsigned allow_sealing = 2u | 1u, no_exec = 8u;
+  int fd = memfd_create(name, allow_sealing | no_exec);
+  return fd >= 0 || errno != EINVAL ? fd : memfd_create(name, allow_sealing);
+}
+// F_ADD_SEALS: F_SEAL_SEAL, F_SEAL_SHRINK and F_SEAL_GROW.
+static inline int cs_seal_size(int fd) { return fcntl(fd, 1024 + 9, 1 | 2 | 4); }
+// F_GET_SEALS: whether the size can change no more.
+static inline int cs_has_sealed_size(int fd) {
+  int seals = fcntl(fd, 1024 + 10);
+  return seals >= 0 && (seals & 6) == 6;
+}
+// FALLOC_FL_KEEP_SIZE and FALLOC_FL_PUNCH_HOLE.
+static inline int cs_punch_hole(int fd, off_t offset, off_t count) { return fallocate(fd, 1 | 2, offset, count); }
+// The process's own lock on a whole file; -1 where another process has it.
+static inline int cs_lock_file(int fd) {
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  return fcntl(fd, F_SETLK, &lock);
+}
+static inline int cs_unlock_file(int fd) {
+  struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+  return fcntl(fd, F_SETLK, &lock);
+}
 static inline int cs_name_thread(const char *name) { return pthread_setname_np(pthread_self(), name); }

@@ -90,6 +90,29 @@ package enum Sockets {
     return SocketAddress(&storage)
   }
 
+  /// What a listening socket that somebody else opened is.
+  package struct Listening: Equatable, Sendable {
+    /// Of a unix socket without its path.
+    package let address: SocketAddress
+    package let isUnix: Bool
+    /// Further sockets can be bound to the same port.
+    package let sharesPort: Bool
+  }
+
+  /// Nil if `fd` is no stream socket that listens.
+  package static func listening(_ fd: Int32) -> Listening? {
+    guard cs_socket_type(fd) == cs_stream(), cs_is_listening(fd) == 1 else { return nil }
+    let family = cs_socket_family(fd)
+    guard [AF_INET, AF_INET6, AF_UNIX].contains(family) else { return nil }
+    return Listening(address: local(fd), isUnix: family == AF_UNIX, sharesPort: cs_shares_port(fd) == 1)
+  }
+
+  /// A descriptor that came with the start of this process: not blocking, and closed on exec.
+  package static func adopt(_ fd: Int32) -> Bool {
+    let flags = fcntl(fd, F_GETFL)
+    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0
+  }
+
   package enum Accepted {
     case connection(fd: Int32, peer: SocketAddress)
     /// No connection is waiting.

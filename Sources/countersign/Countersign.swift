@@ -26,7 +26,7 @@ struct Countersign: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       Run.self, Check.self, Explain.self, Doctor.self, AuditCommand.self, Route.self, Servers.self, Status.self,
-      Keys.self, Certs.self,
+      UpgradeCommand.self, Keys.self, Certs.self,
     ])
 
   static func main() {

@@ -17,7 +17,8 @@ struct Run: ParsableCommand {
       it in order: it is not ready for `timeouts.drain_delay`, then takes no more connections, lets requests finish for \
       `timeouts.drain`, and tells WebSockets to close within `timeouts.drain_tunnels`; another one, or SIGINT, ends it at \
       once; SIGUSR1 opens \
-      the access log again. Signals are served at any time, also while a configuration is being loaded. Under systemd it \
+      the access log again; SIGUSR2 starts the program anew and leaves the service to it when it is ready \
+      (`countersign upgrade`). Signals are served at any time, also while a configuration is being loaded. Under systemd it \
       says when it is ready, reloading and stopping, and what became of the last reload (Type=notify).
 
       Exit codes: 0 ended by a signal, 1 it could not start or go on, 2 the command was not understood.

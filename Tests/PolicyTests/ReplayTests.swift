@@ -164,16 +164,85 @@ import Wire
           let refusal = table.mark(
             epoch: epoch, sequence: sequence, expiresMilliseconds: 40_000, nowMilliseconds: 10_000)
           guard refusal == nil else { continue }
-          let at = index * Int(count) + Int(sequence - 1)
-          while true {
-            let before = passes.load(at)
-            if passes.exchange(at: at, old: before, new: before + 1).done { break }
-          }
+          passes.add(1, at: index * Int(count) + Int(sequence - 1))
         }
       }
     }
     let wrong = (0..<passes.count).filter { passes.load($0) != 1 }
     #expect(wrong.isEmpty)
+  }
+
+  // MARK: Two processes
+
+  /// A second mapping of a table's memory, as another process has one.
+  private func shared(_ table: ReplayTable) throws -> ReplayTable {
+    try #require(
+      ReplayTable(
+        sharing: try Sockets.duplicate(table.descriptor), windowBits: table.windowBits, epochsMax: table.epochsMax))
+  }
+
+  /// The senders are unknown to both when it begins. Each message is offered once to either mapping, in different orders.
+  @Test func ofTwoCopiesInTwoMappingsExactlyOnePasses() throws {
+    let first = try #require(ReplayTable(windowBits: 1 << 16, epochsMax: 8))
+    let tables = [first, try shared(first)]
+    let epochs: [UInt64] = [101, 102, 103, 104, 105]
+    let count: UInt64 = 8_000
+    let passes = try #require(AtomicWords(count: epochs.count * Int(count)))
+    try run(threads: 4) { thread in
+      let table = tables[thread / 2]
+      let half = UInt64(thread % 2)
+      for step in 0..<count / 2 {
+        let sequence = 1 + half * (count / 2) + (thread / 2 == 0 ? step : count / 2 - 1 - step)
+        for (index, epoch) in epochs.enumerated() {
+          _ = table.peek(epoch: epoch, sequence: sequence)
+          let refusal = table.mark(
+            epoch: epoch, sequence: sequence, expiresMilliseconds: 40_000, nowMilliseconds: 10_000)
+          guard refusal == nil else { continue }
+          passes.add(1, at: index * Int(count) + Int(sequence - 1))
+        }
+      }
+    }
+    #expect((0..<passes.count).allSatisfy { passes.load($0) == 1 })
+    #expect(tables.allSatisfy { $0.epochCount == epochs.count })
+  }
+
+  @Test func whatOneMappingForgotTheOtherDoesNotTakeAgain() throws {
+    let other = try shared(table)
+    #expect(mark(11, 1, expires: 40_000) == "fresh")
+    #expect(other.mark(epoch: 12, sequence: 1, expiresMilliseconds: 90_000, nowMilliseconds: 60_000) == nil)
+    #expect(table.epochCount == 1)
+    #expect(mark(11, 1, expires: 40_000, now: 30_000) == "window-old")
+    #expect(mark(12, 1, expires: 90_000, now: 60_000) == "replay")
+  }
+
+  @Test func whatIsNoSuchTableIsNotShared() throws {
+    func isTaken(_ descriptor: Int32, bits: Int = ReplayTests.bits, epochs: Int = 4) -> Bool {
+      ReplayTable(sharing: descriptor, windowBits: bits, epochsMax: epochs) != nil
+    }
+    #expect(isTaken(try Sockets.duplicate(table.descriptor)))
+    #expect(!isTaken(try Sockets.duplicate(table.descriptor), bits: Self.bits * 2))
+    // Of the same size, for other limits.
+    #expect(!isTaken(try Sockets.duplicate(table.descriptor), epochs: 3))
+    let words = try #require(AtomicWords(count: 1_024))
+    #expect(!isTaken(try Sockets.duplicate(words.descriptor)))
+    // A file whose size can still change could be made shorter under a reader.
+    #expect(!isTaken(try Sockets.listen(on: .ip(IPAddress(v4: 0x7f00_0001), port: 0))))
+  }
+
+  /// A process ends where it is, here: with an epoch's slot dropped and its ring not clear yet.
+  @Test func whatAProcessThatEndedLeftIsFinishedByTheNext() throws {
+    #expect(mark(11, 1, expires: 40_000) == "fresh")
+    // Seen through the words of the memory itself.
+    let layout = 512 + 512 + 8 * Self.bits / 16
+    let words = try #require(AtomicWords(sharing: try Sockets.duplicate(table.descriptor), count: layout))
+    let slot = try #require(stride(from: 512, to: 512 + 64, by: 8).first { words.load($0) == 11 })
+    words.store(1, at: slot)
+    #expect(table.epochCount == 0)
+    for epoch in 21...24 as ClosedRange<UInt64> {
+      #expect(mark(epoch, 1, expires: 90_000, now: 60_000) == "fresh")
+      #expect(mark(epoch, 1, expires: 90_000, now: 60_000) == "replay")
+    }
+    #expect(mark(11, 1, expires: 40_000, now: 30_000) == "window-old")
   }
 
   /// Senders come and go while their messages are offered twice; no message may pass twice, and in epochs that were not
@@ -191,11 +260,7 @@ import Wire
           let refusal = table.mark(
             epoch: 1000 + round, sequence: sequence, expiresMilliseconds: now + 30_000, nowMilliseconds: now)
           guard refusal == nil else { continue }
-          let at = Int(round * each + sequence - 1)
-          while true {
-            let before = passes.load(at)
-            if passes.exchange(at: at, old: before, new: before + 1).done { break }
-          }
+          passes.add(1, at: Int(round * each + sequence - 1))
         }
       }
     }
@@ -209,5 +274,14 @@ import Wire
       try WorkerThread.start(name: "replay-\(index)", processor: nil) { body(index) }
     }
     for thread in threads { thread.join() }
+  }
+}
+
+extension AtomicWords {
+  fileprivate func add(_ n: UInt64, at i: Int) {
+    while true {
+      let before = load(i)
+      if exchange(at: i, old: before, new: before + n).done { return }
+    }
   }
 }

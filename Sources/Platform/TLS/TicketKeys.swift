@@ -88,6 +88,46 @@ import Synchronization
     }
   }
 
+  // MARK: In an upgrade
+
+  private static let carriedCount = 8 + nameCount + cipherKeyCount + macKeyCount
+  /// Two hours of tickets have three keys, and one that is just made is a fourth.
+  private static let carriedMax = 8
+
+  /// All keys with their times, for the process that goes on with them.
+  package var carried: SecretBytes? {
+    let keys = Array(keys.withLock { $0 }.prefix(TicketKeys.carriedMax))
+    // SAFETY: the closure gets room for carriedCount bytes a key, and each key has that many but for its time.
+    return unsafe SecretBytes(count: keys.count * TicketKeys.carriedCount) { room in
+      for (i, key) in keys.enumerated() {
+        let at = unsafe room + i * TicketKeys.carriedCount
+        for byte in 0..<8 { unsafe at[byte] = UInt8(truncatingIfNeeded: key.madeMilliseconds >> UInt64(56 - 8 * byte)) }
+        unsafe key.bytes.withPointer { unsafe (at + 8).update(from: $0, count: key.bytes.count) }
+      }
+      return true
+    }
+  }
+
+  /// Goes on with the keys of another process. False where the bytes are none; nothing is changed then.
+  package func take(carried bytes: SecretBytes) -> Bool {
+    let one = TicketKeys.carriedCount
+    guard bytes.count > 0, bytes.count % one == 0, bytes.count / one <= TicketKeys.carriedMax else { return false }
+    let now = now()
+    var taken: [Key] = []
+    bytes.withBytes { bytes in
+      for at in stride(from: 0, to: bytes.count, by: one) {
+        let made = (0..<8).reduce(UInt64(0)) { $0 << 8 | UInt64(bytes[at + $1]) }
+        taken.append(Key(bytes: SecretBytes(bytes.extracting(at + 8..<at + one)), madeMilliseconds: made))
+      }
+    }
+    // Newest first, and none of the future.
+    guard taken.allSatisfy({ $0.madeMilliseconds <= now }),
+      zip(taken, taken.dropFirst()).allSatisfy({ $0.madeMilliseconds >= $1.madeMilliseconds })
+    else { return false }
+    keys.withLock { $0 = taken }
+    return true
+  }
+
   /// Makes a context use these keys. The context's owner keeps this object as long as the context can be in a handshake.
   func install(in context: OpaquePointer) -> Bool {
     // SAFETY: the context has this object without a reference, by the rule above. Index 0 of its application data is the

@@ -1,6 +1,7 @@
 // What two configurations are compared by: the configuration, and of the files that it names what decides about trust, as it
 // was when they were read. A file that was replaced since is compared by what was in it.
-// Made with each snapshot (Proxy), which keeps it, and by `check --against`.
+// Made with each snapshot (Proxy), which keeps it, and by `check --against`. In an upgrade the new process gets that of the old one
+// (TrustHandover), so that it is no way around the reload guard.
 
 import Platform
 import Wire
@@ -10,7 +11,7 @@ package struct TrustBoundary: Sendable {
   /// What may verify here; empty where nothing is verified.
   let keys: [VerifyingKey]
   /// By path: each authority's entry in the file.
-  private let authorities: [String: Authorities]
+  let authorities: [String: Authorities]
 
   /// A key at this process's audience, for one purpose.
   struct VerifyingKey: Sendable, Equatable {
@@ -49,6 +50,12 @@ package struct TrustBoundary: Sendable {
     }
     self.keys = verifying
     authorities = Self.readAuthorities(config)
+  }
+
+  init(_ config: Config, keys: [VerifyingKey], authorities: [String: Authorities]) {
+    self.config = config
+    self.keys = keys
+    self.authorities = authorities
   }
 
   private static func fingerprint(

@@ -95,8 +95,8 @@ final class VerifierKey {
     }
     guard let window = windows.table(purpose: purpose, keyID: id) else {
       throw KeySetError(
-        source: keys.source, key: "key \"\(id)\"", problem: "there is no address space for its replay windows",
-        suggestion: "raise the limit, or lower the window's bits")
+        source: keys.source, key: "key \"\(id)\"", problem: "there is no memory for its replay windows",
+        suggestion: "raise the limits of address space and file size, or lower the window's bits")
     }
     return Use(
       algorithm: algorithm, fingerprint: fingerprint, window: window, notBefore: key.notBefore ?? 0,

@@ -1,5 +1,6 @@
 // All replay windows of a process: one table for each purpose and key name. They belong to the process, not to a
-// configuration: a reload builds new verifiers on the same windows.
+// configuration: a reload builds new verifiers on the same windows. In an upgrade they go to the next process as well, and both
+// mark the same memory as long as both live (decision 25).
 
 import Platform
 import Synchronization
@@ -25,6 +26,54 @@ package final class ReplayWindows: Sendable {
     self.start = StartWindow(start)
     self.windowBits = windowBits
     self.epochsMax = epochsMax
+  }
+
+  /// A table of another process, by what it is for.
+  package struct Carried: Sendable {
+    package let purpose: KeyPurpose
+    package let keyID: KeyID
+    package let descriptor: Int32
+
+    package init(purpose: KeyPurpose, keyID: KeyID, descriptor: Int32) {
+      self.purpose = purpose
+      self.keyID = keyID
+      self.descriptor = descriptor
+    }
+  }
+
+  /// The windows of the process before this one, which go on: this one has no starting time of its own. Takes the descriptors, also
+  /// where it is nil: one of them has no such table in it, or two are for the same.
+  package init?(continuing start: StartWindow.Carried, windowBits: Int, epochsMax: Int, _ carried: [Carried]) {
+    self.start = StartWindow(start)
+    self.windowBits = windowBits
+    self.epochsMax = epochsMax
+    var tables: [Lane: ReplayTable] = [:]
+    var areWhole = true
+    for each in carried {
+      let table = ReplayTable(sharing: each.descriptor, windowBits: windowBits, epochsMax: epochsMax)
+      let lane = Lane(purpose: each.purpose, keyID: each.keyID)
+      if table == nil || tables.updateValue(table!, forKey: lane) != nil { areWhole = false }
+    }
+    guard areWhole else { return nil }
+    self.tables.withLock { $0 = tables }
+  }
+
+  /// All tables that there are, for the next process. The descriptors stay this object's.
+  package var carried: [Carried] {
+    tables.withLock { tables in
+      tables.map { Carried(purpose: $0.purpose, keyID: $0.keyID, descriptor: $1.descriptor) }
+    }
+  }
+
+  /// Makes the tables of all keys that verify here, which workers would make one after another. False where there is no address
+  /// space for one.
+  package func makeTables(for keys: KeySet, audience: String) -> Bool {
+    for id in keys.keys.map(\.id) {
+      for purpose in KeyPurpose.allCases where keys.key(id, purpose: purpose, audience: audience) != nil {
+        guard table(purpose: purpose, keyID: id) != nil else { return false }
+      }
+    }
+    return true
   }
 
   /// The table of a key; it is made at the first call and stays for the life of the process. Nil when there is no

@@ -27,6 +27,29 @@ package final class StartWindow: Sendable {
     latestMilliseconds = Atomic(start.wallMilliseconds)
   }
 
+  /// What a process that goes on with this one's windows has to know.
+  package struct Carried: Sendable, Equatable {
+    /// The start on the monotonic clock, which is the same for all processes of a host.
+    package let monotonicMilliseconds: UInt64
+    package let latestMilliseconds: UInt64
+
+    package init(monotonicMilliseconds: UInt64, latestMilliseconds: UInt64) {
+      self.monotonicMilliseconds = monotonicMilliseconds
+      self.latestMilliseconds = latestMilliseconds
+    }
+  }
+
+  /// The start of the windows that go on here.
+  package init(_ carried: Carried) {
+    monotonicMilliseconds = carried.monotonicMilliseconds
+    latestMilliseconds = Atomic(carried.latestMilliseconds)
+  }
+
+  package var carried: Carried {
+    Carried(
+      monotonicMilliseconds: monotonicMilliseconds, latestMilliseconds: latestMilliseconds.load(ordering: .relaxed))
+  }
+
   /// Whether the process before this one may have taken a message that was created then, in milliseconds. The message
   /// has not expired.
   package func mayPrecede(created: UInt64, now: Clock.Reading, skewMilliseconds skew: UInt64) -> Bool {

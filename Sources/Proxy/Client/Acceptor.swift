@@ -65,6 +65,16 @@ final class Acceptor {
     sources = []
   }
 
+  /// Leaves the sockets of these numbers to another process, which has them as well: what waits on them is the other's to accept. They
+  /// are taken out of the poller first, where they would stay as long as the other has them open. To be done before the drain.
+  func release(_ numbers: Set<Int>, _ worker: Worker) {
+    for source in sources where numbers.contains(source.socket) {
+      worker.poller.remove(source.descriptor)
+      Sockets.closeDescriptor(source.descriptor)
+    }
+    sources.removeAll { numbers.contains($0.socket) }
+  }
+
   /// Takes all that waits on every listener.
   func takeAll(_ worker: Worker) { for i in sources.indices { takeAll(i, worker) } }
 

@@ -14,6 +14,8 @@ struct Drain {
   let timeouts: Config.Timeouts
   let signals: Signals
   let logger: Logger
+  /// In an upgrade: the process that serves, and the sockets that it goes on with.
+  var beside: (process: Int32, sockets: Set<Int>)?
 
   /// How often systemd is told, and how long it is to wait from then on: more than a stop takes behind it.
   private static let noticeMilliseconds: UInt64 = 5_000
@@ -23,8 +25,10 @@ struct Drain {
   private enum Outcome { case done, interrupted }
 
   /// Returns when all workers have stopped, when the drain is over, or at another signal.
-  func run(reopenLogs: () -> Void) {
-    let delay = timeouts.drainDelayMilliseconds
+  /// - Parameter begun: done once the workers have been told.
+  func run(reopenLogs: () -> Void, begun: () -> Void = {}) {
+    // Beside another process that accepts, nobody has to be sent elsewhere first.
+    let delay = beside == nil ? timeouts.drainDelayMilliseconds : 0
     if delay > 0 {
       logger.info("not ready from now on; draining begins in \(delay) ms")
       let until = Clock.monotonicMilliseconds() + UInt64(delay)
@@ -37,7 +41,8 @@ struct Drain {
     logger.info(
       "draining: \(sum(.openRequests)) requests under way have at most \(timeouts.drainMilliseconds) ms, \(sum(.openTunnels)) tunnels are closed within \(tunnels) ms"
     )
-    for mailbox in shared.mailboxes { mailbox.post(.drain(schedule)) }
+    for mailbox in shared.mailboxes { mailbox.post(.drain(schedule, handedOver: beside?.sockets ?? [])) }
+    begun()
     _ = wait(until: schedule.endMilliseconds, "draining", reopenLogs)
   }
 
@@ -49,22 +54,29 @@ struct Drain {
   }
 
   private func wait(until end: UInt64, _ status: String, _ reopenLogs: () -> Void) -> Outcome {
+    var end = end
+    // What ends the service is the first signal to a process that drains beside it.
+    var mayShorten = beside != nil
     var noticeDue: UInt64 = 0
     while shared.stoppedWorkers < shared.mailboxes.count {
       let now = Clock.monotonicMilliseconds()
       guard now < end else { return .done }
-      if now >= noticeDue {
+      if now >= noticeDue, beside == nil {
         noticeDue = now + Drain.noticeMilliseconds
         let left = "\(sum(.openRequests)) requests, \(sum(.openTunnels)) tunnels"
         ServiceNotifier.notify(
           "STOPPING=1\nEXTEND_TIMEOUT_USEC=\(Drain.patienceMicroseconds)\nSTATUS=\(status): \(left)")
       }
       switch signals.next(timeoutMilliseconds: Int32(min(Drain.waitMilliseconds, end - now))) {
+      case .terminate where mayShorten:
+        mayShorten = false
+        end = min(end, now + UInt64(timeouts.drainMilliseconds))
       case .terminate, .interrupt:
         logger.warning("told to end a second time: what is under way is cut")
         return .interrupted
       case .reopenLogs: reopenLogs()
       case .reload: logger.warning("not reloaded: the process is about to end")
+      case .upgrade: shared.upgrades.refuse("the process is about to end")
       case nil: break
       }
     }

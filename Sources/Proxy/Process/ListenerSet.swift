@@ -1,5 +1,6 @@
 // The listening sockets of the process: which are open, by which name, and each worker's share of them. A reload opens
-// what is new before anything changes, keeps what stays, and leaves closing to the workers, who first take what waits.
+// what is new before anything changes, keeps what stays, and leaves closing to the workers, who first take what waits. Sockets that
+// this process did not open itself, because it goes on for another one (ListenerHandover) or systemd did, are kept in the same way.
 
 import Platform
 import Policy
@@ -11,22 +12,36 @@ package struct ListenError: Error {
 }
 
 struct ListenerSet: Sendable {
-  private struct Open: Sendable {
+  struct Open: Sendable {
     let name: String
     /// Names the socket as long as the process lives, whatever its listener is called: connections go by it.
     let socket: Int
     let address: SocketAddress
     let bound: SocketAddress
-    /// One for each worker; a unix socket's are copies of one.
-    let descriptors: [Int32]
+    /// At least one for each worker. Those of a shared socket are copies of one; of others, a worker may have several, where there
+    /// were more workers when they were opened.
+    var descriptors: [Int32]
+    /// All workers accept from one socket: a unix socket, or one that somebody else opened.
+    let isShared: Bool
+    /// The file of a unix socket is this process's to remove.
+    let ownsFile: Bool
   }
 
-  private var open: [Open] = []
+  private(set) var open: [Open] = []
   /// Counts the sockets of the process.
   private var socketCount: Int
+  private let workers: Int
+
+  /// What is there already, before a first configuration: it is kept as far as the configuration has it.
+  init(found: [Open], workers: Int) {
+    open = found
+    socketCount = found.map(\.socket).max() ?? 0
+    self.workers = workers
+  }
 
   /// - Parameter keeping: sockets of the same address are taken over from it.
   init(opening listeners: [Config.Listener], workers: Int, keeping old: ListenerSet?) throws(ListenError) {
+    self.workers = workers
     socketCount = old?.socketCount ?? 0
     var made: [Open] = []
     for listener in listeners {
@@ -36,10 +51,12 @@ struct ListenerSet: Sendable {
       if let kept = old?.open.first(where: {
         $0.address == address && (!isChosenBySystem || $0.name == listener.name)
       }) {
-        open.append(
-          Open(
-            name: listener.name, socket: kept.socket, address: address, bound: kept.bound, descriptors: kept.descriptors
-          ))
+        do {
+          open.append(try ListenerSet.keep(kept, as: listener.name, workers: workers))
+        } catch {
+          for open in made { for fd in open.descriptors { Sockets.closeDescriptor(fd) } }
+          throw error
+        }
         continue
       }
       do {
@@ -79,15 +96,42 @@ struct ListenerSet: Sendable {
       for fd in descriptors { Sockets.closeDescriptor(fd) }
       throw ListenError(message: "listener \(name): cannot listen on \(text): \(error)")
     }
-    return Open(name: name, socket: socket, address: address, bound: bound, descriptors: descriptors)
+    return Open(
+      name: name, socket: socket, address: address, bound: bound, descriptors: descriptors,
+      isShared: address.ip == nil, ownsFile: address.ip == nil)
+  }
+
+  /// A socket under the name that it has now, with a descriptor for each worker: one that was found may have fewer.
+  private static func keep(_ kept: Open, as name: String, workers: Int) throws(ListenError) -> Open {
+    var descriptors = kept.descriptors
+    do {
+      while descriptors.count < workers {
+        descriptors.append(
+          kept.isShared ? try Sockets.duplicate(descriptors[0]) : try Sockets.listen(on: kept.bound))
+      }
+    } catch {
+      for fd in descriptors.dropFirst(kept.descriptors.count) { Sockets.closeDescriptor(fd) }
+      throw ListenError(message: "listener \(name): cannot listen on \(describe(kept.bound)): \(error)")
+    }
+    return Open(
+      name: name, socket: kept.socket, address: kept.address, bound: kept.bound, descriptors: descriptors,
+      isShared: kept.isShared, ownsFile: kept.ownsFile)
   }
 
   func sources(worker: Int) -> [ListenerSource] {
-    open.map { entry in
-      var isShared = false
-      if case .unix = entry.address { isShared = true }
-      return ListenerSource(
-        name: entry.name, socket: entry.socket, descriptor: entry.descriptors[worker], isShared: isShared)
+    open.flatMap { entry in
+      // No socket is left to nobody.
+      stride(from: worker, to: entry.isShared ? worker + 1 : entry.descriptors.count, by: workers).map { i in
+        ListenerSource(
+          name: entry.name, socket: entry.socket, descriptor: entry.descriptors[i], isShared: entry.isShared)
+      }
+    }
+  }
+
+  /// Closes what `new`, which was opened keeping this, does not have: nobody would accept from it.
+  func closeUnless(in new: ListenerSet) {
+    for entry in open where !new.open.contains(where: { $0.socket == entry.socket }) {
+      for fd in entry.descriptors { Sockets.closeDescriptor(fd) }
     }
   }
 
@@ -95,22 +139,25 @@ struct ListenerSet: Sendable {
   func discard(keeping old: ListenerSet?) {
     for entry in open where old?.open.contains(where: { $0.socket == entry.socket }) != true {
       for fd in entry.descriptors { Sockets.closeDescriptor(fd) }
-      if case .unix(let path) = entry.address { Sockets.removeFile(path) }
+      ListenerSet.removeFile(entry)
     }
   }
 
   /// Removes the files of unix sockets that `new` no longer has.
   func removeSocketFiles(unlessIn new: ListenerSet) {
-    for entry in open where !new.open.contains(where: { $0.address == entry.address }) {
-      if case .unix(let path) = entry.address { Sockets.removeFile(path) }
-    }
+    for entry in open where !new.open.contains(where: { $0.address == entry.address }) { ListenerSet.removeFile(entry) }
+  }
+
+  private static func removeFile(_ entry: Open) {
+    if entry.ownsFile, case .unix(let path) = entry.address { Sockets.removeFile(path) }
   }
 
   /// Names and where they are really bound.
   var bound: [(name: String, text: String)] { open.map { ($0.name, ListenerSet.describe($0.bound)) } }
 
-  func removeSocketFiles() {
-    for entry in open { if case .unix(let path) = entry.address { Sockets.removeFile(path) } }
+  /// - Parameter keeping: sockets that another process goes on with.
+  func removeSocketFiles(keeping kept: Set<Int> = []) {
+    for entry in open where !kept.contains(entry.socket) { ListenerSet.removeFile(entry) }
   }
 
   static func socketAddress(_ endpoint: Config.Endpoint) -> SocketAddress {

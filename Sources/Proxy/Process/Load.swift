@@ -9,6 +9,7 @@
 import Platform
 import Policy
 import Synchronization
+import Wire
 
 final class Load: Sendable {
   /// What is in use while this load runs; nil at the start.
@@ -26,6 +27,8 @@ final class Load: Sendable {
     let accessLog: LogFile??
     let listeners: ListenerSet
     let admin: AdminServers.Opened
+    /// In an upgrade.
+    let taken: Predecessor.Taken?
     /// Findings that do not stop it, and what changes about trust.
     let notes: [String]
   }
@@ -49,6 +52,7 @@ final class Load: Sendable {
   private let admin: AdminServers
   private let probeLanes: ProbeLanes
   private let base: Base?
+  private let predecessor: Predecessor?
   private let state = Mutex(State())
   /// Signalled when there is an outcome.
   let finished: Wakeup
@@ -56,7 +60,7 @@ final class Load: Sendable {
 
   init(
     path: String, generation: UInt64, tickets: TicketKeys, admin: AdminServers, probeLanes: ProbeLanes, base: Base?,
-    mostMilliseconds: UInt64
+    predecessor: Predecessor? = nil, mostMilliseconds: UInt64
   ) throws(SystemError) {
     self.path = path
     self.generation = generation
@@ -64,6 +68,7 @@ final class Load: Sendable {
     self.admin = admin
     self.probeLanes = probeLanes
     self.base = base
+    self.predecessor = predecessor
     finished = try Wakeup()
     deadlineMilliseconds = Clock.monotonicMilliseconds() + mostMilliseconds
   }
@@ -111,18 +116,69 @@ final class Load: Sendable {
 
   private func begin(_ step: String) { state.withLock { $0.step = step } }
 
+  /// What was there before the first configuration: of the process that this one goes on for, or of systemd.
+  private struct Before {
+    var found: Predecessor.Found?
+    var activated: [ActivatedSocket] = []
+  }
+
   private func run() -> Outcome {
+    var before = Before()
+    if let predecessor {
+      begin("taking over from the running process")
+      do { before.found = try predecessor.receive() } catch {
+        return .refused(["the running process cannot be taken over from: \(error)"])
+      }
+      guard let found = before.found, tickets.take(carried: found.secrets) else {
+        return .refused(["the running process's keys of session tickets cannot be read"])
+      }
+    } else if base == nil {
+      do { before.activated = try ActivatedSockets.inherited() } catch { return .refused(["\(error)"]) }
+    }
     begin("reading \(path)")
     let read = ConfigReader.read(path: path)
-    var said = read.diagnostics.map { $0.text(file: path) }
+    let said = read.diagnostics.map { $0.text(file: path) }
     guard let config = read.config else { return .refused(said) }
+    do {
+      return load(config, before, said, try open(config, before))
+    } catch {
+      return .refused(said + ["\(path): \(error.message)"])
+    }
+  }
 
-    // At the start the admin listener answers while the rest is loaded, and says so.
+  /// The sockets that are there already.
+  private struct Present {
+    var listeners: ListenerSet?
+    var admin: [AdminServer.Found] = []
+  }
+
+  private func workers(_ config: Config) -> Int { base?.workers ?? config.workers ?? Processors.count }
+
+  private func open(_ config: Config, _ before: Before) throws(ListenError) -> Present {
+    let workers = workers(config)
+    if let found = before.found {
+      return Present(
+        listeners: try ListenerSet.found(found.state, found.descriptors, workers: workers),
+        admin: try ListenerSet.admin(found.state, found.descriptors))
+    }
+    guard !before.activated.isEmpty else { return Present(listeners: base?.listeners) }
+    if let stranger = ListenerSet.strangers(before.activated, config).first {
+      throw ListenError(
+        message: "systemd passed a socket `\(stranger)`, and no listener has that name (FileDescriptorName=)")
+    }
+    return Present(
+      listeners: try ListenerSet.activated(before.activated, config.listeners, workers: workers),
+      admin: try ListenerSet.activatedAdmin(before.activated, config.admin))
+  }
+
+  private func load(_ config: Config, _ before: Before, _ read: [String], _ sockets: Present) -> Outcome {
+    var said = read
+    // At the start the admin listener answers while the rest is loaded, and says so. In an upgrade the old process answers.
     var admin = AdminServers.Opened.unchanged
     var problems: [String] = []
     do {
-      admin = try self.admin.open(config.admin)
-      if base == nil {
+      admin = try self.admin.open(config.admin, found: sockets.admin)
+      if base == nil, predecessor == nil {
         self.admin.take(admin)
         admin = .unchanged
       }
@@ -132,13 +188,14 @@ final class Load: Sendable {
     var isTaken = false
     defer { if !isTaken { admin.discard() } }
 
+    let generation = before.found.map { $0.state.generation + 1 } ?? generation
     let (built, findings) = Snapshot.build(
       config, generation: generation, tickets: tickets, lastKnown: { base?.names.lastKnown($0) },
       begin: { self.begin($0) })
     said += findings.map { $0.text(file: path) }
     guard let snapshot = built, problems.isEmpty else { return .refused(said + problems) }
-    if let base {
-      switch ReloadGuard.judge(old: base.snapshot.boundary, new: snapshot.boundary, file: path) {
+    if let inUse = base?.snapshot.boundary ?? before.found?.boundary {
+      switch ReloadGuard.judge(old: inUse, new: snapshot.boundary, file: path) {
       case .taken(let notes): said += notes
       case .refused(let why): return .refused(said + why)
       }
@@ -167,15 +224,36 @@ final class Load: Sendable {
     begin("opening listeners")
     do {
       let listeners = try ListenerSet(
-        opening: config.listeners, workers: base?.workers ?? config.workers ?? Processors.count,
-        keeping: base?.listeners)
+        opening: config.listeners, workers: workers(config), keeping: sockets.listeners)
+      if base == nil { sockets.listeners?.closeUnless(in: listeners) }
+      var taken: Predecessor.Taken?
+      if let predecessor, let found = before.found {
+        do { taken = try prepare(predecessor, found, listeners, admin) } catch {
+          listeners.discard(keeping: sockets.listeners)
+          return .refused(said + ["the running process cannot be taken over from: \(error)"])
+        }
+      }
       isTaken = true
       return .loaded(
         Loaded(
-          config: config, snapshot: snapshot, accessLog: accessLog, listeners: listeners, admin: admin, notes: said))
+          config: config, snapshot: snapshot, accessLog: accessLog, listeners: listeners, admin: admin, taken: taken,
+          notes: said))
     } catch {
       return .refused(said + ["\(path): \(error.message)"])
     }
+  }
+
+  /// Waits until the running process leaves the service to this one.
+  private func prepare(
+    _ predecessor: Predecessor, _ found: Predecessor.Found, _ listeners: ListenerSet, _ admin: AdminServers.Opened
+  ) throws(HandoverError) -> Predecessor.Taken {
+    begin("waiting for the running process")
+    let numbers = Set(listeners.open.map(\.socket))
+    let kept = HandoverPrepared(
+      // A socket's number is its place and 1.
+      listeners: found.state.listeners.indices.filter { numbers.contains($0 + 1) },
+      admin: found.state.admin.indices.filter { admin.kept.contains(found.state.admin[$0].name) })
+    return Predecessor.Taken(found: found, late: try predecessor.prepare(kept))
   }
 
   private func openAccessLog(

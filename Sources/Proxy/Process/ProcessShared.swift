@@ -10,6 +10,9 @@ package final class ProcessShared: Sendable {
   let windows: ReplayWindows
   package let mailboxes: [Mailbox<Worker.Message>]
   package let counters: [Counters]
+  /// What was counted by the processes that this one goes on for.
+  package let earlierCounters = CarriedCounters()
+  package let upgrades: UpgradeDesk
   package let accessLog: LogQueue
   let operationalLog: OperationalLog
   package let readiness: ServiceReadiness
@@ -38,14 +41,16 @@ package final class ProcessShared: Sendable {
   // hands to the checker's thread as it begins.
   private struct SendableLanes: @unchecked Sendable { let all: [SenderLanes] }
 
+  /// - Parameter continuing: the windows of the process that this one goes on for.
   package init(
     workers: Int, replayWindowBits: Int, log: OperationalLog, readiness: ServiceReadiness = ServiceReadiness(),
-    probeLanes: ProbeLanes? = nil
+    probeLanes: ProbeLanes? = nil, continuing windows: ReplayWindows? = nil, upgrades: UpgradeDesk = UpgradeDesk()
   ) throws {
+    self.upgrades = upgrades
     self.readiness = readiness
     collapses = try CollapseMonitors()
     start = Clock.read()
-    windows = ReplayWindows(start: start, windowBits: replayWindowBits)
+    self.windows = windows ?? ReplayWindows(start: start, windowBits: replayWindowBits)
     servers = ServerDirectory(workers: workers)
     health = try HealthChecker()
     names = try NameResolver(log: log)
@@ -56,6 +61,14 @@ package final class ProcessShared: Sendable {
       all: try SenderLanes.make(
         workers: workers + 1, nowMilliseconds: start.wallMilliseconds, apartFrom: probeLanes?.epochBits ?? []))
     operationalLog = log
+  }
+
+  /// Of all workers, and of the processes before.
+  func total(_ counter: Counter) -> UInt64 {
+    counters.reduce(earlierCounters.value(counter)) { $0 &+ $1.value(counter) }
+  }
+  func total(_ refusal: Refusal) -> UInt64 {
+    counters.reduce(earlierCounters.value(refusal)) { $0 &+ $1.value(refusal) }
   }
 
   func lanes(worker: Int) -> SenderLanes { senderLanes.all[worker] }

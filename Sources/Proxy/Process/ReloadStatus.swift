@@ -6,7 +6,7 @@ import Wire
 
 struct ReloadStatus: Sendable {
   /// Counts the configurations that came into force.
-  private(set) var generation: UInt64 = 1
+  private(set) var generation: UInt64
   private(set) var lastSuccessMilliseconds: UInt64
   /// Why the last reload was refused; nil where the last was a success.
   private(set) var failure: (milliseconds: UInt64, why: String)?
@@ -14,7 +14,8 @@ struct ReloadStatus: Sendable {
   /// Until when the certificates in use are valid.
   private var expiries: [CertificateExpiry]
 
-  init(nowMilliseconds: UInt64, expiries: [CertificateExpiry] = []) {
+  init(nowMilliseconds: UInt64, generation: UInt64 = 1, expiries: [CertificateExpiry] = []) {
+    self.generation = generation
     lastSuccessMilliseconds = nowMilliseconds
     self.expiries = expiries
   }
@@ -36,7 +37,7 @@ struct ReloadStatus: Sendable {
     # HELP countersign_config_last_reload_success_timestamp_seconds When the configuration in use came into force.
     # TYPE countersign_config_last_reload_success_timestamp_seconds gauge
     countersign_config_last_reload_success_timestamp_seconds \(lastSuccessMilliseconds / 1_000)
-    # HELP countersign_config_generation Configurations that came into force since the start.
+    # HELP countersign_config_generation Configurations that came into force since the start, upgrades counted in.
     # TYPE countersign_config_generation gauge
     countersign_config_generation \(generation)
 

@@ -5,6 +5,7 @@
 import Platform
 import Policy
 import Synchronization
+import Wire
 
 package final class RouteDirectory: Sendable {
   package struct Closure: Sendable {
@@ -110,6 +111,27 @@ package final class RouteDirectory: Sendable {
 
   package var closures: [(name: String, closure: Closure)] {
     state.withLock { Array($0.closures.values) }.sorted { $0.name < $1.name }
+  }
+
+  /// The closures of the process that this one goes on for.
+  package func take(_ carried: [HandoverState.Closure]) {
+    state.withLock { state in
+      for each in carried {
+        let closure = Closure(
+          why: each.why, user: UInt32(clamping: each.user), sinceWallMilliseconds: each.sinceWallMilliseconds,
+          endMilliseconds: each.endMilliseconds, endWallMilliseconds: each.endWallMilliseconds,
+          whyBytes: Array(each.why.utf8))
+        state.closures[state.number(of: each.route)] = (each.route, closure)
+      }
+    }
+  }
+
+  package var carried: [HandoverState.Closure] {
+    closures.map { name, its in
+      HandoverState.Closure(
+        route: name, why: its.why, user: UInt64(its.user), sinceWallMilliseconds: its.sinceWallMilliseconds,
+        endMilliseconds: its.endMilliseconds, endWallMilliseconds: its.endWallMilliseconds)
+    }
   }
 
   /// Until when each number is closed; 0: open.

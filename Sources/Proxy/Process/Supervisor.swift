@@ -1,6 +1,7 @@
 // The process: loads the configuration, starts the workers, and serves signals.
 //
 //   loading ─► ready ─► SIGHUP: load (Load), then swap, or keep the old and say why ─► ready
+//      │         ├─► SIGUSR2: start another process (Upgrade), then drain beside it ─► end, or keep on and say why ─► ready
 //      │         └─► SIGTERM: drain (Drain) ─► end     SIGINT: end     SIGUSR1: reopen the access log
 //      └─► SIGTERM, SIGINT: end
 //
@@ -15,25 +16,32 @@ import Wire
 
 package final class Supervisor {
   private let path: String
-  private let loadMilliseconds: UInt64
-  private let signals: Signals
-  private let tickets: TicketKeys
-  private let log: OperationalLog
-  private let admin: AdminServers
+  let loadMilliseconds: UInt64
+  let signals: Signals
+  let tickets: TicketKeys
+  let log: OperationalLog
+  let admin: AdminServers
   private let probeLanes: ProbeLanes
   private let readiness = ServiceReadiness()
-  private var loading: Load?
+  var loading: Load?
   /// A SIGHUP came while a load was under way: what that one read may be old.
-  private var loadsAgain = false
+  var loadsAgain = false
+  var upgrade: Upgrade?
+  /// A SIGUSR2 came while a load was under way.
+  var upgradesNext = false
+  /// The process that this one goes on for.
+  let predecessor: Predecessor?
   /// Loads that took too long; their threads may still hang.
   private var abandoned: [Load] = []
-  private var serving: Serving?
-  private var reloads = ReloadStatus(nowMilliseconds: 0)
+  /// In an upgrade, until the process before this one has left the service to it.
+  var isTakingOver = false
+  var serving: Serving?
+  var reloads = ReloadStatus(nowMilliseconds: 0)
 
-  private var logger: Logger { log.logger }
+  var logger: Logger { log.logger }
 
   /// What there is once the first configuration is loaded.
-  private struct Serving {
+  struct Serving {
     let shared: ProcessShared
     /// When it began, on the monotonic clock.
     let startedMilliseconds: UInt64
@@ -72,6 +80,7 @@ package final class Supervisor {
     self.loadMilliseconds = loadMilliseconds
     // Before any thread is made: they inherit the mask.
     signals = try Signals()
+    predecessor = try Predecessor()
     log = try OperationalLog.start()
     tickets = try TicketKeys()
     admin = try AdminServers(readiness: readiness)
@@ -88,25 +97,32 @@ package final class Supervisor {
       if let loading {
         most = Int32(clamping: Int64(loading.deadlineMilliseconds) - Int64(Clock.monotonicMilliseconds()))
       }
-      switch signals.next(or: loading?.finished, timeoutMilliseconds: loading == nil ? -1 : max(0, most)) {
+      switch signals.next(or: waitedFor, timeoutMilliseconds: loading == nil ? -1 : max(0, most)) {
       case .reload:
-        if loading == nil { beginReload() } else { loadsAgain = true }
+        loadsAgain = true
+        loadAgain()
       case .reopenLogs: reopenLogs()
+      case .upgrade: beginUpgrade()
       case .terminate:
         giveUpLoading()
-        drain()
+        if !cancelUpgrade(.terminate) { drain() }
         return 0
       case .interrupt:
         giveUpLoading()
-        stop()
+        if !cancelUpgrade(.interrupt) { stop() }
         return 0
       case nil: break
       }
       if let loading, !endLoad(loading) { return 1 }
+      if let upgrade, endUpgrade(upgrade) { return 0 }
+      if isTakingOver, predecessor?.hasLeft == true {
+        isTakingOver = false
+        showReady()
+      }
     }
   }
 
-  private func reopenLogs() {
+  func reopenLogs() {
     guard let serving else { return }
     serving.shared.accessLog.post(.reopen)
     logger.info("logs reopened")
@@ -122,7 +138,8 @@ package final class Supervisor {
       }
       let load = try Load(
         path: path, generation: reloads.generation + (base == nil ? 0 : 1), tickets: tickets, admin: admin,
-        probeLanes: probeLanes, base: base, mostMilliseconds: loadMilliseconds)
+        probeLanes: probeLanes, base: base, predecessor: base == nil ? predecessor : nil,
+        mostMilliseconds: loadMilliseconds)
       try load.start()
       loading = load
       return true
@@ -152,10 +169,7 @@ package final class Supervisor {
       if isReload { take(loaded) } else { begin(loaded) }
     }
     guard serving != nil else { return false }
-    if loadsAgain {
-      loadsAgain = false
-      beginReload()
-    }
+    loadAgain()
     return true
   }
 
@@ -169,14 +183,17 @@ package final class Supervisor {
   /// Says why a configuration is not taken.
   private func refuse(_ why: [String]) {
     for line in why { log.say(serving == nil && !line.hasPrefix("\(path):") ? "countersign: \(line)" : line) }
-    guard serving != nil else { return }
+    guard serving != nil else {
+      predecessor?.fail(why)
+      return
+    }
     logger.error("reload refused; the configuration in use stays (what is wrong stands above)")
     let reason = why.first { !$0.contains(": warning: ") } ?? "for an unknown reason"
     reloads.noteFailure(reason, nowMilliseconds: Clock.wallMilliseconds())
     showReloads()
   }
 
-  private func showReloads() {
+  func showReloads() {
     admin.set(reloads)
     ServiceNotifier.notify("READY=1\nSTATUS=\(reloads.text)")
   }
@@ -193,9 +210,11 @@ package final class Supervisor {
       // Only now that the sockets are open: an earlier process has taken its last request.
       shared = try ProcessShared(
         workers: workers, replayWindowBits: config.identity.replayWindowBits, log: log, readiness: readiness,
-        probeLanes: probeLanes)
+        probeLanes: probeLanes, continuing: loaded.taken?.found.windows,
+        upgrades: loaded.taken.map { UpgradeDesk(done: $0.found.state.attempt) } ?? UpgradeDesk())
       shared.routes.take(config)
       shared.servers.take(loaded.snapshot, isFirst: true, nowMilliseconds: Clock.monotonicMilliseconds())
+      if let taken = loaded.taken { take(taken, shared) }
       let (queue, file, logger) = (shared.accessLog, loaded.accessLog ?? nil, logger)
       _ = try WorkerThread.start(name: "log-access", processor: nil) {
         LogThread(queue, to: file, name: "access log") { logger.warning("\($0)") }.run()
@@ -209,19 +228,35 @@ package final class Supervisor {
       try shared.checkHealth(by: loaded.snapshot)
       shared.names.take(loaded.snapshot)
       try shared.names.start { [weak shared] in shared?.change($0, $1, $2) }
+      if let taken = loaded.taken { try predecessor?.follow(taken, shared) }
     } catch {
       log.say("countersign: \(error)")
-      loaded.listeners.removeSocketFiles()
+      predecessor?.fail(["\(error)"])
+      // Those that were handed over are still the other process's.
+      loaded.listeners.removeSocketFiles(keeping: Set(0...(loaded.taken?.found.state.listeners.count ?? 0)))
       return
     }
+    let started = loaded.taken?.found.state.startedMilliseconds ?? Clock.monotonicMilliseconds()
     serving = Serving(
-      shared: shared, startedMilliseconds: Clock.monotonicMilliseconds(), snapshot: loaded.snapshot,
-      listeners: loaded.listeners, threads: threads)
-    reloads = ReloadStatus(nowMilliseconds: Clock.wallMilliseconds(), expiries: loaded.snapshot.expiries)
+      shared: shared, startedMilliseconds: started, snapshot: loaded.snapshot, listeners: loaded.listeners,
+      threads: threads)
+    reloads = ReloadStatus(
+      nowMilliseconds: Clock.wallMilliseconds(), generation: loaded.snapshot.generation,
+      expiries: loaded.snapshot.expiries)
+    // Who asks has an answer from the first one on.
     admin.show(shared)
+    admin.set(reloads)
     setReadiness()
-    log.say("ready listeners=\(readyListeners()) workers=\(threads.count) pid=\(ProcessLimits.processIdentifier)")
-    showReloads()
+    admin.take(loaded.admin)
+    if let taken = loaded.taken {
+      isTakingOver = true
+      let bits = config.identity.replayWindowBits
+      if bits != taken.found.state.windowBits {
+        logger.warning("identity.replay_window takes effect at the next start")
+      }
+    } else {
+      showReady()
+    }
   }
 
   private func setReadiness() {
@@ -244,7 +279,7 @@ package final class Supervisor {
     )
   }
 
-  private func readyListeners() -> String {
+  func readyListeners() -> String {
     var all = serving?.listeners.bound.map { "\($0.name)=\($0.text)" } ?? []
     all += admin.boundTexts
     return all.joined(separator: ",")
@@ -252,7 +287,7 @@ package final class Supervisor {
 
   // MARK: Reloading
 
-  private func beginReload() {
+  func beginReload() {
     ServiceNotifier.reloading()
     abandoned.removeAll { !$0.isRunning }
     if abandoned.count >= Supervisor.abandonedMax {
@@ -310,8 +345,9 @@ package final class Supervisor {
   }
 
   /// Ends everything; `serving` is nil afterwards, unless a worker does not end.
-  private func stop() {
-    ServiceNotifier.notify("STOPPING=1")
+  /// - Parameter handedOver: the sockets that another process goes on with, which is the service then; nil: there is none.
+  func stop(handedOver: Set<Int>? = nil) {
+    if handedOver == nil { ServiceNotifier.notify("STOPPING=1") }
     admin.stop()
     guard let serving else { return }
     let shared = serving.shared
@@ -331,7 +367,7 @@ package final class Supervisor {
     // Whoever should read the log may have stopped: the process ends without its last lines then.
     let isWritten = shared.accessLog.end()
     if !isWritten { logger.warning("the access log is not being taken; its last lines are lost") }
-    serving.listeners.removeSocketFiles()
+    serving.listeners.removeSocketFiles(keeping: handedOver ?? [])
     if isStopped, isWritten, isUnasked { self.serving = nil }
   }
 

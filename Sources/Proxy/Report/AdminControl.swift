@@ -2,10 +2,11 @@
 // Only root and the process's own user may; the kernel says who asks. Each change is a line in the operational log.
 //
 //     POST /routes/close?name=NAME[&for=MILLISECONDS][&why=TEXT]     POST /routes/open?name=NAME     GET /routes
+//     POST /upgrade                                                   GET /upgrade
 //     POST /walks/begin?n=COUNT[&for=MILLISECONDS][&peer=RANGE][&path=PREFIX][&connection=HEX][&listener=NAME]
 //     POST /walks/read?recording=NUMBER&from=INDEX                    POST /walks/end?recording=NUMBER
 //
-// The other ends are `countersign route` and `countersign explain --live` (AdminClient).
+// The other ends are `countersign route`, `countersign upgrade` and `countersign explain --live` (AdminClient).
 
 import Platform
 import Policy
@@ -46,6 +47,7 @@ package struct AdminControl {
     switch path {
     case "/routes/close": return close(values, user)
     case "/routes/open": return open(values, user)
+    case "/upgrade": return upgrade(user)
     case "/walks/begin": return beginWalks(values)
     case "/walks/read": return readWalks(values)
     case "/walks/end":
@@ -54,6 +56,14 @@ package struct AdminControl {
     case _ where path.hasPrefix("/servers/"): return order(path.dropFirst("/servers/".count), values, user)
     default: return .refused("404 Not Found", "not found")
     }
+  }
+
+  /// Begins it. What becomes of it is asked for with GET: of this process, or of the one that goes on for it.
+  private func upgrade(_ user: UInt32) -> Answer {
+    guard shared.upgrades.request() else { return .refused("409 Conflict", "an upgrade is under way already") }
+    shared.operationalLog.logger.info("upgrade asked for by user \(user)")
+    Signals.raise(.upgrade)
+    return .done(shared.upgrades.json)
   }
 
   private func close(_ values: [String: String], _ user: UInt32) -> Answer {

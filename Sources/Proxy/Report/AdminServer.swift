@@ -11,8 +11,14 @@ final class AdminServer: Sendable {
   private struct State {
     var descriptor: Int32 = -1
     var address: SocketAddress?
+    var ownsFile = false
     var boundText: String?
     var isStopping = false
+    /// Nothing is accepted: another process may be about to.
+    var isPaused = false
+    /// Another process goes on with the socket.
+    var isLeft = false
+    var isServing = false
     var shared: ProcessShared?
     var reloads: ReloadStatus?
   }
@@ -21,12 +27,22 @@ final class AdminServer: Sendable {
   enum Opened: Sendable {
     case unchanged
     case other(descriptor: Int32, address: SocketAddress?, text: String?)
+    /// One that was there before this process: an older one, or systemd, goes on with it where this one does not.
+    case found(Found)
 
     func discard() {
       guard case .other(let descriptor, let address, _) = self, descriptor >= 0 else { return }
       Sockets.closeDescriptor(descriptor)
       if case .unix(let path)? = address { Sockets.removeFile(path) }
     }
+  }
+
+  struct Found: Sendable {
+    let name: String
+    let descriptor: Int32
+    let address: SocketAddress
+    /// Its file is to be removed with it.
+    let ownsFile: Bool
   }
 
   private let state = Mutex(State())
@@ -55,36 +71,85 @@ final class AdminServer: Sendable {
 
   // MARK: Listening
 
-  /// Opens a socket for the address, unless it is the one in use.
-  func open(_ endpoint: Config.Endpoint?) throws(ListenError) -> Opened {
+  /// Opens a socket for the address, unless it is the one in use, or is one of those that were found.
+  func open(_ endpoint: Config.Endpoint?, found: [Found] = []) throws(ListenError) -> Opened {
     let address = endpoint.map { ListenerSet.socketAddress($0) }
     guard address != state.withLock({ $0.address }) else { return .unchanged }
     guard let address else { return .other(descriptor: -1, address: nil, text: nil) }
+    if let its = found.first(where: { $0.name == name && $0.address == address }) { return .found(its) }
     guard !Sockets.isInUse(address) else {
       throw ListenError(message: "\(name): \(ListenerSet.describe(address)) is already in use by another process")
     }
     do {
       let fd = try Sockets.listen(on: address, backlog: 16)
-      let text = address.ip == nil ? ListenerSet.describe(address) : ListenerSet.describe(Sockets.local(fd))
+      let text = AdminServer.boundText(fd, address)
       return .other(descriptor: fd, address: address, text: text)
     } catch {
       throw ListenError(message: "\(name): cannot listen on \(ListenerSet.describe(address)): \(error)")
     }
   }
 
+  private static func boundText(_ fd: Int32, _ address: SocketAddress) -> String {
+    ListenerSet.describe(address.ip == nil ? address : Sockets.local(fd))
+  }
+
   /// Moves to a socket that was opened; the old one is closed.
   func take(_ opened: Opened) {
-    guard case .other(let descriptor, let address, let text) = opened else { return }
-    let (old, oldAddress) = state.withLock { state in
-      let old = (state.descriptor, state.address)
-      state.descriptor = descriptor
-      state.address = address
-      state.boundText = text
+    let new: (descriptor: Int32, address: SocketAddress?, ownsFile: Bool, text: String?)
+    switch opened {
+    case .unchanged: return
+    case .other(let descriptor, let address, let text): new = (descriptor, address, true, text)
+    case .found(let found):
+      let text = AdminServer.boundText(found.descriptor, found.address)
+      new = (found.descriptor, found.address, found.ownsFile, text)
+    }
+    let (old, oldFile) = state.withLock { state in
+      let old = (state.descriptor, AdminServer.file(state))
+      (state.descriptor, state.address, state.ownsFile, state.boundText) = new
       return old
     }
     wakeup.signal()
     if old >= 0 { Sockets.closeDescriptor(old) }
-    if case .unix(let path)? = oldAddress { Sockets.removeFile(path) }
+    if let oldFile { Sockets.removeFile(oldFile) }
+  }
+
+  /// The file that goes with the socket.
+  private static func file(_ state: State) -> String? {
+    guard state.ownsFile, case .unix(let path)? = state.address else { return nil }
+    return path
+  }
+
+  // MARK: In an upgrade
+
+  /// The socket, for another process; it stays this one's.
+  var handedOver: Found? {
+    state.withLock { state in
+      guard state.descriptor >= 0, let address = state.address else { return nil }
+      return Found(name: name, descriptor: state.descriptor, address: address, ownsFile: state.ownsFile)
+    }
+  }
+
+  /// Answers nobody until `resume`: who asks meanwhile waits. Returns when nobody is being answered any more, or soon.
+  func pause() {
+    state.withLock { $0.isPaused = true }
+    wakeup.signal()
+    for _ in 0..<AdminServer.pauseMilliseconds where state.withLock({ $0.isServing }) { Clock.sleep(milliseconds: 1) }
+  }
+
+  func resume() {
+    state.withLock { $0.isPaused = false }
+    wakeup.signal()
+  }
+
+  private static let pauseMilliseconds = 200
+
+  /// Ends, and leaves the socket to another process, which has it too. Who is being answered gets the answer.
+  func leave() {
+    state.withLock { state in
+      state.ownsFile = false
+      state.isLeft = true
+    }
+    stop()
   }
 
   func start() throws(SystemError) {
@@ -93,10 +158,7 @@ final class AdminServer: Sendable {
   }
 
   func stop() {
-    let address = state.withLock { state in
-      state.isStopping = true
-      return state.address
-    }
+    state.withLock { $0.isStopping = true }
     wakeup.signal()
     let running = thread.withLock { thread in
       defer { thread = nil }
@@ -104,14 +166,14 @@ final class AdminServer: Sendable {
     }
     guard let running else { return }
     running.join()
-    let fd = state.withLock { $0.descriptor }
+    let (fd, file) = state.withLock { ($0.descriptor, AdminServer.file($0)) }
     if fd >= 0 { Sockets.closeDescriptor(fd) }
-    if case .unix(let path) = address { Sockets.removeFile(path) }
+    if let file { Sockets.removeFile(file) }
   }
 
   private func run() {
     while true {
-      let (fd, stopping) = state.withLock { ($0.descriptor, $0.isStopping) }
+      let (fd, stopping) = state.withLock { ($0.isPaused ? -1 : $0.descriptor, $0.isStopping) }
       if stopping { return }
       let isAsked = Sockets.waitReadable(fd, or: wakeup.descriptor, timeoutMilliseconds: idleMilliseconds())
       if let shared = state.withLock({ $0.shared }) { AdminControl(shared: shared).endClosures() }
@@ -119,6 +181,12 @@ final class AdminServer: Sendable {
         wakeup.clear()
         continue
       }
+      let mayServe = state.withLock { state in
+        state.isServing = !state.isPaused
+        return state.isServing
+      }
+      guard mayServe else { continue }
+      defer { state.withLock { $0.isServing = false } }
       switch Sockets.accept(fd) {
       case .connection(let connection, _):
         serve(connection)
@@ -166,11 +234,11 @@ final class AdminServer: Sendable {
       case .bytes: continue
       case .blocked:
         let now = Clock.monotonicMilliseconds()
-        guard now < deadline,
-          Sockets.waitReadable(fd, or: wakeup.descriptor, timeoutMilliseconds: Int32(deadline - now))
-        else {
-          return
-        }
+        guard now < deadline else { return }
+        if Sockets.waitReadable(fd, or: wakeup.descriptor, timeoutMilliseconds: Int32(deadline - now)) { continue }
+        // Something changes here, and `run` looks at it next. Who asks is served before, unless there is to be an end.
+        wakeup.clear()
+        if state.withLock({ $0.isStopping && !$0.isLeft }) { return }
       case .ended, .failed: return
       }
     }
@@ -203,15 +271,17 @@ final class AdminServer: Sendable {
       reply(reason == nil ? "200 OK" : "503 Service Unavailable", "\(reason?.text ?? "ok")\n")
     case ("/metrics", let shared?):
       let page =
-        MetricsPage.text(shared.counters) + MetricsPage.text(shared) + shared.collapses.metrics + readiness.metrics(now)
-        + MetricsPage.text(shared.servers, now: now) + shared.health.metrics.text + (reloads?.metrics ?? "")
+        MetricsPage.text(shared.counters, earlier: shared.earlierCounters) + MetricsPage.text(shared)
+        + shared.collapses.metrics + readiness.metrics(now) + MetricsPage.text(shared.servers, now: now)
+        + shared.health.metrics.text + (reloads?.metrics ?? "")
       reply("200 OK", page, type: "text/plain; version=0.0.4")
     case ("/status", let shared?):
       reply("200 OK", AdminServer.status(shared, reloads), type: "application/json")
     case ("/routes", let shared?): reply("200 OK", AdminControl.json(shared.routes) + "\n", type: "application/json")
+    case ("/upgrade", let shared?): reply("200 OK", shared.upgrades.json + "\n", type: "application/json")
     case ("/servers", let shared?):
       reply("200 OK", AdminControl.json(shared.servers, now: now) + "\n", type: "application/json")
-    case ("/metrics", nil), ("/status", nil), ("/routes", nil), ("/servers", nil):
+    case ("/metrics", nil), ("/status", nil), ("/routes", nil), ("/servers", nil), ("/upgrade", nil):
       reply("503 Service Unavailable", "starting: the configuration is being loaded\n")
     default: reply("404 Not Found", "not found\n")
     }
@@ -219,9 +289,9 @@ final class AdminServer: Sendable {
 
   private static func status(_ shared: ProcessShared, _ reloads: ReloadStatus?) -> String {
     let upMilliseconds = Clock.monotonicMilliseconds() - shared.start.monotonicMilliseconds
-    func sum(_ counter: Counter) -> UInt64 { shared.counters.reduce(0) { $0 &+ $1.value(counter) } }
+    func sum(_ counter: Counter) -> UInt64 { shared.total(counter) }
     let refusals = Refusal.allCases.compactMap { refusal -> String? in
-      let count = shared.counters.reduce(0) { $0 &+ $1.value(refusal) }
+      let count = shared.total(refusal)
       return count > 0 ? "\"\(refusal.name)\":\(count)" : nil
     }
     return """

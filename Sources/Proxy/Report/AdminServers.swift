@@ -17,6 +17,13 @@ final class AdminServers: Sendable {
       listen.discard()
       control.discard()
     }
+
+    /// The names of sockets that were found and go on to be used.
+    var kept: Set<String> {
+      var names: Set<String> = []
+      for each in [listen, control] { if case .found(let found) = each { names.insert(found.name) } }
+      return names
+    }
   }
 
   init(readiness: ServiceReadiness) throws {
@@ -41,11 +48,11 @@ final class AdminServers: Sendable {
     control.show(shared)
   }
 
-  /// Opens sockets for the addresses that are not in use yet.
-  func open(_ config: Config.Admin?) throws(ListenError) -> Opened {
-    let opened = try listen.open(config?.address)
+  /// Opens sockets for the addresses that are not in use yet, and not among those that were found.
+  func open(_ config: Config.Admin?, found: [AdminServer.Found] = []) throws(ListenError) -> Opened {
+    let opened = try listen.open(config?.address, found: found)
     do throws(ListenError) {
-      return Opened(listen: opened, control: try control.open(config?.control))
+      return Opened(listen: opened, control: try control.open(config?.control, found: found))
     } catch {
       opened.discard()
       throw error
@@ -60,6 +67,27 @@ final class AdminServers: Sendable {
   func start() throws {
     try listen.start()
     try control.start()
+  }
+
+  // MARK: In an upgrade
+
+  /// The sockets, for another process; they stay this one's.
+  var handedOver: [AdminServer.Found] { [listen.handedOver, control.handedOver].compactMap { $0 } }
+
+  func pause() {
+    listen.pause()
+    control.pause()
+  }
+
+  func resume() {
+    listen.resume()
+    control.resume()
+  }
+
+  /// Ends; another process goes on with the sockets of these names.
+  func stop(keeping kept: Set<String>) {
+    if kept.contains("admin") { listen.leave() } else { listen.stop() }
+    if kept.contains("control") { control.leave() } else { control.stop() }
   }
 
   func stop() {

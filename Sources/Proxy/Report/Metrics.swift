@@ -90,8 +90,8 @@ package final class Counters: Sendable {
 }
 
 package enum MetricsPage {
-  /// Prometheus text (version 0.0.4) over all workers.
-  package static func text(_ workers: [Counters]) -> String {
+  /// Prometheus text (version 0.0.4) over all workers, and over the processes that this one goes on for.
+  package static func text(_ workers: [Counters], earlier: CarriedCounters = CarriedCounters()) -> String {
     var page = ""
     var told: Set<Substring> = []
     for counter in Counter.allCases {
@@ -100,11 +100,12 @@ package enum MetricsPage {
       if told.insert(family).inserted {
         page += "# HELP \(family) \(help)\n# TYPE \(family) \(counter.isGauge ? "gauge" : "counter")\n"
       }
-      page += "\(name) \(workers.reduce(0) { $0 &+ $1.value(counter) })\n"
+      page += "\(name) \(workers.reduce(earlier.value(counter)) { $0 &+ $1.value(counter) })\n"
     }
     page += "# HELP countersign_refusals_total Refusals by name.\n# TYPE countersign_refusals_total counter\n"
     for refusal in Refusal.allCases {
-      page += "countersign_refusals_total{name=\"\(refusal.name)\"} \(workers.reduce(0) { $0 &+ $1.value(refusal) })\n"
+      let count = workers.reduce(earlier.value(refusal)) { $0 &+ $1.value(refusal) }
+      page += "countersign_refusals_total{name=\"\(refusal.name)\"} \(count)\n"
     }
     return page
   }

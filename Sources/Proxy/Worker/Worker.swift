@@ -92,7 +92,8 @@ package final class Worker {
     case places
     /// A server fails, or was taken away; or it is back.
     case server(ServerStatus)
-    case drain(DrainSchedule)
+    /// `handedOver`: sockets from which another process accepts, by their numbers.
+    case drain(DrainSchedule, handedOver: Set<Int> = [])
     case stop
   }
 

@@ -12,7 +12,7 @@ extension Worker {
       case .closures: renewClosures()
       case .places: offersPlaces = true
       case .server(let status): serverChanged(status)
-      case .drain(let schedule): beginDrain(schedule)
+      case .drain(let schedule, let handedOver): beginDrain(schedule, handedOver: handedOver)
       case .stop: isStopped = true
       }
     }
@@ -58,8 +58,9 @@ extension Worker {
     }
   }
 
-  private func beginDrain(_ schedule: DrainSchedule) {
+  private func beginDrain(_ schedule: DrainSchedule, handedOver: Set<Int>) {
     isDraining = true
+    acceptor.release(handedOver, self)
     drain = schedule
     // What waits in the queues is still taken: closing a listener would reset it.
     acceptor.takeAll(self)

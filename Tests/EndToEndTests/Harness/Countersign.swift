@@ -13,13 +13,13 @@ final class Countersign: Sendable {
 
   init(
     _ configuration: Configuration, name: String = "edge", in workspace: Workspace, environment: [String: String] = [:],
-    openFilesMax: Int? = nil, through wrapper: [String] = [], options: [String] = []
+    openFilesMax: Int? = nil, through wrapper: [String] = [], options: [String] = [], program: String? = nil
   ) throws {
     fileName = "\(name).yaml"
     self.workspace = workspace
     configurationFile = try workspace.write(fileName, configuration.text)
     let process = try ChildProcess(
-      wrapper + [try Programs.countersign, "run", "-c", configurationFile] + options, name: name,
+      wrapper + [try program ?? Programs.countersign, "run", "-c", configurationFile] + options, name: name,
       environment: environment,
       openFilesMax: openFilesMax)
     self.process = process

@@ -1,0 +1,120 @@
+// The process that this one was started by, in an upgrade: what it hands over, and the steps until this process is the service
+// (Wire's HandoverFrame has the picture). The other side is Upgrade.
+//
+// Used by one thread after the other: the load's until it is prepared, then one of its own (`follow`), which the old process's last
+// counts are for. Invariant: this process accepts no connection before the old one has said `go`, and everything that came was
+// checked: sockets are what they are said to be, and the trust of the old process can be compared.
+
+import Platform
+import Policy
+import Synchronization
+import Wire
+
+final class Predecessor: Sendable {
+  /// What came.
+  struct Found: Sendable {
+    let state: HandoverState
+    let descriptors: [Int32]
+    let boundary: TrustBoundary
+    let windows: ReplayWindows
+    let secrets: SecretBytes
+  }
+
+  /// What this process goes on with.
+  struct Taken: Sendable {
+    let found: Found
+    let late: HandoverLate
+  }
+
+  private let socket: HandoverSocket
+  /// Signalled when the old process has left the service to this one.
+  let left: Wakeup
+  private let isLeft = Atomic(false)
+  private let hasFailed = Atomic(false)
+
+  /// Nil where this process was not started in an upgrade.
+  init?() throws(SystemError) {
+    guard let socket = try HandoverSocket.inherited() else { return nil }
+    self.socket = socket
+    left = try Wakeup()
+  }
+
+  /// How long one step of the old process may take; it only looks up what it has.
+  static let stepMilliseconds: UInt64 = 5_000
+
+  private static var deadline: UInt64 { Clock.monotonicMilliseconds() + stepMilliseconds }
+
+  // MARK: The load's thread
+
+  func receive() throws(HandoverError) -> Found {
+    let deadline = Predecessor.deadline
+    var descriptors: [Int32] = []
+    var secrets: SecretBytes?
+    while true {
+      var message = try socket.receive(deadlineMilliseconds: deadline)
+      switch message.kind {
+      case .descriptors where descriptors.count + message.descriptors.count <= HandoverState.descriptorsMax:
+        descriptors += message.descriptors
+      case .secrets where secrets == nil: secrets = SecretBytes(moving: &message.bytes)
+      case .state:
+        do throws(HandoverFault) {
+          let state = try HandoverState(message.bytes)
+          guard state.descriptors == descriptors.count, let secrets else {
+            throw .malformed("the number of descriptors")
+          }
+          return Found(
+            state: state, descriptors: descriptors, boundary: try TrustBoundary(state),
+            windows: try ReplayWindows.continuing(
+              state, descriptors, nowMilliseconds: Clock.monotonicMilliseconds()),
+            secrets: secrets)
+        } catch {
+          throw .fault(error)
+        }
+      default: throw .fault(.malformed("a frame out of its turn"))
+      }
+    }
+  }
+
+  /// Says that this process could start, and waits for the word to. Where the old process is gone instead, its sockets are this one's
+  /// alone, and it starts.
+  func prepare(_ kept: HandoverPrepared) throws(HandoverError) -> HandoverLate {
+    do throws(HandoverError) {
+      try socket.send(.prepared, kept.bytes, deadlineMilliseconds: Predecessor.deadline)
+      let bytes = try socket.receive(.go, deadlineMilliseconds: Predecessor.deadline)
+      do throws(HandoverFault) { return try HandoverLate(bytes) } catch { throw .fault(error) }
+    } catch {
+      guard case .ended = error else { throw error }
+      return HandoverLate()
+    }
+  }
+
+  // MARK: The supervisor
+
+  /// Tells the old process why this one does not start; it goes on then.
+  func fail(_ why: [String]) {
+    guard !hasFailed.exchange(true, ordering: .relaxed) else { return }
+    let text = why.joined(separator: "\n").utf8.prefix(64 * 1024)
+    try? socket.send(.failed, Array(text), deadlineMilliseconds: Clock.monotonicMilliseconds() + 1_000)
+  }
+
+  var hasLeft: Bool { isLeft.load(ordering: .acquiring) }
+
+  /// On a thread of its own: says that this process accepts, waits for the old one to leave, and then for what it counted while it
+  /// drained, which may take as long as it likes.
+  func follow(_ taken: Taken, _ shared: ProcessShared) throws(SystemError) {
+    _ = try WorkerThread.start(name: "predecessor", processor: nil) { [self] in
+      do throws(HandoverError) {
+        try socket.send(.accepting, deadlineMilliseconds: Predecessor.deadline)
+        _ = try socket.receive(.done, deadlineMilliseconds: Predecessor.deadline)
+      } catch {
+        shared.operationalLog.logger.warning("upgrade: \(error); this process serves")
+      }
+      isLeft.store(true, ordering: .releasing)
+      left.signal()
+      guard let bytes = try? socket.receive(.counts, deadlineMilliseconds: .max),
+        let last = try? HandoverLate(bytes)
+      else { return }
+      shared.earlierCounters.add(last.counts, insteadOf: taken.late.counts)
+    }
+  }
+}

@@ -1,0 +1,153 @@
+// The supervisor's part of an upgrade: begins one (SIGUSR2), goes on where it is refused, and leaves the service to the new process
+// where it is not. In the new process: takes what came before the workers start.
+
+import Platform
+import Policy
+import Wire
+
+extension Supervisor {
+  // MARK: In turn
+
+  /// At most one of them is under way.
+  var waitedFor: Wakeup? { loading?.finished ?? upgrade?.finished ?? (isTakingOver ? predecessor?.left : nil) }
+
+  /// Does what had to wait for a load or an upgrade that is over.
+  func loadAgain() {
+    guard loading == nil, upgrade == nil, !isTakingOver else { return }
+    if loadsAgain {
+      loadsAgain = false
+      beginReload()
+    } else if upgradesNext {
+      upgradesNext = false
+      beginUpgrade()
+    }
+  }
+
+  // MARK: The old process
+
+  func beginUpgrade() {
+    guard let serving, predecessor?.hasLeft != false, loading == nil else {
+      // A start, a load or an earlier upgrade comes to its end first.
+      upgradesNext = true
+      return
+    }
+    guard upgrade == nil else {
+      logger.warning("an upgrade is under way already")
+      return
+    }
+    let attempt = serving.shared.upgrades.begin()
+    logger.info("upgrade: starting the new process")
+    do {
+      let upgrade = try Upgrade(
+        try offer(attempt, serving), admin: admin, shared: serving.shared, loadMilliseconds: loadMilliseconds)
+      try upgrade.start()
+      self.upgrade = upgrade
+    } catch {
+      refuseUpgrade("\(error)")
+    }
+  }
+
+  private func offer(_ attempt: UInt64, _ serving: Serving) throws -> Upgrade.Offer {
+    let (config, keys) = (serving.snapshot.config, serving.snapshot.keys)
+    // A worker may not have come to the latest reload yet: what it will mark then must be shared too.
+    if let keys, let audience = config.identity.audience, config.listeners.contains(where: { $0.verifies }) {
+      guard serving.shared.windows.makeTables(for: keys, audience: audience) else {
+        throw HandoverFault.malformed("the replay windows")
+      }
+    }
+    guard let secrets = tickets.carried else { throw HandoverFault.malformed("the keys of session tickets") }
+    var state = HandoverState()
+    state.attempt = attempt
+    state.generation = reloads.generation
+    state.startedMilliseconds = serving.startedMilliseconds
+    serving.snapshot.boundary.write(to: &state)
+    var descriptors = serving.shared.windows.write(to: &state, first: 0)
+    serving.listeners.write(to: &state, &descriptors)
+    for its in admin.handedOver {
+      state.admin.append(
+        HandoverState.Socket(
+          name: its.name, address: ListenerSet.describe(its.address), isShared: true, ownsFile: its.ownsFile,
+          first: descriptors.count, count: 1))
+      descriptors.append(its.descriptor)
+    }
+    guard descriptors.count <= HandoverState.descriptorsMax else {
+      throw HandoverFault.malformed("so many sockets and replay windows (\(descriptors.count))")
+    }
+    state.descriptors = descriptors.count
+    return Upgrade.Offer(state: state, descriptors: descriptors, secrets: secrets)
+  }
+
+  private func refuseUpgrade(_ why: String) {
+    serving?.shared.upgrades.refuse(why)
+    logger.error("upgrade refused; this process goes on: \(why)")
+  }
+
+  /// Sees to an upgrade that is over. True when the service is the new process's: this one has drained.
+  func endUpgrade(_ upgrade: Upgrade) -> Bool {
+    guard let outcome = upgrade.outcome else { return false }
+    self.upgrade = nil
+    switch outcome {
+    case .refused(let why):
+      refuseUpgrade(why)
+      loadAgain()
+      return false
+    case .handedOver(let handed):
+      // What somebody wanted of the service is for who is it now.
+      if loadsAgain { Signals.send(.reload, to: handed.process) }
+      if upgradesNext { Signals.send(.upgrade, to: handed.process) }
+      retire(handed)
+      return true
+    }
+  }
+
+  /// Before the process drains by itself.
+  /// - Returns: true when the service was left to a new process meanwhile, which has been told; this one has drained.
+  func cancelUpgrade(_ signal: Signal) -> Bool {
+    guard let upgrade else { return false }
+    self.upgrade = nil
+    upgrade.cancel()
+    // Its thread sees the end of the new process at once, or has left the service already.
+    _ = upgrade.finished.wait(timeoutMilliseconds: Int32(Predecessor.stepMilliseconds))
+    guard case .handedOver(let handed)? = upgrade.outcome else { return false }
+    Signals.send(signal, to: handed.process)
+    retire(handed)
+    return true
+  }
+
+  /// Drains beside the new process, and tells it what was counted meanwhile.
+  private func retire(_ handed: Upgrade.Handed) {
+    guard let serving else { return }
+    // A socket's number by its place.
+    let numbers = serving.listeners.open.enumerated().filter { handed.listeners.contains($0.offset) }
+      .map { $0.element.socket }
+    logger.info("upgraded: process \(handed.process) serves from here on; this one drains")
+    let drain = Drain(
+      shared: serving.shared, timeouts: serving.snapshot.config.timeouts, signals: signals, logger: logger,
+      beside: (handed.process, Set(numbers)))
+    // Behind the beginning: somebody may be being answered, slowly.
+    drain.run(reopenLogs: reopenLogs) { admin.stop(keeping: handed.admin) }
+    let shared = serving.shared
+    stop(handedOver: Set(numbers))
+    drain.sayWhatWasCut()
+    let last = HandoverLate(counts: CarriedCounters.all(shared))
+    try? handed.socket.send(
+      .counts, last.bytes, deadlineMilliseconds: Clock.monotonicMilliseconds() + Predecessor.stepMilliseconds)
+  }
+
+  // MARK: The new process
+
+  /// What was carried over into what the workers share, before they start.
+  func take(_ taken: Predecessor.Taken, _ shared: ProcessShared) {
+    shared.routes.take(taken.late.closures)
+    shared.earlierCounters.add(taken.late.counts)
+  }
+
+  /// From here on this process is the service.
+  func showReady() {
+    guard let serving else { return }
+    log.say(
+      "ready listeners=\(readyListeners()) workers=\(serving.threads.count) pid=\(ProcessLimits.processIdentifier)")
+    showReloads()
+    loadAgain()
+  }
+}

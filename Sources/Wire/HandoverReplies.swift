@@ -1,0 +1,84 @@
+// The short texts of a handover: what the new process keeps, what changed last before it goes on, and what was counted.
+
+/// The new process is ready to start: which of the listeners and admin listeners it goes on with, by their place in the state.
+public struct HandoverPrepared: Equatable, Sendable {
+  public var listeners: [Int]
+  public var admin: [Int]
+
+  public init(listeners: [Int], admin: [Int]) {
+    self.listeners = listeners
+    self.admin = admin
+  }
+
+  public var bytes: [UInt8] {
+    var writer = HandoverWriter()
+    writer.write(list: listeners) { $0.write(count: $1) }
+    writer.write(list: admin) { $0.write(count: $1) }
+    return writer.bytes
+  }
+
+  public init(_ bytes: [UInt8]) throws(HandoverFault) {
+    var reader = HandoverReader(bytes)
+    func places(_ reader: inout HandoverReader) throws(HandoverFault) -> [Int] {
+      try reader.list(most: HandoverState.listMax, "what is kept") { body throws(HandoverFault) in
+        try body.count(most: HandoverState.listMax, "what is kept")
+      }
+    }
+    listeners = try places(&reader)
+    admin = try places(&reader)
+    try reader.end("what is kept")
+  }
+}
+
+/// What changes until the new process goes on: which routes are closed, and what was counted. Also, without routes, the counts of a
+/// process that has drained.
+public struct HandoverLate: Equatable, Sendable {
+  public var closures: [HandoverState.Closure]
+  public var counts: [HandoverState.Count]
+
+  public init(closures: [HandoverState.Closure] = [], counts: [HandoverState.Count] = []) {
+    self.closures = closures
+    self.counts = counts
+  }
+
+  public var bytes: [UInt8] {
+    var writer = HandoverWriter()
+    writer.write(list: closures) {
+      $0.write(text: $1.route)
+      $0.write(text: $1.why)
+      $0.write(word: $1.user)
+      $0.write(word: $1.sinceWallMilliseconds)
+      $0.write(word: $1.endMilliseconds)
+      $0.write(flag: $1.endWallMilliseconds != nil)
+      $0.write(word: $1.endWallMilliseconds ?? 0)
+    }
+    writer.write(list: counts) {
+      $0.write(text: $1.name)
+      $0.write(word: $1.value)
+    }
+    return writer.bytes
+  }
+
+  public init(_ bytes: [UInt8]) throws(HandoverFault) {
+    var reader = HandoverReader(bytes)
+    closures = try reader.list(most: HandoverState.listMax, "closed routes") { body throws(HandoverFault) in
+      let what = "closed routes"
+      let route = try body.text(most: HandoverState.textMax, what)
+      let why = try body.text(most: HandoverState.textMax, what)
+      let user = try body.word(what)
+      let since = try body.word(what)
+      let end = try body.word(what)
+      let hasWallEnd = try body.flag(what)
+      let wallEnd = try body.word(what)
+      guard hasWallEnd || wallEnd == 0 else { throw .malformed(what) }
+      return HandoverState.Closure(
+        route: route, why: why, user: user, sinceWallMilliseconds: since, endMilliseconds: end,
+        endWallMilliseconds: hasWallEnd ? wallEnd : nil)
+    }
+    counts = try reader.list(most: HandoverState.listMax, "counters") { body throws(HandoverFault) in
+      HandoverState.Count(
+        name: try body.text(most: HandoverState.textMax, "counters"), value: try body.word("counters"))
+    }
+    try reader.end("counters")
+  }
+}
