@@ -30,14 +30,18 @@ public struct HandoverPrepared: Equatable, Sendable {
   }
 }
 
-/// What changes until the new process goes on: which routes are closed, and what was counted. Also, without routes, the counts of a
+/// What changes until the new process goes on: which routes are closed, which servers are out, and what was counted. Also, without these, the counts of a
 /// process that has drained.
 public struct HandoverLate: Equatable, Sendable {
   public var closures: [HandoverState.Closure]
+  public var servers: [HandoverState.Server]
   public var counts: [HandoverState.Count]
 
-  public init(closures: [HandoverState.Closure] = [], counts: [HandoverState.Count] = []) {
+  public init(
+    closures: [HandoverState.Closure] = [], servers: [HandoverState.Server] = [], counts: [HandoverState.Count] = []
+  ) {
     self.closures = closures
+    self.servers = servers
     self.counts = counts
   }
 
@@ -51,6 +55,14 @@ public struct HandoverLate: Equatable, Sendable {
       $0.write(word: $1.endMilliseconds)
       $0.write(flag: $1.endWallMilliseconds != nil)
       $0.write(word: $1.endWallMilliseconds ?? 0)
+    }
+    writer.write(list: servers) {
+      $0.write(text: $1.upstream)
+      $0.write(text: $1.name)
+      $0.write(word: UInt64($1.reason.rawValue))
+      $0.write(text: $1.why)
+      $0.write(word: $1.user)
+      $0.write(word: $1.sinceWallMilliseconds)
     }
     writer.write(list: counts) {
       $0.write(text: $1.name)
@@ -74,6 +86,17 @@ public struct HandoverLate: Equatable, Sendable {
       return HandoverState.Closure(
         route: route, why: why, user: user, sinceWallMilliseconds: since, endMilliseconds: end,
         endWallMilliseconds: hasWallEnd ? wallEnd : nil)
+    }
+    servers = try reader.list(most: HandoverState.listMax, "servers") { body throws(HandoverFault) in
+      let what = "servers"
+      let upstream = try body.text(most: HandoverState.textMax, what)
+      let name = try body.text(most: HandoverState.textMax, what)
+      guard let reason = HandoverState.Server.Reason(rawValue: UInt8(clamping: try body.word(what))) else {
+        throw .malformed(what)
+      }
+      return HandoverState.Server(
+        upstream: upstream, name: name, reason: reason, why: try body.text(most: HandoverState.textMax, what),
+        user: try body.word(what), sinceWallMilliseconds: try body.word(what))
     }
     counts = try reader.list(most: HandoverState.listMax, "counters") { body throws(HandoverFault) in
       HandoverState.Count(

@@ -89,6 +89,30 @@ public struct HandoverState: Equatable, Sendable {
     }
   }
 
+  /// What is known of a server that has no requests now.
+  public struct Server: Equatable, Sendable {
+    /// An operator has taken it out, or checks have.
+    public enum Reason: UInt8, CaseIterable, Sendable { case drained, takenDown, checksFail }
+
+    public var upstream: String
+    public var name: String
+    public var reason: Reason
+    public var why: String
+    public var user: UInt64
+    public var sinceWallMilliseconds: UInt64
+
+    public init(
+      upstream: String, name: String, reason: Reason, why: String, user: UInt64, sinceWallMilliseconds: UInt64
+    ) {
+      self.upstream = upstream
+      self.name = name
+      self.reason = reason
+      self.why = why
+      self.user = user
+      self.sinceWallMilliseconds = sinceWallMilliseconds
+    }
+  }
+
   public struct Count: Equatable, Sendable {
     public var name: String
     public var value: UInt64

@@ -9,7 +9,7 @@ struct Servers: ParsableCommand {
     discussion: """
       A drained server gets no more requests; those under way, and tunnels, go on. From a server that is taken down also \
       those go: what waits for its answer is sent elsewhere where that is safe, and ends with 502 where it is not; tunnels \
-      end. Both stay over reloads, until `up` or a restart.
+      end. Both stay over reloads and upgrades, until `up` or a restart.
 
         countersign servers --admin unix:/run/countersign/admin.sock
         countersign servers drain app/10.0.0.1:80 --why "new kernel" --admin unix:/run/countersign/admin.sock

@@ -206,6 +206,40 @@ extension EndToEnd {
       try eventually("the route is open") { try Connection(to: address).get("/").status == 200 }
     }
 
+    /// An operator who took a server out wants it out; and what checks have found is known before the first check.
+    @Test func serversThatAreOutStayOut() throws {
+      let workspace = try Workspace()
+      let backends = try ["a", "b", "c"].map { name in
+        try RecordingBackend { try $0.reply(name, status: $0.target == "/up" && name == "c" ? "500 No" : "200 OK") }
+      }
+      let (_, service) = try Self.site(workspace, backends[0]) {
+        $0.upstreams[0].servers = backends.map { "\($0.address)" }
+        $0.upstreams[0].members.append("health: { path: /up, interval: 1s, fall: 1 }")
+      }
+      let address = try service.first["public"]
+      func servers(_ arguments: String...) throws -> String {
+        let outcome = try ChildProcess.run(
+          [try Programs.countersign, "servers"] + arguments + ["--admin", service.admin])
+        #expect(outcome.succeeded, "\(outcome.error)")
+        return outcome.output
+      }
+      func answers() throws -> Set<String> {
+        let client = try Connection(to: address)
+        return Set(try (0..<8).map { _ in try client.get("/").text })
+      }
+      _ = try servers("drain", "\(backends[0].address)", "--why", "new kernel")
+      try eventually("only one serves") { try answers() == ["b"] }
+      for _ in 0..<2 {
+        try service.upgrade()
+        #expect(try answers() == ["b"])
+        let listed = try servers()
+        #expect(listed.contains("drained") && listed.contains("new kernel"), "\(listed)")
+        #expect(listed.contains("check-failed") && listed.contains("status 500"), "\(listed)")
+      }
+      _ = try servers("up", "\(backends[0].address)")
+      try eventually("it is back") { try answers() == ["a", "b"] }
+    }
+
     @Test func workersAndListenersMayBeOthers() throws {
       let workspace = try Workspace()
       let backend = try RecordingBackend()

@@ -135,7 +135,11 @@ import Wire
           endWallMilliseconds: nil),
         .init(
           route: "s", why: "", user: 0, sinceWallMilliseconds: 5, endMilliseconds: 9, endWallMilliseconds: 10),
-      ], counts: [.init(name: "countersign_requests_total", value: 1 << 60)])
+      ],
+      servers: HandoverState.Server.Reason.allCases.map {
+        .init(
+          upstream: "app", name: "10.0.0.1:80", reason: $0, why: "status 503", user: 0, sinceWallMilliseconds: 1 << 40)
+      }, counts: [.init(name: "countersign_requests_total", value: 1 << 60)])
     #expect(try HandoverLate(late.bytes) == late)
     for count in 0..<late.bytes.count {
       #expect(throws: HandoverFault.self) { try HandoverLate(Array(late.bytes[..<count])) }

@@ -214,7 +214,7 @@ package final class Supervisor {
         upgrades: loaded.taken.map { UpgradeDesk(done: $0.found.state.attempt) } ?? UpgradeDesk())
       shared.routes.take(config)
       shared.servers.take(loaded.snapshot, isFirst: true, nowMilliseconds: Clock.monotonicMilliseconds())
-      if let taken = loaded.taken { take(taken, shared) }
+      if let taken = loaded.taken { take(taken, config, shared) }
       let (queue, file, logger) = (shared.accessLog, loaded.accessLog ?? nil, logger)
       _ = try WorkerThread.start(name: "log-access", processor: nil) {
         LogThread(queue, to: file, name: "access log") { logger.warning("\($0)") }.run()

@@ -5,6 +5,7 @@
 import Platform
 import Policy
 import Synchronization
+import Wire
 
 /// One upstream, as the whole process knows it.
 package final class UpstreamStatus: Sendable {
@@ -54,6 +55,21 @@ package final class UpstreamStatus: Sendable {
     return servers.withLock { servers in names.compactMap { name in servers.first { $0.name == name } } }
   }
 
+  /// Those that are out, gone ones among them.
+  fileprivate var carried: [HandoverState.Server] {
+    servers.withLock { $0 }.flatMap { server in
+      let report = server.report(nowMilliseconds: 0)
+      func entry(_ reason: HandoverState.Server.Reason) -> HandoverState.Server {
+        HandoverState.Server(
+          upstream: name, name: server.name, reason: reason, why: report.why, user: UInt64(report.user),
+          sinceWallMilliseconds: report.sinceWallMilliseconds)
+      }
+      // The order comes last, as it is above what checks say.
+      return (server.checksFail ? [entry(.checksFail)] : [])
+        + (report.order == .up ? [] : [entry(report.order == .drain ? .drained : .takenDown)])
+    }
+  }
+
   /// A request failed at one of them.
   package func noteFailure(
     _ server: ServerStatus, _ passive: Config.Passive, what: String, now: Clock.Reading
@@ -100,6 +116,27 @@ package final class ServerDirectory: Sendable {
     let names = Set(snapshot.upstreams.map(\.config.name))
     for upstream in all where !names.contains(upstream.name) {
       upstream.take([], startsSlowly: false, nowMilliseconds: nowMilliseconds)
+    }
+  }
+
+  // MARK: Upgrades
+
+  /// The servers that an operator or checks have taken out, for the process that goes on for this one.
+  var carried: [HandoverState.Server] { all.flatMap(\.carried) }
+
+  /// Those of the process that this one goes on for. What checks have said holds until the first check here, and not where none is made.
+  func take(_ carried: [HandoverState.Server], by config: Config) {
+    let checked = Set(config.upstreams.filter { $0.health != nil }.map(\.name))
+    for each in carried where each.reason != .checksFail || checked.contains(each.upstream) {
+      let now = Clock.Reading(
+        wallMilliseconds: each.sinceWallMilliseconds, monotonicMilliseconds: Clock.monotonicMilliseconds())
+      let server = upstream(each.upstream).server(each.name)
+      switch each.reason {
+      case .checksFail: _ = server.setChecks(pass: false, why: each.why, now: now)
+      case .drained, .takenDown:
+        _ = server.setOrder(
+          each.reason == .drained ? .drain : .down, user: UInt32(clamping: each.user), why: each.why, now: now)
+      }
     }
   }
 }

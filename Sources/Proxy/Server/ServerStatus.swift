@@ -243,6 +243,8 @@ package final class ServerStatus: Sendable {
     }
   }
 
+  var checksFail: Bool { contains(.checkFailed) }
+
   /// It is ejected, or on probation.
   var isEjected: Bool { contains(.ejected) }
 

@@ -137,8 +137,9 @@ extension Supervisor {
   // MARK: The new process
 
   /// What was carried over into what the workers share, before they start.
-  func take(_ taken: Predecessor.Taken, _ shared: ProcessShared) {
+  func take(_ taken: Predecessor.Taken, _ config: Config, _ shared: ProcessShared) {
     shared.routes.take(taken.late.closures)
+    shared.servers.take(taken.late.servers, by: config)
     shared.earlierCounters.add(taken.late.counts)
   }
 

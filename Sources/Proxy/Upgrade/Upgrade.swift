@@ -146,7 +146,8 @@ final class Upgrade: Sendable {
     _ own: HandoverSocket, _ process: Int32, _ kept: HandoverPrepared
   ) throws(HandoverError) -> Outcome {
     admin.pause()
-    let late = HandoverLate(closures: shared.routes.carried, counts: CarriedCounters.all(shared))
+    let late = HandoverLate(
+      closures: shared.routes.carried, servers: shared.servers.carried, counts: CarriedCounters.all(shared))
     let deadline = Clock.monotonicMilliseconds() + Predecessor.stepMilliseconds
     try own.send(.go, late.bytes, deadlineMilliseconds: deadline)
     _ = try next(own, .accepting, deadline)

@@ -217,7 +217,9 @@ final class HealthLoop {
     }
     let hasChanged = check.judge.take(result)
     // Only then is it counted: whoever sees the count may rely on what it has led to.
-    if hasChanged || (result == .failed && check.judge.state == .down) {
+    // The first one also ends what a process before this one knew.
+    let isFirst = result != .undecided && !check.wasChecked
+    if hasChanged || isFirst || (result == .failed && check.judge.state == .down) {
       check.why = why
       target.observer.noteHealth(passes: check.judge.state == .up, why: why, now: clock)
     }
