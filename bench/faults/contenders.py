@@ -18,7 +18,7 @@ RESPONSE_SECONDS, EJECT_SECONDS = 3, 10
 # What Countersign may know, and what it is then told: with no such key its own default holds.
 OPTIONAL_KEYS = {
     "health": "health: { path: /healthz, interval: 1s, timeout: 500ms, rise: 2, fall: 2 }",
-    "passive": f"passive: {{ failures: 5, window: 10s, eject: {EJECT_SECONDS}s, max_ejected: 50% }}",
+    "passive": f"passive: {{ failures: 5, window: 10s, eject: {EJECT_SECONDS}s, max_ejected: 50%, status: [500-599] }}",
     "retries.budget": "budget: 20%",
     "retries.on": "on: [connect, reset, timeout]",
 }
