@@ -3,6 +3,7 @@
 import Platform
 import Policy
 import Proxy
+import Synchronization
 import Testing
 import Wire
 
@@ -319,8 +320,12 @@ import Wire
     }
     #expect(Set(choices(plan, 5, now: 9_999)) == [1])
     #expect(choices(plan, 5, now: 10_000).contains(0))
-    pools[0].active = 1
+    pools[0].isProbed = true
     #expect(Set(choices(plan, 5, now: 10_000)) == [1])
+    // A tunnel from before the ejection keeps nobody from finding out.
+    pools[0].isProbed = false
+    pools[0].active = 1
+    #expect(choices(plan, 5, now: 10_000).contains(0))
   }
 
   @Test func aServerThatStartsSlowlyHasLessThanItsShare() {
@@ -332,5 +337,27 @@ import Wire
     #expect((95...105).contains(share(1_000)), "a tenth of the other's")
     #expect((360...372).contains(share(6_000)), "half of the other's")
     #expect((549...551).contains(share(11_000)))
+  }
+
+  /// Another thread may take the last place, or a server may fail, between two looks at it.
+  @Test(arguments: [Config.Balance.roundRobin, .leastRequests, .clientHash])
+  func choosingBearsThatServersChangeMeanwhile(_ balance: Config.Balance) throws {
+    let (plan, pools) = plan(balance, 3)
+    for pool in pools { pool.configure(weight: 1, isBackup: false, connectionsMax: 1) }
+    let statuses = pools.map(\.status)
+    let isOver = Mutex(false)
+    let other = try WorkerThread.start(name: "other", processor: nil) {
+      let now = Clock.Reading(wallMilliseconds: 0, monotonicMilliseconds: 0)
+      var turn = 0
+      while !isOver.withLock({ $0 }) {
+        let status = statuses[turn % 3]
+        turn += 1
+        if status.takePlace(most: 1) { status.givePlace() }
+        _ = status.setChecks(pass: turn % 2 == 0, why: "", now: now)
+      }
+    }
+    for _ in 0..<100_000 { _ = plan.choose(client: Self.client, tried: 0, nowMilliseconds: 1_000) }
+    isOver.withLock { $0 = true }
+    other.join()
   }
 }

@@ -264,6 +264,7 @@ extension Exchange {
     if head.status == 101 {
       guard wantsWebSocket, head.wantsWebSocket else { return badResponse(.upgrade) }
       if isSigned { noteVerified(mark, u, worker) }
+      _ = asksForAnother(status: head.status, of: u, worker)
       downstream.write(head, length, from: u, for: self, .none, isTunnel: true, worker)
       u.input.consume(length)
       Tunnel.begin(self, u, worker)

@@ -70,6 +70,8 @@ final class Exchange {
   var triedServers: UInt64 = 0
   /// The server that counts this request among those it may have.
   var place: ServerStatus?
+  /// It finds out whether a server that was ejected serves again.
+  var isProbe = false
   /// It waits for such a place, as this number in its queue; 0: it does not.
   var queueTicket: UInt64 = 0
   /// How long it may, over all tries; 0: it has not.

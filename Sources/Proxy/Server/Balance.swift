@@ -46,6 +46,22 @@ package struct Balance {
   package mutating func choose(
     _ servers: ContiguousArray<ServerPool>, client: IPAddress?, tried: UInt64, nowMilliseconds now: UInt64
   ) -> ServerChoice {
+    // What other threads know of servers, and have of their places, may change between the two passes: then both are made again.
+    for _ in 0..<Balance.passesMax {
+      if let choice = chooseOnce(servers, client: client, tried: tried, nowMilliseconds: now) { return choice }
+    }
+    for server in servers where server.availability(nowMilliseconds: now) != .withdrawn {
+      return .server(server, isLastResort: false)
+    }
+    return .none
+  }
+
+  private static let passesMax = 4
+
+  /// Nil when no server is any more as the first pass found it.
+  private mutating func chooseOnce(
+    _ servers: ContiguousArray<ServerPool>, client: IPAddress?, tried: UInt64, nowMilliseconds now: UInt64
+  ) -> ServerChoice? {
     var best = Rank.withdrawn
     var bestFull = Rank.withdrawn
     var count = 0
@@ -64,13 +80,14 @@ package struct Balance {
     // A place at a server that is busy is worth waiting for where any other would be a worse choice: a backup, one that was tried.
     let isWorthWaiting = bestFull.rawValue < Rank.failing.rawValue || best == .withdrawn
     if bestFull.rawValue < best.rawValue, isWorthWaiting { return .full }
-    guard best != .withdrawn else { return .none }
+    guard best != .withdrawn else { return ServerChoice.none }
     let found =
       switch kind {
       case .roundRobin: roundRobin(servers, best, count, tried, now)
       case .leastRequests: leastRequests(servers, best, count, tried, now)
       case .clientHash: clientHash(servers, best, client, tried, now)
       }
+    guard found >= 0 else { return nil }
     return .server(servers[found], isLastResort: best.rawValue >= Rank.failing.rawValue)
   }
 
@@ -88,6 +105,8 @@ package struct Balance {
     rank(server, tried: tried, nowMilliseconds: now) == best && !server.isFull
   }
 
+  // Each of these returns the index of a candidate; -1 when there is none any more.
+
   // MARK: Round robin
 
   /// Smooth weighted round robin, as nginx has it: each gains its weight, the highest is chosen and loses the sum. So five to one is
@@ -104,7 +123,7 @@ package struct Balance {
       server.credit += weight
       if found < 0 || server.credit > servers[found].credit { found = index }
     }
-    servers[found].credit -= sum
+    if found >= 0 { servers[found].credit -= sum }
     return found
   }
 
@@ -125,6 +144,7 @@ package struct Balance {
       if at == second { other = index }
       at += 1
     }
+    guard one >= 0, other >= 0 else { return max(one, other) }
     return load(servers[other], now, isBelow: servers[one]) ? other : one
   }
 

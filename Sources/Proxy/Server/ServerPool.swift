@@ -34,6 +34,8 @@ package final class ServerPool {
   private(set) var idle: ContiguousArray<Upstream> = []
   /// Requests under way.
   package var active = 0
+  /// A request is under way that finds out whether it serves again.
+  package var isProbed = false
   /// Connections that are being made.
   private(set) var opening = 0
   /// Failures to connect in a row, and until when none is tried after the last (monotonic ms).
@@ -80,6 +82,10 @@ package final class ServerPool {
     u.exchange = x
     x.upstream = u
     active += 1
+    if status.isMarked, status.standing(nowMilliseconds: worker.nowMilliseconds) == .onProbation {
+      isProbed = true
+      x.isProbe = true
+    }
     noteTry(of: x, isReused: u.served > 0, worker)
     worker.wheel.set(u.timer, deadlineMilliseconds: 0)
   }
@@ -98,6 +104,10 @@ package final class ServerPool {
     u.exchange = nil
     x.upstream = nil
     active -= 1
+    if x.isProbe {
+      x.isProbe = false
+      isProbed = false
+    }
     x.leavePlace(worker)
   }
 
@@ -141,8 +151,8 @@ package final class ServerPool {
     if status.isMarked {
       switch status.standing(nowMilliseconds: nowMilliseconds) {
       case .serving: break
-      // One request at a time finds out for all.
-      case .onProbation: if active > 0 { return .failing }
+      // One request at a time finds out for all; what was under way before says nothing.
+      case .onProbation: if isProbed { return .failing }
       case .ejected, .checkFailed: return .failing
       case .withdrawn: return .withdrawn
       }

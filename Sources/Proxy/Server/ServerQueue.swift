@@ -12,12 +12,13 @@ import Wire
 
 final class ServerQueue {
   private struct Entry {
-    let exchange: Int
+    let slot: Int
+    let generation: UInt32
     let ticket: UInt64
     let sinceMilliseconds: UInt64
   }
 
-  /// Those that left stay in it until they come to the front.
+  /// Those that left stay in it until they come to the front, or are more than those that wait.
   private var entries: ContiguousArray<Entry> = []
   private var first = 0
   private var tickets: UInt64 = 0
@@ -27,11 +28,27 @@ final class ServerQueue {
   var isEmpty: Bool { count == 0 }
 
   /// A place at the end.
-  func append(_ x: Exchange, nowMilliseconds: UInt64) {
+  func append(_ x: Exchange, of group: UpstreamPlan, _ worker: Worker) {
+    if entries.count > 2 * count + ServerQueue.leftMax {
+      entries = ContiguousArray(entries[first...].filter { exchange(of: $0, worker, group) != nil })
+      first = 0
+    }
     tickets += 1
     x.queueTicket = tickets
-    entries.append(Entry(exchange: x.slot, ticket: tickets, sinceMilliseconds: nowMilliseconds))
+    entries.append(
+      Entry(
+        slot: x.slot, generation: x.generation, ticket: tickets, sinceMilliseconds: worker.nowMilliseconds))
     count += 1
+  }
+
+  /// So many entries of requests that left are never worth looking for.
+  private static let leftMax = 64
+
+  /// The exchange of an entry while it waits: its slot may have another one since, or be gone.
+  private func exchange(of entry: Entry, _ worker: Worker, _ group: UpstreamPlan) -> Exchange? {
+    guard let x = worker.exchanges.find(entry.slot, entry.generation), x.queueTicket == entry.ticket, x.group === group
+    else { return nil }
+    return x
   }
 
   func noteLeft() { count -= 1 }
@@ -40,8 +57,7 @@ final class ServerQueue {
   func front(_ worker: Worker, of group: UpstreamPlan) -> (exchange: Exchange, milliseconds: UInt64)? {
     while first < entries.count {
       let entry = entries[first]
-      let x = worker.exchanges.all[entry.exchange]
-      if x.queueTicket == entry.ticket, x.group === group { return (x, entry.sinceMilliseconds) }
+      if let x = exchange(of: entry, worker, group) { return (x, entry.sinceMilliseconds) }
       first += 1
     }
     entries.removeAll(keepingCapacity: entries.capacity <= 1_024)
@@ -55,7 +71,7 @@ extension Exchange {
   func waitForPlace(_ group: UpstreamPlan, _ worker: Worker) -> Step {
     guard group.status.waiting.add(most: group.config.queue.requestsMax) else { return .refuse(.queueFull) }
     if !worker.waitingGroups.contains(where: { $0 === group }) { worker.waitingGroups.append(group) }
-    group.queue.append(self, nowMilliseconds: worker.nowMilliseconds)
+    group.queue.append(self, of: group, worker)
     isBackingOff = true
     triedServers = 0
     if queueEndMilliseconds == 0 {
