@@ -55,7 +55,8 @@ extension EndToEnd {
           return alarm != nil
         }, client: { _ in Peer.client(239) })
       let line = try #require(alarm, "no alarm")
-      #expect(line.contains("clients have become 1"), "\(line)")
+      // A request that was on its way when the balancer changed may be the second.
+      #expect(["1", "2"].contains { line.contains("clients have become \($0), ") }, "\(line)")
       #expect(line.contains("routes with needs_distinct_clients are closed"))
       // A quarter of the time that it may take, times what a machine with much else to do takes longer.
       #expect(ContinuousClock.now - start < .seconds(40))

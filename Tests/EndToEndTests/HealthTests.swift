@@ -96,6 +96,7 @@ extension EndToEnd {
       let client = try Connection(to: edge["public"])
       for i in 0..<12 { #expect(try client.get("/\(i)").status == 200) }
       #expect(hung.requests.allSatisfy { $0.target == "/healthz" })
+      #expect(others.allSatisfy { !$0.requests.isEmpty })
     }
 
     /// What checks had found is not known any more once none are made.

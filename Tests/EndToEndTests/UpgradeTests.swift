@@ -238,6 +238,7 @@ extension EndToEnd {
       }
       _ = try servers("up", "\(backends[0].address)")
       try eventually("it is back") { try answers() == ["a", "b"] }
+      #expect(backends.allSatisfy { !$0.requests.isEmpty })
     }
 
     @Test func workersAndListenersMayBeOthers() throws {

@@ -85,6 +85,34 @@ import Testing
     #expect(ejected == most)
   }
 
+  /// What fails while it is being taken away is no deadlock: failures and changes of the servers take their locks apart.
+  @Test func serversMayFailWhileTheyComeAndGo() async {
+    let upstream = upstream(1).upstream
+    var passive = Config.Passive()
+    passive.failures = 1
+    passive.ejectedPercentMax = 0
+    let first = (0..<100).map { "first \($0)" }
+    let second = (0..<100).map { "second \($0)" }
+    upstream.take(first, startsSlowly: false, nowMilliseconds: 0)
+    await withTaskGroup(of: Void.self) { [passive] group in
+      group.addTask {
+        for turn in 0..<400 {
+          upstream.take(turn % 2 == 0 ? second : first, startsSlowly: true, nowMilliseconds: UInt64(turn))
+        }
+      }
+      for _ in 0..<2 {
+        group.addTask {
+          for turn in 0..<400 {
+            for server in upstream.all.prefix(20) {
+              let now = Clock.Reading(wallMilliseconds: 0, monotonicMilliseconds: UInt64(turn))
+              _ = upstream.noteFailure(server, passive, what: "reset", now: now)
+            }
+          }
+        }
+      }
+    }
+  }
+
   // MARK: Checks and orders
 
   @Test func checksThatFailTakeAServerOutAndChecksThatPassBringItBackSlowly() {

@@ -120,7 +120,7 @@ enum Attempt {
     if let u = d.boundUpstream, u.phase == .ready, u.exchange == nil, u.boundClient == identity,
       u.boundSigner.map({ $0.speaksAs(group.signer) }) ?? false,
       let server = u.pool, group.servers.contains(where: { $0 === server }),
-      server.availability(nowMilliseconds: worker.nowMilliseconds) != .withdrawn, u.isQuiet(for: x, worker),
+      mayGoOn(at: server, of: group, worker), u.isQuiet(for: x, worker),
       takePlace(x, at: server)
     {
       server.attach(u, to: x, worker)
@@ -146,6 +146,15 @@ enum Attempt {
       d.boundUpstream = u
     }
     return found
+  }
+
+  /// Whether a bound connection's server may have the next request too: not when another one could that does not fail.
+  private static func mayGoOn(at server: ServerPool, of group: UpstreamPlan, _ worker: Worker) -> Bool {
+    switch server.availability(nowMilliseconds: worker.nowMilliseconds) {
+    case .serving, .starting: true
+    case .failing: group.servers.count == 1
+    case .withdrawn: false
+    }
   }
 
   /// Chooses a server, and takes one of its places where these are counted.

@@ -168,6 +168,8 @@ package struct Balance {
     var found = -1
     var least: UInt64 = 0
     for (index, server) in servers.enumerated() where Balance.isCandidate(server, best, tried, now) {
+      // A slow start is over at once here: a client belongs to its server.
+      if server.status.isMarked { _ = server.status.share(slowStartMilliseconds: 0, nowMilliseconds: now) }
       let drawn = Balance.mixed(address ^ server.hash)
       // A larger number has the smaller logarithm.
       let cost = isWeighted ? Balance.negatedLogarithm(drawn) : ~drawn

@@ -13,7 +13,9 @@ package final class UpstreamStatus: Sendable {
   package let waiting: WaitingRequests
   /// Present ones, and those that are gone and that an operator has withdrawn, or that have requests.
   private let servers = Mutex<[ServerStatus]>([])
-  private let present = Mutex<[String]>([])
+  /// Those that there are now, in the order of the configuration. No lock of a server's is taken under a lock of this type's, nor the other
+  /// way round.
+  private let present = Mutex<[ServerStatus]>([])
 
   init(name: String, workers: Int) {
     self.name = name
@@ -33,27 +35,26 @@ package final class UpstreamStatus: Sendable {
   /// Which there are now. What is known of the others is forgotten, unless an operator said it.
   /// - Parameter startsSlowly: those that were not there before begin with less than their share.
   package func take(_ names: [String], startsSlowly: Bool, nowMilliseconds: UInt64) {
+    let all = names.map { server($0) }
     let before = present.withLock { present in
-      defer { present = names }
-      return Set(present)
+      defer { present = all }
+      return Set(present.map(\.name))
     }
-    for name in names where !before.contains(name) {
-      let server = server(name)
-      if startsSlowly { server.startSlowly(nowMilliseconds: nowMilliseconds) }
+    if startsSlowly {
+      for server in all where !before.contains(server.name) { server.startSlowly(nowMilliseconds: nowMilliseconds) }
     }
     let now = Set(names)
-    servers.withLock { servers in
-      for server in servers where !now.contains(server.name) { server.forget() }
+    let gone = servers.withLock { servers in
+      let gone = servers.filter { !now.contains($0.name) }
       // One that comes back still has the requests that it had.
       servers.removeAll { !now.contains($0.name) && $0.order == .up && $0.placesTaken == 0 }
+      return gone
     }
+    for server in gone { server.forget() }
   }
 
   /// Those that there are now, in the order of the configuration.
-  package var all: [ServerStatus] {
-    let names = present.withLock { $0 }
-    return servers.withLock { servers in names.compactMap { name in servers.first { $0.name == name } } }
-  }
+  package var all: [ServerStatus] { present.withLock { $0 } }
 
   /// Those that are out, gone ones among them.
   fileprivate var carried: [HandoverState.Server] {
@@ -74,16 +75,12 @@ package final class UpstreamStatus: Sendable {
   package func noteFailure(
     _ server: ServerStatus, _ passive: Config.Passive, what: String, now: Clock.Reading
   ) -> ServerStatus.Failed {
-    server.noteFailure(
-      passive, what: what,
-      mayEject: {
-        let all = all
-        let ejected = all.count { $0 !== server && $0.isEjected }
-        let share = all.count * passive.ejectedPercentMax / 100
-        let most = passive.ejectedPercentMax > 0 && all.count > 1 ? max(1, share) : 0
-        // One always stays.
-        return ejected < min(most, all.count - 1)
-      }, now: now)
+    let all = all
+    let ejected = all.count { $0 !== server && $0.isEjected }
+    let share = all.count * passive.ejectedPercentMax / 100
+    let most = passive.ejectedPercentMax > 0 && all.count > 1 ? max(1, share) : 0
+    // One always stays.
+    return server.noteFailure(passive, what: what, mayEject: ejected < min(most, all.count - 1), now: now)
   }
 }
 

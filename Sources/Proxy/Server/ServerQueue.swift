@@ -92,6 +92,8 @@ extension Exchange {
     group.queue.noteLeft()
     group.status.waiting.remove()
     worker.noteWaiting(at: group.status)
+    // Those behind it may have what it waited for in vain.
+    if group.status.waiting.count > 0 { worker.offersPlaces = true }
   }
 
   /// Gives the place back that it has at a server.
@@ -105,9 +107,11 @@ extension Exchange {
 
 extension Worker {
   /// The request that waits longest at an upstream. A reload leaves requests in the queue of the plan that they came under.
-  private func oldestWaiting(at upstream: UpstreamStatus) -> (exchange: Exchange, milliseconds: UInt64)? {
+  private func oldestWaiting(
+    at upstream: UpstreamStatus, besides full: ContiguousArray<UpstreamPlan> = []
+  ) -> (exchange: Exchange, milliseconds: UInt64)? {
     var oldest: (exchange: Exchange, milliseconds: UInt64)?
-    for group in waitingGroups where group.status === upstream {
+    for group in waitingGroups where group.status === upstream && !full.contains(where: { $0 === group }) {
       guard let front = group.queue.front(self, of: group) else { continue }
       if front.milliseconds < oldest?.milliseconds ?? .max { oldest = front }
     }
@@ -128,17 +132,20 @@ extension Worker {
   }
 
   private func offerPlaces(of upstream: UpstreamStatus) {
+    // Plans of that upstream whose servers are all full.
+    var full: ContiguousArray<UpstreamPlan> = []
     while let next = upstream.waiting.next {
-      guard next == index else {
+      guard next == index || !full.isEmpty else {
         shared.mailboxes[next].post(.places)
         return
       }
-      guard let x = oldestWaiting(at: upstream)?.exchange, let group = x.group else {
+      guard let x = oldestWaiting(at: upstream, besides: full)?.exchange, let group = x.group else {
+        guard full.isEmpty else { return }
         upstream.waiting.setOldest(worker: index, milliseconds: 0)
         continue
       }
       switch group.choose(for: x, nowMilliseconds: nowMilliseconds) {
-      case .full: return
+      case .full: full.append(group)
       case .server, .none:
         x.leaveQueue(self)
         x.advance(self, x.tryAgain(self))

@@ -25,8 +25,16 @@ extension Exchange {
     noteFailure(what, isTimeout: fault == .responseTimeout, worker)
   }
 
+  /// What it was to find out about its server is known.
+  private func endProbe() {
+    guard isProbe else { return }
+    isProbe = false
+    server?.isProbed = false
+  }
+
   private func noteFailure(_ what: String, isTimeout: Bool, _ worker: Worker) {
     guard let server, let group else { return }
+    endProbe()
     worker.counters.add(.serverFailures)
     guard let passive = group.config.passive else { return }
     worker.shared.noteFailure(
@@ -41,6 +49,7 @@ extension Exchange {
     } else if server.status.isMarked, server.status.noteSuccess(now: worker.clock) {
       worker.shared.tell(server.status, of: group.status, "serves again: a request has succeeded there")
     }
+    endProbe()
     return !group.config.retries.statuses.isEmpty && group.config.retries.statuses.contains(status)
   }
 }
@@ -62,7 +71,8 @@ extension Worker {
     let order = status.order
     for u in upstreams.all where u.phase != .free && u.pool?.status === status {
       guard let x = u.exchange else {
-        if u.isIdle || order == .down { u.close(self) }
+        // Kept ones, and those of a client that has no request now.
+        if u.isIdle || u.phase == .ready || order == .down { u.close(self) }
         continue
       }
       if order == .drain { continue }

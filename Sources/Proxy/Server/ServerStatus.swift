@@ -66,7 +66,7 @@ package final class ServerStatus: Sendable {
 
   /// Its share of what it would have by its weight, in percent: less than all while it starts slowly.
   package func share(slowStartMilliseconds: Int, nowMilliseconds: UInt64) -> Int {
-    guard slowStartMilliseconds > 0, gate.load(ordering: .relaxed) & Gate.slow.rawValue != 0 else { return 100 }
+    guard gate.load(ordering: .relaxed) & Gate.slow.rawValue != 0 else { return 100 }
     let from = slowFromMilliseconds.load(ordering: .relaxed)
     let gone = nowMilliseconds > from ? Int(clamping: nowMilliseconds - from) : 0
     guard gone < slowStartMilliseconds else {
@@ -195,7 +195,7 @@ package final class ServerStatus: Sendable {
 
   /// A request failed at it. Called by UpstreamStatus, which knows how many others are ejected.
   func noteFailure(
-    _ passive: Config.Passive, what: String, mayEject: () -> Bool, now: Clock.Reading
+    _ passive: Config.Passive, what: String, mayEject: Bool, now: Clock.Reading
   ) -> Failed {
     let time = now.monotonicMilliseconds
     return state.withLock { state in
@@ -212,7 +212,7 @@ package final class ServerStatus: Sendable {
         state.failures.append(time)
         guard state.failures.count >= passive.failures else { return .counted }
       }
-      guard isOnProbation || mayEject() else {
+      guard isOnProbation || mayEject else {
         // Counting begins anew, so that this is said now and then and not for each request.
         state.failures.removeAll()
         return .kept

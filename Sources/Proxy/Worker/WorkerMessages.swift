@@ -25,6 +25,7 @@ extension Worker {
     log.isOn = snapshot.config.log.access != .off
     replaceParsers(snapshot, haveNamesChanged: snapshot.config.identity.claims != old.config.identity.claims)
     for group in old.groups { closeIdle(group.servers) }
+    offersPlaces = true
     acceptor.open(sources, self)
     counters.add(.reloads)
     // Connections of sockets that are gone end when they are idle.
