@@ -217,7 +217,8 @@ final class Stream: Watched {
     if n > 0 {
       kernel.movements += 1
       if peer.isClosed {
-        // Nobody is there to read it: the answer is a reset.
+        // Nobody is there to read it: the answer is a reset, which only an open end hears.
+        outbox.removeAll()
         takeReset()
         return
       }
