@@ -85,9 +85,9 @@ func simulatedEpollCtl(_ ep: Int32, _ operation: Int32, _ fd: Int32, _ events: U
 }
 
 @_cdecl("simulated_epoll_prepare")
-func simulatedEpollPrepare(_ ep: Int32) -> Int32 {
+func simulatedEpollPrepare(_ ep: Int32, _ timeout: Int32) -> Int32 {
   guard let poller = kernel.find(ep, Poller.self) else { return -Errno.badDescriptor }
-  kernel.prepare(poller)
+  kernel.prepare(poller, mayWait: timeout != 0)
   return 0
 }
 

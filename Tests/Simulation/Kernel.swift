@@ -127,6 +127,12 @@ final class Stream: Watched {
   /// Bytes that the peer has not got; our FIN counts as one.
   var unacknowledged: Int { outbox.count + (isFinished && !finDelivered ? 1 : 0) }
 
+  /// What is under way at this end, for a violation's text.
+  var outline: String {
+    "\(local) to \(remote): \(outbox.count) of \(capacity) bytes on their way out, \(inbox.count) unread"
+      + "\(isFinished ? ", finished" : "")\(gotFin ? ", told the end" : "")\(gotReset ? ", reset" : "")"
+  }
+
   /// Bytes that have come and were not read.
   var unread: Int { inbox.count }
 
@@ -138,7 +144,10 @@ final class Stream: Watched {
     let n = min(most, inbox.count)
     if n > 0 {
       take(inbox.front(n))
-      if !peeks { inbox.drop(n) }
+      if !peeks {
+        inbox.drop(n)
+        kernel.movements += 1
+      }
       return n
     }
     // A reset behind the peer's end changes nothing for what came before.
@@ -163,6 +172,7 @@ final class Stream: Watched {
     if n < bytes.count { lacksRoom = true }
     guard n > 0 else { return bytes.isEmpty ? 0 : -Int(Errno.again) }
     outbox.append(bytes.prefix(n))
+    kernel.movements += 1
     return n
   }
 
@@ -199,13 +209,16 @@ final class Stream: Watched {
     if resetIsDue {
       resetIsDue = false
       finDelivered = true
+      kernel.movements += 1
       peer.takeReset()
       return
     }
     let n = min(most, outbox.count, peer.isClosed ? .max : max(0, peer.receiveCapacity - peer.inbox.count))
     if n > 0 {
+      kernel.movements += 1
       if peer.isClosed {
-        // Nobody is there to read it: the answer is a reset.
+        // Nobody is there to read it: the answer is a reset, which only an open end hears.
+        outbox.removeAll()
         takeReset()
         return
       }
@@ -219,6 +232,7 @@ final class Stream: Watched {
     }
     guard outbox.isEmpty, isFinished, !finDelivered else { return }
     finDelivered = true
+    kernel.movements += 1
     peer.gotFin = true
     peer.signal()
   }
@@ -293,6 +307,9 @@ final class Kernel {
   /// Connections that the engine began, in order, and about which nothing is decided yet.
   private(set) var connecting: [Stream] = []
   private var nextPort: UInt16 = 20_000
+  /// Counts what happens: bytes that an end gave, took or got, the end of a stream that arrived, a connection that was asked for
+  /// or made, and a wait for which the engine has no time because it has more to do. While nobody counts it up, nothing moves.
+  var movements: UInt64 = 0
   /// What `socket` and `accept4` say: whether the process has run out of descriptors.
   var lacksDescriptors = false
   /// What `connect` says at once for an address, or nil.
@@ -335,6 +352,7 @@ final class Kernel {
   func accept(_ fd: Int32) -> Stream? {
     guard let listener = find(fd, Listener.self), !listener.pending.isEmpty else { return nil }
     let stream = listener.pending.removeFirst()
+    movements += 1
     _ = add(stream)
     return stream
   }
@@ -346,6 +364,7 @@ final class Kernel {
     stream.local.port = nextPort
     stream.beginConnecting(to: remote)
     connecting.append(stream)
+    movements += 1
     return -Errno.inProgress
   }
 
@@ -401,7 +420,8 @@ final class Kernel {
   }
 
   /// Begins a wait: everything that is due, in an order of its own.
-  func prepare(_ poller: Poller) {
+  func prepare(_ poller: Poller, mayWait: Bool) {
+    if !mayWait { movements += 1 }
     for watched in poller.levels where watched.ready != 0 { watched.signal() }
     poller.turn = poller.queue
     poller.queue = []
@@ -443,6 +463,7 @@ final class Kernel {
   /// Lets a connection that the engine began come about. Where a worker listens it gets the other end and nil is returned;
   /// otherwise the other end is.
   func establish(_ stream: Stream) -> Stream? {
+    movements += 1
     connecting.removeAll { $0 === stream }
     streams.append(stream)
     if let listener = listeners[stream.remote] {
@@ -459,6 +480,7 @@ final class Kernel {
   }
 
   func refuse(_ stream: Stream, _ code: Int32) {
+    movements += 1
     connecting.removeAll { $0 === stream }
     stream.fail(code)
   }

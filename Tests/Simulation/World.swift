@@ -40,6 +40,11 @@ final class World {
   private var isEnding = false
   private(set) var tally = Tally()
 
+  /// Rounds without a movement behind which nothing moves. More than one, for clients that pause go on.
+  private static let quietRoundsMin = 12
+  /// More than the longest messages of a connection need where an end takes a byte at a time.
+  private static let settleRoundsMax = 2_000_000
+
   init(seed: UInt64, configurations: Configurations, isTraced: Bool) throws {
     self.seed = seed
     self.configurations = configurations
@@ -209,7 +214,10 @@ final class World {
     servers.append(Server(world: self, stream: far, told: told))
   }
 
-  private func capacity() -> Int { random.oneIn(3) ? 1 + random.below(3_000) : 1 << 16 }
+  /// At times so little that a response takes thousands of writes.
+  private func capacity() -> Int {
+    random.oneIn(3) ? 1 + random.below([4, 300, 3_000, 3_000][random.below(4)]) : 1 << 16
+  }
 
   // MARK: Clients
 
@@ -436,29 +444,33 @@ final class World {
     }
     clientsLeft = hasFaults ? 0 : clientsLeft
     while clientsLeft > 0 { addClient() }
-    for round in 0..<400 where violation == nil {
+    // Deadlines come: in faulty runs all of them; in others only what waits for a validator's start, and not the time after which
+    // an end that does nothing is given up, so that what nobody wakes stays as it is.
+    let (rounds, milliseconds): (Int, UInt64) = hasFaults ? (400, 1_700) : (40, 250)
+    for round in 0..<rounds where violation == nil {
       settle()
       guard violation == nil else { return }
-      let isDone = clients.allSatisfy(\.isDone)
-      if isDone, round > 4 { break }
-      // Deadlines come, in faulty runs all of them; in others only what waits for a validator's start.
-      // Behind that, who sends or takes a byte at a time still has more to do, and time stands still for it.
-      kernel.monotonicNanoseconds += hasFaults ? 1_700_000_000 : round < 40 ? 250_000_000 : 0
+      if clients.allSatisfy(\.isDone), round > 4 { break }
+      kernel.monotonicNanoseconds += milliseconds * 1_000_000
     }
     if let client = clients.first(where: { $0.isSilent && !$0.isDone }), violation == nil {
       violate("\(client.stream.local) has said nothing for long, and its connection is still open")
     }
     if let client = clients.first(where: { !$0.isDone }), violation == nil {
-      violate("\(client.stream.local) still waits for /r/\(client.awaited?.id ?? 0) (\(client.stream))")
+      violate("\(client.stream.local) still waits for /r/\(client.awaited?.id ?? 0) (\(client.stream.outline))")
     }
     leave()
     checkRecords()
   }
 
-  /// Carries everything on until nothing moves any more.
+  /// Carries everything on, while time stands still, until nothing moves any more: for so many rounds nobody gave, took or got a
+  /// byte, and the engine had nothing left to do. How long that takes is not bounded by rounds: who takes two bytes at a time
+  /// needs many. What never comes to rest is at fault.
   private func settle() {
-    for round in 0..<3_000 where violation == nil {
+    var quietRounds = 0
+    for round in 0..<World.settleRoundsMax where violation == nil {
       steps += 1
+      let before = kernel.movements
       for stream in kernel.connecting { establish(stream) }
       for client in clients { client.act() }
       for server in servers {
@@ -467,10 +479,10 @@ final class World {
       }
       for stream in kernel.streams { stream.deliver(1 << 20) }
       turn()
-      let moves =
-        kernel.streams.contains { $0.hasUndelivered && $0.peer?.isClosed == false } || !kernel.connecting.isEmpty
-      if !moves, round > 12 { return }
+      quietRounds = kernel.movements == before ? quietRounds + 1 : 0
+      if quietRounds > World.quietRoundsMin { return }
     }
+    violate("nothing comes to rest: \(kernel.streams.map(\.outline))")
   }
 
   private func checkRecords() {

@@ -29,7 +29,7 @@ int32_t simulated_unacknowledged(int32_t fd);
 int32_t simulated_epoll_create(void);
 int32_t simulated_epoll_ctl(int32_t ep, int32_t operation, int32_t fd, uint32_t events, uint64_t data);
 int32_t simulated_epoll_next(int32_t ep, uint32_t *events, uint64_t *data);
-int32_t simulated_epoll_prepare(int32_t ep);
+int32_t simulated_epoll_prepare(int32_t ep, int32_t timeout);
 int32_t simulated_eventfd(void);
 int32_t simulated_event_signal(int32_t fd);
 int32_t simulated_event_clear(int32_t fd);
@@ -170,7 +170,7 @@ int epoll_ctl(int ep, int operation, int fd, struct epoll_event *event) {
 // Never waits: the simulator moves the time on when there is nothing to do.
 int epoll_wait(int ep, struct epoll_event *events, int most, int timeout) {
   if (!is_simulated(ep)) return (int)syscall(SYS_epoll_wait, ep, events, most, timeout);
-  simulated_epoll_prepare(ep);
+  simulated_epoll_prepare(ep, timeout);
   int count = 0;
   while (count < most) {
     uint32_t ready;
