@@ -41,18 +41,16 @@ extension Exchange {
     }
   }
 
-  /// Whether another try is made in place of a response whose status asks for one.
-  private func retryAfterStatus(_ worker: Worker) -> Bool {
-    let mayRetry = group?.budget.allows(nowMilliseconds: worker.nowMilliseconds) ?? false
-    return machine.fault(.badStatus, mayRetry: mayRetry) == .retry
+  /// The upstream's budget has another try.
+  private func mayRetry(_ worker: Worker) -> Bool {
+    group?.budget.allows(nowMilliseconds: worker.nowMilliseconds) ?? false
   }
 
   /// What becomes of a fault. What it says of the server is noted first.
   private func judge(_ fault: ExchangeMachine.Fault, _ worker: Worker) -> Step {
     noteFailure(fault, worker)
-    let mayRetry = group?.budget.allows(nowMilliseconds: worker.nowMilliseconds) ?? false
-    let verdict = machine.fault(fault, mayRetry: mayRetry)
-    if machine.isRetryDenied, !mayRetry {
+    let verdict = machine.fault(fault, mayRetry: mayRetry(worker))
+    if machine.isRetryDenied {
       worker.counters.add(.retriesDenied)
       if case .none = detail { detail = .text("the upstream's retry budget is used up") }
     }
@@ -264,7 +262,7 @@ extension Exchange {
     if head.status == 101 {
       guard wantsWebSocket, head.wantsWebSocket else { return badResponse(.upgrade) }
       if isSigned { noteVerified(mark, u, worker) }
-      _ = asksForAnother(status: head.status, of: u, worker)
+      noteStatus(head.status, of: u, worker)
       downstream.write(head, length, from: u, for: self, .none, isTunnel: true, worker)
       u.input.consume(length)
       Tunnel.begin(self, u, worker)
@@ -285,7 +283,12 @@ extension Exchange {
       if case .retryLater = machine.fault(.starting) { return StartWait.begin(self, worker) }
     } else {
       u.noteAnswered()
-      if asksForAnother(status: head.status, of: u, worker), retryAfterStatus(worker) { return act(on: .retry, worker) }
+      noteStatus(head.status, of: u, worker)
+      if group?.config.retries.statuses.contains(head.status) == true,
+        machine.fault(.badStatus, mayRetry: mayRetry(worker)) == .retry
+      {
+        return act(on: .retry, worker)
+      }
     }
     if isSigned { noteVerified(mark, u, worker) }
     let outgoing = HeadWriter.ResponseFraming(head, requestWasHead: method == .head, clientMinorVersion: minorVersion)

@@ -91,12 +91,8 @@ enum Attempt {
   // MARK: Choosing a connection
 
   private static func sharedConnection(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> Found {
-    let server: ServerPool
-    switch takePlace(x, group, worker) {
-    case .server(let found, _): server = found
-    case .full: return .full
-    case .none: return .refused(.upstreamNone)
-    }
+    let choice = takePlace(x, group, worker)
+    guard case .server(let server, _) = choice else { return without(choice) }
     while let u = server.takeIdle(worker) {
       // From before a reload that changed the limits of heads.
       guard u.output.capacity == worker.pool.chunkBytes else {
@@ -127,12 +123,8 @@ enum Attempt {
       worker.counters.add(.upstreamReused)
       return .connection(u)
     }
-    let server: ServerPool
-    switch takePlace(x, group, worker) {
-    case .server(let found, _): server = found
-    case .full: return .full
-    case .none: return .refused(.upstreamNone)
-    }
+    let choice = takePlace(x, group, worker)
+    guard case .server(let server, _) = choice else { return without(choice) }
     // Another client behind the same balancer connection, another upstream, or a connection that ended.
     if let u = d.boundUpstream { u.close(worker) }
     guard let signer = group.signer, let draft = preamble(x, signer, identity, worker) else {
@@ -169,6 +161,11 @@ enum Attempt {
       if isLastResort { worker.noteLastResort(group) }
       return choice
     }
+  }
+
+  /// What becomes of a request for which no server was found.
+  private static func without(_ choice: ServerChoice) -> Found {
+    if case .full = choice { .full } else { .refused(.upstreamNone) }
   }
 
   private static func takePlace(_ x: Exchange, at server: ServerPool) -> Bool {

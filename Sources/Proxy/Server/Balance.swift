@@ -83,7 +83,7 @@ package struct Balance {
     guard best != .withdrawn else { return ServerChoice.none }
     let found =
       switch kind {
-      case .roundRobin: roundRobin(servers, best, count, tried, now)
+      case .roundRobin: roundRobin(servers, best, tried, now)
       case .leastRequests: leastRequests(servers, best, count, tried, now)
       case .clientHash: clientHash(servers, best, client, tried, now)
       }
@@ -111,8 +111,8 @@ package struct Balance {
 
   /// Smooth weighted round robin, as nginx has it: each gains its weight, the highest is chosen and loses the sum. So five to one is
   /// not five in a row.
-  private mutating func roundRobin(
-    _ servers: ContiguousArray<ServerPool>, _ best: Rank, _ count: Int, _ tried: UInt64, _ now: UInt64
+  private func roundRobin(
+    _ servers: ContiguousArray<ServerPool>, _ best: Rank, _ tried: UInt64, _ now: UInt64
   ) -> Int {
     var found = -1
     var sum = 0

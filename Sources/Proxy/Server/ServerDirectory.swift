@@ -26,7 +26,7 @@ package final class UpstreamStatus: Sendable {
   package func server(_ name: String) -> ServerStatus {
     servers.withLock { servers in
       if let known = servers.first(where: { $0.name == name }) { return known }
-      let new = ServerStatus(upstream: self.name, name: name, waiting: waiting)
+      let new = ServerStatus(name: name, waiting: waiting)
       servers.append(new)
       return new
     }

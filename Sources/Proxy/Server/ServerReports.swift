@@ -41,16 +41,15 @@ extension Exchange {
       server.status, of: group.status, passive, what: what, isTimeout: isTimeout, worker.counters, now: worker.clock)
   }
 
-  /// Notes what the status of a response says of its server. True where the configuration asks for another try after it.
-  func asksForAnother(status: Int, of u: Upstream, _ worker: Worker) -> Bool {
-    guard let group, let server = u.pool else { return false }
+  /// Notes what the status of a response says of its server.
+  func noteStatus(_ status: Int, of u: Upstream, _ worker: Worker) {
+    guard let group, let server = u.pool else { return }
     if group.config.passive?.statuses.contains(where: { $0.contains(status) }) == true {
       noteFailure("status \(status)", isTimeout: false, worker)
     } else if server.status.isMarked, server.status.noteSuccess(now: worker.clock) {
       worker.shared.tell(server.status, of: group.status, "serves again: a request has succeeded there")
     }
     endProbe()
-    return !group.config.retries.statuses.isEmpty && group.config.retries.statuses.contains(status)
   }
 }
 

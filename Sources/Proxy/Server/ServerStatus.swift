@@ -10,14 +10,12 @@ import Policy
 import Synchronization
 
 package final class ServerStatus: Sendable {
-  package let upstream: String
   /// As it is written and shown: `10.0.0.1:80`.
   package let name: String
   /// Requests that wait for a place at any server of the upstream.
   let waiting: WaitingRequests
 
-  init(upstream: String, name: String, waiting: WaitingRequests) {
-    self.upstream = upstream
+  init(name: String, waiting: WaitingRequests) {
     self.name = name
     self.waiting = waiting
   }
