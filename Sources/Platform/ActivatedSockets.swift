@@ -15,11 +15,14 @@ package enum ActivatedSockets {
 
   /// Empty where there are none, or they are for another process.
   package static func inherited() throws(SystemError) -> [ActivatedSocket] {
-    guard variable("LISTEN_PID") == "\(getpid())", let text = variable("LISTEN_FDS") else { return [] }
+    guard Environment.value("LISTEN_PID") == "\(getpid())", let text = Environment.value("LISTEN_FDS") else {
+      return []
+    }
     guard let count = Int(text), (0...most).contains(count) else {
       throw SystemError("LISTEN_FDS is \(text)", code: EINVAL)
     }
-    let names = variable("LISTEN_FDNAMES")?.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+    let names = Environment.value("LISTEN_FDNAMES")?.split(separator: ":", omittingEmptySubsequences: false).map(
+      String.init)
     guard names == nil || names?.count == count else {
       throw SystemError("LISTEN_FDNAMES has not as many names as LISTEN_FDS says", code: EINVAL)
     }
@@ -31,7 +34,4 @@ package enum ActivatedSockets {
     }
     return sockets
   }
-
-  // SAFETY: getenv's string is NUL-terminated and copied at once; nothing in this program changes the environment.
-  private static func variable(_ name: String) -> String? { unsafe getenv(name).map { unsafe String(cString: $0) } }
 }

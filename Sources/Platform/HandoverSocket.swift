@@ -62,8 +62,7 @@ package enum HandoverError: Error, Sendable, CustomStringConvertible {
 
   /// The end that this process was started with; nil if it was not started in an upgrade.
   package static func inherited() throws(SystemError) -> HandoverSocket? {
-    // SAFETY: getenv's string is NUL-terminated and copied at once; nothing in this program changes the environment.
-    guard let raw = unsafe getenv(variable), unsafe String(cString: raw) == "\(inheritedDescriptor)" else { return nil }
+    guard Environment.value(variable) == "\(inheritedDescriptor)" else { return nil }
     var user: UInt32 = 0
     // SAFETY: the call writes one word, a local.
     guard cs_socket_family(inheritedDescriptor) == AF_UNIX, cs_socket_type(inheritedDescriptor) == cs_stream(),
@@ -136,12 +135,13 @@ package enum HandoverError: Error, Sendable, CustomStringConvertible {
     return Message(kind: frame.kind, bytes: bytes, descriptors: pending)
   }
 
-  /// The next frame, which must be of that kind.
+  /// The next frame, which must be of that kind; that the other process says why it does not go on is thrown.
   package func receive(
     _ kind: HandoverFrame.Kind, deadlineMilliseconds: UInt64
   ) throws(HandoverError) -> [UInt8] {
     let message = try receive(deadlineMilliseconds: deadlineMilliseconds)
     for fd in message.descriptors { close(fd) }
+    if message.kind == .failed, let text = String(validating: message.bytes, as: UTF8.self) { throw .refused(text) }
     guard message.kind == kind else { throw .fault(.malformed("a frame out of its turn")) }
     return message.bytes
   }

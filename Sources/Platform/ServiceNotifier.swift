@@ -6,10 +6,7 @@ import Glibc
 
 package enum ServiceNotifier {
   package static func notify(_ state: String) {
-    // SAFETY: getenv's string is NUL-terminated and copied at once. It could change only under a call of setenv, which
-    // nothing in this program makes.
-    guard let raw = unsafe getenv("NOTIFY_SOCKET") else { return }
-    let name = unsafe Array(String(cString: raw).utf8)
+    guard let name = Environment.value("NOTIFY_SOCKET").map({ Array($0.utf8) }) else { return }
     guard name.count > 1, name.count <= SocketAddress.unixPathBytesMax, name[0] == 0x2f || name[0] == 0x40 else {
       return
     }

@@ -32,7 +32,7 @@ public struct HandoverFrame: Equatable, Sendable {
   public static let headBytes = 12
   /// Sockets that a frame may carry; the kernel takes 253.
   public static let descriptorsMax = 128
-  /// A configuration has at most 4 MiB, and may be longer with every default written out.
+  /// More than any state: a configuration has at most 4 MiB, also with every default written out.
   public static let bytesMax = 16 << 20
 
   public init(kind: Kind, descriptors: Int, count: Int) {

@@ -2,7 +2,7 @@
 // the order in which the descriptors came, and for secrets.
 //
 // Adding to it: a section of its own, with a tag that was never used, that need not be understood where the new process can do
-// without (what is known of the health of servers, for example).
+// without. What changes until the last moment (closed routes, servers that are out, counters) is in HandoverLate.
 
 public struct HandoverState: Equatable, Sendable {
   /// Several sockets of one address, or one that is shared.

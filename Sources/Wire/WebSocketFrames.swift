@@ -157,9 +157,6 @@ public enum WebSocketClose {
   /// "Going away, such as a server going down" (section 7.4.1).
   public static let goingAway: UInt16 = 1001
 
-  /// The bytes that the longest of them has.
-  public static let bytesMax = 8
-
   /// Appends the frame.
   /// - Parameter mask: for a frame of the client's, which must be masked with a key that nobody can foresee (section 5.3).
   public static func append(_ status: UInt16, mask: UInt32?, to out: some ByteSink) {

@@ -2,6 +2,7 @@
 // Used by `explain --live` and `doctor`.
 
 import FoundationEssentials
+import Policy
 
 struct Recording {
   private struct Begun: Decodable { let recording: Int }
@@ -13,20 +14,26 @@ struct Recording {
   }
 
   private let options: AdminOptions
+  private let endpoint: Config.Endpoint
   private let number: Int
 
   /// - Parameter values: which requests, and how many: the query of `/walks/begin`.
   init(_ options: AdminOptions, _ values: [(String, String)]) throws {
     self.options = options
-    let text = try options.ask("/walks/begin", method: "POST", values)
+    endpoint = try options.endpoint()
+    let text = try options.ask("/walks/begin", method: "POST", values, at: endpoint)
     number = try JSONDecoder().decode(Begun.self, from: Data(text.utf8)).recording
   }
 
   /// The walks behind the first `count`.
   func read(from count: Int = 0) throws -> Walks {
-    let text = try options.ask("/walks/read", method: "POST", [("recording", "\(number)"), ("from", "\(count)")])
+    let text = try ask("read", [("recording", "\(number)"), ("from", "\(count)")])
     return try JSONDecoder().decode(Walks.self, from: Data(text.utf8))
   }
 
-  func end() throws { _ = try options.ask("/walks/end", method: "POST", [("recording", "\(number)")]) }
+  func end() throws { _ = try ask("end", [("recording", "\(number)")]) }
+
+  private func ask(_ what: String, _ values: [(String, String)]) throws -> String {
+    try options.ask("/walks/\(what)", method: "POST", values, at: endpoint)
+  }
 }

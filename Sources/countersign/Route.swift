@@ -34,8 +34,11 @@ struct AdminOptions: ParsableArguments {
   }
 
   /// The answer's body; what went wrong ends the command.
-  func ask(_ path: String, method: String = "GET", _ values: [(String, String)] = []) throws -> String {
-    let endpoint = try endpoint()
+  /// - Parameter known: what `endpoint()` has said, where it is asked more than once: reading a configuration says what is wrong with it.
+  func ask(
+    _ path: String, method: String = "GET", _ values: [(String, String)] = [], at known: Config.Endpoint? = nil
+  ) throws -> String {
+    let endpoint = try known ?? endpoint()
     do {
       let response = try AdminClient.ask(endpoint, method: method, path: path, values)
       guard response.status == 200 else {

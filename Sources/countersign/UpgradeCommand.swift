@@ -38,7 +38,8 @@ struct UpgradeCommand: ParsableCommand {
 
   func run() throws {
     let endpoint = try options.endpoint()
-    let begun = try JSONDecoder().decode(Progress.self, from: Data(try options.ask("/upgrade", method: "POST").utf8))
+    let text = try options.ask("/upgrade", method: "POST", at: endpoint)
+    let begun = try JSONDecoder().decode(Progress.self, from: Data(text.utf8))
     var answered = Clock.monotonicMilliseconds()
     while true {
       do {

@@ -5,7 +5,8 @@ import Platform
 import Policy
 import Wire
 
-/// A listening socket as a worker holds it: TCP sockets are the worker's own, a unix socket is one that all share.
+/// A listening socket as a worker holds it: TCP sockets are the worker's own; a unix socket, and one that systemd has opened
+/// alone, is one that all share.
 package struct ListenerSource: Sendable {
   let name: String
   /// Names the socket as long as the process lives; the same for every worker.
@@ -37,12 +38,9 @@ final class Acceptor {
   /// Closes the listening sockets that are not in `new`, after taking what waits on them. To be done while the plan is
   /// still theirs: what came to a socket is never put under the rules of another.
   func close(notIn new: [ListenerSource], _ worker: Worker) {
-    for (i, source) in sources.enumerated() where !new.contains(where: { $0.socket == source.socket }) {
-      takeAll(i, worker)
-      worker.poller.remove(source.descriptor)
-      Sockets.closeDescriptor(source.descriptor)
-    }
-    sources.removeAll { old in !new.contains { $0.socket == old.socket } }
+    func isGone(_ source: ListenerSource) -> Bool { !new.contains { $0.socket == source.socket } }
+    for (i, source) in sources.enumerated() where isGone(source) { takeAll(i, worker) }
+    close(worker, where: isGone)
   }
 
   /// Listens on a set of sockets; `close(notIn:)` has closed those that are no longer in it.
@@ -57,22 +55,20 @@ final class Acceptor {
     isPaused = false
   }
 
-  func closeAll(_ worker: Worker) {
-    for source in sources {
-      worker.poller.remove(source.descriptor)
-      Sockets.closeDescriptor(source.descriptor)
-    }
-    sources = []
-  }
+  func closeAll(_ worker: Worker) { close(worker) { _ in true } }
 
   /// Leaves the sockets of these numbers to another process, which has them as well: what waits on them is the other's to accept. They
   /// are taken out of the poller first, where they would stay as long as the other has them open. To be done before the drain.
   func release(_ numbers: Set<Int>, _ worker: Worker) {
-    for source in sources where numbers.contains(source.socket) {
+    close(worker) { numbers.contains($0.socket) }
+  }
+
+  private func close(_ worker: Worker, where isGone: (ListenerSource) -> Bool) {
+    for source in sources where isGone(source) {
       worker.poller.remove(source.descriptor)
       Sockets.closeDescriptor(source.descriptor)
     }
-    sources.removeAll { numbers.contains($0.socket) }
+    sources.removeAll(where: isGone)
   }
 
   /// Takes all that waits on every listener.

@@ -2,7 +2,7 @@
 //
 //   delay: serves as before, says that it is not ready ─► drain: no new connections, what is under way comes to its end ─► (stop)
 //
-// A second signal ends either at once. systemd is told to wait as long as this goes on, a little at a time, so that a process
+// A second signal ends either at once; to a process that drains beside another, the first one only says that the time is shorter. systemd is told to wait as long as this goes on, a little at a time, so that a process
 // that hangs is not waited for.
 
 import Logging
@@ -14,8 +14,8 @@ struct Drain {
   let timeouts: Config.Timeouts
   let signals: Signals
   let logger: Logger
-  /// In an upgrade: the process that serves, and the sockets that it goes on with.
-  var beside: (process: Int32, sockets: Set<Int>)?
+  /// In an upgrade: the sockets that the process which serves goes on with.
+  var handedOver: Set<Int>?
 
   /// How often systemd is told, and how long it is to wait from then on: more than a stop takes behind it.
   private static let noticeMilliseconds: UInt64 = 5_000
@@ -28,7 +28,7 @@ struct Drain {
   /// - Parameter begun: done once the workers have been told.
   func run(reopenLogs: () -> Void, begun: () -> Void = {}) {
     // Beside another process that accepts, nobody has to be sent elsewhere first.
-    let delay = beside == nil ? timeouts.drainDelayMilliseconds : 0
+    let delay = handedOver == nil ? timeouts.drainDelayMilliseconds : 0
     if delay > 0 {
       logger.info("not ready from now on; draining begins in \(delay) ms")
       let until = Clock.monotonicMilliseconds() + UInt64(delay)
@@ -39,9 +39,9 @@ struct Drain {
       fromMilliseconds: Clock.monotonicMilliseconds(), requests: timeouts.drainMilliseconds, tunnels: tunnels,
       tunnelClose: timeouts.tunnelCloseMilliseconds)
     logger.info(
-      "draining: \(sum(.openRequests)) requests under way have at most \(timeouts.drainMilliseconds) ms, \(sum(.openTunnels)) tunnels are closed within \(tunnels) ms"
+      "draining: \(shared.total(.openRequests)) requests under way have at most \(timeouts.drainMilliseconds) ms, \(shared.total(.openTunnels)) tunnels are closed within \(tunnels) ms"
     )
-    for mailbox in shared.mailboxes { mailbox.post(.drain(schedule, handedOver: beside?.sockets ?? [])) }
+    for mailbox in shared.mailboxes { mailbox.post(.drain(schedule, handedOver: handedOver ?? [])) }
     begun()
     _ = wait(until: schedule.endMilliseconds, "draining", reopenLogs)
   }
@@ -56,17 +56,17 @@ struct Drain {
   private func wait(until end: UInt64, _ status: String, _ reopenLogs: () -> Void) -> Outcome {
     var end = end
     // What ends the service is the first signal to a process that drains beside it.
-    var mayShorten = beside != nil
+    var mayShorten = handedOver != nil
     var noticeDue: UInt64 = 0
-    while shared.stoppedWorkers < shared.mailboxes.count {
+    while true {
       let now = Clock.monotonicMilliseconds()
-      guard now < end else { return .done }
-      if now >= noticeDue, beside == nil {
+      if now >= noticeDue, handedOver == nil {
         noticeDue = now + Drain.noticeMilliseconds
-        let left = "\(sum(.openRequests)) requests, \(sum(.openTunnels)) tunnels"
+        let left = "\(shared.total(.openRequests)) requests, \(shared.total(.openTunnels)) tunnels"
         ServiceNotifier.notify(
           "STOPPING=1\nEXTEND_TIMEOUT_USEC=\(Drain.patienceMicroseconds)\nSTATUS=\(status): \(left)")
       }
+      guard shared.stoppedWorkers < shared.mailboxes.count, now < end else { return .done }
       switch signals.next(timeoutMilliseconds: Int32(min(Drain.waitMilliseconds, end - now))) {
       case .terminate where mayShorten:
         mayShorten = false
@@ -80,8 +80,5 @@ struct Drain {
       case nil: break
       }
     }
-    return .done
   }
-
-  private func sum(_ counter: Counter) -> UInt64 { shared.counters.reduce(0) { $0 + $1.value(counter) } }
 }

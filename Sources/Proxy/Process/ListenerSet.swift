@@ -13,7 +13,7 @@ package struct ListenError: Error {
 
 struct ListenerSet: Sendable {
   struct Open: Sendable {
-    let name: String
+    var name: String
     /// Names the socket as long as the process lives, whatever its listener is called: connections go by it.
     let socket: Int
     let address: SocketAddress
@@ -48,18 +48,13 @@ struct ListenerSet: Sendable {
       let address = ListenerSet.socketAddress(listener.address)
       // An open socket stays open whatever it is called now; a port that the system chose belongs to its name.
       let isChosenBySystem = address.ip != nil && address.port == 0
-      if let kept = old?.open.first(where: {
-        $0.address == address && (!isChosenBySystem || $0.name == listener.name)
-      }) {
-        do {
-          open.append(try ListenerSet.keep(kept, as: listener.name, workers: workers))
-        } catch {
-          for open in made { for fd in open.descriptors { Sockets.closeDescriptor(fd) } }
-          throw error
-        }
-        continue
-      }
       do {
+        if let kept = old?.open.first(where: {
+          $0.address == address && (!isChosenBySystem || $0.name == listener.name)
+        }) {
+          open.append(try ListenerSet.keep(kept, as: listener.name, workers: workers))
+          continue
+        }
         socketCount += 1
         let new = try ListenerSet.listen(listener.name, address, socket: socketCount, workers: workers)
         made.append(new)
@@ -113,9 +108,10 @@ struct ListenerSet: Sendable {
       for fd in descriptors.dropFirst(kept.descriptors.count) { Sockets.closeDescriptor(fd) }
       throw ListenError(message: "listener \(name): cannot listen on \(describe(kept.bound)): \(error)")
     }
-    return Open(
-      name: name, socket: kept.socket, address: kept.address, bound: kept.bound, descriptors: descriptors,
-      isShared: kept.isShared, ownsFile: kept.ownsFile)
+    var open = kept
+    open.name = name
+    open.descriptors = descriptors
+    return open
   }
 
   func sources(worker: Int) -> [ListenerSource] {

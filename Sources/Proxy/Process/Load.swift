@@ -26,6 +26,8 @@ final class Load: Sendable {
     /// Where the access log goes; nil inside: nowhere; nil: where it goes already.
     let accessLog: LogFile??
     let listeners: ListenerSet
+    /// The sockets that were there before, of which those that it keeps are not this load's to close.
+    let before: ListenerSet?
     let admin: AdminServers.Opened
     /// In an upgrade.
     let taken: Predecessor.Taken?
@@ -108,7 +110,7 @@ final class Load: Sendable {
 
   private func discard(_ outcome: Outcome) {
     guard case .loaded(let loaded) = outcome else { return }
-    loaded.listeners.discard(keeping: base?.listeners)
+    loaded.listeners.discard(keeping: loaded.before)
     loaded.admin.discard()
   }
 
@@ -236,8 +238,8 @@ final class Load: Sendable {
       isTaken = true
       return .loaded(
         Loaded(
-          config: config, snapshot: snapshot, accessLog: accessLog, listeners: listeners, admin: admin, taken: taken,
-          notes: said))
+          config: config, snapshot: snapshot, accessLog: accessLog, listeners: listeners, before: sockets.listeners,
+          admin: admin, taken: taken, notes: said))
     } catch {
       return .refused(said + ["\(path): \(error.message)"])
     }

@@ -6,7 +6,7 @@
 //      └─► SIGTERM, SIGINT: end
 //
 // Invariants: a configuration that does not check whole changes nothing; this thread waits for nothing but signals and
-// the end of a load, so that a signal is served within a fraction of a second whatever else hangs: a resolver, a disk,
+// the end of a load or an upgrade, so that a signal is served within a fraction of a second whatever else hangs: a resolver, a disk,
 // whoever should read a log. What hangs is left behind by the process when it ends.
 
 import Logging
@@ -228,12 +228,12 @@ package final class Supervisor {
       try shared.checkHealth(by: loaded.snapshot)
       shared.names.take(loaded.snapshot)
       try shared.names.start { [weak shared] in shared?.change($0, $1, $2) }
-      if let taken = loaded.taken { try predecessor?.follow(taken, shared) }
+      if let taken = loaded.taken { try predecessor?.follow(earlier: taken.late.counts, shared) }
     } catch {
       log.say("countersign: \(error)")
       predecessor?.fail(["\(error)"])
       // Those that were handed over are still the other process's.
-      loaded.listeners.removeSocketFiles(keeping: Set(0...(loaded.taken?.found.state.listeners.count ?? 0)))
+      loaded.listeners.removeSocketFiles(keeping: Set(loaded.before?.open.map(\.socket) ?? []))
       return
     }
     let started = loaded.taken?.found.state.startedMilliseconds ?? Clock.monotonicMilliseconds()

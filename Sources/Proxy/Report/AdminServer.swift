@@ -1,4 +1,4 @@
-// /metrics, /healthz, /status and /routes on a listener of their own, for operators and their monitoring. A thread of its own
+// /metrics, /healthz, /status, /routes, /servers and /upgrade on a listener of their own, for operators and their monitoring. A thread of its own
 // that serves one small request after another with short deadlines: never in a worker's way. It shows counts and names,
 // no secrets; it belongs on loopback or a unix socket, for it asks nobody who they are. What it lets some change is in AdminControl.
 
@@ -289,15 +289,14 @@ final class AdminServer: Sendable {
 
   private static func status(_ shared: ProcessShared, _ reloads: ReloadStatus?) -> String {
     let upMilliseconds = Clock.monotonicMilliseconds() - shared.start.monotonicMilliseconds
-    func sum(_ counter: Counter) -> UInt64 { shared.total(counter) }
     let refusals = Refusal.allCases.compactMap { refusal -> String? in
       let count = shared.total(refusal)
       return count > 0 ? "\"\(refusal.name)\":\(count)" : nil
     }
     return """
       {"workers":\(shared.counters.count),"uptime_seconds":\(upMilliseconds / 1_000),\
-      "connections":\(shared.connectionCount),"requests":\(sum(.requests)),"tunnels":\(sum(.openTunnels)),\
-      "upstream_connections":\(sum(.openUpstreams)),"replay_epochs":\(shared.windows.epochCount),\
+      "connections":\(shared.connectionCount),"requests":\(shared.total(.requests)),"tunnels":\(shared.total(.openTunnels)),\
+      "upstream_connections":\(shared.total(.openUpstreams)),"replay_epochs":\(shared.windows.epochCount),\
       "config":\(reloads?.json ?? "null"),"routes":\(AdminControl.json(shared.routes)),\
       "names":\(shared.names.json),"servers":\(AdminControl.json(shared.servers, now: Clock.read())),"refusals":{\(refusals.joined(separator: ","))}}
 

@@ -91,7 +91,7 @@ extension ListenerSet {
       let own = sockets.filter { $0.name == listener.name }.map(\.descriptor)
       guard !own.isEmpty else { continue }
       // Several are each for some of the workers (ReusePort=); one is everybody's.
-      guard own.count == 1 || listener.address.isAddress else {
+      guard own.count == 1 || !listener.address.isUnix else {
         throw ListenError(message: "listener \(listener.name): systemd passed \(own.count) unix sockets")
       }
       found.append(
@@ -130,8 +130,4 @@ extension ListenerSet {
     }
     return found
   }
-}
-
-extension Config.Endpoint {
-  fileprivate var isAddress: Bool { if case .address = self { true } else { false } }
 }

@@ -101,7 +101,8 @@ final class Predecessor: Sendable {
 
   /// On a thread of its own: says that this process accepts, waits for the old one to leave, and then for what it counted while it
   /// drained, which may take as long as it likes.
-  func follow(_ taken: Taken, _ shared: ProcessShared) throws(SystemError) {
+  /// - Parameter earlier: what it had counted until it left.
+  func follow(earlier: [HandoverState.Count], _ shared: ProcessShared) throws(SystemError) {
     _ = try WorkerThread.start(name: "predecessor", processor: nil) { [self] in
       do throws(HandoverError) {
         try socket.send(.accepting, deadlineMilliseconds: Predecessor.deadline)
@@ -114,7 +115,7 @@ final class Predecessor: Sendable {
       guard let bytes = try? socket.receive(.counts, deadlineMilliseconds: .max),
         let last = try? HandoverLate(bytes)
       else { return }
-      shared.earlierCounters.add(last.counts, insteadOf: taken.late.counts)
+      shared.earlierCounters.add(last.counts, insteadOf: earlier)
     }
   }
 }

@@ -118,16 +118,16 @@ extension Supervisor {
   private func retire(_ handed: Upgrade.Handed) {
     guard let serving else { return }
     // A socket's number by its place.
-    let numbers = serving.listeners.open.enumerated().filter { handed.listeners.contains($0.offset) }
-      .map { $0.element.socket }
+    let numbers = Set(
+      serving.listeners.open.enumerated().filter { handed.listeners.contains($0.offset) }.map { $0.element.socket })
     logger.info("upgraded: process \(handed.process) serves from here on; this one drains")
     let drain = Drain(
       shared: serving.shared, timeouts: serving.snapshot.config.timeouts, signals: signals, logger: logger,
-      beside: (handed.process, Set(numbers)))
+      handedOver: numbers)
     // Behind the beginning: somebody may be being answered, slowly.
     drain.run(reopenLogs: reopenLogs) { admin.stop(keeping: handed.admin) }
     let shared = serving.shared
-    stop(handedOver: Set(numbers))
+    stop(handedOver: numbers)
     drain.sayWhatWasCut()
     let last = HandoverLate(counts: CarriedCounters.all(shared))
     try? handed.socket.send(

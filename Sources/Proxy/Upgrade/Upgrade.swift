@@ -110,7 +110,7 @@ final class Upgrade: Sendable {
       switch error {
       case .late: return refuse(process, "the new process did not get ready within \(most) ms")
       case .ended: return refuse(process, nil, ends: true)
-      case .refused(let why): return refuse(process, why, ends: true)
+      case .refused(let text): return refuse(process, Upgrade.reason(text), ends: true)
       default: return refuse(process, "\(error)")
       }
     }
@@ -128,7 +128,7 @@ final class Upgrade: Sendable {
   }
 
   private func prepared(_ own: HandoverSocket, _ deadline: UInt64) throws(HandoverError) -> HandoverPrepared {
-    let bytes = try next(own, .prepared, deadline)
+    let bytes = try own.receive(.prepared, deadlineMilliseconds: deadline)
     do throws(HandoverFault) {
       let kept = try HandoverPrepared(bytes)
       guard kept.listeners.allSatisfy(offer.state.listeners.indices.contains),
@@ -150,26 +150,13 @@ final class Upgrade: Sendable {
       closures: shared.routes.carried, servers: shared.servers.carried, counts: CarriedCounters.all(shared))
     let deadline = Clock.monotonicMilliseconds() + Predecessor.stepMilliseconds
     try own.send(.go, late.bytes, deadlineMilliseconds: deadline)
-    _ = try next(own, .accepting, deadline)
+    _ = try own.receive(.accepting, deadlineMilliseconds: deadline)
     // It must be known to be the service before it says that it is ready.
     ServiceNotifier.notify("MAINPID=\(process)")
     // It serves, whether this arrives or not.
     try? own.send(.done, deadlineMilliseconds: deadline)
     let names = Set(kept.admin.map { offer.state.admin[$0].name })
     return .handedOver(Handed(process: process, listeners: Set(kept.listeners), admin: names, socket: own))
-  }
-
-  /// The next frame; that the new process says why it does not start is thrown.
-  private func next(
-    _ own: HandoverSocket, _ kind: HandoverFrame.Kind, _ deadline: UInt64
-  ) throws(HandoverError) -> [UInt8] {
-    let message = try own.receive(deadlineMilliseconds: deadline)
-    for fd in message.descriptors { Sockets.closeDescriptor(fd) }
-    if message.kind == kind { return message.bytes }
-    guard message.kind == .failed, let text = String(validating: message.bytes, as: UTF8.self) else {
-      throw .fault(.malformed("a frame out of its turn"))
-    }
-    throw .refused(Upgrade.reason(text))
   }
 
   /// The line that says what is wrong, of all that a process says when it does not start.

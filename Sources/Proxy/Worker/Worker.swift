@@ -52,9 +52,9 @@ package final class Worker {
   private(set) var nowMilliseconds: UInt64 = 0
   private(set) var wallMilliseconds: UInt64 = 0
   private(set) var date = DateField()
-  var isDraining = false
   /// While it drains.
   var drain: DrainSchedule?
+  var isDraining: Bool { drain != nil }
   var requestsAreCut = false
   package var isStopped = false
   /// Upstreams at which requests of this worker wait for a place.

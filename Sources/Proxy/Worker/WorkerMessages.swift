@@ -60,7 +60,6 @@ extension Worker {
   }
 
   private func beginDrain(_ schedule: DrainSchedule, handedOver: Set<Int>) {
-    isDraining = true
     acceptor.release(handedOver, self)
     drain = schedule
     // What waits in the queues is still taken: closing a listener would reset it.
