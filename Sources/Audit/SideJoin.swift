@@ -172,12 +172,12 @@ struct SideJoin {
 }
 
 extension SideJoin.Sighting {
-  /// Nil for a line that has no other side: one without client or connection, what an edge did not send on, and at a validator the
-  /// probes of an edge's self-test, which have no line there.
+  /// Nil for a line that has no other side: one without client or connection, what an edge did not send on, and at a validator what
+  /// an edge asks by itself, which has no line there.
   init?(_ line: LogLine, _ bytes: Span<UInt8>, connection: ConnectionID?, _ hashing: AuditHash) {
     guard line.isRequest, let client = line.client, let connection else { return nil }
     let isValidator = line.isAtValidator(bytes)
-    guard !line.upstream.isEmpty || isValidator && !line.isSelfTest(bytes) else { return nil }
+    guard !line.upstream.isEmpty || isValidator && !line.isEdgesOwn(bytes) else { return nil }
     let target = hashing.of(
       bytes, line.path, seed: hashing.of(bytes, line.host, seed: hashing.of(bytes, line.method)))
     self.init(
@@ -193,15 +193,17 @@ extension LogLine {
     evidence.count == 8 && bytes.word(at: evidence.lower) == 0x6465_7473_6574_7461
   }
 
-  /// A request for what an edge's self-test asks for, by its path.
-  fileprivate func isSelfTest(_ bytes: Span<UInt8>) -> Bool {
+  /// A request for what an edge's self-test or its health checks ask a validator for, by its path.
+  fileprivate func isEdgesOwn(_ bytes: Span<UInt8>) -> Bool {
+    let path = bytes.extracting(path.range)
     let wanted = LogLine.selfTestPath
-    return path.count >= wanted.count
-      && ByteComparison.isEqual(bytes.extracting(path.range).extracting(first: wanted.count), wanted.span)
+    if path.count >= wanted.count { return ByteComparison.isEqual(path.extracting(first: wanted.count), wanted.span) }
+    return ByteComparison.isEqual(path, LogLine.healthPath.span)
   }
 
-  /// docs/IDENTITY.md section 5.
+  // docs/IDENTITY.md section 5.
   private static let selfTestPath = Array("/.well-known/countersign-probe/self-test/".utf8)
+  private static let healthPath = Array("/.well-known/countersign-probe/health".utf8)
 
   /// Of 32 hexadecimal digits.
   func connectionID(_ bytes: Span<UInt8>) -> ConnectionID? {

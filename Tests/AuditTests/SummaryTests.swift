@@ -147,8 +147,9 @@ import Wire
   }
 
   /// What an edge asks for by itself stands in no line of its own; what was sent on under that path does.
-  @Test func probesOfASelfTestAreNotAlone() throws {
-    let probe = TestLine(path: "/.well-known/countersign-probe/self-test/17").atValidator.with { $0.upstream = nil }
+  @Test(arguments: ["self-test/17", "health"])
+  func whatAnEdgeAsksAValidatorByItselfIsNotAlone(_ asked: String) throws {
+    let probe = TestLine(path: "/.well-known/countersign-probe/\(asked)").atValidator.with { $0.upstream = nil }
     let others = [
       probe.with { $0.path = "/.well-known/countersign-probe/17" }, probe.with { $0.upstream = "backend" },
     ]
