@@ -87,7 +87,7 @@ package enum SocketAddress: Hashable, Sendable {
     }
   }
 
-  /// All addresses of a host name, in the resolver's order. Blocks, so it is only for loading a configuration.
+  /// All addresses of a host name, in the resolver's order. Blocks for as long as the resolver likes.
   package static func resolve(_ host: String, port: UInt16) throws(ResolveError) -> [SocketAddress] {
     var hints = unsafe addrinfo()
     unsafe hints.ai_socktype = cs_stream()

@@ -2,6 +2,9 @@
 // ConfigServers reads them.
 
 extension Config {
+  /// Entries of one upstream's `servers`, and servers that it can have by them.
+  package static let serversMax = 1_000
+
   /// One entry of `servers`. A host name may stand for several servers, each with these settings.
   package struct Server: Sendable, Equatable {
     package var endpoint: Endpoint

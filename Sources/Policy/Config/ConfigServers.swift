@@ -8,7 +8,9 @@ extension Reading {
   mutating func servers(_ node: YAMLNode, _ path: String) -> [Config.Server] {
     guard let nodes = elements(node, path, of: "endpoints such as `\"127.0.0.1:3334\"`") else { return [] }
     if nodes.isEmpty { error(node.place, "expected at least one server in `\(path)`") }
-    if nodes.count > 1000 { error(node.place, "expected at most 1000 servers in `\(path)`, found \(nodes.count)") }
+    if nodes.count > Config.serversMax {
+      error(node.place, "expected at most \(Config.serversMax) servers in `\(path)`, found \(nodes.count)")
+    }
     var servers: [Config.Server] = []
     for (index, node) in nodes.enumerated() {
       guard let server = server(node, "\(path)[\(index)]") else {

@@ -27,10 +27,10 @@ struct RouteCover {
   /// - Returns: the earliest one that takes all of its requests; nil where none is known to.
   mutating func add(_ route: Config.Route, index: Int) -> Int? {
     let host = RouteCover.hostSide(route.host)
-    let path = RouteCover.pathSide(route.path)
+    let literal = route.path.map(LiteralPrefix.init(of:))
+    let path = RouteCover.pathSide(route.path, literal)
     var paths = [Side.anything, path]
-    if let pattern = route.path {
-      let literal = LiteralPrefix(of: pattern).bytes
+    if let literal = literal?.bytes {
       paths += beginnings.filter { $0 <= literal.count }.map { .beginning(Array(literal[..<$0])) }
     }
     var earliest: Int?
@@ -55,9 +55,8 @@ struct RouteCover {
     }
   }
 
-  private static func pathSide(_ pattern: String?) -> Side {
-    guard let pattern else { return .anything }
-    let prefix = LiteralPrefix(of: pattern)
+  private static func pathSide(_ pattern: String?, _ prefix: LiteralPrefix?) -> Side {
+    guard let pattern, let prefix else { return .anything }
     switch prefix.rest {
     case .nothing: return .literal(prefix.bytes)
     case .anything: return .beginning(prefix.bytes)

@@ -42,6 +42,8 @@ package struct NameAnswer: Sendable, Equatable {
       self.priority = priority
       self.weight = weight
     }
+
+    var text: String { port.map { Snapshot.endpointText(address, $0) } ?? "\(address)" }
   }
 
   /// Never empty, and in one order, whatever the order of the answer, which name servers change each time.

@@ -206,7 +206,7 @@ package final class NameResolver: Sendable {
         var isRefused = false
         for index in state.groups.indices
         where state.groups[index].config.servers.contains(where: { ServerName($0.endpoint) == name }) {
-          if renew(index, &state, now) == .refused { isRefused = true }
+          if !renew(index, &state, now) { isRefused = true }
         }
         if isRefused { state.refused &+= 1 } else { state.succeeded &+= 1 }
       }
@@ -222,10 +222,9 @@ package final class NameResolver: Sendable {
 
   // MARK: What follows
 
-  private enum Renewal { case same, changed, refused }
-
   /// Brings an upstream's servers to what is known of their names, and tells the workers.
-  private func renew(_ index: Int, _ state: inout State, _ now: UInt64) -> Renewal {
+  /// - Returns: false where it may not have these.
+  private func renew(_ index: Int, _ state: inout State, _ now: UInt64) -> Bool {
     let group = state.groups[index]
     let entries = state.entries
     let servers = ServerList.make(group.config) { entries[$0]?.answer }
@@ -237,16 +236,16 @@ package final class NameResolver: Sendable {
         )
         state.groups[index].trouble = NameResolver.trouble(problem, now, since: last?.sinceWallMilliseconds)
       }
-      return .refused
+      return false
     }
     state.groups[index].trouble = nil
-    guard servers != group.servers else { return .same }
+    guard servers != group.servers else { return true }
     state.groups[index].servers = servers
     state.change?(group.config, servers, state.generation)
     logger.info(
       "upstream \(group.config.name): servers by DNS were \(NameResolver.text(group.servers)), now \(NameResolver.text(servers))"
     )
-    return .changed
+    return true
   }
 
   private static func trouble(_ why: String, _ now: UInt64, since: UInt64? = nil, reminder: UInt64? = nil) -> Trouble {
@@ -269,8 +268,7 @@ package final class NameResolver: Sendable {
   }
 
   private static func text(_ answer: NameAnswer) -> String {
-    text(
-      answer.places.map { place in place.port.map { Snapshot.endpointText(place.address, $0) } ?? "\(place.address)" })
+    text(answer.places.map(\.text))
   }
 
   // MARK: Showing
@@ -296,9 +294,7 @@ package final class NameResolver: Sendable {
     let names = state.withLock { state in
       state.entries.sorted { "\($0.key)" < "\($1.key)" }.map { name, entry in
         let places = entry.answer?.places ?? []
-        let addresses = places.map { place in
-          JSONText.quote(place.port.map { Snapshot.endpointText(place.address, $0) } ?? "\(place.address)")
-        }
+        let addresses = places.map { JSONText.quote($0.text) }
         var text = "{\"name\":\(JSONText.quote("\(name)")),\"addresses\":[\(addresses.joined(separator: ","))]"
         if let ttl = entry.answer?.ttlSeconds { text += ",\"ttl\":\(ttl)" }
         if let trouble = entry.trouble {

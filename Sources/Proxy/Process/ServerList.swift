@@ -6,7 +6,7 @@ import Wire
 
 package enum ServerList {
   /// As many as a configuration may list.
-  package static let serversMax = 1_000
+  package static let serversMax = Config.serversMax
 
   /// - Parameter answer: what a name came to last; nil where nothing is known: it is no server then.
   package static func make(_ upstream: Config.Upstream, answer: (ServerName) -> NameAnswer?) -> [Snapshot.Server] {
@@ -22,26 +22,19 @@ package enum ServerList {
   private static func make(_ entry: Config.Server, _ answer: (ServerName) -> NameAnswer?) -> [Snapshot.Server] {
     switch entry.endpoint {
     case .address(let address, let port):
-      return [
-        Snapshot.Server(address: .ip(address, port: port), text: Snapshot.endpointText(address, port), config: entry)
-      ]
+      return [Snapshot.Server(address, port: port, config: entry)]
     case .unix(let path): return [Snapshot.Server(address: .unix(path: path), text: "unix:\(path)", config: entry)]
     case .host(let host, let port):
-      return (answer(.host(host))?.places ?? []).map { place in
-        Snapshot.Server(
-          address: .ip(place.address, port: port), text: Snapshot.endpointText(place.address, port), config: entry)
-      }
+      return (answer(.host(host))?.places ?? []).map { Snapshot.Server($0.address, port: port, config: entry) }
     case .service(let name):
       let places = answer(.service(name))?.places ?? []
       let first = places.map(\.priority).min()
       return places.map { place in
-        let port = place.port ?? 0
         var config = entry
         // Weight 0 is for a server that is to have next to nothing (RFC 2782).
         config.weight = max(1, Int(place.weight))
         if place.priority != first { config.isBackup = true }
-        return Snapshot.Server(
-          address: .ip(place.address, port: port), text: Snapshot.endpointText(place.address, port), config: config)
+        return Snapshot.Server(place.address, port: place.port ?? 0, config: config)
       }
     }
   }

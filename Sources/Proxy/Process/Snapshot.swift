@@ -68,6 +68,10 @@ package final class Snapshot: Sendable {
       self.text = text
       self.config = config
     }
+
+    init(_ address: IPAddress, port: UInt16, config: Config.Server) {
+      self.init(address: .ip(address, port: port), text: Snapshot.endpointText(address, port), config: config)
+    }
   }
 
   private init(
