@@ -17,7 +17,8 @@ enum Announce {
     let capacity = worker.pool.chunkBytes
     let made = worker.downstreams.take(
       replaces: { $0.input.capacity != capacity }, make: { Downstream(slot: $0, pool: worker.pool) })
-    guard let d = made, let connection = newConnectionID() else {
+    // Without random bytes from the system no connection is served.
+    guard let d = made, let connection = try? ConnectionID.random() else {
       if let made { worker.downstreams.give(made.slot) }
       worker.shared.giveConnection()
       Sockets.closeDescriptor(fd)
@@ -56,10 +57,11 @@ enum Announce {
     }
   }
 
-  /// Nil when the system has no random bytes to give: then no connection is served.
-  private static func newConnectionID() -> ConnectionID? {
-    guard let high = try? SecureRandom.word(), let low = try? SecureRandom.word() else { return nil }
-    return ConnectionID(high: high, low: low)
+}
+
+extension ConnectionID {
+  static func random() throws(CryptoError) -> ConnectionID {
+    ConnectionID(high: try SecureRandom.word(), low: try SecureRandom.word())
   }
 }
 

@@ -184,7 +184,7 @@ enum Attempt {
     let isOwnTLS = x.schemeSource == .connection && identity.via != .forwarded
     // The destination is the address that the client came to. Behind a balancer or a unix socket it may be of the other
     // family, which a PROXY header cannot say: then it is left unspecified in the client's family.
-    let unspecified = identity.address.family == .v4 ? IPAddress(v4: 0) : IPAddress(v6High: 0, v6Low: 0)
+    let unspecified = IPAddress.unspecified(identity.address.family)
     let known = d.local.map { $0.family == identity.address.family } ?? false
     let destination = known ? d.local ?? unspecified : unspecified
     return d.transport.withServerName { name in

@@ -38,6 +38,19 @@ package enum ValidatorMark: UInt8, Sendable, CaseIterable {
     }
   }
 
+  /// What operators are told of a server that answers so.
+  var warning: StaticString {
+    switch self {
+    case .observed: "looks at signatures but lets every request pass (identity.mode: observe)"
+    case .refused: "refused a request that this edge signed: the reason stands in its access log"
+    case .none, .enforced, .starting:
+      "answered without saying that it verified the signature: nobody may be checking who the client is there"
+    }
+  }
+
+  /// What such a warning is known by, so that it is not said over and over.
+  func warningKey(_ upstream: String) -> String { "validator \(upstream) \(name)" }
+
   private static let verified: StaticString = "countersign-verified"
   private static let refusal: StaticString = "countersign-refusal"
 

@@ -159,10 +159,8 @@ enum LiveValidators {
 
   /// Nil where it cannot be signed, which the part inside the process has told.
   private static func probe(_ client: IPAddress, _ upstream: Config.Upstream, _ signer: Signer) throws -> Probe? {
-    let identity = ClientIdentity(
-      address: client, port: 40_000, secure: true, via: .socket,
-      connection: ConnectionID(high: try SecureRandom.word(), low: try SecureRandom.word()))
-    let path = "/.well-known/countersign-probe/self-test/\(try SecureRandom.word())"
+    let identity = ClientIdentity(probe: client, connection: try ConnectionID.random())
+    let path = "\(ValidatorProbe.prefix)self-test/\(try SecureRandom.word())"
     // A server's certificate says what it is called.
     let name = upstream.tls.map(\.name).flatMap { $0.contains(":") ? nil : $0 } ?? "countersign.invalid"
     let now = Clock.wallMilliseconds()
@@ -178,7 +176,7 @@ enum LiveValidators {
     }
     return Probe(
       client: client, preamble: preamble, head: head,
-      expected: "client=\(client) port=40000 proto=https via=\(identity.via.text)")
+      expected: ValidatorProbe.line(about: identity))
   }
 
   // MARK: Asking
@@ -240,7 +238,7 @@ enum LiveValidators {
       return .wrong("takes two probes that were signed for \(clients) for one client: \(one)")
     }
     for (line, probe) in lines where line != probe.expected {
-      guard line != "client=unknown" else {
+      guard line != ValidatorProbe.line(about: nil) else {
         return .refused("it could not verify the signature, and lets the request pass (identity.mode: observe)")
       }
       return .wrong("was sent a probe that was signed as `\(probe.expected)`, and verified it as `\(line)`")

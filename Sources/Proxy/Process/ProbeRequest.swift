@@ -45,11 +45,22 @@ struct ProbeRequest {
 }
 
 extension Signer {
-  /// The PROXY header for a connection of a probe's client, of whose own connection nothing is known.
-  func makeProxyHeader(_ identity: ClientIdentity, nowMilliseconds: UInt64) -> ProxyHeaderDraft? {
+  /// The PROXY header for a connection of a probe's or a check's client, of whose own connection nothing is known.
+  /// - Parameter destination: where that client is connected to, if it is known.
+  func makeProxyHeader(
+    _ identity: ClientIdentity, destination: SocketAddress? = nil, nowMilliseconds: UInt64
+  ) -> ProxyHeaderDraft? {
     let none: [UInt8] = []
     return makeProxyHeader(
-      identity, destination: .unspecified(identity.address.family), destinationPort: 0, alpn: none.span,
-      authority: none.span, tlsVersion: none.span, tlsCipher: none.span, nowMilliseconds: nowMilliseconds)
+      identity, destination: destination?.ip ?? .unspecified(identity.address.family),
+      destinationPort: destination?.port ?? 0, alpn: none.span, authority: none.span, tlsVersion: none.span,
+      tlsCipher: none.span, nowMilliseconds: nowMilliseconds)
+  }
+}
+
+extension ClientIdentity {
+  /// A client that a probe is signed for.
+  init(probe address: IPAddress, connection: ConnectionID = ConnectionID(high: 1, low: 1)) {
+    self.init(address: address, port: 40_000, secure: true, via: .socket, connection: connection)
   }
 }

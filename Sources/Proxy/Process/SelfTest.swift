@@ -209,7 +209,7 @@ struct SelfTest {
     guard let request = ProbeRequest(host: Self.host, path: Self.path, claims: Self.claims, names: names) else {
       preconditionFailure("the self-test's own request is none")
     }
-    let probes = settled + twoClients
+    let probes = settled + twoClients.filter { !settled.contains($0) }
     for upstream in config.upstreams {
       let place = config.place(of: "upstreams.\(upstream.name)")
       do {
@@ -274,11 +274,5 @@ struct SelfTest {
   }
   private mutating func warn(_ place: Place, _ message: String) {
     findings.append(Diagnostic(.warning, at: place, message))
-  }
-}
-
-extension ClientIdentity {
-  fileprivate init(probe: IPAddress) {
-    self.init(address: probe, port: 40_000, secure: true, via: .socket, connection: ConnectionID(high: 1, low: 1))
   }
 }

@@ -50,14 +50,8 @@ extension Exchange {
     guard mark != .enforced, let group, worker.nowMilliseconds >= group.nextWarningMilliseconds else { return }
     group.nextWarningMilliseconds = worker.nowMilliseconds + Exchange.warningMilliseconds
     let server = String(decoding: u.pool?.text ?? [], as: UTF8.self)
-    let what: StaticString =
-      switch mark {
-      case .observed: "looks at signatures but lets every request pass (identity.mode: observe)"
-      case .refused: "refused a request that this edge signed: the reason stands in its access log"
-      default: "answered without saying that it verified the signature: nobody may be checking who the client is there"
-      }
     worker.shared.report(
-      "upstream \(group.config.name): \(server) \(what)", once: "validator \(group.config.name) \(mark.name)",
+      "upstream \(group.config.name): \(server) \(mark.warning)", once: mark.warningKey(group.config.name),
       everyMilliseconds: Exchange.warningMilliseconds)
   }
 }

@@ -113,7 +113,6 @@ final class HealthLoop {
         check.target = target
         check.judge = HealthJudge(rise: target.rise, fall: target.fall)
         check.counts = metrics.counts(of: target.key)
-        check.wasChecked = false
         enqueue(check)
       }
     }
@@ -186,7 +185,7 @@ final class HealthLoop {
       underWay += 1
       check.startedMilliseconds = nowMilliseconds
       wheel.set(check.slot, deadlineMilliseconds: nowMilliseconds + UInt64(target.timeoutMilliseconds))
-      carryOn(check, check.begin(target, signer: target.signing.flatMap { _ in signers[target.key.upstream] }, self))
+      carryOn(check, check.begin(target, signer: signers[target.key.upstream], self))
     }
     queue.removeFirst(begun)
   }
@@ -215,26 +214,25 @@ final class HealthLoop {
         "upstream \(target.key.upstream): server \(target.key.server) is not checked: \(reason)",
         "health \(target.key.upstream)")
     }
+    let wasUnknown = check.judge.state == .unknown
+    // The first one always changes it, which also ends what a process before this one knew.
     let hasChanged = check.judge.take(result)
-    // Only then is it counted: whoever sees the count may rely on what it has led to.
-    // The first one also ends what a process before this one knew.
-    let isFirst = result != .undecided && !check.wasChecked
-    if hasChanged || isFirst || (result == .failed && check.judge.state == .down) {
+    if hasChanged || (result == .failed && check.judge.state == .down) {
       check.why = why
       target.observer.noteHealth(passes: check.judge.state == .up, why: why, now: clock)
     }
+    // Only now is it counted: whoever sees the count may rely on what it has led to.
     check.counts?.add(counted)
     let wait = HealthPace.waitMilliseconds(
-      interval: target.intervalMilliseconds, isFirst: !check.wasChecked && result != .undecided,
+      interval: target.intervalMilliseconds, isFirst: wasUnknown && hasChanged,
       isInTransition: check.judge.isInTransition, random: UInt64.random(in: 0...UInt64.max))
-    if result != .undecided { check.wasChecked = true }
     wheel.set(check.slot, deadlineMilliseconds: max(nowMilliseconds + 1, check.startedMilliseconds + wait))
   }
 
   /// A validator in observe mode takes whatever comes: it serves, but it protects nobody.
   func warnOfObserving(_ target: HealthTarget) {
+    let mark = ValidatorMark.observed
     report(
-      "upstream \(target.key.upstream): \(target.key.server) looks at signatures but lets every request pass "
-        + "(identity.mode: observe)", "validator \(target.key.upstream) observe")
+      "upstream \(target.key.upstream): \(target.key.server) \(mark.warning)", mark.warningKey(target.key.upstream))
   }
 }

@@ -17,54 +17,38 @@ enum HealthOutcome: Equatable {
 }
 
 enum HealthRequest {
-  /// Below the path that validators answer.
-  static let probeTarget = "/.well-known/countersign-probe/health"
+  static let probeTarget = ValidatorProbe.prefix + "health"
 
   /// The client that a signed check speaks for: this process itself, at its end of the connection. A unix socket has no address;
   /// there it is the loopback address with a port that no connection has.
   static func identity(at local: SocketAddress, isSecure: Bool) -> ClientIdentity? {
-    guard let high = try? SecureRandom.word(), let low = try? SecureRandom.word() else { return nil }
+    guard let connection = try? ConnectionID.random() else { return nil }
     return ClientIdentity(
       address: local.ip?.unmapped ?? IPAddress(v4: 0x7f00_0001), port: local.ip == nil ? 1 : local.port,
-      secure: isSecure, via: .socket, connection: ConnectionID(high: high, low: low))
+      secure: isSecure, via: .socket, connection: connection)
   }
 
-  /// Appends a request.
-  static func write(_ target: String, host: String, isLast: Bool, into out: Buffer) {
-    out.append("GET ")
-    out.append(text: target)
-    out.append(" HTTP/1.1\r\nHost: ")
-    out.append(text: host)
-    out.append("\r\nUser-Agent: countersign-health\r\nAccept: */*\r\n")
-    if isLast { out.append("Connection: close\r\n") }
-    out.append("\r\n")
-  }
-
-  /// Appends a request that is signed. False, with nothing appended, where it cannot be signed now.
+  /// Writes a request into `out`, which is empty; signed where there is somebody to sign as and a signer.
+  /// - Returns: false where it cannot be signed now.
   static func write(
-    _ target: String, host: String, isLast: Bool, as identity: ClientIdentity, _ signer: Signer,
+    _ target: String, host: String, isLast: Bool, as identity: ClientIdentity?, _ signer: Signer?,
     wallMilliseconds: UInt64, into out: Buffer
   ) -> Bool {
-    // The parts that are signed, one behind the other.
-    let method = Array("GET".utf8)
-    let authority = Array(host.utf8)
-    let path = Array(target.utf8.prefix { $0 != UInt8(ascii: "?") })
-    let query = Array(target.utf8.dropFirst(path.count))
-    let parts = method + authority + path + query
-    let lines = Buffer(capacity: 4_096)
-    let isSigned = signer.writeFields(
-      identity, head: parts.span, method: ByteRange(0, method.count),
-      authority: ByteRange(method.count, authority.count),
-      path: ByteRange(method.count + authority.count, path.count),
-      query: ByteRange(method.count + authority.count + path.count, query.count),
-      nowMilliseconds: wallMilliseconds, into: lines)
-    guard isSigned, !lines.overflowed else { return false }
-    write(target, host: host, isLast: isLast, into: out)
-    // Before the empty line.
-    let head = out.copyBytes().dropLast(2)
-    out.removeAll()
-    out.append(Array(head).span)
-    lines.withReadable { out.append($0) }
+    let method = "GET"
+    let pathCount = target.utf8.prefix { $0 != UInt8(ascii: "?") }.count
+    let start = "\(method) \(target) HTTP/1.1\r\nHost: "
+    let more = "\r\nUser-Agent: countersign-health\r\nAccept: */*\r\n\(isLast ? "Connection: close\r\n" : "")"
+    let head = Array((start + host + more).utf8)
+    out.append(head.span)
+    if let identity, let signer {
+      let targetAt = method.utf8.count + 1
+      let isSigned = signer.writeFields(
+        identity, head: head.span, method: ByteRange(0, method.utf8.count),
+        authority: ByteRange(start.utf8.count, host.utf8.count), path: ByteRange(targetAt, pathCount),
+        query: ByteRange(targetAt + pathCount, target.utf8.count - pathCount), nowMilliseconds: wallMilliseconds,
+        into: out)
+      guard isSigned else { return false }
+    }
     out.append("\r\n")
     return !out.overflowed
   }
@@ -90,15 +74,10 @@ enum HealthRequest {
     }
   }
 
-  /// What a validator says of whom it has verified, for this client.
-  static func probeAnswer(for identity: ClientIdentity) -> String {
-    "client=\(identity.address) port=\(identity.port) proto=\(identity.secure ? "https" : "http") via=\(identity.via.text)\n"
-  }
-
   /// What the answer to the probe says; nil: that the validator has verified this client.
   static func judgeProbe(_ answer: [UInt8], for identity: ClientIdentity) -> HealthOutcome? {
     let text = String(decoding: answer, as: UTF8.self)
-    guard text != probeAnswer(for: identity) else { return nil }
+    guard text != ValidatorProbe.line(about: identity) + "\n" else { return nil }
     guard text.hasPrefix("client=") else { return .failed("the answer to the probe is not a validator's") }
     let shown = text.unicodeScalars.prefix { (0x20...0x7e).contains($0.value) }
     return .failed("the validator verified another client: \(String(shown))")

@@ -28,8 +28,6 @@ final class ServerCheck: Slot {
   var target: HealthTarget?
   var judge = HealthJudge(rise: 1, fall: 1)
   var counts: HealthCounts?
-  /// A check of it has ended.
-  var wasChecked = false
   /// Why it is down.
   var why = ""
   var startedMilliseconds: UInt64 = 0
@@ -139,7 +137,7 @@ final class ServerCheck: Slot {
       }
       self.identity = identity
       if signing.isBound {
-        guard let header = preamble(target, identity, signer, loop) else { return .over(.skipped(unsigned(signer))) }
+        guard let header = preamble(target, identity, signer, loop) else { return .over(.skipped(unsigned)) }
         header.withBytes { output.append($0) }
       }
     }
@@ -153,15 +151,11 @@ final class ServerCheck: Slot {
     guard case .http = target.kind else {
       return signer.makeHealthHeader(connection: identity.connection, nowMilliseconds: loop.wallMilliseconds)
     }
-    let none = Span<UInt8>()
-    return signer.makeProxyHeader(
-      identity, destination: target.address.ip ?? .unspecified(identity.address.family),
-      destinationPort: target.address.port, alpn: none, authority: none, tlsVersion: none, tlsCipher: none,
-      nowMilliseconds: loop.wallMilliseconds)
+    return signer.makeProxyHeader(identity, destination: target.address, nowMilliseconds: loop.wallMilliseconds)
   }
 
-  private func unsigned(_ signer: Signer) -> String {
-    "it cannot be signed: the key \(signer.keyID) is not valid now (`nbf`, `exp`)"
+  private var unsigned: String {
+    "it cannot be signed: the key \(signer?.keyID.description ?? "") is not valid now (`nbf`, `exp`)"
   }
 
   /// The header goes out in the clear, before TLS.
@@ -205,14 +199,10 @@ final class ServerCheck: Slot {
   private func send(
     _ path: String, _ host: String, isLast: Bool, _ target: HealthTarget, _ loop: HealthLoop
   ) -> Step {
-    if let signer, let identity {
-      guard
-        HealthRequest.write(
-          path, host: host, isLast: isLast, as: identity, signer, wallMilliseconds: loop.wallMilliseconds, into: output)
-      else { return .over(.skipped(unsigned(signer))) }
-    } else {
-      HealthRequest.write(path, host: host, isLast: isLast, into: output)
-    }
+    guard
+      HealthRequest.write(
+        path, host: host, isLast: isLast, as: identity, signer, wallMilliseconds: loop.wallMilliseconds, into: output)
+    else { return .over(.skipped(unsigned)) }
     phase = .response
     headSeen = 0
     interimCount = 0
