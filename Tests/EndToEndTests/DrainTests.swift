@@ -49,12 +49,6 @@ extension EndToEnd {
       try tunnel.send(WebSocketFrame(0x88, status).bytes(masked: true))
     }
 
-    private static func metric(_ name: String, of process: Countersign) throws -> Int {
-      let page = try Connection(to: process["admin"], from: nil).get("/metrics").text
-      let line = page.split(separator: "\n").first { $0.hasPrefix("\(name) ") }
-      return try #require(line.flatMap { Int($0.dropFirst(name.count + 1)) }, "\(name) in \(page)")
-    }
-
     private static func said(_ text: String, by process: Countersign) -> Bool {
       process.process.standardError.wait { $0.contains(text) ? true : nil } == true
     }
@@ -79,8 +73,8 @@ extension EndToEnd {
         return answer.status == 503 ? answer : nil
       }
       #expect(health.text.hasPrefix("draining"), "\(health.text)")
-      #expect(try Self.metric("countersign_ready", of: site.edge) == 0)
-      #expect(try Self.metric("countersign_unready{reason=\"draining\"}", of: site.edge) == 1)
+      #expect(try site.edge.metric("countersign_ready") == 0)
+      #expect(try site.edge.metric("countersign_unready{reason=\"draining\"}") == 1)
       let check = try site.connect(from: Peer.balancer).get("/healthz")
       #expect(check.status == 503 && check.text.contains("draining"), "\(check.text)")
       for connection in [kept, try site.connect()] {
@@ -189,7 +183,7 @@ extension EndToEnd {
       #expect(received.wait(until: .usual) { $0.count == 100_000 ? true : nil } == true)
       site.edge.process.signal(SIGTERM)
       try eventually("Close frames are due") {
-        try Self.metric("countersign_tunnels_closed_total", of: site.edge) == 1
+        try #require(try site.edge.metric("countersign_tunnels_closed_total")) == 1
       }
       gate.with { $0 = true }
       #expect(try tunnel.read(down.count - 100_000) == Array(down[100_000...]))

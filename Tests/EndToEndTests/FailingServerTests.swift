@@ -26,12 +26,6 @@ extension EndToEnd {
       return try Countersign(configuration, in: workspace)
     }
 
-    private func metric(_ name: String, _ edge: Countersign) throws -> Int? {
-      let metrics = try Connection(to: edge["admin"], from: nil).get("/metrics").text
-      return metrics.split(separator: "\n").first { $0.hasPrefix("\(name) ") }
-        .flatMap { $0.split(separator: " ").last.flatMap { Int($0) } }
-    }
-
     // MARK: Ejection and further tries
 
     @Test func aServerThatHangsIsEjectedAndItsRequestsAreServedElsewhere() throws {
@@ -45,9 +39,9 @@ extension EndToEnd {
       let line = try #require(edge.process.standardError.wait { $0.contains("gets no requests for") ? $0 : nil })
       #expect(line.contains("server \(hung.address) gets no requests for 1 hour"), "\(line)")
       #expect(line.contains("no response in time; 1 of 2 serve"), "\(line)")
-      #expect(try metric("countersign_server_ejections_total", edge) == 1)
+      #expect(try edge.metric("countersign_server_ejections_total") == 1)
       #expect(
-        try metric("countersign_server_up{upstream=\"backend\",server=\"\(hung.address)\"}", edge) == 0)
+        try edge.metric("countersign_server_up{upstream=\"backend\",server=\"\(hung.address)\"}") == 0)
     }
 
     /// What may have been acted on is sent once, whatever the server does.
@@ -151,7 +145,7 @@ extension EndToEnd {
       // Ten in ten seconds that may always be, or a tenth: here at most what two such spans have.
       #expect(ill.requests.count <= 200 + 2 * 20)
       #expect(ill.requests.count > 200)
-      #expect(try #require(try metric("countersign_retries_denied_total", edge)) >= 160)
+      #expect(try #require(try edge.metric("countersign_retries_denied_total")) >= 160)
       let entry = try edge.access.wait(for: "a try that was denied") {
         $0.detail == "the upstream's retry budget is used up"
       }
@@ -186,14 +180,14 @@ extension EndToEnd {
       let clients = try (0..<12).map { try Connection(to: edge["public"], from: Peer.client($0)) }
       for (i, client) in clients.enumerated() { try client.send(Text.request("/\(i)")) }
       try eventually("ten wait") {
-        try metric("countersign_waiting_requests{upstream=\"backend\"}", edge) == 10
+        try edge.metric("countersign_waiting_requests{upstream=\"backend\"}") == 10
       }
       try eventually("two are under way") { backend.requests.count == 2 }
       isOpen.with { $0 = true }
       for client in clients { #expect(try client.readResponse().text == "done") }
       #expect(most.now == 2)
-      #expect(try metric("countersign_queued_total", edge) == 10)
-      #expect(try metric("countersign_waiting_requests{upstream=\"backend\"}", edge) == 0)
+      #expect(try edge.metric("countersign_queued_total") == 10)
+      #expect(try edge.metric("countersign_waiting_requests{upstream=\"backend\"}") == 0)
     }
 
     @Test func whoWaitsTooLongOrFindsTooManyWaitingIsTold() throws {
@@ -211,7 +205,7 @@ extension EndToEnd {
       try clients[0].send(Text.request("/under-way"))
       _ = try backend.waitForRequest(to: "/under-way")
       try clients[1].send(Text.request("/waits"))
-      try eventually("it waits") { try metric("countersign_waiting_requests{upstream=\"backend\"}", edge) == 1 }
+      try eventually("it waits") { try edge.metric("countersign_waiting_requests{upstream=\"backend\"}") == 1 }
       let full = try clients[2].get("/too-many")
       #expect(full.status == 503 && full["retry-after"] == "1")
       _ = try edge.access.wait(refusal: "queue-full")
@@ -220,10 +214,10 @@ extension EndToEnd {
       _ = try edge.access.wait(refusal: "queue-timeout")
       // A client that goes leaves the queue, and its place.
       try clients[1].send(Text.request("/waits-too"))
-      try eventually("it waits") { try metric("countersign_waiting_requests{upstream=\"backend\"}", edge) == 1 }
+      try eventually("it waits") { try edge.metric("countersign_waiting_requests{upstream=\"backend\"}") == 1 }
       clients[1].reset()
       try eventually("it waits no more") {
-        try metric("countersign_waiting_requests{upstream=\"backend\"}", edge) == 0
+        try edge.metric("countersign_waiting_requests{upstream=\"backend\"}") == 0
       }
       #expect(backend.requests.map(\.target) == ["/under-way"])
     }

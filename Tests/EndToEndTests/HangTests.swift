@@ -38,10 +38,7 @@ extension EndToEnd {
         try Connection(unix: workspace.file("admin.sock")).get(path)
       }
 
-      func metric(_ name: String) throws -> Int? {
-        try admin("/metrics").text.split(separator: "\n").first { $0.hasPrefix(name + " ") }
-          .flatMap { Int($0.split(separator: " ")[1]) }
-      }
+      func metric(_ name: String) throws -> Int? { try admin("/metrics").metric(name) }
     }
 
     private func hasThread(_ process: ChildProcess, _ name: String) throws -> Bool {

@@ -22,19 +22,13 @@ extension EndToEnd {
       }
     }
 
-    private func metric(_ name: String, _ labels: String, _ process: Countersign) throws -> Int? {
-      let page = try Connection(to: process["admin"], from: nil).get("/metrics").text
-      return page.split(separator: "\n").first { $0.hasPrefix("\(name){\(labels)} ") }
-        .flatMap { Int($0.split(separator: " ").last ?? "") }
-    }
-
     private func checks(_ result: String, upstream: String, server: String, _ process: Countersign) throws -> Int {
       let labels = "upstream=\"\(upstream)\",server=\"\(server)\",result=\"\(result)\""
-      return try metric("countersign_health_checks_total", labels, process) ?? 0
+      return try process.metric("countersign_health_checks_total{\(labels)}") ?? 0
     }
 
     private func isUp(upstream: String, server: String, _ process: Countersign) throws -> Bool? {
-      try metric("countersign_server_up", "upstream=\"\(upstream)\",server=\"\(server)\"", process).map { $0 == 1 }
+      try process.metric("countersign_server_up{upstream=\"\(upstream)\",server=\"\(server)\"}").map { $0 == 1 }
     }
 
     /// The first line that says so; what was said instead where none does.
@@ -158,7 +152,7 @@ extension EndToEnd {
       manner.with { $0 = .well }
       _ = try said("upstream monitor: server \(server) is up: checks pass; 1 of 1 serve", site.edge)
       // Of clients, nobody came: checks do not count where collapses are watched for.
-      #expect(try metric("countersign_clients", "listener=\"from-edge\"", site.validator) == 0)
+      #expect(try site.validator.metric("countersign_clients{listener=\"from-edge\"}") == 0)
       // It serves, and honest requests were never refused for what checks did.
       #expect(try site.connect().get("/served").status == 200)
       let refused = site.validator.access.entries.filter { $0.refusal != nil && $0.refusal != "starting" }

@@ -396,9 +396,7 @@ extension EndToEnd {
       let certificates = try Certificates.standard
       let site = try Site(.shared, tls: true, edge: { $0.hasAdmin = true })
       func expiry(_ file: String) throws -> Int? {
-        let name = "countersign_certificate_expiry_timestamp_seconds{file=\"\(file)\"} "
-        let lines = try Connection(to: site.edge["admin"], from: nil).get("/metrics").text.split(separator: "\n")
-        return lines.first { $0.hasPrefix(name) }.flatMap { Int($0.dropFirst(name.count)) }
+        try site.edge.metric("countersign_certificate_expiry_timestamp_seconds{file=\"\(file)\"}")
       }
       func stated(_ file: String) throws -> Int? {
         let date = try ChildProcess.succeed([
@@ -427,11 +425,11 @@ extension EndToEnd {
       #expect(try refused.readResponse().status == 400)
       _ = try site.edge.access.wait(refusal: "host-missing")
       let metrics = try eventually("the counts") {
-        let text = try Connection(to: admin, from: nil).get("/metrics").text
-        return text.contains(#"countersign_refusals_total{name="host-missing"} 1"#) ? text : nil
+        let page = try Connection(to: admin, from: nil).get("/metrics")
+        return page.metric(#"countersign_refusals_total{name="host-missing"}"#) == 1 ? page : nil
       }
-      #expect(metrics.split(separator: "\n").contains { $0.hasPrefix("countersign_requests_total") })
-      #expect(metrics.contains("# TYPE countersign_requests_total counter"))
+      #expect(metrics.metric("countersign_requests_total") != nil)
+      #expect(metrics.text.contains("# TYPE countersign_requests_total counter"))
       #expect(try Connection(to: admin, from: nil).get("/status").status == 200)
       #expect(try Connection(to: admin, from: nil).get("/nothing").status == 404)
     }

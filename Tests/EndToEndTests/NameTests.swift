@@ -54,14 +54,8 @@ extension EndToEnd {
       try Connection(to: edge["admin"], from: nil).get(path).text
     }
 
-    private func metric(_ edge: Countersign, _ name: String) throws -> Int {
-      let line = try admin(edge, "/metrics").split(separator: "\n").first { $0.hasPrefix(name + " ") }
-      guard let value = line.flatMap({ Int($0.split(separator: " ")[1]) }) else { throw Trouble("no \(name)") }
-      return value
-    }
-
     private func lookups(_ edge: Countersign, _ result: String) throws -> Int {
-      try metric(edge, "countersign_dns_lookups_total{result=\"\(result)\"}")
+      try #require(try edge.metric("countersign_dns_lookups_total{result=\"\(result)\"}"))
     }
 
     private func waitForLine(_ edge: Countersign, from start: Int = 0, _ parts: String...) throws {
@@ -129,7 +123,7 @@ extension EndToEnd {
       }
       try eventually("it fails") { try lookups(edge, "failed") >= 2 }
       #expect(try answer(edge) == "first")
-      #expect(try metric(edge, "countersign_dns_failing_names") == 1)
+      #expect(try edge.metric("countersign_dns_failing_names") == 1)
       let status = try admin(edge, "/status")
       #expect(
         status.contains("\"addresses\":[\"\(place.first.address.host)\"]") && status.contains("\"failing_since\":"))
@@ -145,7 +139,7 @@ extension EndToEnd {
       place.names.set("app.test", place.second.address.host)
       try eventually("the next answer is taken") { try answer(edge) == "second" }
       try waitForLine(edge, "server name app.test is resolved again: \(place.second.address.host)")
-      try eventually("nothing fails") { try metric(edge, "countersign_dns_failing_names") == 0 }
+      try eventually("nothing fails") { try #require(try edge.metric("countersign_dns_failing_names")) == 0 }
     }
 
     @Test func aNameThatIsUnknownAtTheStartIsAServerThatIsDown() throws {

@@ -54,8 +54,7 @@ extension EndToEnd {
       #expect(try Self.throughBalancer(site, fields: ["X-Forwarded-For: \(Peer.claimed)"]) == Peer.client(9))
       let admin = try site.edge["admin"]
       try eventually("the failure is shown") {
-        try Connection(to: admin, from: nil).get("/metrics").text
-          .contains("countersign_config_last_reload_successful 0\n")
+        try site.edge.metric("countersign_config_last_reload_successful") == 0
       }
       #expect(
         try Connection(to: admin, from: nil).get("/status").text.contains("weakens trust (forwarded-before-proxy)"))

@@ -35,8 +35,7 @@ extension EndToEnd {
       #expect(line.contains("warning"))
       // The first time those that had set out together found out, by turns half of the clients; after that one at a
       // time, after rests of one second, two, four and so on.
-      let metrics = try Connection(to: edge["admin"], from: nil).get("/metrics").text
-      let tries = try #require(value("countersign_retries_total", in: metrics))
+      let tries = try #require(try edge.metric("countersign_retries_total"))
       #expect(tries >= 1)
       #expect(tries <= connections.count + Int(log2(seconds + 2)) + 1, "\(tries) tries in \(seconds) s")
     }
@@ -66,8 +65,7 @@ extension EndToEnd {
       let edge = try Countersign(configuration, in: workspace)
       let client = try Connection(to: edge["public"])
       try client.send(Text.request("/"))
-      let admin = try edge["admin"]
-      try eventually("it is being connected") { try open(admin) == 1 }
+      try eventually("it is being connected") { try open(edge) == 1 }
       client.reset()
       _ = try edge.access.wait(refusal: "client-reset")
       _ = try #require(edge.process.standardError.wait { $0.contains("no connection in time") ? $0 : nil })
@@ -95,16 +93,9 @@ extension EndToEnd {
       #expect(plain.connectionCount <= 2 + Int(log2(seconds + 2)))
     }
 
-    private func value(_ name: String, in metrics: String) -> Int? {
-      metrics.split(separator: "\n").first { $0.hasPrefix("\(name) ") }
-        .flatMap { $0.split(separator: " ").last.flatMap { Int($0) } }
-    }
-
     /// Connections to servers that are open, or being opened.
-    private func open(_ admin: Address) throws -> Int? {
-      value(
-        "countersign_open_connections{side=\"upstream\"}", in: try Connection(to: admin, from: nil).get("/metrics").text
-      )
+    private func open(_ edge: Countersign) throws -> Int? {
+      try edge.metric("countersign_open_connections{side=\"upstream\"}")
     }
 
     // MARK: Just started
@@ -149,7 +140,7 @@ extension EndToEnd {
       let early = try site.connect()
       #expect(try early.get("/early").status == 200)
       early.close()
-      try eventually("no connection is left") { try open(site.edge["admin"]) == 0 }
+      try eventually("no connection is left") { try open(site.edge) == 0 }
       site.validator.process.kill()
       var configuration = site.validatorConfiguration
       configuration.identity[configuration.identity.count - 1] = "clock_skew: 1500ms"
@@ -196,9 +187,8 @@ extension EndToEnd {
         })
       let client = try site.connect()
       #expect(try client.get("/first").status == 200)
-      let admin = try site.edge["admin"]
-      try eventually("it is counted") { try open(admin) == 1 }
-      try eventually("the edge ends it", everyMilliseconds: 50) { try open(admin) == 0 }
+      try eventually("it is counted") { try open(site.edge) == 1 }
+      try eventually("the edge ends it", everyMilliseconds: 50) { try open(site.edge) == 0 }
       // The client's own connection has a quarter of its time left, 3 s.
       try client.send(Text.request("/second", method: "POST", body: "once"))
       #expect(try client.readResponse().status == 200)

@@ -57,7 +57,9 @@ extension EndToEnd {
       let watch = Background("counters") {
         var last = 0
         while !isOver.now {
-          let now = try service.metric("countersign_requests_total")
+          guard let now = try service.metric("countersign_requests_total") else {
+            throw Trouble("a counter is missing")
+          }
           guard now >= last else { throw Trouble("a counter went back from \(last) to \(now)") }
           last = now
         }

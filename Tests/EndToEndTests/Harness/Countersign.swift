@@ -52,6 +52,11 @@ final class Countersign: Sendable {
     }
   }
 
+  /// What /metrics says of this name, which goes with its labels; nil where it does not have it. For one with an admin listener.
+  func metric(_ name: String) throws -> Int? {
+    try Connection(to: self["admin"], from: nil).get("/metrics").metric(name)
+  }
+
   /// Writes another configuration and signals; whether and when it is taken is for the caller to see.
   func reload(_ text: String) throws {
     try workspace.write(fileName, text)

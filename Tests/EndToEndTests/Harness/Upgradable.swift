@@ -84,11 +84,8 @@ final class Upgradable: Sendable {
 
   func ask(_ path: String) throws -> HTTPResponse { try Connection(unix: String(admin.dropFirst(5))).get(path) }
 
-  /// A counter of /metrics.
-  func metric(_ name: String) throws -> Int {
-    let line = try ask("/metrics").text.split(separator: "\n").first { $0.hasPrefix("\(name) ") }
-    return line.flatMap { Int($0.dropFirst(name.count + 1)) } ?? -1
-  }
+  /// What /metrics says of this name, which goes with its labels; nil where it does not have it.
+  func metric(_ name: String) throws -> Int? { try ask("/metrics").metric(name) }
 
   deinit {
     for pid in processes {
