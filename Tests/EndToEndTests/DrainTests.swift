@@ -53,6 +53,15 @@ extension EndToEnd {
       process.process.standardError.wait { $0.contains(text) ? true : nil } == true
     }
 
+    /// A worker says what is open at the end of its turn, which may be after a client's answer or a server's request.
+    private static func waitForOpen(requests: Int, tunnels: Int, at process: Countersign) throws {
+      try eventually("\(requests) requests and \(tunnels) tunnels are open") {
+        let page = try Connection(to: process["admin"], from: nil).get("/metrics")
+        return page.metric("countersign_open_requests") == requests
+          && page.metric("countersign_open_tunnels") == tunnels
+      }
+    }
+
     // MARK: The delay
 
     @Test func inTheDelayItIsNotReadyAndServesAsBefore() throws {
@@ -202,8 +211,14 @@ extension EndToEnd {
     /// A fleet that is told at once comes back at once.
     @Test func theCloseFramesOfManyTunnelsAreSpread() throws {
       let speaker = Speaker()
-      let site = try Site(.shared, script: speaker.serve, edge: { $0.timeouts = ["drain_tunnels: 4s"] })
+      let site = try Site(
+        .shared, script: speaker.serve,
+        edge: {
+          $0.timeouts = ["drain_tunnels: 4s"]
+          $0.hasAdmin = true
+        })
       let tunnels = try (0..<20).map { try Self.open(site, "/ws/\($0)") }
+      try Self.waitForOpen(requests: 0, tunnels: 20, at: site.edge)
       let start = ContinuousClock.now
       site.edge.process.signal(SIGTERM)
       let waits = tunnels.map { tunnel in
@@ -300,12 +315,14 @@ extension EndToEnd {
         edge: {
           $0.timeouts = ["drain: 1h", "drain_tunnels: 1h"]
           $0.workers = "1"
+          $0.hasAdmin = true
         })
       let told = try Self.open(site, "/ws/told")
       let cut = try Self.open(site, "/ws/cut")
       let slow = try site.connect()
       try slow.send(Text.request("/slow"))
       _ = try site.backend.waitForRequest(to: "/slow")
+      try Self.waitForOpen(requests: 1, tunnels: 2, at: site.edge)
       site.edge.process.signal(SIGTERM)
       #expect(try told.readFrame() == WebSocketFrame(0x88, Self.goingAway))
       #expect(Self.said("draining: 1 requests under way", by: site.edge))

@@ -14,7 +14,7 @@ extension EndToEnd {
 
     /// A lone edge of one worker before these servers, of which requests show what they are by their answers.
     private func site(
-      _ servers: [String], _ members: [String] = [], timeouts: [String] = ["upstream_response: 250ms"],
+      _ servers: [String], _ members: [String] = [], timeouts: [String] = [],
       workers: String = "1", admin: String? = nil, in workspace: Workspace
     ) throws -> Countersign {
       var configuration = Configuration.plainEdge(to: servers)
@@ -32,7 +32,8 @@ extension EndToEnd {
       let workspace = try Workspace()
       let (hung, well) = (try RecordingBackend(Self.hang), try RecordingBackend { try $0.reply("well") })
       let edge = try site(
-        ["\(hung.address)", "\(well.address)"], ["passive: { failures: 3, window: 1m, eject: 1h }"], in: workspace)
+        ["\(hung.address)", "\(well.address)"], ["passive: { failures: 3, window: 1m, eject: 1h }"],
+        timeouts: ["upstream_response: 1s"], in: workspace)
       let client = try Connection(to: edge["public"])
       for i in 0..<20 { #expect(try client.get("/\(i)").text == "well") }
       #expect(hung.requests.count == 3, "after three failures it has none")
@@ -49,7 +50,8 @@ extension EndToEnd {
       let workspace = try Workspace()
       let (hung, well) = (try RecordingBackend(Self.hang), try RecordingBackend { try $0.reply("well") })
       let edge = try site(
-        ["\(hung.address)", "\(well.address)"], ["passive: { failures: 2, window: 1m, eject: 1h }"], in: workspace)
+        ["\(hung.address)", "\(well.address)"], ["passive: { failures: 2, window: 1m, eject: 1h }"],
+        timeouts: ["upstream_response: 1s"], in: workspace)
       let client = try Connection(to: edge["public"])
       var statuses: [Int] = []
       for i in 0..<8 {
@@ -64,7 +66,9 @@ extension EndToEnd {
     @Test func aWebSocketThatWasSentIsNotTriedAgain() throws {
       let workspace = try Workspace()
       let (hung, other) = (try RecordingBackend(Self.hang), try RecordingBackend(Self.hang))
-      let edge = try site(["\(hung.address)", "\(other.address)"], ["retries: { count: 3 }"], in: workspace)
+      let edge = try site(
+        ["\(hung.address)", "\(other.address)"], ["retries: { count: 3 }"], timeouts: ["upstream_response: 1s"],
+        in: workspace)
       let client = try Connection(to: edge["public"])
       try client.send(
         "GET /socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -195,7 +199,7 @@ extension EndToEnd {
       let backend = try RecordingBackend(Self.hang)
       var configuration = Configuration.plainEdge(to: [])
       configuration.upstreams[0].members += [
-        "servers: [{ address: \"\(backend.address)\", max_connections: 1 }]", "queue: { requests: 1, timeout: 300ms }",
+        "servers: [{ address: \"\(backend.address)\", max_connections: 1 }]", "queue: { requests: 1, timeout: 3s }",
       ]
       configuration.upstreams[0].listsServers = false
       configuration.workers = "1"

@@ -127,6 +127,7 @@ extension EndToEnd {
       let status = try admin(edge, "/status")
       #expect(
         status.contains("\"addresses\":[\"\(place.first.address.host)\"]") && status.contains("\"failing_since\":"))
+      try waitForLine(edge, "server name app.test cannot be resolved")
       let said = edge.process.standardError.lines.filter { $0.contains("server name app.test cannot be resolved") }
       #expect(said.count == 1 && said[0].contains("its last answer stays in use"), "\(said)")
 

@@ -216,7 +216,7 @@ extension EndToEnd {
       }
       let (_, service) = try Self.site(workspace, backends[0]) {
         $0.upstreams[0].servers = backends.map { "\($0.address)" }
-        $0.upstreams[0].members.append("health: { path: /up, interval: 1s, fall: 1 }")
+        $0.upstreams[0].members.append("health: { path: /up, interval: 2s, timeout: 2s, fall: 2 }")
       }
       let address = try service.first["public"]
       func servers(_ arguments: String...) throws -> String {
