@@ -177,7 +177,6 @@ extension EndToEnd {
       configuration.upstreams[0].members += [
         "servers: [{ address: \"\(backend.address)\", max_connections: 2 }]", "queue: { timeout: 1m }",
       ]
-      configuration.upstreams[0].listsServers = false
       configuration.workers = workers
       configuration.hasAdmin = true
       let edge = try Countersign(configuration, in: workspace)
@@ -201,7 +200,6 @@ extension EndToEnd {
       configuration.upstreams[0].members += [
         "servers: [{ address: \"\(backend.address)\", max_connections: 1 }]", "queue: { requests: 1, timeout: 3s }",
       ]
-      configuration.upstreams[0].listsServers = false
       configuration.workers = "1"
       configuration.hasAdmin = true
       let edge = try Countersign(configuration, in: workspace)
@@ -235,7 +233,6 @@ extension EndToEnd {
       var configuration = Configuration.plainEdge(to: [])
       configuration.upstreams[0].members.append(
         "servers: [\"\(address)\", { address: \"\(backup.address)\", backup: true }]")
-      configuration.upstreams[0].listsServers = false
       configuration.workers = "1"
       let edge = try Countersign(configuration, in: workspace)
       let client = try Connection(to: edge["public"])
