@@ -49,10 +49,6 @@ extension EndToEnd {
       try tunnel.send(WebSocketFrame(0x88, status).bytes(masked: true))
     }
 
-    private static func said(_ text: String, by process: Countersign) -> Bool {
-      process.process.standardError.wait { $0.contains(text) ? true : nil } == true
-    }
-
     /// A worker says what is open at the end of its turn, which may be after a client's answer or a server's request.
     private static func waitForOpen(requests: Int, tunnels: Int, at process: Countersign) throws {
       try eventually("\(requests) requests and \(tunnels) tunnels are open") {
@@ -95,7 +91,7 @@ extension EndToEnd {
       // A second signal does not wait for the hour.
       site.edge.process.signal(SIGTERM)
       #expect(try site.edge.process.waitForExit() == .code(0))
-      #expect(Self.said("told to end a second time", by: site.edge))
+      try site.edge.said("told to end a second time")
     }
 
     @Test func behindTheDelayItDrains() throws {
@@ -116,8 +112,8 @@ extension EndToEnd {
       #expect(rest == [], "an idle connection is ended in order")
       #expect(seconds >= 0.3)
       #expect(try site.edge.process.waitForExit() == .code(0))
-      #expect(Self.said("not ready from now on; draining begins in 300 ms", by: site.edge))
-      #expect(Self.said("drained: 0 requests and 0 tunnels were cut", by: site.edge))
+      try site.edge.said("not ready from now on; draining begins in 300 ms")
+      try site.edge.said("drained: 0 requests and 0 tunnels were cut")
     }
 
     // MARK: Close frames
@@ -137,9 +133,9 @@ extension EndToEnd {
       try Self.answer(over: tunnel)
       #expect(try tunnel.readToEnd() == [], "a second Close frame, or more")
       #expect(try process.process.waitForExit() == .code(0))
-      #expect(Self.said("draining: 0 requests under way", by: process))
-      #expect(Self.said("1 tunnels are closed within 0 ms", by: process))
-      #expect(Self.said("drained: 0 requests and 0 tunnels were cut", by: process))
+      try process.said("draining: 0 requests under way")
+      try process.said("1 tunnels are closed within 0 ms")
+      try process.said("drained: 0 requests and 0 tunnels were cut")
       let entry = try process.access.wait(path: "/ws")
       #expect(entry.status == 101 && entry.refusal == nil)
       #expect(speaker.frames.now["/ws"]?.count == 2)
@@ -236,8 +232,8 @@ extension EndToEnd {
       #expect(parts.count >= 8, "\(times)")
       #expect(try site.edge.process.waitForExit() == .code(0))
       for number in 0..<20 { #expect(try speaker.close("/ws/\(number)").payload == Self.goingAway) }
-      #expect(Self.said("20 tunnels are closed within 4000 ms", by: site.edge))
-      #expect(Self.said("drained: 0 requests and 0 tunnels were cut", by: site.edge))
+      try site.edge.said("20 tunnels are closed within 4000 ms")
+      try site.edge.said("drained: 0 requests and 0 tunnels were cut")
     }
 
     /// Requests have their own time, which is over at once here; a tunnel that is not yet due carries on and ends as it likes.
@@ -262,7 +258,7 @@ extension EndToEnd {
       #expect(try second.readToEnd() == [])
       #expect(try site.edge.process.waitForExit() == .code(0))
       #expect(try speaker.close("/ws/second").payload == [0x03, 0xe8])
-      #expect(Self.said("drained: 0 requests and 0 tunnels were cut", by: site.edge))
+      try site.edge.said("drained: 0 requests and 0 tunnels were cut")
     }
 
     @Test func aClientThatDoesNotAnswerIsNotWaitedForLong() throws {
@@ -283,7 +279,8 @@ extension EndToEnd {
       try sender.result()
       #expect(try speaker.close("/ws").payload == Self.goingAway)
       #expect(speaker.frames.now["/ws"]?.count == 1, "nothing passes behind our Close frame")
-      #expect(Self.said("drained: 0 requests and 0 tunnels were cut", by: site.edge), "it was told")
+      // It was told.
+      try site.edge.said("drained: 0 requests and 0 tunnels were cut")
     }
 
     /// What is no WebSocket has no place for a Close frame.
@@ -300,7 +297,7 @@ extension EndToEnd {
       // It has read up to the end of its connection.
       try site.backend.waitForOpenCount(0)
       #expect(site.backend.receivedCount == count, "a Close frame, or something else that the client did not send")
-      #expect(Self.said("drained: 0 requests and 1 tunnels were cut", by: site.edge))
+      try site.edge.said("drained: 0 requests and 1 tunnels were cut")
       #expect(try site.edge.access.wait(path: "/ws").refusal == "draining")
     }
 
@@ -328,15 +325,15 @@ extension EndToEnd {
       try Self.waitForOpen(requests: 1, tunnels: 2, at: site.edge)
       site.edge.process.signal(SIGTERM)
       #expect(try told.readFrame() == WebSocketFrame(0x88, Self.goingAway))
-      #expect(Self.said("draining: 1 requests under way", by: site.edge))
-      #expect(Self.said("2 tunnels are closed within 3600000 ms", by: site.edge))
+      try site.edge.said("draining: 1 requests under way")
+      try site.edge.said("2 tunnels are closed within 3600000 ms")
       site.edge.process.signal(SIGTERM)
       #expect(try site.edge.process.waitForExit() == .code(0))
       gate.with { $0 = true }
       #expect(try cut.readToEnd() == [])
       #expect(try slow.readToEnd() == [])
-      #expect(Self.said("told to end a second time", by: site.edge))
-      #expect(Self.said("drained: 1 requests and 1 tunnels were cut", by: site.edge))
+      try site.edge.said("told to end a second time")
+      try site.edge.said("drained: 1 requests and 1 tunnels were cut")
       #expect(try site.edge.access.wait(path: "/slow").refusal == "draining")
     }
 
@@ -351,7 +348,7 @@ extension EndToEnd {
       other.timeouts = ["drain_tunnels: 0s", "tunnel: 2h"]
       for (generation, configuration) in [other, site.edgeConfiguration].enumerated() {
         try site.edge.reload(configuration)
-        #expect(Self.said("reloaded generation=\(generation + 2) ", by: site.edge))
+        try site.edge.said("reloaded generation=\(generation + 2) ")
         try Self.say("after \(generation)", over: tunnel)
       }
     }

@@ -37,7 +37,7 @@ extension EndToEnd {
       let client = try Connection(to: edge["public"])
       for i in 0..<20 { #expect(try client.get("/\(i)").text == "well") }
       #expect(hung.requests.count == 3, "after three failures it has none")
-      let line = try #require(edge.process.standardError.wait { $0.contains("gets no requests for") ? $0 : nil })
+      let line = try edge.said("gets no requests for")
       #expect(line.contains("server \(hung.address) gets no requests for 1 hour"), "\(line)")
       #expect(line.contains("no response in time; 1 of 2 serve"), "\(line)")
       #expect(try edge.metric("countersign_server_ejections_total") == 1)
@@ -118,7 +118,7 @@ extension EndToEnd {
       let client = try Connection(to: edge["public"])
       for i in 0..<6 { #expect(try client.get("/\(i)").status == 500) }
       #expect(ill.requests.count == 6)
-      _ = try #require(edge.process.standardError.wait { $0.contains("`passive.max_ejected`") ? $0 : nil })
+      try edge.said("`passive.max_ejected`")
     }
 
     @Test func anEjectedServerIsTriedByOneRequestAndComesBack() throws {
@@ -134,8 +134,7 @@ extension EndToEnd {
       for i in 0..<10 { #expect(try client.get("/\(i)").text == "well") }
       isIll.with { $0 = false }
       try eventually("it is back", everyMilliseconds: 20) { try client.get("/again").text == "back" }
-      _ = try #require(
-        edge.process.standardError.wait { $0.contains("serves again: a request has succeeded") ? $0 : nil })
+      try edge.said("serves again: a request has succeeded")
     }
 
     /// Retries of everything would make two loads of one, at the worst time.
@@ -267,7 +266,7 @@ extension EndToEnd {
       #expect(!unknown.succeeded && unknown.error.contains("there is no server backend/nobody; there is backend/"))
       // A reload changes nothing about it.
       edge.process.signal(SIGHUP)
-      _ = edge.process.standardError.wait { $0.contains("reloaded generation=2 ") ? $0 : nil }
+      try edge.said("reloaded generation=2 ")
       #expect(try answers() == ["b"])
       #expect(try servers("up", "\(backends[0].address)").succeeded)
       try eventually("it is back") { try answers() == ["a", "b"] }

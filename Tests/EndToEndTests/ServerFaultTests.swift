@@ -28,10 +28,7 @@ extension EndToEnd {
           for connection in connections { #expect(try connection.readResponse().status == 200) }
         }
       }
-      let line = try #require(
-        edge.process.standardError.wait {
-          $0.contains("upstream server \(hole.address) cannot be reached: no connection in time") ? $0 : nil
-        })
+      let line = try edge.said("upstream server \(hole.address) cannot be reached: no connection in time")
       #expect(line.contains("warning"))
       // The first time those that had set out together found out, by turns half of the clients; after that one at a
       // time, after rests of one second, two, four and so on.
@@ -68,7 +65,7 @@ extension EndToEnd {
       try eventually("it is being connected") { try open(edge) == 1 }
       client.reset()
       _ = try edge.access.wait(refusal: "client-reset")
-      _ = try #require(edge.process.standardError.wait { $0.contains("no connection in time") ? $0 : nil })
+      try edge.said("no connection in time")
       let patient = try Connection(to: edge["public"])
       #expect(try patient.get("/").status == 504)
     }
@@ -87,8 +84,7 @@ extension EndToEnd {
       let seconds = try secondsTaken { () throws in
         for i in 0..<100 { #expect(try client.get("/\(i)").status == 200) }
       }
-      _ = try #require(
-        edge.process.standardError.wait { $0.contains("\(plain.address) cannot be reached: TLS: ") ? $0 : nil })
+      try edge.said("\(plain.address) cannot be reached: TLS: ")
       #expect(plain.connectionCount >= 1)
       #expect(plain.connectionCount <= 2 + Int(log2(seconds + 2)))
     }

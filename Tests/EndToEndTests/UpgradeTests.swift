@@ -262,7 +262,7 @@ extension EndToEnd {
         try service.write(configuration)
         let start = service.errors.count
         try service.upgrade()
-        #expect(service.errors.wait(from: start) { $0.contains(" workers=\(workers) ") ? $0 : nil } != nil)
+        try service.first.said(" workers=\(workers) ", from: start)
         // Whichever socket of the port a connection comes to, somebody accepts it.
         for _ in 0..<32 { try Self.fetch(try Connection(to: address)) }
         #expect(workspace.has("come.sock"))
@@ -276,10 +276,7 @@ extension EndToEnd {
       var (configuration, service) = try Self.site(workspace, backend)
       let address = try service.first["public"]
       service.first.process.signal(SIGUSR2)
-      let upgraded = service.errors.wait {
-        $0.contains("serves from here on; this one drains") ? $0 : nil
-      }
-      #expect(upgraded != nil)
+      try service.first.said("serves from here on; this one drains")
       let pid: pid_t = try eventually("the new process is ready") {
         service.processes.count == 2 ? service.processes[1] : nil
       }
@@ -344,8 +341,7 @@ extension EndToEnd {
       for word in refusal.words {
         #expect(outcome.error.lowercased().contains(word.lowercased()), "\(outcome.error)")
       }
-      let said = service.errors.wait { $0.contains("upgrade refused; this process goes on: ") ? $0 : nil }
-      #expect(said != nil)
+      try service.first.said("upgrade refused; this process goes on: ")
       #expect(try kept.get("/").status == 200)
       for _ in 0..<8 { try Self.fetch(try Connection(to: address)) }
       // And it can still be upgraded.
@@ -367,7 +363,7 @@ extension EndToEnd {
       #expect(outcome.exit == .code(1))
       #expect(outcome.error.contains("weakens trust (forwarded-before-proxy)"), "\(outcome.error)")
       #expect(try service.metric("countersign_config_generation") == 1)
-      let asked = try #require(service.errors.wait { $0.contains("needs `accept_weaker: \"") ? $0 : nil })
+      let asked = try service.first.said("needs `accept_weaker: \"")
       let hash = asked.components(separatedBy: "accept_weaker: \"")[1].prefix(16)
       try service.write(configuration, more: "accept_weaker: \"\(hash)\"\n")
       try service.upgrade()
@@ -388,14 +384,14 @@ extension EndToEnd {
       let program = try Programs.countersign
       try service.replaceProgram(by: "#!/bin/sh\nread line < \"\(gate)\"\nexec \"\(program)\" \"$@\"\n")
       service.first.process.signal(SIGUSR2)
-      _ = service.errors.wait { $0.contains("upgrade: starting") ? $0 : nil }
+      try service.first.said("upgrade: starting")
       configuration.routes = ["path: \"/only\", to: backend"]
       try service.write(configuration)
       service.first.process.signal(SIGHUP)
       #expect(try Connection(to: address).get("/").status == 200)
       #expect(write(opener, "go\n", 3) == 3)
-      let reloaded = service.errors.wait { $0.contains("reloaded generation=3") ? $0 : nil }
-      #expect(reloaded != nil, "the new process is told")
+      // The new process is told.
+      try service.first.said("reloaded generation=3")
       #expect(try Connection(to: address).get("/").status == 404)
     }
 
