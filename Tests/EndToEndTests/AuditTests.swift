@@ -232,7 +232,7 @@ extension EndToEnd {
       #expect(summary.malformed == 0 && summary.disagreeing == 0)
       // The probes of the edge's self-test have a line at the validator alone.
       let probes = try logged.lines(logged.validatorLog).count {
-        ($0["path"] as? String)?.hasPrefix("/.well-known/countersign-probe/self-test/") == true
+        ($0["path"] as? String)?.hasPrefix(AccessEntry.selfTestPath) == true
       }
       #expect(summary.joined == 6 && summary.requests_at_validators == 6 + probes)
       #expect(summary.alone_at_edge == 0 && summary.alone_at_validator == 0)
