@@ -9,7 +9,7 @@ final class Upgradable: Sendable {
   let workspace: Workspace
   private let program: String
 
-  /// - Parameter change: what the configuration has beside `admin.listen` and a short drain.
+  /// - Parameter configuration: what the file says beside `admin.listen` and a short drain, which are added.
   init(
     _ configuration: Configuration, in workspace: Workspace, name: String = "service", options: [String] = [],
     environment: [String: String] = [:]
