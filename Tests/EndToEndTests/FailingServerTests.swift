@@ -217,6 +217,8 @@ extension EndToEnd {
       try eventually("it waits no more") {
         try edge.metric("countersign_waiting_requests{upstream=\"backend\"}") == 0
       }
+      // And not because its time in the queue was over.
+      #expect(try edge.access.wait(path: "/waits-too").refusal == "client-reset")
       #expect(backend.requests.map(\.target) == ["/under-way"])
     }
 
