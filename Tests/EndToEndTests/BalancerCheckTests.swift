@@ -25,10 +25,7 @@ extension EndToEnd {
     private static let encrypted = Result { try site(tls: true) }
 
     private func checks(_ site: Site, _ answer: String) throws -> Int {
-      let metrics = try Connection(to: site.edge["admin"], from: nil).get("/metrics").text
-      let name = "countersign_balancer_checks_total{answer=\"\(answer)\"} "
-      let line = try #require(metrics.split(separator: "\n").first { $0.hasPrefix(name) })
-      return try #require(Int(line.dropFirst(name.count)))
+      try #require(try site.edge.metric("countersign_balancer_checks_total{answer=\"\(answer)\"}"))
     }
 
     // MARK: HAProxy
@@ -288,8 +285,7 @@ extension EndToEnd {
       let late = try Connection(to: site.publicAddress, from: Peer.balancer)
       try late.send(Text.request("/cutover/4"))
       #expect(try late.readToEnd() == [])
-      let metrics = try Connection(to: site.edge["admin"], from: nil).get("/metrics").text
-      #expect(metrics.contains("\ncountersign_cutover_requests_total 1\n"))
+      #expect(try site.edge.metric("countersign_cutover_requests_total") == 1)
       #expect(!site.backend.saw("/cutover/3") && !site.backend.saw("/cutover/4"))
     }
   }

@@ -49,14 +49,13 @@ extension EndToEnd {
       try tunnel.send(WebSocketFrame(0x88, status).bytes(masked: true))
     }
 
-    private static func metric(_ name: String, of process: Countersign) throws -> Int {
-      let page = try Connection(to: process["admin"], from: nil).get("/metrics").text
-      let line = page.split(separator: "\n").first { $0.hasPrefix("\(name) ") }
-      return try #require(line.flatMap { Int($0.dropFirst(name.count + 1)) }, "\(name) in \(page)")
-    }
-
-    private static func said(_ text: String, by process: Countersign) -> Bool {
-      process.process.standardError.wait { $0.contains(text) ? true : nil } == true
+    /// A worker says what is open at the end of its turn, which may be after a client's answer or a server's request.
+    private static func waitForOpen(requests: Int, tunnels: Int, at process: Countersign) throws {
+      try eventually("\(requests) requests and \(tunnels) tunnels are open") {
+        let page = try Connection(to: process["admin"], from: nil).get("/metrics")
+        return page.metric("countersign_open_requests") == requests
+          && page.metric("countersign_open_tunnels") == tunnels
+      }
     }
 
     // MARK: The delay
@@ -79,8 +78,8 @@ extension EndToEnd {
         return answer.status == 503 ? answer : nil
       }
       #expect(health.text.hasPrefix("draining"), "\(health.text)")
-      #expect(try Self.metric("countersign_ready", of: site.edge) == 0)
-      #expect(try Self.metric("countersign_unready{reason=\"draining\"}", of: site.edge) == 1)
+      #expect(try site.edge.metric("countersign_ready") == 0)
+      #expect(try site.edge.metric("countersign_unready{reason=\"draining\"}") == 1)
       let check = try site.connect(from: Peer.balancer).get("/healthz")
       #expect(check.status == 503 && check.text.contains("draining"), "\(check.text)")
       for connection in [kept, try site.connect()] {
@@ -92,7 +91,7 @@ extension EndToEnd {
       // A second signal does not wait for the hour.
       site.edge.process.signal(SIGTERM)
       #expect(try site.edge.process.waitForExit() == .code(0))
-      #expect(Self.said("told to end a second time", by: site.edge))
+      try site.edge.said("told to end a second time")
     }
 
     @Test func behindTheDelayItDrains() throws {
@@ -113,8 +112,8 @@ extension EndToEnd {
       #expect(rest == [], "an idle connection is ended in order")
       #expect(seconds >= 0.3)
       #expect(try site.edge.process.waitForExit() == .code(0))
-      #expect(Self.said("not ready from now on; draining begins in 300 ms", by: site.edge))
-      #expect(Self.said("drained: 0 requests and 0 tunnels were cut", by: site.edge))
+      try site.edge.said("not ready from now on; draining begins in 300 ms")
+      try site.edge.said("drained: 0 requests and 0 tunnels were cut")
     }
 
     // MARK: Close frames
@@ -134,9 +133,9 @@ extension EndToEnd {
       try Self.answer(over: tunnel)
       #expect(try tunnel.readToEnd() == [], "a second Close frame, or more")
       #expect(try process.process.waitForExit() == .code(0))
-      #expect(Self.said("draining: 0 requests under way", by: process))
-      #expect(Self.said("1 tunnels are closed within 0 ms", by: process))
-      #expect(Self.said("drained: 0 requests and 0 tunnels were cut", by: process))
+      try process.said("draining: 0 requests under way")
+      try process.said("1 tunnels are closed within 0 ms")
+      try process.said("drained: 0 requests and 0 tunnels were cut")
       let entry = try process.access.wait(path: "/ws")
       #expect(entry.status == 101 && entry.refusal == nil)
       #expect(speaker.frames.now["/ws"]?.count == 2)
@@ -189,7 +188,7 @@ extension EndToEnd {
       #expect(received.wait(until: .usual) { $0.count == 100_000 ? true : nil } == true)
       site.edge.process.signal(SIGTERM)
       try eventually("Close frames are due") {
-        try Self.metric("countersign_tunnels_closed_total", of: site.edge) == 1
+        try #require(try site.edge.metric("countersign_tunnels_closed_total")) == 1
       }
       gate.with { $0 = true }
       #expect(try tunnel.read(down.count - 100_000) == Array(down[100_000...]))
@@ -208,8 +207,14 @@ extension EndToEnd {
     /// A fleet that is told at once comes back at once.
     @Test func theCloseFramesOfManyTunnelsAreSpread() throws {
       let speaker = Speaker()
-      let site = try Site(.shared, script: speaker.serve, edge: { $0.timeouts = ["drain_tunnels: 4s"] })
+      let site = try Site(
+        .shared, script: speaker.serve,
+        edge: {
+          $0.timeouts = ["drain_tunnels: 4s"]
+          $0.hasAdmin = true
+        })
       let tunnels = try (0..<20).map { try Self.open(site, "/ws/\($0)") }
+      try Self.waitForOpen(requests: 0, tunnels: 20, at: site.edge)
       let start = ContinuousClock.now
       site.edge.process.signal(SIGTERM)
       let waits = tunnels.map { tunnel in
@@ -227,8 +232,8 @@ extension EndToEnd {
       #expect(parts.count >= 8, "\(times)")
       #expect(try site.edge.process.waitForExit() == .code(0))
       for number in 0..<20 { #expect(try speaker.close("/ws/\(number)").payload == Self.goingAway) }
-      #expect(Self.said("20 tunnels are closed within 4000 ms", by: site.edge))
-      #expect(Self.said("drained: 0 requests and 0 tunnels were cut", by: site.edge))
+      try site.edge.said("20 tunnels are closed within 4000 ms")
+      try site.edge.said("drained: 0 requests and 0 tunnels were cut")
     }
 
     /// Requests have their own time, which is over at once here; a tunnel that is not yet due carries on and ends as it likes.
@@ -253,7 +258,7 @@ extension EndToEnd {
       #expect(try second.readToEnd() == [])
       #expect(try site.edge.process.waitForExit() == .code(0))
       #expect(try speaker.close("/ws/second").payload == [0x03, 0xe8])
-      #expect(Self.said("drained: 0 requests and 0 tunnels were cut", by: site.edge))
+      try site.edge.said("drained: 0 requests and 0 tunnels were cut")
     }
 
     @Test func aClientThatDoesNotAnswerIsNotWaitedForLong() throws {
@@ -274,7 +279,8 @@ extension EndToEnd {
       try sender.result()
       #expect(try speaker.close("/ws").payload == Self.goingAway)
       #expect(speaker.frames.now["/ws"]?.count == 1, "nothing passes behind our Close frame")
-      #expect(Self.said("drained: 0 requests and 0 tunnels were cut", by: site.edge), "it was told")
+      // It was told.
+      try site.edge.said("drained: 0 requests and 0 tunnels were cut")
     }
 
     /// What is no WebSocket has no place for a Close frame.
@@ -284,11 +290,14 @@ extension EndToEnd {
       let tunnel = try Self.open(site)
       try tunnel.send("hello")
       #expect(try tunnel.readText(5) == "hello")
+      let count = site.backend.receivedCount
       site.edge.process.signal(SIGTERM)
       #expect(try tunnel.readToEnd() == [])
       #expect(try site.edge.process.waitForExit() == .code(0))
-      #expect(!site.backend.saw("\u{3}"), "a Close frame's status")
-      #expect(Self.said("drained: 0 requests and 1 tunnels were cut", by: site.edge))
+      // It has read up to the end of its connection.
+      try site.backend.waitForOpenCount(0)
+      #expect(site.backend.receivedCount == count, "a Close frame, or something else that the client did not send")
+      try site.edge.said("drained: 0 requests and 1 tunnels were cut")
       #expect(try site.edge.access.wait(path: "/ws").refusal == "draining")
     }
 
@@ -306,23 +315,25 @@ extension EndToEnd {
         edge: {
           $0.timeouts = ["drain: 1h", "drain_tunnels: 1h"]
           $0.workers = "1"
+          $0.hasAdmin = true
         })
       let told = try Self.open(site, "/ws/told")
       let cut = try Self.open(site, "/ws/cut")
       let slow = try site.connect()
       try slow.send(Text.request("/slow"))
       _ = try site.backend.waitForRequest(to: "/slow")
+      try Self.waitForOpen(requests: 1, tunnels: 2, at: site.edge)
       site.edge.process.signal(SIGTERM)
       #expect(try told.readFrame() == WebSocketFrame(0x88, Self.goingAway))
-      #expect(Self.said("draining: 1 requests under way", by: site.edge))
-      #expect(Self.said("2 tunnels are closed within 3600000 ms", by: site.edge))
+      try site.edge.said("draining: 1 requests under way")
+      try site.edge.said("2 tunnels are closed within 3600000 ms")
       site.edge.process.signal(SIGTERM)
       #expect(try site.edge.process.waitForExit() == .code(0))
       gate.with { $0 = true }
       #expect(try cut.readToEnd() == [])
       #expect(try slow.readToEnd() == [])
-      #expect(Self.said("told to end a second time", by: site.edge))
-      #expect(Self.said("drained: 1 requests and 1 tunnels were cut", by: site.edge))
+      try site.edge.said("told to end a second time")
+      try site.edge.said("drained: 1 requests and 1 tunnels were cut")
       #expect(try site.edge.access.wait(path: "/slow").refusal == "draining")
     }
 
@@ -337,7 +348,7 @@ extension EndToEnd {
       other.timeouts = ["drain_tunnels: 0s", "tunnel: 2h"]
       for (generation, configuration) in [other, site.edgeConfiguration].enumerated() {
         try site.edge.reload(configuration)
-        #expect(Self.said("reloaded generation=\(generation + 2) ", by: site.edge))
+        try site.edge.said("reloaded generation=\(generation + 2) ")
         try Self.say("after \(generation)", over: tunnel)
       }
     }
@@ -365,46 +376,5 @@ extension EndToEnd {
       #expect(entry.status == 101 && entry.refusal == "route-closed")
       #expect(speaker.frames.now["/ws"]?.count == 2, "nothing passes a closed route")
     }
-  }
-}
-
-/// A frame as the tests' own clients and servers write and read it.
-struct WebSocketFrame: Equatable, Sendable {
-  /// FIN, RSV and opcode.
-  var first: UInt8
-  var payload: [UInt8]
-  var isMasked = false
-
-  init(_ first: UInt8, _ payload: [UInt8], isMasked: Bool = false) {
-    self.first = first
-    self.payload = payload
-    self.isMasked = isMasked
-  }
-
-  func bytes(masked: Bool) -> [UInt8] {
-    let mark: UInt8 = masked ? 0x80 : 0
-    var bytes = [first]
-    switch payload.count {
-    case ..<126: bytes.append(mark | UInt8(payload.count))
-    case ...0xffff: bytes += [mark | 126, UInt8(payload.count >> 8), UInt8(payload.count & 255)]
-    default: bytes += [mark | 127] + (0..<8).map { UInt8(payload.count >> (56 - 8 * $0) & 255) }
-    }
-    guard masked else { return bytes + payload }
-    let key: [UInt8] = [0x11, 0x22, 0x33, 0x44]
-    return bytes + key + payload.enumerated().map { $1 ^ key[$0 & 3] }
-  }
-}
-
-extension Connection {
-  /// The next frame, unmasked; nil when the stream ends before its first byte.
-  func readFrame() throws -> WebSocketFrame? {
-    if heldCount == 0, try !fill() { return nil }
-    let head = try read(2)
-    var count = Int(head[1] & 0x7f)
-    if count > 125 { count = try read(count == 126 ? 2 : 8).reduce(0) { $0 << 8 | Int($1) } }
-    let isMasked = head[1] & 0x80 != 0
-    let key = isMasked ? try read(4) : [0, 0, 0, 0]
-    let payload = try read(count).enumerated().map { $1 ^ key[$0 & 3] }
-    return WebSocketFrame(head[0], payload, isMasked: isMasked)
   }
 }

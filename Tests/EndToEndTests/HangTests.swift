@@ -38,10 +38,7 @@ extension EndToEnd {
         try Connection(unix: workspace.file("admin.sock")).get(path)
       }
 
-      func metric(_ name: String) throws -> Int? {
-        try admin("/metrics").text.split(separator: "\n").first { $0.hasPrefix(name + " ") }
-          .flatMap { Int($0.split(separator: " ")[1]) }
-      }
+      func metric(_ name: String) throws -> Int? { try admin("/metrics").metric(name) }
     }
 
     private func hasThread(_ process: ChildProcess, _ name: String) throws -> Bool {
@@ -88,7 +85,7 @@ extension EndToEnd {
     @Test func aReloadThatHangsIsRefusedAndItsLateResultDiscarded() throws {
       let quiet = try Quiet()
       let process = try quiet.start(["--load-timeout", "2s"])
-      _ = process.standardError.wait { $0.contains("ready listeners=") ? $0 : nil }
+      #expect(process.standardError.wait { $0.contains("ready listeners=") ? $0 : nil } != nil)
       #expect(try quiet.get("/before") == 200)
 
       let fifo = try Fifo("late.pem", in: quiet.workspace)
@@ -136,7 +133,7 @@ extension EndToEnd {
     @Test func aSignalDuringALoadBeginsAnotherOne() throws {
       let quiet = try Quiet()
       let process = try quiet.start()
-      _ = process.standardError.wait { $0.contains("ready listeners=") ? $0 : nil }
+      #expect(process.standardError.wait { $0.contains("ready listeners=") ? $0 : nil } != nil)
       let fifo = try Fifo("slow.pem", in: quiet.workspace)
       let app = try Certificates.standard.app
       var slow = quiet.configuration
@@ -218,7 +215,7 @@ extension EndToEnd {
       let quiet = try Quiet()
       let fifo = try Fifo("access.log", in: quiet.workspace)
       let process = try quiet.start()
-      _ = process.standardError.wait { $0.contains("ready listeners=") ? $0 : nil }
+      #expect(process.standardError.wait { $0.contains("ready listeners=") ? $0 : nil } != nil)
       #expect(process.standardError.text.contains("\(fifo.path): the access log is a FIFO that nobody reads"))
       for _ in 0..<3 { #expect(try quiet.get("/lost") == 200) }
       try eventually("lost lines are counted") {
@@ -256,7 +253,7 @@ extension EndToEnd {
       defer { close(held) }
       let filled = Fifo.fill(held)
       let process = try quiet.start()
-      _ = process.standardError.wait { $0.contains("ready listeners=") ? $0 : nil }
+      #expect(process.standardError.wait { $0.contains("ready listeners=") ? $0 : nil } != nil)
       #expect(try quiet.get("/stalled") == 200)
       try quiet.workspace.write("edge.yaml", "nonsense: 1\n" + quiet.configuration.text)
       process.signal(SIGHUP)
@@ -284,7 +281,7 @@ extension EndToEnd {
     @Test func aFullDiskLosesWholeLinesAndCountsThem() throws {
       let quiet = try Quiet()
       let process = try quiet.start()
-      _ = process.standardError.wait { $0.contains("ready listeners=") ? $0 : nil }
+      #expect(process.standardError.wait { $0.contains("ready listeners=") ? $0 : nil } != nil)
       #expect(try quiet.get("/0") == 200)
       let first = try eventually("the first line") {
         let size = try quiet.workspace.read("access.log").utf8.count

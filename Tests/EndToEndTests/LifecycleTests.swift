@@ -25,33 +25,15 @@ extension EndToEnd {
     @Test func systemdIsTold() throws {
       let workspace = try Workspace()
       let path = workspace.file("notify.sock")
-      let listening = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-      defer { close(listening) }
-      var address = sockaddr_un()
-      address.sun_family = sa_family_t(AF_UNIX)
-      withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: Array(path.utf8)) }
-      let bound = withUnsafePointer(to: &address) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-          bind(listening, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-        }
-      }
-      #expect(bound == 0)
+      let told = try Notifications(at: path)
       let backend = try RecordingBackend()
       let file = try workspace.write("edge.yaml", Configuration.plainEdge(to: ["\(backend.address)"]).text)
       let process = try ChildProcess(
         [try Programs.countersign, "run", "-c", file], environment: ["NOTIFY_SOCKET": path])
-      func message() throws -> String {
-        var entry = pollfd(fd: listening, events: Int16(POLLIN), revents: 0)
-        guard poll(&entry, 1, 20_000) == 1 else { throw Trouble("systemd was told nothing\n\(process.tail)") }
-        var bytes = [UInt8](repeating: 0, count: 4096)
-        let count = recv(listening, &bytes, bytes.count, 0)
-        return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
-      }
-      #expect(try message().split(separator: "\n").contains("READY=1"))
+      #expect(try told.next(from: process).contains("READY=1"))
       process.signal(SIGTERM)
-      var messages = ""
       // It waits as long as the drain goes on, and is told so again and again.
-      while !messages.contains("STOPPING=1\nEXTEND_TIMEOUT_USEC=20000000\n") { messages += try message() + "\n" }
+      while !(try told.next(from: process).starts(with: ["STOPPING=1", "EXTEND_TIMEOUT_USEC=20000000"])) {}
       #expect(try process.waitForExit() == .code(0))
     }
 
@@ -396,9 +378,7 @@ extension EndToEnd {
       let certificates = try Certificates.standard
       let site = try Site(.shared, tls: true, edge: { $0.hasAdmin = true })
       func expiry(_ file: String) throws -> Int? {
-        let name = "countersign_certificate_expiry_timestamp_seconds{file=\"\(file)\"} "
-        let lines = try Connection(to: site.edge["admin"], from: nil).get("/metrics").text.split(separator: "\n")
-        return lines.first { $0.hasPrefix(name) }.flatMap { Int($0.dropFirst(name.count)) }
+        try site.edge.metric("countersign_certificate_expiry_timestamp_seconds{file=\"\(file)\"}")
       }
       func stated(_ file: String) throws -> Int? {
         let date = try ChildProcess.succeed([
@@ -427,11 +407,11 @@ extension EndToEnd {
       #expect(try refused.readResponse().status == 400)
       _ = try site.edge.access.wait(refusal: "host-missing")
       let metrics = try eventually("the counts") {
-        let text = try Connection(to: admin, from: nil).get("/metrics").text
-        return text.contains(#"countersign_refusals_total{name="host-missing"} 1"#) ? text : nil
+        let page = try Connection(to: admin, from: nil).get("/metrics")
+        return page.metric(#"countersign_refusals_total{name="host-missing"}"#) == 1 ? page : nil
       }
-      #expect(metrics.split(separator: "\n").contains { $0.hasPrefix("countersign_requests_total") })
-      #expect(metrics.contains("# TYPE countersign_requests_total counter"))
+      #expect(metrics.metric("countersign_requests_total") != nil)
+      #expect(metrics.text.contains("# TYPE countersign_requests_total counter"))
       #expect(try Connection(to: admin, from: nil).get("/status").status == 200)
       #expect(try Connection(to: admin, from: nil).get("/nothing").status == 404)
     }

@@ -117,7 +117,7 @@ extension EndToEnd {
     }
 
     @Test func aSlowHeadIsEndedByItsDeadline() throws {
-      let site = try Site(.bound, edge: { $0.timeouts = ["head: 400ms"] })
+      let site = try Site(.bound, edge: { $0.timeouts = ["head: 1s"] })
       // One that stops in the middle, and one that goes on for ever, byte by byte.
       let stopped = try site.connect()
       try stopped.send("GET /stopped HTTP/1.1\r\nHost:")
@@ -139,7 +139,7 @@ extension EndToEnd {
       let honest = try site.connect()
       for index in 0..<5 {
         #expect(try honest.get("/honest/\(index)").status == 200)
-        #expect(try honest.fill(withinSeconds: 0.15) == nil)
+        #expect(try honest.fill(withinSeconds: 0.25) == nil)
       }
       #expect(!site.backend.saw("dribbling") && !site.backend.saw("stopped"))
     }

@@ -19,8 +19,7 @@ extension EndToEnd {
       }
       // The counter is exact at any time.
       try eventually("all are counted") {
-        try Connection(to: edge["admin"], from: nil).get("/metrics").text
-          .contains("countersign_refusals_total{name=\"peer-refused\"} 203\n")
+        try edge.metric("countersign_refusals_total{name=\"peer-refused\"}") == 203
       }
       edge.process.signal(SIGTERM)
       #expect(try edge.process.waitForExit() == .code(0))

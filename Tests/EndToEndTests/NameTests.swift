@@ -54,21 +54,8 @@ extension EndToEnd {
       try Connection(to: edge["admin"], from: nil).get(path).text
     }
 
-    private func metric(_ edge: Countersign, _ name: String) throws -> Int {
-      let line = try admin(edge, "/metrics").split(separator: "\n").first { $0.hasPrefix(name + " ") }
-      guard let value = line.flatMap({ Int($0.split(separator: " ")[1]) }) else { throw Trouble("no \(name)") }
-      return value
-    }
-
     private func lookups(_ edge: Countersign, _ result: String) throws -> Int {
-      try metric(edge, "countersign_dns_lookups_total{result=\"\(result)\"}")
-    }
-
-    private func waitForLine(_ edge: Countersign, from start: Int = 0, _ parts: String...) throws {
-      let line = edge.process.standardError.wait(from: start) { line in
-        parts.allSatisfy { line.contains($0) } ? line : nil
-      }
-      guard line != nil else { throw Trouble("never said \(parts): \(edge.process.tail)") }
+      try #require(try edge.metric("countersign_dns_lookups_total{result=\"\(result)\"}"))
     }
 
     // MARK: Time
@@ -83,7 +70,7 @@ extension EndToEnd {
         place.configuration("app.test:\(place.port)").text.replacing(
           "servers: [", with: "balance: round-robin\n    servers: ["
         ).replacing("upstreams:", with: "upstreams:\n  other:\n    servers: [\"long.test:1\"]"))
-      try waitForLine(edge, "reloaded generation=2")
+      try edge.said("reloaded generation=2")
       try eventually("its TTL is known") { try admin(edge, "/status").contains("\"ttl\":3600") }
       let asked = place.names.questions(about: "long.test")
       try place.names.waitForQuestions(about: "app.test", more: 3)
@@ -94,8 +81,8 @@ extension EndToEnd {
       place.names.set("app.test", place.second.address.host)
       try eventually("the other one serves") { try answer(edge) == "second" }
       try place.first.waitForOpenCount(0)
-      try waitForLine(
-        edge, "upstream backend: servers by DNS were \(place.first.address), now \(place.second.address)")
+      try edge.said(
+        "upstream backend: servers by DNS were \(place.first.address), now \(place.second.address)")
       for _ in 0..<8 { #expect(try answer(edge) == "second") }
     }
 
@@ -129,23 +116,24 @@ extension EndToEnd {
       }
       try eventually("it fails") { try lookups(edge, "failed") >= 2 }
       #expect(try answer(edge) == "first")
-      #expect(try metric(edge, "countersign_dns_failing_names") == 1)
+      #expect(try edge.metric("countersign_dns_failing_names") == 1)
       let status = try admin(edge, "/status")
       #expect(
         status.contains("\"addresses\":[\"\(place.first.address.host)\"]") && status.contains("\"failing_since\":"))
+      try edge.said("server name app.test cannot be resolved")
       let said = edge.process.standardError.lines.filter { $0.contains("server name app.test cannot be resolved") }
       #expect(said.count == 1 && said[0].contains("its last answer stays in use"), "\(said)")
 
       // A reload does not forget it either.
       try edge.reload(place.configuration("app.test:\(place.port)"))
-      try waitForLine(edge, "the addresses that it had before stay in use")
-      try waitForLine(edge, "reloaded generation=2")
+      try edge.said("the addresses that it had before stay in use")
+      try edge.said("reloaded generation=2")
       for _ in 0..<4 { #expect(try answer(edge) == "first") }
 
       place.names.set("app.test", place.second.address.host)
       try eventually("the next answer is taken") { try answer(edge) == "second" }
-      try waitForLine(edge, "server name app.test is resolved again: \(place.second.address.host)")
-      try eventually("nothing fails") { try metric(edge, "countersign_dns_failing_names") == 0 }
+      try edge.said("server name app.test is resolved again: \(place.second.address.host)")
+      try eventually("nothing fails") { try #require(try edge.metric("countersign_dns_failing_names")) == 0 }
     }
 
     @Test func aNameThatIsUnknownAtTheStartIsAServerThatIsDown() throws {
@@ -158,12 +146,12 @@ extension EndToEnd {
       #expect(check.error.contains("warning: upstream backend: server app.test cannot be resolved"), "\(check.error)")
 
       let edge = try place.start(configuration)
-      try waitForLine(edge, "server app.test cannot be resolved", "it is down until it can be")
+      try edge.said("server app.test cannot be resolved", "it is down until it can be")
       #expect(try answer(edge) == "503")
       #expect(try admin(edge, "/status").contains("\"name\":\"app.test\",\"addresses\":[],\"failure\":"))
       place.names.set("app.test", place.first.address.host)
       try eventually("it serves") { try answer(edge) == "first" }
-      try waitForLine(edge, "server name app.test is resolved again")
+      try edge.said("server name app.test is resolved again")
 
       // Beside another server it is missed by nobody.
       let both = try Countersign(
@@ -186,7 +174,7 @@ extension EndToEnd {
       #expect(seen == ["first", "second"])
       let connections = place.first.connectionCount
       place.names.set("app.test", place.first.address.host)
-      try waitForLine(edge, "now \(place.first.address)")
+      try edge.said("now \(place.first.address)")
       try place.second.waitForOpenCount(0)
       for _ in 0..<6 { #expect(try client.get("/").text == "first") }
       #expect(place.first.connectionCount == connections)
@@ -236,11 +224,11 @@ extension EndToEnd {
       try eventually("the backup serves") { try answer(edge) == "third" }
       place.names.set(
         "_http._tcp.app.test", [.service(priority: 7, weight: 1, port: third.address.port, target: "two.test")])
-      try waitForLine(edge, "now \(third.address)")
+      try edge.said("now \(third.address)")
       for _ in 0..<6 { #expect(try answer(edge) == "third") }
       // There is no such service: what there was stays.
       place.names.set("_http._tcp.app.test", [.service(priority: 0, weight: 0, port: 0, target: ".")])
-      try waitForLine(edge, "server name srv:_http._tcp.app.test cannot be resolved", "there is no such service")
+      try edge.said("server name srv:_http._tcp.app.test cannot be resolved", "there is no such service")
       #expect(try answer(edge) == "third")
     }
 
@@ -255,15 +243,15 @@ extension EndToEnd {
       let edge = try place.start(configuration)
       #expect(try answer(edge) == "first")
       place.names.set("monitor.test", place.second.address.host, place.first.address.host)
-      try waitForLine(
-        edge, "error upstream monitor: an answer of DNS is refused, and \(place.first.address) stays in use",
+      try edge.said(
+        "error upstream monitor: an answer of DNS is refused, and \(place.first.address) stays in use",
         "2 addresses of monitor.test share the audience `monitor-1`")
       try eventually("it is counted") { try lookups(edge, "refused") >= 2 }
       for _ in 0..<8 { #expect(try answer(edge) == "first") }
       #expect(place.second.requests.isEmpty)
       // No start and no reload is possible with it.
       try edge.reload(configuration)
-      try waitForLine(edge, "reload refused")
+      try edge.said("reload refused")
       let check = try ChildProcess.run(
         place.names.wrapper + [try Programs.countersign, "check", "-c", edge.configurationFile])
       #expect(!check.succeeded && check.error.contains("2 addresses of monitor.test share the audience"))

@@ -167,8 +167,8 @@ extension EndToEnd {
         }
         admin = Address(ready[at.upperBound...].prefix { $0 != " " && $0 != "," }) ?? admin
         try eventually("both workers have generation \(generation)", everyMilliseconds: 1) {
-          try Connection(to: admin, from: nil).get("/metrics").text.contains(
-            "countersign_worker_reloads_total \(2 * generation)\n")
+          let page = try Connection(to: admin, from: nil).get("/metrics")
+          return page.metric("countersign_worker_reloads_total") == 2 * generation
         }
 
         for (manner, connection) in old {

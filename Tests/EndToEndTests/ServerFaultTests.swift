@@ -28,15 +28,11 @@ extension EndToEnd {
           for connection in connections { #expect(try connection.readResponse().status == 200) }
         }
       }
-      let line = try #require(
-        edge.process.standardError.wait {
-          $0.contains("upstream server \(hole.address) cannot be reached: no connection in time") ? $0 : nil
-        })
+      let line = try edge.said("upstream server \(hole.address) cannot be reached: no connection in time")
       #expect(line.contains("warning"))
       // The first time those that had set out together found out, by turns half of the clients; after that one at a
       // time, after rests of one second, two, four and so on.
-      let metrics = try Connection(to: edge["admin"], from: nil).get("/metrics").text
-      let tries = try #require(value("countersign_retries_total", in: metrics))
+      let tries = try #require(try edge.metric("countersign_retries_total"))
       #expect(tries >= 1)
       #expect(tries <= connections.count + Int(log2(seconds + 2)) + 1, "\(tries) tries in \(seconds) s")
     }
@@ -66,11 +62,10 @@ extension EndToEnd {
       let edge = try Countersign(configuration, in: workspace)
       let client = try Connection(to: edge["public"])
       try client.send(Text.request("/"))
-      let admin = try edge["admin"]
-      try eventually("it is being connected") { try open(admin) == 1 }
+      try eventually("it is being connected") { try open(edge) == 1 }
       client.reset()
       _ = try edge.access.wait(refusal: "client-reset")
-      _ = try #require(edge.process.standardError.wait { $0.contains("no connection in time") ? $0 : nil })
+      try edge.said("no connection in time")
       let patient = try Connection(to: edge["public"])
       #expect(try patient.get("/").status == 504)
     }
@@ -89,22 +84,14 @@ extension EndToEnd {
       let seconds = try secondsTaken { () throws in
         for i in 0..<100 { #expect(try client.get("/\(i)").status == 200) }
       }
-      _ = try #require(
-        edge.process.standardError.wait { $0.contains("\(plain.address) cannot be reached: TLS: ") ? $0 : nil })
+      try edge.said("\(plain.address) cannot be reached: TLS: ")
       #expect(plain.connectionCount >= 1)
       #expect(plain.connectionCount <= 2 + Int(log2(seconds + 2)))
     }
 
-    private func value(_ name: String, in metrics: String) -> Int? {
-      metrics.split(separator: "\n").first { $0.hasPrefix("\(name) ") }
-        .flatMap { $0.split(separator: " ").last.flatMap { Int($0) } }
-    }
-
     /// Connections to servers that are open, or being opened.
-    private func open(_ admin: Address) throws -> Int? {
-      value(
-        "countersign_open_connections{side=\"upstream\"}", in: try Connection(to: admin, from: nil).get("/metrics").text
-      )
+    private func open(_ edge: Countersign) throws -> Int? {
+      try edge.metric("countersign_open_connections{side=\"upstream\"}")
     }
 
     // MARK: Just started
@@ -149,7 +136,7 @@ extension EndToEnd {
       let early = try site.connect()
       #expect(try early.get("/early").status == 200)
       early.close()
-      try eventually("no connection is left") { try open(site.edge["admin"]) == 0 }
+      try eventually("no connection is left") { try open(site.edge) == 0 }
       site.validator.process.kill()
       var configuration = site.validatorConfiguration
       configuration.identity[configuration.identity.count - 1] = "clock_skew: 1500ms"
@@ -196,9 +183,8 @@ extension EndToEnd {
         })
       let client = try site.connect()
       #expect(try client.get("/first").status == 200)
-      let admin = try site.edge["admin"]
-      try eventually("it is counted") { try open(admin) == 1 }
-      try eventually("the edge ends it", everyMilliseconds: 50) { try open(admin) == 0 }
+      try eventually("it is counted") { try open(site.edge) == 1 }
+      try eventually("the edge ends it", everyMilliseconds: 50) { try open(site.edge) == 0 }
       // The client's own connection has a quarter of its time left, 3 s.
       try client.send(Text.request("/second", method: "POST", body: "once"))
       #expect(try client.readResponse().status == 200)

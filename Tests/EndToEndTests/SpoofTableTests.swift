@@ -57,7 +57,7 @@ extension EndToEnd {
     }
 
     @Test func aHeadThatDoesNotComeIsRefusedByName() throws {
-      let bench = try ValidatorBench(.shared, change: { $0.timeouts = ["head: 300ms"] })
+      let bench = try ValidatorBench(.shared, change: { $0.timeouts = ["head: 1s"] })
       let mark = mark()
       let text = SignedRequest(mark, by: bench.forger).text
       try bench.refuses("head-timeout", status: 408, mark: mark, Array(text.utf8.dropLast(2)))

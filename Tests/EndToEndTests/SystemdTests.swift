@@ -5,34 +5,6 @@ import Testing
 
 extension EndToEnd {
   @Suite struct Systemd {
-    /// What NOTIFY_SOCKET leads to.
-    private final class Notifications: @unchecked Sendable {
-      private let descriptor: Int32
-
-      init(at path: String) throws {
-        descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: Array(path.utf8)) }
-        let bound = withUnsafePointer(to: &address) {
-          $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-          }
-        }
-        guard bound == 0 else { throw Trouble("no socket at \(path)") }
-      }
-
-      deinit { close(descriptor) }
-
-      func next() throws -> [String] {
-        var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        guard poll(&entry, 1, 60_000) == 1 else { throw Trouble("systemd was told nothing") }
-        var bytes = [UInt8](repeating: 0, count: 4096)
-        let count = recv(descriptor, &bytes, bytes.count, 0)
-        return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self).split(separator: "\n").map(String.init)
-      }
-    }
-
     /// Starts as systemd would, with LISTEN_PID the process's own number.
     private func start(
       _ file: String, names: String, passing: [Int32], environment: [String: String] = [:]
@@ -58,19 +30,19 @@ extension EndToEnd {
       let process = try start(
         file, names: "public", passing: [listening], environment: ["NOTIFY_SOCKET": workspace.file("notify.sock")])
       #expect(try early.get("/early").status == 200)
-      #expect(try told.next().contains("READY=1"))
+      #expect(try told.next(from: process).contains("READY=1"))
       early.close()
 
       process.signal(SIGUSR2)
-      let main = try told.next()
+      let main = try told.next(from: process)
       let pid = try #require(main.first.flatMap { pid_t($0.dropFirst("MAINPID=".count)) }, "\(main)")
       defer { kill(pid, SIGKILL) }
       #expect(main == ["MAINPID=\(pid)"])
-      #expect(try told.next().contains("READY=1"))
+      #expect(try told.next(from: process).contains("READY=1"))
       #expect(try process.waitForExit() == .code(0))
       for _ in 0..<8 { #expect(try Connection(to: address).get("/late").status == 200) }
       kill(pid, SIGTERM)
-      #expect(try told.next().contains("STOPPING=1"))
+      #expect(try told.next(from: process).contains("STOPPING=1"))
       try eventually("the process ends") { !Upgradable.isRunning(pid) }
       // The socket is systemd's: who comes now waits for the next process.
       let waiting = try Connection(to: address)

@@ -30,12 +30,7 @@ extension EndToEnd {
     }
 
     /// A masked text frame, as a browser sends one.
-    static func frame(_ text: String) -> [UInt8] {
-      let mask: [UInt8] = [1, 2, 3, 4]
-      let length = text.utf8.count
-      precondition(length < 126)
-      return [0x81, 0x80 | UInt8(length)] + mask + zip(text.utf8, 0...).map { $0 ^ mask[$1 % 4] }
-    }
+    static func frame(_ text: String) -> [UInt8] { WebSocketFrame(0x81, Array(text.utf8)).bytes(masked: true) }
 
     @Test(arguments: Site.Mode.allCases)
     func aTunnelCarriesBytesBothWays(_ mode: Site.Mode) throws {

@@ -53,7 +53,6 @@ final class Client {
 
   func add(_ request: Request) { requests.append(request) }
 
-  /// The body of the request whose response comes next waits to be asked for.
   /// In a tunnel that speaks WebSocket: both ends of it.
   private var sockets: (own: WebSocketEnd, far: WebSocketEnd)? {
     guard let attempt, reader.isTunnel, let own = attempt.request.socket, let far = attempt.socket else { return nil }
@@ -63,6 +62,7 @@ final class Client {
   /// It was told to close before a byte of a tunnel that is no WebSocket had come: until then it could have been one.
   private var toldFirst: WebSocketEnd?
 
+  /// The body of the request whose response comes next waits to be asked for.
   private var isWithholding: Bool { !withheld.isEmpty && nextToAnswer == nextToSend - 1 }
 
   /// All its requests were answered, or it is gone, or the edge has given it up.

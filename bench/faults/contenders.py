@@ -12,7 +12,6 @@ from harness.host import BenchError, find
 from harness.process import Process
 
 PROXY_HOST = "127.0.0.2"  # clients are 127.0.0.1, which no proxy listens on
-CHECK_INTERVAL_SECONDS, CHECK_TIMEOUT_SECONDS, CHECK_FALL = 1.0, 0.5, 2
 RESPONSE_SECONDS, EJECT_SECONDS = 3, 10
 
 # What Countersign may know, and what it is then told: with no such key its own default holds.

@@ -18,7 +18,7 @@ from collections import namedtuple
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.host import BENCH, BenchError, find, run
+from harness.host import BenchError, find, run
 from harness.process import Process
 
 from contenders import PROXY_HOST
@@ -48,15 +48,6 @@ def now():
 
 def sleep_until(moment):
     time.sleep(max(0.0, moment - now()))
-
-
-def build(work):
-    """The server and the load, where they are missing or older than their source."""
-    work.mkdir(parents=True, exist_ok=True)
-    for name in ("faulty", "paced"):
-        source = BENCH / "load" / f"{name}.c"
-        if not (work / name).exists() or (work / name).stat().st_mtime < source.stat().st_mtime:
-            run("cc", "-O2", "-Wall", "-Wextra", "-o", work / name, source)
 
 
 def own_network():

@@ -65,13 +65,19 @@ def install():
                 subprocess.run([*as_root, "systemctl", "disable", "--now", "--quiet", service], check=False)
 
 
+def build(name, *libraries):
+    """A program of load/, where it is missing or older than its source."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    source = BENCH / "load" / f"{name}.c"
+    if not (WORK / name).exists() or (WORK / name).stat().st_mtime < source.stat().st_mtime:
+        run("cc", "-O2", "-Wall", "-Wextra", "-o", WORK / name, source, *libraries)
+
+
 def prepare():
     """Load programs, keys, one certificate for all, the large files."""
-    WORK.mkdir(parents=True, exist_ok=True)
-    for name, libraries in (("client", ["-lssl", "-lcrypto"]), ("floor", ["-lssl", "-lcrypto"]), ("backend", [])):
-        source = BENCH / "load" / f"{name}.c"
-        if not (WORK / name).exists() or (WORK / name).stat().st_mtime < source.stat().st_mtime:
-            run("cc", "-O2", "-Wall", "-Wextra", "-o", WORK / name, source, *libraries)
+    build("client", "-lssl", "-lcrypto")
+    build("floor", "-lssl", "-lcrypto")
+    build("backend")
     if not COUNTERSIGN.exists():
         raise BenchError(f"{COUNTERSIGN} is not there: make build")
     for old in WORK.glob("*.jwks.json"):

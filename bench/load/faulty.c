@@ -143,10 +143,9 @@ static void send_answer(int fd, bool ends, bool has_body) {
 }
 
 // How many bytes the request at the buffer's start has; 0: it is not whole yet, -1: it is none that is understood.
-static ssize_t request_bytes(struct peer *p, char **head_end) {
+static ssize_t request_bytes(struct peer *p) {
   char *found = memmem(p->buffer, p->bytes, "\r\n\r\n", 4);
   if (!found) return p->bytes < BYTES_MAX ? 0 : -1;
-  *head_end = found;
   *found = 0; // the head is text from here on
   char *length = strcasestr(p->buffer, "\r\ncontent-length:");
   bool is_chunked = strcasestr(p->buffer, "\r\ntransfer-encoding:") != NULL;
@@ -165,11 +164,11 @@ static void note(const struct peer *p, char method[16]) {
           p->peer_port, number, method);
 }
 
-// Takes the requests that are whole. False: the connection has ended.
-static bool take(int fd, struct peer *p) {
-  char *head_end, method[16] = "-";
+// Takes the requests that are whole; the connection may have ended afterwards.
+static void take(int fd, struct peer *p) {
+  char method[16] = "-";
   ssize_t n;
-  while (mode != RESET && (n = request_bytes(p, &head_end)) > 0) {
+  while (mode != RESET && (n = request_bytes(p)) > 0) {
     note(p, method);
     char *line_end = strstr(p->buffer, "\r\n");
     bool ends = strcasestr(p->buffer, "\r\nconnection: close") != NULL;
@@ -185,7 +184,7 @@ static bool take(int fd, struct peer *p) {
       continue;
     }
     send_answer(fd, ends, has_body);
-    if (!p->is_open) return false;
+    if (!p->is_open) return;
   }
   if (mode == RESET) {
     // A head is enough: whoever has sent it cannot know what became of it, whether or not its body had come.
@@ -194,10 +193,9 @@ static bool take(int fd, struct peer *p) {
       note(p, method);
     }
     end(fd, true);
-    return false;
+    return;
   }
   if (n < 0) end(fd, false);
-  return n == 0;
 }
 
 static void readable(int fd) {

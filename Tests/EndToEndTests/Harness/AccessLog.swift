@@ -36,8 +36,10 @@ struct AccessEntry: Decodable, Sendable {
 }
 
 extension AccessEntry {
-  /// What an edge's self-test asked for, of a validator.
-  var isSelfTest: Bool { path?.hasPrefix("/.well-known/countersign-probe/self-test/") == true }
+  /// What an edge's self-test asks a validator for begins so.
+  static let selfTestPath = "/.well-known/countersign-probe/self-test/"
+
+  var isSelfTest: Bool { path?.hasPrefix(Self.selfTestPath) == true }
 }
 
 final class AccessLog: Sendable {

@@ -17,9 +17,8 @@ struct Configuration: Sendable {
     var name: String
     /// Lines that are members of the upstream.
     var members: [String]
+    /// Empty where `members` have them, with settings of their own.
     var servers: [String]
-    /// False where `members` have them, with settings of their own.
-    var listsServers = true
     /// The inside of `tls: { … }`.
     var tls: String?
   }
@@ -65,7 +64,7 @@ struct Configuration: Sendable {
       if upstream.servers.count > 1, upstream.members.contains("identity: attest") {
         lines.append("    shared_audience: true")
       }
-      if upstream.listsServers {
+      if !upstream.servers.isEmpty {
         lines.append("    servers: [\(upstream.servers.map { "\"\($0)\"" }.joined(separator: ", "))]")
       }
       if let tls = upstream.tls { lines.append("    tls: { \(tls) }") }

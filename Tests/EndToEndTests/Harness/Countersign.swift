@@ -52,6 +52,21 @@ final class Countersign: Sendable {
     }
   }
 
+  /// What /metrics says of this name, which goes with its labels; nil where it does not have it. For one with an admin listener.
+  func metric(_ name: String) throws -> Int? {
+    try Connection(to: self["admin"], from: nil).get("/metrics").metric(name)
+  }
+
+  /// The first line on standard error that has all of these parts, from the given index on; it is waited for.
+  @discardableResult
+  func said(_ parts: String..., from start: Int = 0) throws -> String {
+    let line = process.standardError.wait(from: start) { line in
+      parts.allSatisfy { line.contains($0) } ? line : nil
+    }
+    guard let line else { throw Trouble("\(process.name) never said: \(parts)\n\(process.tail)") }
+    return line
+  }
+
   /// Writes another configuration and signals; whether and when it is taken is for the caller to see.
   func reload(_ text: String) throws {
     try workspace.write(fileName, text)

@@ -92,6 +92,13 @@ struct HTTPResponse: Sendable {
   subscript(_ name: String) -> String? { head[name] }
 }
 
+extension HTTPResponse {
+  /// What a page of /metrics says of this name, which goes with its labels; nil where the page does not have it.
+  func metric(_ name: String) -> Int? {
+    text.split(separator: "\n").first { $0.hasPrefix("\(name) ") }.flatMap { Int($0.dropFirst(name.count + 1)) }
+  }
+}
+
 struct Body: Sendable {
   var bytes: [UInt8] = []
   var trailers: [String] = []

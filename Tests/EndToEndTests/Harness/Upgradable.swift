@@ -9,7 +9,7 @@ final class Upgradable: Sendable {
   let workspace: Workspace
   private let program: String
 
-  /// - Parameter change: what the configuration has beside `admin.listen` and a short drain.
+  /// - Parameter configuration: what the file says beside `admin.listen` and a short drain, which are added.
   init(
     _ configuration: Configuration, in workspace: Workspace, name: String = "service", options: [String] = [],
     environment: [String: String] = [:]
@@ -84,11 +84,8 @@ final class Upgradable: Sendable {
 
   func ask(_ path: String) throws -> HTTPResponse { try Connection(unix: String(admin.dropFirst(5))).get(path) }
 
-  /// A counter of /metrics.
-  func metric(_ name: String) throws -> Int {
-    let line = try ask("/metrics").text.split(separator: "\n").first { $0.hasPrefix("\(name) ") }
-    return line.flatMap { Int($0.dropFirst(name.count + 1)) } ?? -1
-  }
+  /// What /metrics says of this name, which goes with its labels; nil where it does not have it.
+  func metric(_ name: String) throws -> Int? { try ask("/metrics").metric(name) }
 
   deinit {
     for pid in processes {
