@@ -7,7 +7,8 @@ extension EndToEnd {
   @Suite struct Drain {
     private static let goingAway: [UInt8] = [0x03, 0xe9]
 
-    /// A backend that speaks WebSocket: sends each message back, answers a Close frame, and keeps what it got.
+    /// A backend that speaks WebSocket: sends each frame back, and so answers a Close frame, and keeps what it got. It leaves the end of
+    /// the connection to the other side: its own could overtake what a client has still to say.
     private final class Speaker: Sendable {
       let frames = Guarded<[String: [WebSocketFrame]]>([:])
 
@@ -17,10 +18,6 @@ extension EndToEnd {
         exchange.end()
         while let frame = try exchange.connection.readFrame() {
           frames.with { $0[exchange.target, default: []].append(frame) }
-          if frame.first == 0x88 {
-            try exchange.connection.send(WebSocketFrame(0x88, frame.payload).bytes(masked: false))
-            return
-          }
           try exchange.connection.send(WebSocketFrame(frame.first, frame.payload).bytes(masked: false))
         }
       }
