@@ -270,7 +270,7 @@ extension EndToEnd {
       #expect(try servers("up", "\(backends[0].address)").succeeded)
       try eventually("it is back") { try answers() == ["a", "b"] }
       // An array is freed after its last use, and these serve to the end.
-      withExtendedLifetime(backends) {}
+      withExtendedLifetime(backends) { #expect(backends.allSatisfy { !$0.requests.isEmpty }) }
     }
 
     /// Nobody waits for a server that an operator has taken down.
@@ -349,7 +349,7 @@ extension EndToEnd {
       let (moved, set) = try get(tokens["b"])
       #expect(moved != "b")
       #expect(try #require(set).hasPrefix("srv=\(try #require(tokens[moved]))"))
-      withExtendedLifetime(backends) {}
+      withExtendedLifetime(backends) { #expect(backends.allSatisfy { !$0.requests.isEmpty }) }
     }
   }
 }

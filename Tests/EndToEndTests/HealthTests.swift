@@ -83,7 +83,7 @@ extension EndToEnd {
       for i in 0..<12 { #expect(try client.get("/\(i)").status == 200) }
       #expect(hung.requests.allSatisfy { $0.target == "/healthz" })
       // An array is freed after its last use, and these serve to the end.
-      withExtendedLifetime(others) {}
+      withExtendedLifetime(others) { #expect(others.allSatisfy { !$0.requests.isEmpty }) }
     }
 
     /// What checks had found is not known any more once none are made.

@@ -241,7 +241,7 @@ extension EndToEnd {
       _ = try servers("up", "\(backends[0].address)")
       try eventually("it is back") { try answers() == ["a", "b"] }
       // An array is freed after its last use, and these serve to the end.
-      withExtendedLifetime(backends) {}
+      withExtendedLifetime(backends) { #expect(backends.allSatisfy { !$0.requests.isEmpty }) }
     }
 
     @Test func workersAndListenersMayBeOthers() throws {
