@@ -53,9 +53,10 @@ enum Attempt {
     x.asksContinue = !x.expectsContinue && StartWait.mayHoldBack(x, u)
     let signed = x.headText.withReadable { bytes in
       HeadWriter.writeRequest(
-        bytes, head: head, framing: x.request.framing, webSocket: x.wantsWebSocket,
+        bytes, head: head, framing: x.request.goesInChunks ? .chunked : x.request.framing, webSocket: x.wantsWebSocket,
         expectsContinue: x.expectsContinue || x.asksContinue,
         into: out)
+      if x.wantsWebSocket, let stream = x.downstream.stream, !WebSocketKey.write(for: stream, into: out) { return false }
       return writeIdentity(
         x.identity, as: group.config.identity, fields: group.config.plainFields, signer: group.signer, bytes, head,
         wallMilliseconds: worker.wallMilliseconds, into: out)
@@ -112,6 +113,10 @@ enum Attempt {
     _ x: Exchange, _ group: UpstreamPlan, _ identity: ClientIdentity, _ worker: Worker
   ) -> Found {
     let d = x.downstream!
+    if let stream = d.stream, d.boundUpstream == nil, let kept = stream.server.takeSpare() {
+      kept.owner = d
+      d.boundUpstream = kept
+    }
     // While its server is full, another one may have the request.
     if let u = d.boundUpstream, u.phase == .ready, u.exchange == nil, u.boundClient == identity,
       u.boundSigner.map({ $0.speaksAs(group.signer) }) ?? false,
@@ -187,10 +192,11 @@ enum Attempt {
     let unspecified = IPAddress.unspecified(identity.address.family)
     let known = d.local.map { $0.family == identity.address.family } ?? false
     let destination = known ? d.local ?? unspecified : unspecified
-    return d.transport.withServerName { name in
-      d.transport.withApplicationProtocol { alpn in
-        d.transport.withVersionName { version in
-          d.transport.withCipherName { cipher in
+    let transport = d.carrier.transport
+    return transport.withServerName { name in
+      transport.withApplicationProtocol { alpn in
+        transport.withVersionName { version in
+          transport.withCipherName { cipher in
             signer.makeProxyHeader(
               identity, destination: destination, destinationPort: known ? d.localPort : 0, alpn: alpn,
               authority: name, tlsVersion: isOwnTLS ? version : version.extracting(first: 0),

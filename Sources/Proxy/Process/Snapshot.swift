@@ -150,6 +150,7 @@ package final class Snapshot: Sendable {
             clientAuthorities: listener.clientCertificates?.ca,
             requireClientCertificate: listener.clientCertificates?.require ?? false,
             minimumTLS13: listener.tlsMinimum == .tls13,
+            protocols: listener.protocols.map { $0 == .http1 ? .http1 : .http2 },
             sessionContext: sessionContext(listener, demand), tickets: tickets)
           for warning in tls?.warnings ?? [] {
             findings.append(Diagnostic(.warning, at: place, warning))

@@ -144,7 +144,10 @@ final class Upstream {
   func close(_ worker: Worker, reset: Bool = false) {
     guard phase != .free else { return }
     pool?.forget(self, worker)
-    if let owner, owner.boundUpstream === self { owner.boundUpstream = nil }
+    if let owner {
+      if owner.boundUpstream === self { owner.boundUpstream = nil }
+      owner.http2?.forget(self)
+    }
     worker.wheel.set(timer, deadlineMilliseconds: 0)
     transport.close(reset: reset)
     clear()

@@ -7,6 +7,9 @@ import Wire
 
 /// A listener of the config with what one worker needs to serve it.
 final class ListenerPlan {
+  /// Which protocol a connection without TLS begins with; `either`: its first bytes tell.
+  enum Opening { case http1, http2, either }
+
   let name: String
   let nameBytes: [UInt8]
   let generation: UInt64
@@ -14,6 +17,8 @@ final class ListenerPlan {
   let socket: Int
   let tls: TLSServerContext?
   let tlsMinimum: Config.TLSVersion
+  /// How a connection without TLS begins.
+  let opening: Opening
   /// What is asked of clients' certificates; connections that began under another demand end.
   let clientDemand: Snapshot.ClientDemand?
   let trust: TrustPolicy
@@ -33,6 +38,8 @@ final class ListenerPlan {
     self.socket = socket
     tls = listener.tls
     tlsMinimum = listener.config.tlsMinimum
+    opening =
+      !listener.config.protocols.contains(.h2c) ? .http1 : listener.config.protocols.contains(.http1) ? .either : .http2
     clientDemand = listener.clientDemand
     trust = listener.trust
     checks = BalancerChecks(listener.config.checks)

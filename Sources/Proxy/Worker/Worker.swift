@@ -21,11 +21,21 @@ package final class Worker {
   let log: AccessLog
   var refusedLines = RefusedLines()
   var pool: BufferPool
+  /// Small chunks, for what there may be many of: a stream's buffers begin with one.
+  let smallPool = BufferPool(chunkBytes: 4 * 1024, keptMax: 512)
+  /// What a stream's response may have waiting for its client.
+  let streamPool = BufferPool(chunkBytes: 32 * 1024, keptMax: 64)
+  let http2Memory = HTTP2Memory()
+  let http2Lines = HTTP2Lines(fieldsMax: Plan.responseFieldsMax + HeadGrowth.fields + 8)
+  /// A head on its way to a session of HTTP/2.
+  var http2Text: Buffer
   let wheel: TimerWheel
   let acceptor = Acceptor()
   var downstreams = Slots<Downstream>()
   var upstreams = Slots<Upstream>()
   var exchanges = Slots<Exchange>()
+  /// Streams of HTTP/2, each with the exchange that it is there for.
+  var streams = Slots<Downstream>()
   var plan: Plan
   /// Until when each route is closed, by its number; 0: open.
   var closureEnds: ContiguousArray<UInt64> = []
@@ -107,6 +117,7 @@ package final class Worker {
     counters = shared.counters[index]
     log = AccessLog(queue: shared.accessLog)
     pool = Worker.makePool(snapshot.config)
+    http2Text = Buffer(capacity: pool.chunkBytes + Worker.headGrowthBytes)
     wheel = TimerWheel(nowMilliseconds: Clock.monotonicMilliseconds())
     plan = Plan(snapshot: snapshot, sources: sources, shared: shared, worker: index, previous: nil)
     fieldsMax = snapshot.config.limits.fields + HeadGrowth.fields
@@ -146,7 +157,10 @@ package final class Worker {
     }
     let wanted = Worker.makePool(snapshot.config)
     // Connections made from now on get buffers of the new size; the others keep theirs.
-    if wanted.chunkBytes != pool.chunkBytes { pool = wanted }
+    if wanted.chunkBytes != pool.chunkBytes {
+      pool = wanted
+      http2Text = Buffer(capacity: pool.chunkBytes + Worker.headGrowthBytes)
+    }
   }
 
   // MARK: The loop
@@ -252,7 +266,7 @@ package final class Worker {
     census.idleServerConnections = idleUpstreams
     census.exchanges = exchanges.usedCount
     census.tunnels = openTunnels
-    census.buffers = pool.lent
+    census.buffers = pool.lent + smallPool.lent + streamPool.lent
     for group in plan.groups { for server in group.servers { census.activeRequests += server.active } }
     return census
   }
@@ -272,7 +286,7 @@ package final class Worker {
     counters.set(.idleUpstreams, idleUpstreams)
     counters.set(.openRequests, exchanges.usedCount - openTunnels)
     counters.set(.openTunnels, openTunnels)
-    counters.set(.lentBuffers, pool.lent)
+    counters.set(.lentBuffers, pool.lent + smallPool.lent + streamPool.lent)
   }
 
   private func watchMemory() {
@@ -284,6 +298,10 @@ package final class Worker {
     downstreams.shrink()
     upstreams.shrink()
     exchanges.shrink()
+    streams.shrink()
+    smallPool.release(keeping: MemoryWatch.quietChunks)
+    streamPool.release(keeping: MemoryWatch.quietChunks)
+    http2Memory.release()
     shared.memoryTrimmer.trim()
   }
 }

@@ -37,6 +37,9 @@ extension Worker {
       case .linger:
         d.linger(self)
         return
+      case .http2:
+        d.http2?.progress()
+        return
       }
     }
   }
@@ -70,6 +73,7 @@ extension Worker {
     switch d.phase {
     // An exchange has its own.
     case .free, .exchange, .tunnel: return
+    case .http2: d.http2?.expired()
     case .announce: d.announceExpired(self)
     case .handshake: d.refuse(.handshakeTimeout, self)
     case .head: d.headExpired(self)
@@ -85,13 +89,14 @@ extension Worker {
   func flushLater(_ d: Downstream) {
     guard !d.isToBeFlushed else { return }
     d.isToBeFlushed = true
-    pendingFlushes.append(Int32(d.slot))
+    // A stream's slot is in another table.
+    pendingFlushes.append(d.isStream ? ~Int32(d.slot) : Int32(d.slot))
   }
 
   func flushPending() {
     swap(&pendingFlushes, &flushingNow)
     for slot in flushingNow {
-      let d = downstreams.all[Int(slot)]
+      let d = slot < 0 ? streams.all[Int(~slot)] : downstreams.all[Int(slot)]
       d.isToBeFlushed = false
       // The request behind the one that is over may be there already.
       if flushBothSides(of: d) == .ended { pump(d) }
@@ -120,6 +125,10 @@ extension Worker {
   /// Sends what waits on both sides, ends the exchange if that was all of it, and says who owes what from now on.
   @discardableResult
   func flushBothSides(of d: Downstream) -> FlushOutcome {
+    if let connection = d.http2 {
+      connection.flush()
+      return .goesOn
+    }
     guard d.phase == .exchange, let x = d.exchange, !x.isBackingOff else { return .goesOn }
     let upstream = x.upstream
     if let u = upstream, u.phase == .ready { u.flush(self) }
@@ -129,8 +138,8 @@ extension Worker {
       return .goesOn
     }
     guard let ending, d.isFlushed else {
-      if d.transport.sentBytes != d.sentSeen {
-        d.sentSeen = d.transport.sentBytes
+      if d.sentBytes != d.sentSeen {
+        d.sentSeen = d.sentBytes
         x.downstreamProgressMilliseconds = nowMilliseconds
       }
       Deadlines.setClient(x, d, self)
