@@ -26,7 +26,7 @@ public enum Refusal: UInt8, CaseIterable, Sendable {
   case signFailed, routeNone, routeUndecided, routeClosed, clientsIndistinct, upstreamNone, queueFull, queueTimeout,
     upstreamConnect,
     upstreamConnectTimeout, upstreamTls,
-    upstreamReset
+    upstreamReset, upgradeUnsupported
   case upstreamTimeout, upstreamResponse
   // The connection
   case tlsHandshake, plainHttp, handshakeTimeout, connectionLimit, clientLimit, clientReset, clientTimeout, draining
@@ -140,6 +140,7 @@ extension Refusal {
     case .upstreamConnectTimeout: ("upstream-connect-timeout", 504, false)
     case .upstreamTls: ("upstream-tls", 502, false)
     case .upstreamReset: ("upstream-reset", 502, false)
+    case .upgradeUnsupported: ("upgrade-unsupported", 501, false)
     case .upstreamTimeout: ("upstream-timeout", 504, false)
     case .upstreamResponse: ("upstream-response", 502, false)
     case .tlsHandshake: ("tls-handshake", 0, true)

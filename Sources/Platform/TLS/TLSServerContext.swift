@@ -255,6 +255,14 @@ package enum ALPNProtocol: UInt8, Sendable {
     }
   }
 
+  /// A list with this protocol alone (RFC 7301 section 3.1).
+  var listed: [UInt8] {
+    switch self {
+    case .http1: [8] + Array("http/1.1".utf8)
+    case .http2: [2] + Array("h2".utf8)
+    }
+  }
+
   /// The protocols in one number: a byte for each, the first one lowest.
   static func mark(of protocols: [ALPNProtocol]) -> UInt {
     protocols.reversed().reduce(0) { $0 << 8 | UInt($1.rawValue) }

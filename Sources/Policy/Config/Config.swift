@@ -206,6 +206,8 @@ package struct Config: Sendable, Equatable {
     /// Several servers may have that audience: a message to one can be replayed at another.
     package var sharedAudience = false
     package var proxyProtocol = false
+    /// What is spoken to its servers.
+    package var serverProtocol = ServerProtocol.http1
     /// With `identity: plain`: the fields that tell of the client.
     package var plainFields = PlainFields.all
     package var servers: [Server] = []
@@ -242,6 +244,8 @@ package struct Config: Sendable, Equatable {
       ("x-forwarded-host", .xForwardedHost), ("x-real-ip", .xRealIP), ("forwarded", .forwarded),
     ]
   }
+
+  package enum ServerProtocol: String, Sendable, CaseIterable { case http1, http2 }
 
   package enum UpstreamIdentity: String, Sendable, CaseIterable { case attest, plain, none }
 

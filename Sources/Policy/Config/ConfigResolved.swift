@@ -150,6 +150,7 @@ private struct Resolved {
     }
     pair(2, "audience", upstream.audience.map(Self.quote))
     if upstream.identity == .attest { pair(2, "shared_audience", "\(upstream.sharedAudience)") }
+    pair(2, "protocol", upstream.serverProtocol.rawValue)
     pair(2, "proxy_protocol", upstream.proxyProtocol ? "v2" : "off")
     servers(upstream.servers)
     pair(2, "tls", upstream.tls.map(tls))

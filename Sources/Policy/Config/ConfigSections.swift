@@ -145,7 +145,9 @@ extension Reading {
       if fields["tls"] == nil { error(node.place, "`tls_minimum` is only used with `tls`") }
     }
     if let node = fields["protocols"] {
-      listener.statedProtocols = protocols(node, "\(path).protocols", hasTLS: fields["tls"] != nil)
+      let stated = protocols(node, "\(path).protocols", hasTLS: fields["tls"] != nil)
+      // Whoever states what is the default says nothing else.
+      if stated != listener.protocols { listener.statedProtocols = stated }
     }
     if let node = fields["trust"] { listener.trust = trust(node, "\(path).trust", isUnix: address?.isUnix ?? false) }
     if let node = fields["on_collapse"], let word: Config.OnCollapse = word(node, "\(path).on_collapse") {

@@ -88,6 +88,7 @@ final class Downstream {
     var refusedClient: IPAddress?
     var unnamed: Refusal?
     var probedBy: ConnectionID?
+    var boundConnections: ContiguousArray<Upstream> = []
   }
   private var uncommon: Uncommon?
   private func makeUncommon() -> Uncommon {
@@ -121,6 +122,20 @@ final class Downstream {
 
   /// The upstream connection that only this connection may use (mode `bound`).
   var boundUpstream: Upstream?
+
+  /// The same with HTTP/2: as many as it takes, for a client behind a balancer may be another one with each request.
+  var boundConnections: ContiguousArray<Upstream> { uncommon?.boundConnections ?? [] }
+  /// How many of them there are at most, before one that has no request makes way.
+  private static let boundConnectionsMax = 16
+
+  func keepBound(_ u: Upstream, _ worker: Worker) {
+    let uncommon = makeUncommon()
+    uncommon.boundConnections.append(u)
+    guard uncommon.boundConnections.count > Downstream.boundConnectionsMax else { return }
+    uncommon.boundConnections.first { $0.http2?.streams.isEmpty ?? true }?.close(worker)
+  }
+
+  func forgetBound(_ u: Upstream) { uncommon?.boundConnections.removeAll { $0 === u } }
 
   var requestCount = 0
   /// What the transport had sent when progress was last looked at.
@@ -176,7 +191,7 @@ final class Downstream {
   var sentBytes: UInt32 { stream?.sentBytes ?? transport.sentBytes }
   var token: Token { Token(.downstream, slot: slot, generation: generation) }
   /// Its index in the worker's timer wheel.
-  var timer: Int { Worker.firstSlotTimer + slot * 3 }
+  var timer: Int { Worker.firstSlotTimer + slot * Worker.timersPerSlot }
 
   /// Forgets everything about the connection that ended.
   func clear() {
@@ -235,6 +250,7 @@ final class Downstream {
       return
     }
     if let u = boundUpstream { u.close(worker) }
+    for u in boundConnections { u.close(worker) }
     transport.finish()
     if !waits, input.isEmpty, !transport.mayRead {
       close(worker)
@@ -305,6 +321,7 @@ final class Downstream {
     worker.clearDeadline(self)
     transport.close(reset: reset)
     exchange?.giveBack(worker)
+    for u in boundConnections { u.close(worker) }
     clear()
     worker.downstreams.give(slot)
     worker.shared.giveConnection()

@@ -112,7 +112,7 @@ final class HTTP2Head {
   private func refuse(_ refusal: Refusal) { if self.refusal == nil { self.refusal = refusal } }
 
   /// RFC 9113 sections 8.2.1 and 8.2.2. Which bytes a name and a value may have is for `Wire` to judge.
-  private static func check(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Refusal? {
+  static func check(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Refusal? {
     for i in 0..<name.count where name[i] >= 0x41 && name[i] <= 0x5a { return .nameCase }
     // A line end would begin another field in the text.
     for i in 0..<name.count where name[i] <= 0x20 || name[i] == 0x3a || name[i] >= 0x7f { return .nameToken }

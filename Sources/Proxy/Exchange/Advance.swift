@@ -119,10 +119,7 @@ extension Exchange {
       guard usable(count, u, worker) == count else { return waitForServer(u, worker) }
       return sendTrailers(count, u, worker)
     case .end:
-      if request.goesInChunks, !request.trailersSent {
-        guard u.hasRoom(5, worker) else { return .blocked }
-        u.output.append("0\r\n\r\n")
-      }
+      guard u.writeEnd(of: self, worker) else { return .blocked }
       downstream.input.releaseIfEmpty()
       machine.requestEnded()
       upstreamProgressMilliseconds = worker.nowMilliseconds
@@ -187,7 +184,7 @@ extension Exchange {
         worker.counters.add(.trailerIdentity)
       }
     }
-    withBody { TrailerWriter.write($0.extracting(first: count), worker.trailers, into: u.output) }
+    u.write(worker.trailers, count, of: self)
     request.trailersSent = true
     useBody(count)
     return .moved
@@ -293,7 +290,13 @@ extension Exchange {
       }
     }
     if isSigned { noteVerified(mark, u, worker) }
-    let outgoing = HeadWriter.ResponseFraming(head, requestWasHead: method == .head, clientMinorVersion: minorVersion)
+    var outgoing = HeadWriter.ResponseFraming(head, requestWasHead: method == .head, clientMinorVersion: minorVersion)
+    var framing = head.framing
+    // A stream's end says that there is no body; HTTP/1 has to be told.
+    if u.stream?.endedWithHead == true, framing == .untilClose {
+      framing = .none
+      outgoing = downstream.isStream ? .none : .length(0)
+    }
     if case .close = outgoing {
       machine.noteDownstreamCloses()
       endsWithConnection = true
@@ -307,7 +310,7 @@ extension Exchange {
     var isChunked = false
     if case .chunked = outgoing { isChunked = true }
     response = MessageState(
-      head.framing, trailerBytesMax: worker.plan.trailerLimits(hasGrown: isSigned).headBytes, goesInChunks: isChunked,
+      framing, trailerBytesMax: worker.plan.trailerLimits(hasGrown: isSigned).headBytes, goesInChunks: isChunked,
       isLenient: true)
     downstream.write(head, length, from: u, for: self, outgoing, isTunnel: false, worker)
     u.input.consume(length)

@@ -38,7 +38,7 @@ enum Deadlines {
     guard x.machine.request == .body, let u = x.upstream, u.phase == .ready else { return false }
     // A client that asked to be told before it sends its body waits for the upstream's word.
     if x.mayNotSend, x.machine.response == .awaiting { return false }
-    return u.isFlushed && !u.transport.isWriteBlocked
+    return u.isFlushed && !u.isWriteBlocked
   }
 
   /// The upstream owes us a response, or room for the request.

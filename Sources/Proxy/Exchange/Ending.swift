@@ -105,6 +105,11 @@ extension Exchange {
     guard let u = upstream, let server = u.pool else { return }
     server.detach(u, worker)
     u.served += 1
+    // A stream is over; its connection goes on.
+    guard !u.isStream else {
+      u.close(worker)
+      return
+    }
     guard keep, u.phase == .ready, u.input.isEmpty, u.isFlushed, !server.isRetired, !worker.isDraining else {
       u.close(worker)
       return

@@ -132,7 +132,7 @@ final class Exchange {
   }
 
   /// Its index in the worker's timer wheel: until when one of its sides owes something, or when it goes on by itself.
-  var timer: Int { Worker.firstSlotTimer + slot * 3 + 2 }
+  var timer: Int { Worker.firstSlotTimer + slot * Worker.timersPerSlot + 2 }
 
   /// The size of the chunks that its buffers take.
   var chunkBytes: Int { held.capacity }

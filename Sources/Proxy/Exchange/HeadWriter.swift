@@ -38,6 +38,39 @@ package enum HeadWriter {
     out.append(" HTTP/1.1\r\nHost: ")
     out.append(bytes.extracting(head.authority.range))
     out.append("\r\n")
+    writeFields(bytes, head: head, into: out)
+    switch framing {
+    case .none, .untilClose: break
+    case .length(let length): writeLength(length, into: out)
+    case .chunked: out.append("Transfer-Encoding: chunked\r\n")
+    }
+    if expectsContinue { out.append("Expect: 100-continue\r\n") }
+    if webSocket { out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n") }
+  }
+
+  /// The same for a stream of HTTP/2, whose end is its own (RFC 9113 section 8.3.1).
+  static func writeStreamRequest(
+    _ bytes: Span<UInt8>, head: RequestHead, framing: BodyFraming, isSecure: Bool, expectsContinue: Bool,
+    into out: Buffer
+  ) {
+    out.append(":method: ")
+    out.append(bytes.extracting(head.methodRange.range))
+    out.append(isSecure ? "\r\n:scheme: https\r\n:authority: " : "\r\n:scheme: http\r\n:authority: ")
+    out.append(bytes.extracting(head.authority.range))
+    out.append("\r\n:path: ")
+    out.append(bytes.extracting(head.path.range))
+    if !head.query.isEmpty { out.append(bytes.extracting(head.query.range)) }
+    out.append("\r\n")
+    writeFields(bytes, head: head, into: out)
+    if case .length(let length) = framing { writeLength(length, into: out) }
+    // gRPC's servers ask for it, and we pass trailers on.
+    if head.has(.te) { out.append("te: trailers\r\n") }
+    if expectsContinue { out.append("Expect: 100-continue\r\n") }
+  }
+
+  /// The client's own fields, as far as they may pass.
+  @inline(__always)
+  private static func writeFields(_ bytes: Span<UInt8>, head: RequestHead, into out: Buffer) {
     // Lines lie one behind the other: those that stay are copied in runs.
     let count = head.fieldCount
     var runStart = -1
@@ -52,13 +85,6 @@ package enum HeadWriter {
     }
     // The last run ends where the empty line begins.
     if runStart >= 0 { out.append(bytes.extracting(runStart..<head.length - 2)) }
-    switch framing {
-    case .none, .untilClose: break
-    case .length(let length): writeLength(length, into: out)
-    case .chunked: out.append("Transfer-Encoding: chunked\r\n")
-    }
-    if expectsContinue { out.append("Expect: 100-continue\r\n") }
-    if webSocket { out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n") }
   }
 
   /// Who the client is, in plain words, for a backend that trusts us: each of `fields` once.

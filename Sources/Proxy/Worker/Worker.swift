@@ -36,6 +36,8 @@ package final class Worker {
   var exchanges = Slots<Exchange>()
   /// Streams of HTTP/2, each with the exchange that it is there for.
   var streams = Slots<Downstream>()
+  /// Streams to servers, likewise.
+  var serverStreams = Slots<Upstream>()
   var plan: Plan
   /// Until when each route is closed, by its number; 0: open.
   var closureEnds: ContiguousArray<UInt64> = []
@@ -58,6 +60,10 @@ package final class Worker {
   var pendingFlushes: ContiguousArray<Int32> = []
   var flushingNow: ContiguousArray<Int32> = []
 
+  /// Servers' connections of HTTP/2 whose bytes are to be sent, and which have more to be read.
+  var clientsToFlush: ContiguousArray<HTTP2Client> = []
+  var clientsToRead: ContiguousArray<HTTP2Client> = []
+
   private(set) var nowMicroseconds: UInt64 = 0
   private(set) var nowMilliseconds: UInt64 = 0
   private(set) var wallMilliseconds: UInt64 = 0
@@ -76,9 +82,11 @@ package final class Worker {
   private var memory = MemoryWatch()
   private var watchesDueMilliseconds: UInt64 = 0
 
-  /// Indices in the timer wheel: accepting's own, then three for each slot: a client's connection, a server's, an exchange.
+  /// Indices in the timer wheel: accepting's own, then four for each slot: a client's connection, a server's, an exchange, a stream to a
+  /// server.
   static let acceptTimer = 0
-  static let firstSlotTimer = 3
+  static let firstSlotTimer = 4
+  static let timersPerSlot = 4
 
   /// Requests that one connection may have in one turn before the others come.
   static let requestsPerTurn = 32
@@ -172,7 +180,7 @@ package final class Worker {
 
   /// One turn of the loop: waits for events, unless there is more to do at once, and acts on them.
   package func turn() {
-    let isDone = queued.isEmpty && pendingFlushes.isEmpty && !offersPlaces
+    let isDone = queued.isEmpty && pendingFlushes.isEmpty && clientsToFlush.isEmpty && clientsToRead.isEmpty && !offersPlaces
     let most: UInt64 = log.hasWaiting ? AccessLog.delayMilliseconds : 1_000
     let delay = isDone ? wheel.delay(nowMilliseconds: nowMilliseconds, most: most) : 0
     let count = poller.wait(timeoutMilliseconds: Int32(delay))
@@ -221,6 +229,11 @@ package final class Worker {
   }
 
   private func runQueued() {
+    if !clientsToRead.isEmpty {
+      let clients = clientsToRead
+      clientsToRead.removeAll(keepingCapacity: true)
+      for client in clients where client.connection.http2 === client { client.progress() }
+    }
     guard !queued.isEmpty else { return }
     swap(&queued, &queuedNow)
     for d in queuedNow {
@@ -299,6 +312,7 @@ package final class Worker {
     upstreams.shrink()
     exchanges.shrink()
     streams.shrink()
+    serverStreams.shrink()
     smallPool.release(keeping: MemoryWatch.quietChunks)
     streamPool.release(keeping: MemoryWatch.quietChunks)
     http2Memory.release()

@@ -49,7 +49,9 @@ extension Worker {
     switch progress {
     case .waits: return
     case .unwanted: u.close(self)
+    case .ready where u.http2 != nil: u.http2?.progress()
     case .ready: if let x = u.exchange { pump(x.downstream) } else { u.checkIdle(self) }
+    case .fault(let fault) where u.http2 != nil: u.http2?.fail(fault)
     case .fault(let fault): if let x = u.exchange { x.advance(self, .fault(fault)) } else { u.close(self) }
     }
   }
@@ -61,11 +63,12 @@ extension Worker {
       acceptor.resume(self)
       return
     }
-    let (slot, kind) = (timer - Worker.firstSlotTimer).quotientAndRemainder(dividingBy: 3)
+    let (slot, kind) = (timer - Worker.firstSlotTimer).quotientAndRemainder(dividingBy: Worker.timersPerSlot)
     switch kind {
     case 0: if slot < downstreams.all.count { expire(downstreams.all[slot]) }
     case 1: if slot < upstreams.all.count { upstreams.all[slot].expire(self) }
-    default: if slot < exchanges.all.count { Deadlines.expired(exchanges.all[slot], self) }
+    case 2: if slot < exchanges.all.count { Deadlines.expired(exchanges.all[slot], self) }
+    default: if slot < serverStreams.all.count { serverStreams.all[slot].expire(self) }
     }
   }
 
@@ -102,13 +105,31 @@ extension Worker {
       if flushBothSides(of: d) == .ended { pump(d) }
     }
     flushingNow.removeAll(keepingCapacity: true)
+    flushServers()
+  }
+
+  /// Has a server's connection of HTTP/2 send what its streams have written, once for all of them.
+  func flushLater(_ client: HTTP2Client) {
+    guard !client.isToBeFlushed else { return }
+    client.isToBeFlushed = true
+    clientsToFlush.append(client)
+  }
+
+  /// Has it read on in the next turn.
+  func readLater(_ client: HTTP2Client) { clientsToRead.append(client) }
+
+  private func flushServers() {
+    while let client = clientsToFlush.popLast() {
+      client.isToBeFlushed = false
+      client.flush()
+    }
   }
 
   /// Requests that wait behind the ones that are done now come in further rounds, as many as a connection may have in
   /// a turn; what is left has the next turn.
   func flushAll() {
     var rounds = 0
-    while !pendingFlushes.isEmpty, rounds < Worker.requestsPerTurn {
+    while !pendingFlushes.isEmpty || !clientsToFlush.isEmpty, rounds < Worker.requestsPerTurn {
       flushPending()
       rounds += 1
     }

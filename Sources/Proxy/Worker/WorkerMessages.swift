@@ -45,7 +45,7 @@ extension Worker {
     let old = group.servers
     group.replace(
       servers: Plan.makeServers(
-        servers, tls: group.tls, sticky: group.sticky, idleMax: group.config.idleConnections, group.status,
+        servers, of: group.config, tls: group.tls, sticky: group.sticky, group.status,
         keeping: old))
     offersPlaces = true
     for server in old { server.isRetired = true }
@@ -57,6 +57,7 @@ extension Worker {
   private func closeIdle(_ servers: ContiguousArray<ServerPool>) {
     for server in servers where server.isRetired {
       while let u = server.idle.last { u.close(self) }
+      for u in server.http2 { u.http2?.retire() }
     }
   }
 
