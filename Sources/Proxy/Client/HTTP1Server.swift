@@ -210,6 +210,12 @@ extension Downstream {
     status: Int, contentBytes: Int, keepAlive: Bool, isHead: Bool, mark: ValidatorMark, isStorable: Bool = true,
     retryAfterSeconds: Int = 1, _ worker: Worker, content: (Buffer) -> Void
   ) -> Int {
+    // A client of gRPC looks for its own status, and finds no page of text.
+    if let stream, stream.isGRPC, status >= 400 {
+      return writeStreamHead(stream, isInterim: false, hasBody: false) {
+        GRPCAnswer.write(status: status, mark: mark, date: worker.date.imf.span, into: $0)
+      }
+    }
     let before = output.count
     func writeHead(into out: Buffer) {
       HeadWriter.writeAnswerHead(

@@ -18,6 +18,8 @@ final class HTTP2Head {
   private(set) var isOpen = false
   /// `:protocol` asks for a WebSocket (RFC 8441).
   private(set) var wantsWebSocket = false
+  /// Its content is gRPC's.
+  private(set) var isGRPC = false
   /// How urgent its response is (RFC 9218).
   private(set) var priority: (urgency: Int, isIncremental: Bool)?
 
@@ -66,6 +68,7 @@ final class HTTP2Head {
     isOpen = false
     wantsWebSocket = false
     priority = nil
+    isGRPC = false
     seen = 0
     hasRegular = false
     fieldCount = 0
@@ -93,6 +96,7 @@ final class HTTP2Head {
     if fieldCount > limits.fields { refuse(.tooManyFields) }
     if let found = HTTP2Head.check(name, value) { refuse(found) }
     guard refusal == nil else { return true }
+    if name.equals("content-type") { isGRPC = GRPCAnswer.isType(value) }
     if name.equals("priority") { priority = HTTP2Priority.read(value) }
     // It is ours to make where there is a WebSocket upstream (RFC 8441 section 5).
     if wantsWebSocket, name.equals("sec-websocket-key") { return true }

@@ -40,6 +40,7 @@ extension HTTP2Server: HTTP2Handler {
       return
     }
     s.inputEnded = endsStream
+    s.stream!.isGRPC = head.isGRPC
     let outcome = head.write(worker.requestHead, into: s.input)
     guard let x = Begin.take(s, worker) else {
       over(s, code: HTTP2Session.Code.refusedStream)

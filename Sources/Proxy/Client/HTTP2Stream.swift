@@ -44,6 +44,8 @@ final class StreamState {
   let trailers: Buffer
   /// Bytes of the response's body that went into frames.
   var sentBytes: UInt32 = 0
+  /// Its answers are gRPC's.
+  var isGRPC = false
   /// An extended CONNECT for a WebSocket (RFC 8441).
   var wantsWebSocket = false
   /// What came for its tunnel.

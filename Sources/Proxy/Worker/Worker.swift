@@ -26,7 +26,7 @@ package final class Worker {
   /// What a stream's response may have waiting for its client.
   let streamPool = BufferPool(chunkBytes: 32 * 1024, keptMax: 64)
   let http2Memory = HTTP2Memory()
-  let http2Lines = HTTP2Lines(fieldsMax: Plan.responseFieldsMax + HeadGrowth.fields + 8)
+  let http2Lines = HTTP2Lines(fieldsMax: Worker.http2FieldsMax)
   /// A head on its way to a session of HTTP/2.
   var http2Text: Buffer
   let wheel: TimerWheel
@@ -97,6 +97,8 @@ package final class Worker {
   static let watchMilliseconds: UInt64 = 500
   /// How long a connection that brought no request yet is waited for when draining.
   static let drainFirstRequestMilliseconds = 1_000
+  /// Fields of a head on its way to HTTP/2: as many as `limits.fields` can allow, pseudo-fields, and what we add.
+  private static let http2FieldsMax = 1_000 + HeadGrowth.fields + 32
   /// What a head may grow by when identity is written to it.
   static let headGrowthBytes = 4_096
 
