@@ -104,7 +104,7 @@ final class HTTP2Client {
     }
   }
 
-  /// The connection is ready for requests: those that waited leave.
+  /// The connection is ready for requests: those that waited leave, and what has come of their bodies meanwhile.
   func becameReady() {
     for s in Array(streams) {
       s.phase = .ready
@@ -112,6 +112,8 @@ final class HTTP2Client {
       x.upstreamProgressMilliseconds = worker.nowMilliseconds
       s.flush(worker)
       Deadlines.setServer(x, x.downstream, s, worker)
+      // No other event may tell: a client that has sent everything says nothing more.
+      worker.enqueue(x.downstream)
     }
     worker.flushLater(self)
   }
@@ -239,7 +241,9 @@ final class HTTP2Client {
     s.boundClient = connection.boundClient
     s.boundSigner = connection.boundSigner
     streams.append(s)
-    worker.wheel.set(connection.timer, deadlineMilliseconds: connection.phase == .ready ? 0 : worker.wheel.deadline(of: connection.timer))
+    worker.wheel.set(
+      connection.timer,
+      deadlineMilliseconds: connection.phase == .ready ? 0 : worker.wheel.deadline(of: connection.timer))
     return s
   }
 
