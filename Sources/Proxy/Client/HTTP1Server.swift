@@ -176,6 +176,7 @@ extension Downstream {
         HeadWriter.writeResponse(
           $0, head: head, length: length, framing: framing, keepAlive: x.machine.keepsDownstream,
           clientMinorVersion: x.minorVersion, isTunnel: isTunnel, isStream: isStream,
+          isGRPCAnswer: x.isGRPC && x.isSigned && u.stream?.endedWithHead == true && GRPCAnswer.isOne($0, head),
           mark: head.status >= 200 || isTunnel ? x.mark(worker) : .none,
           cookieLine: x.setsCookie && (head.status >= 200 || isTunnel)
             ? u.pool?.cookieLine(isSecure: x.identity?.secure ?? false) ?? [] : [],
@@ -213,7 +214,8 @@ extension Downstream {
     // A client of gRPC looks for its own status, and finds no page of text.
     if let stream, stream.isGRPC, status >= 400 {
       return writeStreamHead(stream, isInterim: false, hasBody: false) {
-        GRPCAnswer.write(status: status, mark: mark, date: worker.date.imf.span, into: $0)
+        GRPCAnswer.write(
+          status: status, isForEdge: isAttested, mark: mark, date: worker.date.imf.span, into: $0)
       }
     }
     let before = output.count
