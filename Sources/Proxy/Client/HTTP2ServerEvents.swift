@@ -100,7 +100,9 @@ extension HTTP2Server: HTTP2Handler {
     }
     // Where the body's length was stated there is no place for them; a validator still refuses what names an identity.
     if state.declared != nil || x.isTunnel {
-      if worker.trailers.hasIdentity, x.isVerified, worker.plan.config.identity.mode == .enforce { fault(s, .trailerIdentity) }
+      if worker.trailers.hasIdentity, x.isVerified, worker.plan.config.identity.mode == .enforce {
+        fault(s, .trailerIdentity)
+      }
       s.input.removeLast(state.trailerBytes)
       state.trailerBytes = 0
     }
@@ -135,7 +137,9 @@ extension HTTP2Server: HTTP2Handler {
   func inputEnded(stream: Int32) {
     guard let s = find(stream), let state = s.stream else { return }
     s.inputEnded = true
-    if let declared = state.declared, state.received != declared, state.fault == nil { fault(s, .contentLengthMismatch) }
+    if let declared = state.declared, state.received != declared, state.fault == nil {
+      fault(s, .contentLengthMismatch)
+    }
     touch(s)
   }
 
@@ -145,7 +149,10 @@ extension HTTP2Server: HTTP2Handler {
     session.setMark(0, stream: stream)
     guard !state.isEndOut || !s.inputEnded || code != 0 else { return }
     state.isReset = true
-    spendReset()
+    // An edge passes on what its clients take back, who each have a budget there; it must not lose its connection, and with it the
+    // requests of others, for what some of them do.
+    let isFromEdge = s.exchange.map { $0.isVerified && $0.identity != nil } ?? false
+    if !isFromEdge { spendReset() }
     touch(s)
   }
 
