@@ -44,7 +44,7 @@ final class HTTP2Client {
   init?(_ connection: Upstream, _ worker: Worker) {
     self.connection = connection
     self.worker = worker
-    head = HTTP2ResponseText(worker)
+    head = HTTP2ResponseText(Buffer(pool: worker.pool, small: worker.smallPool))
     let settings = HTTP2Session.Settings(
       streamsMax: 0, streamWindow: HTTP2Client.streamWindow, connectionWindow: HTTP2Client.connectionWindow,
       headBytesMax: HTTP2ResponseText.listBytesMax)
