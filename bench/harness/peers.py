@@ -154,7 +154,7 @@ def backend(bench):
     """nginx with the small answer."""
     proxy, status, http2 = ((BACKEND_HOST, free_port(BACKEND_HOST)) for _ in range(3))
     server = nginx(bench, "backend.conf", BACKEND_HOST, processor=bench.load_processor, files_directory=WORK,
-                   listen_proxy="{}:{}".format(*proxy), listen_status="{}:{}".format(*status), listen_http2="{}:{}".format(*http2))
+                   listen_proxy="{}:{}".format(*proxy), listen_status="{}:{}".format(*status), listen_calls="{}:{}".format(*http2))
     return Backend(server.process, server.address, "{}:{}".format(*proxy), f"unix:{server.process.directory}/socket", status,
                    "{}:{}".format(*http2))
 

@@ -178,7 +178,7 @@ class Service(grpc.GenericRpcHandler):
 
 def serve(options):
     server = grpc.server(
-        futures.ThreadPoolExecutor(max_workers=64), handlers=[Service(options.health)], options=[("grpc.so_reuseport", 1)]
+        futures.ThreadPoolExecutor(max_workers=512), handlers=[Service(options.health)], options=[("grpc.so_reuseport", 1)]
     )
     if options.certificate:
         with open(options.key, "rb") as key, open(options.certificate, "rb") as certificate:
