@@ -26,7 +26,8 @@ extension Reading {
   private mutating func upstream(_ node: YAMLNode, _ path: String, name: String) -> Config.Upstream {
     var upstream = Config.Upstream(name: name)
     let keys = [
-      "identity", "plain_fields", "audience", "shared_audience", "proxy_protocol", "protocol", "servers", "tls", "balance",
+      "identity", "plain_fields", "audience", "shared_audience", "proxy_protocol", "protocol", "servers", "tls",
+      "balance",
       "health", "passive", "retries", "queue", "sticky", "slow_start", "idle_connections",
     ]
     let required = [(key: "servers", what: "a list such as `[\"127.0.0.1:3334\"]`")]

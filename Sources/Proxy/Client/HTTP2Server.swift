@@ -101,7 +101,8 @@ final class HTTP2Server {
     self.refusal = refusal
     worker.counters.add(refusal)
     worker.log.recordRefused(connection, refusal, .none, worker)
-    session.terminate(code: refusal == .http2Protocol ? HTTP2Session.Code.protocolError : HTTP2Session.Code.enhanceYourCalm)
+    session.terminate(
+      code: refusal == .http2Protocol ? HTTP2Session.Code.protocolError : HTTP2Session.Code.enhanceYourCalm)
     flush()
     cutStreams()
     if connection.phase == .http2 { connection.closeInOrder(waits: true, worker) }

@@ -100,7 +100,9 @@ extension HTTP2Server: HTTP2Handler {
     }
     // Where the body's length was stated there is no place for them; a validator still refuses what names an identity.
     if state.declared != nil || x.isTunnel {
-      if worker.trailers.hasIdentity, x.isVerified, worker.plan.config.identity.mode == .enforce { fault(s, .trailerIdentity) }
+      if worker.trailers.hasIdentity, x.isVerified, worker.plan.config.identity.mode == .enforce {
+        fault(s, .trailerIdentity)
+      }
       s.input.removeLast(state.trailerBytes)
       state.trailerBytes = 0
     }
@@ -135,7 +137,9 @@ extension HTTP2Server: HTTP2Handler {
   func inputEnded(stream: Int32) {
     guard let s = find(stream), let state = s.stream else { return }
     s.inputEnded = true
-    if let declared = state.declared, state.received != declared, state.fault == nil { fault(s, .contentLengthMismatch) }
+    if let declared = state.declared, state.received != declared, state.fault == nil {
+      fault(s, .contentLengthMismatch)
+    }
     touch(s)
   }
 

@@ -239,7 +239,9 @@ final class HTTP2Client {
     s.boundClient = connection.boundClient
     s.boundSigner = connection.boundSigner
     streams.append(s)
-    worker.wheel.set(connection.timer, deadlineMilliseconds: connection.phase == .ready ? 0 : worker.wheel.deadline(of: connection.timer))
+    worker.wheel.set(
+      connection.timer,
+      deadlineMilliseconds: connection.phase == .ready ? 0 : worker.wheel.deadline(of: connection.timer))
     return s
   }
 
