@@ -48,6 +48,8 @@ final class Downstream {
   var http2: HTTP2Server?
   /// Of a stream.
   var stream: StreamState?
+  /// The memory for that, of a slot in the table of streams.
+  var streamState: StreamState?
 
   // Who is there. Settled when the connection begins, or for each request where the evidence is in its fields.
   var listener: ListenerPlan?
@@ -213,7 +215,10 @@ final class Downstream {
     boundUpstream = nil
     exchange = nil
     http2 = nil
-    stream = nil
+    if let stream {
+      stream.clear()
+      self.stream = nil
+    }
     requestCount = 0
     sentSeen = 0
     headSeen = 0

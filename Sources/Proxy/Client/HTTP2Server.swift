@@ -292,7 +292,7 @@ final class HTTP2Server {
       make: { Downstream(stream: $0, pool: worker.pool, small: worker.smallPool, outputPool: worker.streamPool) })
     guard let s = made else { return nil }
     s.phase = .head
-    s.begin(on: d, StreamState(id, self, position: streams.count, small: worker.smallPool))
+    s.begin(on: d, id, self, position: streams.count)
     streams.append(s)
     session.setMark(s.slot + 1, stream: id)
     worker.clearDeadline(d)

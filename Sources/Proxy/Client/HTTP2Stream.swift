@@ -6,12 +6,13 @@ import Platform
 import Policy
 import Wire
 
-/// What a stream has that a connection has not.
+/// What a stream has that a connection has not. Made once for a slot of the table of streams, and used again and again.
 final class StreamState {
-  let id: Int32
-  let server: HTTP2Server
+  private(set) var id: Int32 = 0
+  /// Nil while no stream has the slot.
+  private(set) var server: HTTP2Server!
   /// In the connection's list.
-  var position: Int
+  var position = 0
   /// What the exchange's beginning came to, before its first step.
   var first: Step?
   /// Something came for it that its exchange has not been told.
@@ -53,12 +54,40 @@ final class StreamState {
   /// Of such a request, what the server has to answer to show that it speaks WebSocket; empty before it was asked.
   var webSocketAccept: [UInt8] = []
 
-  init(_ id: Int32, _ server: HTTP2Server, position: Int, small: BufferPool) {
+  init(pool: BufferPool, small: BufferPool) {
+    trailers = Buffer(pool: pool, small: small)
+    arriving = Buffer(pool: pool, small: small)
+  }
+
+  func begin(_ id: Int32, _ server: HTTP2Server, position: Int) {
     self.id = id
     self.server = server
     self.position = position
-    trailers = Buffer(pool: server.worker.pool, small: small)
-    arriving = Buffer(pool: server.worker.pool, small: small)
+  }
+
+  /// Forgets the stream that is over.
+  func clear() {
+    server = nil
+    first = nil
+    isTouched = false
+    isReset = false
+    isClosed = false
+    fault = nil
+    resetCode = 0
+    declared = nil
+    received = 0
+    trailerBytes = 0
+    outputEnded = false
+    isEndOut = false
+    hasBody = false
+    hasUnfetched = false
+    waitsForRoom = false
+    trailers.reset()
+    sentBytes = 0
+    isGRPC = false
+    wantsWebSocket = false
+    arriving.reset()
+    webSocketAccept = []
   }
 }
 
@@ -167,8 +196,11 @@ extension Downstream {
   func endStream(_ stream: StreamState) { stream.server.over(self, code: stream.resetCode) }
 
   /// Takes over what the connection has shown of its client.
-  func begin(on d: Downstream, _ stream: StreamState) {
-    self.stream = stream
+  func begin(on d: Downstream, _ id: Int32, _ server: HTTP2Server, position: Int) {
+    let state = streamState ?? StreamState(pool: input.pool, small: server.worker.smallPool)
+    streamState = state
+    state.begin(id, server, position: position)
+    stream = state
     listener = d.listener
     socket = d.socket
     peer = d.peer

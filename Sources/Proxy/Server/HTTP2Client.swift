@@ -231,7 +231,10 @@ final class HTTP2Client {
       replaces: { $0.input.capacity != capacity },
       make: { Upstream(stream: $0, pool: worker.pool, small: worker.smallPool, outputPool: worker.streamPool) })
     guard let s = made else { return nil }
-    s.stream = ServerStream(self, position: streams.count, worker)
+    let state = s.streamState ?? ServerStream(worker)
+    s.streamState = state
+    state.begin(self, position: streams.count)
+    s.stream = state
     s.pool = connection.pool
     s.owner = nil
     s.phase = connection.phase == .ready ? .ready : .connecting
