@@ -46,6 +46,14 @@ package protocol HTTP2Handler: AnyObject {
     package let bytes: Int
     package let isAck: Bool
     package let endsStream: Bool
+
+    package init(kind: Kind, stream: Int32, bytes: Int, isAck: Bool, endsStream: Bool) {
+      self.kind = kind
+      self.stream = stream
+      self.bytes = bytes
+      self.isAck = isAck
+      self.endsStream = endsStream
+    }
   }
 
   /// What of a stream's body can be sent.
