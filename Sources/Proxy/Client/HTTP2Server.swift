@@ -28,6 +28,8 @@ final class HTTP2Server {
   var budget: HTTP2Budget
   /// Why the connection ends, if it is for something that the client did.
   var refusal: Refusal?
+  /// The session is being told what came.
+  private var isReceiving = false
   private var drainStep = DrainStep.none
   /// The client begins no more streams.
   var clientLeaves = false
@@ -63,24 +65,34 @@ final class HTTP2Server {
 
   var limits: HeadLimits { worker.plan.requestLimits(hasGrown: connection.isAttested) }
 
+  /// How a connection begins that speaks HTTP/2 by prior knowledge (RFC 9113 section 3.4).
+  private static let prefaceText: StaticString = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+  enum Preface { case whole, begun, none }
+
+  /// Whether the bytes that came first are that.
+  static func preface(_ input: Buffer) -> Preface {
+    input.withReadable { bytes in
+      let n = min(bytes.count, prefaceText.utf8CodeUnitCount)
+      guard AsciiWord.begins(prefaceText, with: bytes.extracting(first: n)) else { return .none }
+      return n == prefaceText.utf8CodeUnitCount ? .whole : .begun
+    }
+  }
+
   // MARK: Events
 
   /// Does what can be done now: reads, has the exchanges go on, and leaves what is to be sent for the end of the turn.
   func progress() {
     let d = connection
+    // What told that it is HTTP/2.
+    if !d.input.isEmpty {
+      take()
+      guard d.phase == .http2 else { return }
+    }
     for _ in 0..<HTTP2Server.readsPerTurn {
       switch d.transport.read(into: d.input) {
       case .bytes:
-        var received = d.input.withReadable { session.receive($0) }
-        d.input.removeAll()
-        // libnghttp2 ends a connection by itself for what is no HTTP/2.
-        if received == .all, !session.takesMore, !clientLeaves, drainStep != .final { received = .failed }
-        switch received {
-        case .all: break
-        case .failed: end(refusal ?? .http2Protocol)
-        case .flooded: end(refusal ?? .http2Flood)
-        }
-        advanceTouched()
+        take()
         guard d.phase == .http2 else { return }
       case .blocked:
         d.input.releaseIfEmpty()
@@ -94,6 +106,23 @@ final class HTTP2Server {
     }
     worker.enqueue(d)
     worker.flushLater(d)
+  }
+
+  /// Hands what was read to the session, and has the exchanges go on.
+  private func take() {
+    let d = connection
+    isReceiving = true
+    var received = d.input.withReadable { session.receive($0) }
+    isReceiving = false
+    d.input.removeAll()
+    // libnghttp2 ends a connection by itself for what is no HTTP/2.
+    if received == .all, !session.takesMore, !clientLeaves, drainStep != .final { received = .failed }
+    switch received {
+    case .all: break
+    case .failed: end(refusal ?? .http2Protocol)
+    case .flooded: end(refusal ?? .http2Flood)
+    }
+    advanceTouched()
   }
 
   /// The connection ends for what the client did; what it began is cut.
@@ -110,6 +139,11 @@ final class HTTP2Server {
 
   func touch(_ s: Downstream) {
     guard !s.stream!.isTouched else { return }
+    // What is noted while bytes are sent waits for nobody's return.
+    guard isReceiving else {
+      worker.enqueue(s)
+      return
+    }
     s.stream!.isTouched = true
     touched.append(s)
   }
@@ -315,7 +349,7 @@ final class HTTP2Server {
         if code == HTTP2Session.Code.protocolError { spendReset() }
       } else if !stream.isEndOut {
         session.reset(stream: stream.id, code: HTTP2Session.Code.internalError)
-      } else if !s.inputEnded {
+      } else if !stream.inputEnded {
         // RFC 9113 section 8.1: the answer is whole, and the rest of the request is not read.
         session.reset(stream: stream.id, code: HTTP2Session.Code.none)
       }

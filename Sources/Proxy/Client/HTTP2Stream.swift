@@ -23,6 +23,8 @@ final class StreamState {
   var isClosed = false
   /// What was wrong behind the head.
   var fault: Refusal?
+  /// Its head was not understood, so nothing is known of a body.
+  var isMalformed = false
   /// With which code it is reset when its answer is out; 0: it is not.
   var resetCode: UInt32 = 0
   /// Content-Length of the request.
@@ -31,6 +33,8 @@ final class StreamState {
   var received: UInt64 = 0
   /// At the end of `input`.
   var trailerBytes = 0
+  /// The client sends no more.
+  var inputEnded = false
   /// Nothing more is written to `output`.
   var outputEnded = false
   /// The end of the response went into a frame.
@@ -73,10 +77,12 @@ final class StreamState {
     isReset = false
     isClosed = false
     fault = nil
+    isMalformed = false
     resetCode = 0
     declared = nil
     received = 0
     trailerBytes = 0
+    inputEnded = false
     outputEnded = false
     isEndOut = false
     hasBody = false
@@ -102,7 +108,7 @@ extension Downstream {
   /// How the body of a request ends, and that it goes out in chunks where nobody says how long it is.
   func requestFraming(_ head: RequestHead) -> BodyFraming {
     guard let stream else { return head.framing }
-    if stream.resetCode != 0 || stream.wantsWebSocket { return .none }
+    if stream.isMalformed || stream.resetCode != 0 || stream.wantsWebSocket { return .none }
     if stream.declared != nil { return head.framing }
     return inputEnded ? .none : .untilClose
   }

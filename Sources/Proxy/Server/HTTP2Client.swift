@@ -27,6 +27,8 @@ final class HTTP2Client {
   private(set) var isLeaving = false
   private(set) var pulling: Upstream?
   private var unfetched: ContiguousArray<Upstream> = []
+  /// The session is being told what came.
+  private var isReceiving = false
   /// In the worker's list of connections whose bytes are to be sent.
   var isToBeFlushed = false
   /// Frames that carry nothing, in the present second: a server is trusted further than a client, not without end.
@@ -65,7 +67,9 @@ final class HTTP2Client {
     for _ in 0..<HTTP2Client.readsPerTurn {
       switch u.transport.read(into: u.input) {
       case .bytes:
+        isReceiving = true
         let received = u.input.withReadable { session.receive($0) }
+        isReceiving = false
         u.input.removeAll()
         advanceTouched()
         guard received == .all, session.takesMore || isLeaving else {
@@ -88,6 +92,10 @@ final class HTTP2Client {
 
   private func touch(_ s: Upstream) {
     guard let stream = s.stream, !stream.isTouched else { return }
+    guard isReceiving else {
+      if let x = s.exchange { worker.enqueue(x.downstream) }
+      return
+    }
     stream.isTouched = true
     touched.append(s)
   }
@@ -139,7 +147,7 @@ final class HTTP2Client {
   /// The connection is closed.
   func closed() {
     isLeaving = true
-    while let s = streams.last { over(s) }
+    while let s = streams.last { s.close(worker) }
     head.clear()
   }
 
