@@ -185,7 +185,8 @@ final class Downstream {
   /// Nothing waits to be sent to the client.
   var isFlushed: Bool {
     guard let stream else { return output.isEmpty && !transport.hasUnsent }
-    return output.isEmpty && !stream.hasUnfetched && (!stream.outputEnded || stream.isEndOut || stream.isClosed)
+    return output.isEmpty && !stream.hasUnfetched
+      && (!stream.outputEnded || stream.isEndOut || stream.isClosed || stream.resetCode != 0)
   }
   /// The client takes nothing more before the next event.
   var isWriteBlocked: Bool { stream == nil ? transport.isWriteBlocked : !output.isEmpty }

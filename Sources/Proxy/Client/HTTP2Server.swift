@@ -28,6 +28,7 @@ final class HTTP2Server {
   var budget: HTTP2Budget
   /// Why the connection ends, if it is for something that the client did.
   var refusal: Refusal?
+  private var frames = HTTP2FrameScan()
   /// The session is being told what came.
   private var isReceiving = false
   private var drainStep = DrainStep.none
@@ -111,6 +112,12 @@ final class HTTP2Server {
   /// Hands what was read to the session, and has the exchanges go on.
   private func take() {
     let d = connection
+    switch d.input.withReadable({ frames.scan($0) }) {
+    case nil: break
+    case .continuations: return end(.http2Flood)
+    case .priority, .skippedStream: return end(.http2Protocol)
+    case .closedStream: return end(.http2Protocol, code: HTTP2Session.Code.streamClosed)
+    }
     isReceiving = true
     var received = d.input.withReadable { session.receive($0) }
     isReceiving = false
@@ -126,12 +133,12 @@ final class HTTP2Server {
   }
 
   /// The connection ends for what the client did; what it began is cut.
-  private func end(_ refusal: Refusal) {
+  private func end(_ refusal: Refusal, code: UInt32 = HTTP2Session.Code.protocolError) {
     self.refusal = refusal
     worker.counters.add(refusal)
     worker.log.recordRefused(connection, refusal, .none, worker)
     session.terminate(
-      code: refusal == .http2Protocol ? HTTP2Session.Code.protocolError : HTTP2Session.Code.enhanceYourCalm)
+      code: refusal == .http2Protocol ? code : HTTP2Session.Code.enhanceYourCalm)
     flush()
     cutStreams()
     if connection.phase == .http2 { connection.closeInOrder(waits: true, worker) }

@@ -162,7 +162,8 @@ extension HTTP2Server: HTTP2Handler {
   func sendable(stream: Int32, most: Int) -> HTTP2Session.BodyPart {
     guard let s = find(stream), let state = s.stream else { return .nothing }
     let n = min(s.output.count, most)
-    guard state.outputEnded, n == s.output.count else { return n > 0 ? .bytes(n) : .nothing }
+    // The answer to a malformed request is ended by a reset, which no stream can have that has ended on both sides.
+    guard state.outputEnded, n == s.output.count, state.resetCode == 0 else { return n > 0 ? .bytes(n) : .nothing }
     state.isEndOut = true
     guard !state.trailers.isEmpty else { return .last(n) }
     let isSubmitted = state.trailers.withReadable { session.submitTrailers(stream: stream, worker.http2Lines, $0) }

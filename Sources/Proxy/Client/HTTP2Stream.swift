@@ -153,6 +153,7 @@ extension Downstream {
     text.removeAll()
     write(text)
     let session = stream.server.session!
+    let hasBody = hasBody || stream.resetCode != 0
     stream.hasUnfetched = true
     guard !stream.isClosed else { return text.count }
     let isTaken = text.withReadable {
