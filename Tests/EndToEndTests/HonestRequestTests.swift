@@ -192,7 +192,10 @@ extension EndToEnd {
       let site = try Self.secure.get()
       let answer = try site.curl.fetch(
         site.url("/continue", scheme: "https"),
-        options(["--http\(version)", "--data-binary", "the body", "--header", "Expect: 100-continue", "--expect100-timeout", "30"]))
+        options([
+          "--http\(version)", "--data-binary", "the body", "--header", "Expect: 100-continue", "--expect100-timeout",
+          "30",
+        ]))
       #expect(answer.exit == .code(0), "\(answer.error)")
       #expect(answer.heads.hasPrefix("HTTP/\(version) 100"))
       #expect(answer.body == "got the body")

@@ -10,6 +10,7 @@ import Wire
   let callbacks: OpaquePointer
 
   /// A body is asked for by `readBody`.
+  // SAFETY: libnghttp2 keeps the source, which is empty.
   static var bodyProvider: nghttp2_data_provider {
     unsafe nghttp2_data_provider(source: nghttp2_data_source(), read_callback: readBody)
   }
@@ -37,14 +38,12 @@ import Wire
     defer { unsafe nghttp2_option_del(options) }
     unsafe nghttp2_option_set_no_auto_window_update(options, 1)
     unsafe nghttp2_option_set_no_http_messaging(options, 1)
-    unsafe nghttp2_option_set_no_closed_streams(options, 1)
     unsafe nghttp2_option_set_builtin_recv_extension_type(options, UInt8(NGHTTP2_PRIORITY_UPDATE.rawValue))
     return unsafe body(options)
   }
 }
 
-// SAFETY, of all that follow: libnghttp2 calls them inside `receive` and `send`, with the session's object as argument; a frame and
-// the bytes that they are given are valid until they return.
+// All that follow are called by libnghttp2, inside `receive` and `send`.
 
 private let callbackFailed = Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)
 
@@ -52,6 +51,7 @@ private func isHead(_ category: Int32) -> Bool {
   category == Int32(NGHTTP2_HCAT_REQUEST.rawValue) || category == Int32(NGHTTP2_HCAT_RESPONSE.rawValue)
 }
 
+// SAFETY: the argument is the session's object; a frame, and the bytes beside it, are valid until this returns.
 private let headBegan: nghttp2_on_begin_headers_callback = { _, frame, argument in
   let session = unsafe HTTP2Session.of(argument)
   guard unsafe cs_frame_hd(frame).pointee.type == UInt8(NGHTTP2_HEADERS.rawValue) else { return 0 }
@@ -60,6 +60,7 @@ private let headBegan: nghttp2_on_begin_headers_callback = { _, frame, argument 
   return 0
 }
 
+// SAFETY: the argument is the session's object; a frame, and the bytes beside it, are valid until this returns.
 private let fieldCame: nghttp2_on_header_callback = { _, frame, name, nameCount, value, valueCount, _, argument in
   let session = unsafe HTTP2Session.of(argument)
   let goesOn = unsafe session.owner.field(
@@ -68,6 +69,7 @@ private let fieldCame: nghttp2_on_header_callback = { _, frame, name, nameCount,
   return goesOn ? 0 : callbackFailed
 }
 
+// SAFETY: the argument is the session's object; a frame, and the bytes beside it, are valid until this returns.
 private let frameBegan: nghttp2_on_begin_frame_callback = { _, header, argument in
   let session = unsafe HTTP2Session.of(argument)
   let header = unsafe header!.pointee
@@ -78,6 +80,7 @@ private let frameBegan: nghttp2_on_begin_frame_callback = { _, header, argument 
   return session.owner.noteFrame(frame) ? 0 : callbackFailed
 }
 
+// SAFETY: the argument is the session's object; a frame, and the bytes beside it, are valid until this returns.
 private let frameCame: nghttp2_on_frame_recv_callback = { _, frame, argument in
   let session = unsafe HTTP2Session.of(argument)
   let header = unsafe cs_frame_hd(frame).pointee
@@ -94,17 +97,20 @@ private let frameCame: nghttp2_on_frame_recv_callback = { _, frame, argument in
   return 0
 }
 
+// SAFETY: the argument is the session's object; a frame, and the bytes beside it, are valid until this returns.
 private let dataCame: nghttp2_on_data_chunk_recv_callback = { _, _, stream, bytes, count, argument in
   let session = unsafe HTTP2Session.of(argument)
   if count > 0 { unsafe session.owner.data(stream: stream, Span(_unsafeStart: bytes!, count: count)) }
   return 0
 }
 
+// SAFETY: the argument is the session's object; a frame, and the bytes beside it, are valid until this returns.
 private let streamClosed: nghttp2_on_stream_close_callback = { _, stream, code, argument in
   unsafe HTTP2Session.of(argument).owner.closed(stream: stream, code: code)
   return 0
 }
 
+// SAFETY: the argument is the session's object; a frame, and the bytes beside it, are valid until this returns.
 private let readBody: nghttp2_data_source_read_callback = { _, stream, _, most, flags, _, argument in
   let session = unsafe HTTP2Session.of(argument)
   let copies = UInt32(NGHTTP2_DATA_FLAG_NO_COPY.rawValue)
@@ -123,6 +129,7 @@ private let readBody: nghttp2_data_source_read_callback = { _, stream, _, most, 
   }
 }
 
+// SAFETY: the argument is the session's object; a frame, and the bytes beside it, are valid until this returns.
 private let sendData: nghttp2_send_data_callback = { _, frame, header, count, _, argument in
   let session = unsafe HTTP2Session.of(argument)
   guard let out = session.buffer, out.room >= count + 9 else { return Int32(NGHTTP2_ERR_WOULDBLOCK.rawValue) }

@@ -56,7 +56,8 @@ import Wire
   // SAFETY: the indices lie within the bytes.
   private static func isPerRequest(_ bytes: UnsafeBufferPointer<UInt8>, _ start: Int, _ end: Int) -> Bool {
     switch end - start {
-    case 9, 15: return unsafe bytes[start] | 0x20 == 0x73 && bytes[start + 1] | 0x20 == 0x69 && bytes[start + 2] | 0x20 == 0x67
+    case 9, 15:
+      return unsafe bytes[start] | 0x20 == 0x73 && bytes[start + 1] | 0x20 == 0x69 && bytes[start + 2] | 0x20 == 0x67
     case 13: return unsafe bytes[start] | 0x20 == 0x63 && bytes[start + 6] == 0x2d && bytes[start + 7] | 0x20 == 0x61
     default: return false
     }

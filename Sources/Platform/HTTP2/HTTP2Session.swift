@@ -46,6 +46,14 @@ package protocol HTTP2Handler: AnyObject {
     package let bytes: Int
     package let isAck: Bool
     package let endsStream: Bool
+
+    package init(kind: Kind, stream: Int32, bytes: Int, isAck: Bool, endsStream: Bool) {
+      self.kind = kind
+      self.stream = stream
+      self.bytes = bytes
+      self.isAck = isAck
+      self.endsStream = endsStream
+    }
   }
 
   /// What of a stream's body can be sent.
@@ -86,6 +94,7 @@ package protocol HTTP2Handler: AnyObject {
     package static let none: UInt32 = 0
     package static let protocolError: UInt32 = 1
     package static let internalError: UInt32 = 2
+    package static let streamClosed: UInt32 = 5
     package static let refusedStream: UInt32 = 7
     package static let cancel: UInt32 = 8
     package static let connectError: UInt32 = 10
@@ -194,18 +203,23 @@ package protocol HTTP2Handler: AnyObject {
   }
 
   /// Bytes that come still mean something.
+  // SAFETY: the session is this object's own.
   package var takesMore: Bool { unsafe nghttp2_session_want_read(session) != 0 }
+  // SAFETY: the session is this object's own.
   package var wantsToSend: Bool { unsafe nghttp2_session_want_write(session) != 0 }
   /// Neither side has anything more to say.
+  // SAFETY: the session is this object's own.
   package var isOver: Bool { unsafe nghttp2_session_want_read(session) == 0 && !wantsToSend }
 
   // MARK: Streams
 
   /// What the owner keeps of a stream, a small number; 0: nothing.
+  // SAFETY: the session is this object's own; the mark is a number in the place of a pointer, and is never followed.
   package func setMark(_ mark: Int, stream: Int32) {
     unsafe nghttp2_session_set_stream_user_data(session, stream, UnsafeMutableRawPointer(bitPattern: mark))
   }
 
+  // SAFETY: the session is this object's own; the mark is a number in the place of a pointer, and is never followed.
   package func mark(stream: Int32) -> Int {
     unsafe Int(bitPattern: nghttp2_session_get_stream_user_data(session, stream))
   }
@@ -222,6 +236,7 @@ package protocol HTTP2Handler: AnyObject {
   }
 
   /// An interim response's head.
+  // SAFETY: the session is this object's own, and libnghttp2 copies the fields and the provider.
   package func inform(stream: Int32, _ lines: HTTP2Lines, _ text: Span<UInt8>) -> Bool {
     unsafe lines.withFields(text) { fields, count in
       unsafe nghttp2_submit_headers(
@@ -230,6 +245,7 @@ package protocol HTTP2Handler: AnyObject {
   }
 
   /// A request's head, its pseudo-fields first. Nil: no stream can be had, or it cannot be sent.
+  // SAFETY: the session is this object's own, and libnghttp2 copies the fields and the provider.
   package func request(_ lines: HTTP2Lines, _ text: Span<UInt8>, hasBody: Bool) -> Int32? {
     let stream: Int32? = unsafe lines.withFields(text) { fields, count in
       guard hasBody else { return unsafe nghttp2_submit_request(session, nil, fields, count, nil, nil) }
@@ -241,6 +257,7 @@ package protocol HTTP2Handler: AnyObject {
   }
 
   /// Trailers behind a body; `sendable` has said, or says at once, that they follow.
+  // SAFETY: the session is this object's own, and libnghttp2 copies the fields and the provider.
   package func submitTrailers(stream: Int32, _ lines: HTTP2Lines, _ text: Span<UInt8>) -> Bool {
     unsafe lines.withFields(text) { fields, count in
       unsafe nghttp2_submit_trailer(session, stream, fields, count) == 0
@@ -248,25 +265,31 @@ package protocol HTTP2Handler: AnyObject {
   }
 
   /// There is more of a stream's body.
+  // SAFETY: the session is this object's own.
   package func resume(stream: Int32) { _ = unsafe nghttp2_session_resume_data(session, stream) }
 
   /// `n` bytes of a stream's data have left: the peer may send as many more.
+  // SAFETY: the session is this object's own.
   package func consumed(stream: Int32, _ n: Int) { _ = unsafe nghttp2_session_consume(session, stream, n) }
 
   /// The same, of a stream that is over.
+  // SAFETY: the session is this object's own.
   package func consumedConnection(_ n: Int) { _ = unsafe nghttp2_session_consume_connection(session, n) }
 
+  // SAFETY: the session is this object's own.
   package func reset(stream: Int32, code: UInt32) {
     _ = unsafe nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream, code)
   }
 
   /// How urgent a stream is (RFC 9218 section 4): 0, first, to 7; and whether responses of one urgency take turns.
+  // SAFETY: the session is this object's own; libnghttp2 reads the priority during the call.
   package func setPriority(stream: Int32, urgency: Int, isIncremental: Bool) {
     var priority = nghttp2_extpri(urgency: UInt32(urgency), inc: isIncremental ? 1 : 0)
     _ = unsafe nghttp2_session_change_extpri_stream_priority(session, stream, &priority, 0)
   }
 
   /// How many streams the peer takes at a time.
+  // SAFETY: the session is this object's own.
   package var peerStreamsMax: Int {
     unsafe Int(nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
   }
@@ -274,15 +297,18 @@ package protocol HTTP2Handler: AnyObject {
   // MARK: The end
 
   /// Tells the peer to begin no more streams, while those under way on the wire are still taken (RFC 9113 section 6.8).
+  // SAFETY: the session is this object's own.
   package func announceEnd() { _ = unsafe nghttp2_submit_shutdown_notice(session) }
 
   /// Takes no further stream.
+  // SAFETY: the session is this object's own.
   package func takeNoMore(code: UInt32 = Code.none) {
     _ = unsafe nghttp2_submit_goaway(
       session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nghttp2_session_get_last_proc_stream_id(session), code, nil, 0)
   }
 
   /// Ends the connection with this code once it was sent.
+  // SAFETY: the session is this object's own.
   package func terminate(code: UInt32) { _ = unsafe nghttp2_session_terminate_session(session, code) }
 
   // MARK: What libnghttp2 calls
@@ -291,6 +317,8 @@ package protocol HTTP2Handler: AnyObject {
   static func of(_ argument: UnsafeMutableRawPointer?) -> HTTP2Session {
     unsafe Unmanaged<HTTP2Session>.fromOpaque(argument!).takeUnretainedValue()
   }
+  // SAFETY: as at `handler`.
   var owner: any HTTP2Handler { unsafe handler }
+  // SAFETY: as at `out`.
   var buffer: Buffer? { unsafe out }
 }

@@ -28,6 +28,16 @@ extension Downstream {
   /// Reads and parses a request's head, and begins its exchange.
   func readHead(_ worker: Worker) -> HeadRead {
     while true {
+      if !input.isEmpty, input.count > headSeen, requestCount == 0, listener?.opening == .either {
+        switch HTTP2Server.preface(input) {
+        case .whole:
+          beginHTTP2(worker)
+          http2?.progress()
+          return .waits
+        case .begun: headSeen = input.count
+        case .none: break
+        }
+      }
       if !input.isEmpty, input.count > headSeen {
         switch parseHead(worker) {
         case .complete(let length): return begin(worker) { Begin.request($0, length, worker) }

@@ -24,7 +24,9 @@ package enum HTTP2Priority {
       if last > begin, value[begin] == 0x69 {
         // i, i=?1, i=?0
         if last - begin == 1 { isIncremental = true }
-        if last - begin == 4, value[begin + 1] == 0x3d, value[begin + 2] == 0x3f { isIncremental = value[begin + 3] == 0x31 }
+        if last - begin == 4, value[begin + 1] == 0x3d, value[begin + 2] == 0x3f {
+          isIncremental = value[begin + 3] == 0x31
+        }
       }
       at = end + 1
     }

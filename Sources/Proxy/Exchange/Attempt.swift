@@ -57,7 +57,9 @@ enum Attempt {
         bytes, head: head, framing: x.request.goesInChunks ? .chunked : x.request.framing, webSocket: x.wantsWebSocket,
         expectsContinue: x.expectsContinue || x.asksContinue,
         into: out)
-      if x.wantsWebSocket, let stream = x.downstream.stream, !WebSocketKey.write(for: stream, into: out) { return false }
+      if x.wantsWebSocket, let stream = x.downstream.stream, !WebSocketKey.write(for: stream, into: out) {
+        return false
+      }
       return writeIdentity(
         x.identity, as: group.config.identity, fields: group.config.plainFields, signer: group.signer, bytes, head,
         wallMilliseconds: worker.wallMilliseconds, into: out)
@@ -119,7 +121,9 @@ enum Attempt {
   private static func sharedConnection(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> Found {
     let choice = takePlace(x, group, worker)
     guard case .server(let server, _) = choice else { return without(choice) }
-    if server.isHTTP2 { return stream(x, server, server.takeHTTP2(), worker) { Dial.begin(x, server, preamble: nil, worker) } }
+    if server.isHTTP2 {
+      return stream(x, server, server.takeHTTP2(), worker) { Dial.begin(x, server, preamble: nil, worker) }
+    }
     while let u = server.takeIdle(worker) {
       // From before a reload that changed the limits of heads.
       guard u.output.capacity == worker.pool.chunkBytes else {

@@ -33,7 +33,9 @@ enum WebSocketKey {
   static func isAccepted(_ bytes: Span<UInt8>, _ head: ResponseHead, _ stream: StreamState) -> Bool {
     var found = 0
     for i in 0..<head.fieldCount where bytes.extracting(head.name(i).range).equalsIgnoringCase("sec-websocket-accept") {
-      guard ByteComparison.isEqual(bytes.extracting(head.value(i).range), stream.webSocketAccept.span) else { return false }
+      guard ByteComparison.isEqual(bytes.extracting(head.value(i).range), stream.webSocketAccept.span) else {
+        return false
+      }
       found += 1
     }
     return found == 1

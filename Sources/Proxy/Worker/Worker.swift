@@ -182,7 +182,8 @@ package final class Worker {
 
   /// One turn of the loop: waits for events, unless there is more to do at once, and acts on them.
   package func turn() {
-    let isDone = queued.isEmpty && pendingFlushes.isEmpty && clientsToFlush.isEmpty && clientsToRead.isEmpty && !offersPlaces
+    let isDone =
+      queued.isEmpty && pendingFlushes.isEmpty && clientsToFlush.isEmpty && clientsToRead.isEmpty && !offersPlaces
     let most: UInt64 = log.hasWaiting ? AccessLog.delayMilliseconds : 1_000
     let delay = isDone ? wheel.delay(nowMilliseconds: nowMilliseconds, most: most) : 0
     let count = poller.wait(timeoutMilliseconds: Int32(delay))
