@@ -8,6 +8,8 @@ enum Programs {
   static var curl: String { get throws { try installed("curl", package: "curl") } }
   static var openssl: String { get throws { try installed("openssl", package: "openssl") } }
   static var haproxy: String { get throws { try installed("haproxy", package: "haproxy") } }
+  static var nghttp: String { get throws { try installed("nghttp", package: "nghttp2-client") } }
+  static var h2load: String { get throws { try installed("h2load", package: "nghttp2-client") } }
   static var nginx: String { get throws { try installed("nginx", package: "nginx-light") } }
   static var readelf: String { get throws { try installed("readelf", package: "binutils") } }
   static var ldd: String { get throws { try installed("ldd", package: "libc-bin") } }
