@@ -201,23 +201,26 @@ private let faults: [ExchangeMachine.Fault] = [
           machine.attempt(reused: true)
           if step.sent { machine.noteSent() }
         }
-        #expect(retries <= step.retries + ExchangeMachine.staleTriesMax, "\(fault) at \(step)")
+        #expect(retries <= step.retries + 1, "\(fault) at \(step)")
         #expect(waits <= ExchangeMachine.startingTriesMax, "\(fault) at \(step)")
       }
     }
   }
 
+  /// And behind it there is no further kept connection that could be stale as well.
   @Test func aStaleConnectionCostsNoConfiguredTry() {
     var machine = ExchangeMachine()
     machine.begin(hasBody: false, isIdempotent: true, keepAlive: true)
     machine.allow(retries: 1, on: [.connect, .reset, .timeout])
+    #expect(machine.mayReuse)
     var verdicts: [ExchangeMachine.Verdict] = []
-    for reused in [true, true, true, false] {
+    for reused in [true, false, false] {
       machine.attempt(reused: reused)
       machine.noteSent()
       verdicts.append(machine.fault(.closedBeforeResponse))
+      #expect(!machine.mayReuse)
     }
-    #expect(verdicts == [.resend, .resend, .retry, .answer(.upstreamReset)])
+    #expect(verdicts == [.resend, .retry, .answer(.upstreamReset)])
   }
 
   @Test func aStaleConnectionTakesAPostAlongOnlyUnsent() {
@@ -228,6 +231,17 @@ private let faults: [ExchangeMachine.Fault] = [
       if sent { machine.noteSent() }
       #expect(machine.fault(.closedBeforeResponse) == (sent ? .answer(.upstreamReset) : .resend))
     }
+  }
+
+  @Test func anUpgradeHasNoKeptConnection() {
+    var machine = ExchangeMachine()
+    machine.begin(hasBody: false, isIdempotent: false, keepAlive: true, mayReuse: false)
+    machine.allow(retries: 1, on: [.connect, .reset, .timeout])
+    #expect(!machine.mayReuse)
+    machine.attempt(reused: false)
+    #expect(machine.fault(.connect) == .retry && !machine.mayReuse)
+    machine.begin(hasBody: false, isIdempotent: true, keepAlive: true)
+    #expect(machine.mayReuse)
   }
 
   @Test func aStartingValidatorIsAskedAgainSoOften() {

@@ -93,7 +93,7 @@ enum Attempt {
   private static func sharedConnection(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> Found {
     let choice = takePlace(x, group, worker)
     guard case .server(let server, _) = choice else { return without(choice) }
-    while let u = server.takeIdle(worker) {
+    while x.machine.mayReuse, let u = server.takeIdle(worker) {
       // From before a reload that changed the limits of heads.
       guard u.output.capacity == worker.pool.chunkBytes else {
         u.close(worker)
@@ -113,7 +113,7 @@ enum Attempt {
   ) -> Found {
     let d = x.downstream!
     // While its server is full, another one may have the request.
-    if let u = d.boundUpstream, u.phase == .ready, u.exchange == nil, u.boundClient == identity,
+    if x.machine.mayReuse, let u = d.boundUpstream, u.phase == .ready, u.exchange == nil, u.boundClient == identity,
       u.boundSigner.map({ $0.speaksAs(group.signer) }) ?? false,
       let server = u.pool, group.servers.contains(where: { $0 === server }),
       mayGoOn(at: server, of: group, worker), u.isQuiet(for: x, worker),
@@ -125,7 +125,7 @@ enum Attempt {
     }
     let choice = takePlace(x, group, worker)
     guard case .server(let server, _) = choice else { return without(choice) }
-    // Another client behind the same balancer connection, another upstream, or a connection that ended.
+    // Another client behind the same balancer connection, another upstream, a connection that ended, or an upgrade.
     if let u = d.boundUpstream { u.close(worker) }
     guard let signer = group.signer, let draft = preamble(x, signer, identity, worker) else {
       return .refused(.signFailed)

@@ -44,7 +44,7 @@ enum Begin {
       x.head.framing, trailerBytesMax: worker.plan.trailerLimits(hasGrown: d.isAttested).headBytes)
     x.machine.begin(
       hasBody: x.request.hasBody, isIdempotent: x.method.isIdempotent && !x.wantsWebSocket,
-      keepAlive: x.head.keepAlive && !worker.isDraining)
+      keepAlive: x.head.keepAlive && !worker.isDraining, mayReuse: !x.wantsWebSocket)
     x.downstreamProgressMilliseconds = worker.nowMilliseconds
     guard d.adopt(worker) else { return .refuse(.draining) }
     if BalancerCheck.asks(d, x.head, in: x.headText) { return BalancerCheck.answer(x, worker) }

@@ -34,13 +34,12 @@ package struct ExchangeMachine: Sendable {
   private var retriesOn: Config.Retries.Occasions = []
   /// A try was not made only because the budget for them is used up.
   package private(set) var isRetryDenied = false
-  private var staleTriesLeft = 0
+  /// A try may have a kept connection: it is no upgrade, and none that this exchange had was stale.
+  package private(set) var mayReuse = true
   private var startingTriesLeft = 0
   private var downstreamKeepAlive = false
   private var upstreamKeepAlive = false
 
-  /// How often a stale kept-alive connection may be replaced in one exchange, apart from the configured retries.
-  package static let staleTriesMax = 2
   /// How often a validator that has just started is asked again, in the edge's next second each time.
   package static let startingTriesMax = 6
 
@@ -96,12 +95,14 @@ package struct ExchangeMachine: Sendable {
   }
 
   /// A request head was taken from the client.
-  package mutating func begin(hasBody: Bool, isIdempotent: Bool, keepAlive: Bool) {
+  /// - Parameter mayReuse: not where an upgrade is asked for. It may not be sent twice, so it must not meet the end of a kept
+  ///   connection on its way; and a tunnel never gives its connection back.
+  package mutating func begin(hasBody: Bool, isIdempotent: Bool, keepAlive: Bool, mayReuse: Bool = true) {
     self = ExchangeMachine()
     request = hasBody ? .body : .done
     self.isIdempotent = isIdempotent
+    self.mayReuse = mayReuse
     downstreamKeepAlive = keepAlive
-    staleTriesLeft = ExchangeMachine.staleTriesMax
     startingTriesLeft = ExchangeMachine.startingTriesMax
   }
 
@@ -201,9 +202,10 @@ package struct ExchangeMachine: Sendable {
     case .upstreamTLS: return tryAgain(.connect, mayRetry, orElse: .upstreamTls)
     case .closedBeforeResponse:
       guard response == .awaiting else { return .abort(.upstreamReset) }
-      // A connection that was idle may have been closed just as the request went out: that is no failed try.
-      if reused, isHarmless, replayable, staleTriesLeft > 0 {
-        staleTriesLeft -= 1
+      // A connection that was idle may have been closed just as the request went out: that is no failed try. What closed it, as the
+      // end of a process does, may have closed the other kept ones too, so from here on this request gets new ones.
+      if reused, isHarmless, replayable, mayReuse {
+        mayReuse = false
         return .resend
       }
       return tryAgain(.reset, mayRetry, orElse: .upstreamReset)
