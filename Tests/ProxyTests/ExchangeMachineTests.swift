@@ -60,7 +60,7 @@ private struct Step: CustomStringConvertible {
 private let faults: [ExchangeMachine.Fault] = [
   .connect, .connectTimeout, .upstreamTLS, .closedBeforeResponse, .responseTimeout, .badResponse, .truncatedResponse,
   .badStatus, .serverDown(isTakenAway: false), .serverDown(isTakenAway: true), .starting, .clientGone,
-  .request(.framingChunk), .request(.bodyTooLarge), .request(.bodyTimeout),
+  .request(.framingChunk), .request(.bodyTooLarge), .request(.bodyTimeout), .unprocessed,
 ]
 
 @Suite struct ExchangeMachineTests {
@@ -99,13 +99,31 @@ private let faults: [ExchangeMachine.Fault] = [
     }
   }
 
-  /// RFC 9110 section 9.2.2. A validator's «starting» is an answer: it says that the request was not acted on.
+  /// RFC 9110 section 9.2.2. A validator's «starting» is an answer, and a refused stream (RFC 9113 section 8.7) a word as good: they
+  /// say that the request was not acted on.
   @Test func whatMayHaveBeenActedOnIsNotSentTwice() {
     for step in Step.all where step.sent && !step.isIdempotent {
-      for fault in faults where fault != .starting {
+      for fault in faults where fault != .starting && fault != .unprocessed {
         var machine = step.machine
         let verdict = machine.fault(fault)
         #expect(verdict != .retry && verdict != .resend, "\(fault) at \(step)")
+      }
+    }
+  }
+
+  /// RFC 9113 section 8.7, whatever the method; not without end, and not behind a response's head.
+  @Test func whatAServerDidNotProcessIsSentAgain() {
+    for step in Step.all {
+      var machine = step.machine
+      let verdict = machine.fault(.unprocessed)
+      if step.response != .awaiting {
+        #expect(verdict == .abort(.upstreamReset), "\(step)")
+      } else if !step.isHeld {
+        #expect(verdict == .answer(.upstreamReset), "\(step)")
+      } else {
+        #expect(verdict == .resend, "\(step)")
+        for _ in 1..<ExchangeMachine.unprocessedTriesMax { #expect(machine.fault(.unprocessed) == .resend) }
+        #expect(machine.fault(.unprocessed) == .answer(.upstreamReset))
       }
     }
   }
@@ -201,7 +219,8 @@ private let faults: [ExchangeMachine.Fault] = [
           machine.attempt(reused: true)
           if step.sent { machine.noteSent() }
         }
-        #expect(retries <= step.retries + 1, "\(fault) at \(step)")
+        let more = fault == .unprocessed ? ExchangeMachine.unprocessedTriesMax : 1
+        #expect(retries <= step.retries + more, "\(fault) at \(step)")
         #expect(waits <= ExchangeMachine.startingTriesMax, "\(fault) at \(step)")
       }
     }
@@ -212,13 +231,12 @@ private let faults: [ExchangeMachine.Fault] = [
     var machine = ExchangeMachine()
     machine.begin(hasBody: false, isIdempotent: true, keepAlive: true)
     machine.allow(retries: 1, on: [.connect, .reset, .timeout])
-    #expect(machine.mayReuse)
     var verdicts: [ExchangeMachine.Verdict] = []
     for reused in [true, false, false] {
       machine.attempt(reused: reused)
       machine.noteSent()
       verdicts.append(machine.fault(.closedBeforeResponse))
-      #expect(!machine.mayReuse)
+      #expect(machine.hasMetStale)
     }
     #expect(verdicts == [.resend, .retry, .answer(.upstreamReset)])
   }
@@ -231,17 +249,6 @@ private let faults: [ExchangeMachine.Fault] = [
       if sent { machine.noteSent() }
       #expect(machine.fault(.closedBeforeResponse) == (sent ? .answer(.upstreamReset) : .resend))
     }
-  }
-
-  @Test func anUpgradeHasNoKeptConnection() {
-    var machine = ExchangeMachine()
-    machine.begin(hasBody: false, isIdempotent: false, keepAlive: true, mayReuse: false)
-    machine.allow(retries: 1, on: [.connect, .reset, .timeout])
-    #expect(!machine.mayReuse)
-    machine.attempt(reused: false)
-    #expect(machine.fault(.connect) == .retry && !machine.mayReuse)
-    machine.begin(hasBody: false, isIdempotent: true, keepAlive: true)
-    #expect(machine.mayReuse)
   }
 
   @Test func aStartingValidatorIsAskedAgainSoOften() {
@@ -274,7 +281,7 @@ private let faults: [ExchangeMachine.Fault] = [
       _ = machine.fault(.closedBeforeResponse)
       machine.begin(hasBody: true, isIdempotent: false, keepAlive: true)
       #expect(machine.request == .body && machine.response == .awaiting && machine.ending == nil)
-      #expect(!machine.sent && !machine.reused && machine.replayable)
+      #expect(!machine.sent && !machine.reused && machine.replayable && !machine.hasMetStale)
       #expect(!machine.isIdempotent && machine.keepsDownstream)
     }
   }
