@@ -122,7 +122,7 @@ private let faults: [ExchangeMachine.Fault] = [
         #expect(verdict == .answer(.upstreamReset), "\(step)")
       } else {
         #expect(verdict == .resend, "\(step)")
-        for _ in 1..<ExchangeMachine.staleTriesMax { #expect(machine.fault(.unprocessed) == .resend) }
+        for _ in 1..<ExchangeMachine.unprocessedTriesMax { #expect(machine.fault(.unprocessed) == .resend) }
         #expect(machine.fault(.unprocessed) == .answer(.upstreamReset))
       }
     }
@@ -219,23 +219,26 @@ private let faults: [ExchangeMachine.Fault] = [
           machine.attempt(reused: true)
           if step.sent { machine.noteSent() }
         }
-        #expect(retries <= step.retries + ExchangeMachine.staleTriesMax, "\(fault) at \(step)")
+        let more = fault == .unprocessed ? ExchangeMachine.unprocessedTriesMax : 1
+        #expect(retries <= step.retries + more, "\(fault) at \(step)")
         #expect(waits <= ExchangeMachine.startingTriesMax, "\(fault) at \(step)")
       }
     }
   }
 
+  /// And behind it there is no further kept connection that could be stale as well.
   @Test func aStaleConnectionCostsNoConfiguredTry() {
     var machine = ExchangeMachine()
     machine.begin(hasBody: false, isIdempotent: true, keepAlive: true)
     machine.allow(retries: 1, on: [.connect, .reset, .timeout])
     var verdicts: [ExchangeMachine.Verdict] = []
-    for reused in [true, true, true, false] {
+    for reused in [true, false, false] {
       machine.attempt(reused: reused)
       machine.noteSent()
       verdicts.append(machine.fault(.closedBeforeResponse))
+      #expect(machine.hasMetStale)
     }
-    #expect(verdicts == [.resend, .resend, .retry, .answer(.upstreamReset)])
+    #expect(verdicts == [.resend, .retry, .answer(.upstreamReset)])
   }
 
   @Test func aStaleConnectionTakesAPostAlongOnlyUnsent() {
@@ -278,7 +281,7 @@ private let faults: [ExchangeMachine.Fault] = [
       _ = machine.fault(.closedBeforeResponse)
       machine.begin(hasBody: true, isIdempotent: false, keepAlive: true)
       #expect(machine.request == .body && machine.response == .awaiting && machine.ending == nil)
-      #expect(!machine.sent && !machine.reused && machine.replayable)
+      #expect(!machine.sent && !machine.reused && machine.replayable && !machine.hasMetStale)
       #expect(!machine.isIdempotent && machine.keepsDownstream)
     }
   }
