@@ -276,7 +276,7 @@ final class ServerCheck: Slot {
       case .bytes: break
       case .blocked: return .waits
       case .ended, .failed:
-        if let conversation, !conversation.hasSpoken, !transport.hasReceivedNothing {
+        if conversation?.speaksOtherwise == true {
           return .over(.failed("it does not answer in HTTP/2"))
         }
         let hint = isProbing && target.signing?.isBound == true && input.isEmpty
