@@ -153,6 +153,8 @@ final class Downstream {
   var isToBeFlushed = false
   /// When a closing connection is no longer read.
   var lingerEndMilliseconds: UInt64 = 0
+  /// How much of a closing connection is still read.
+  var lingerBytesLeft = Int.max
   /// What the kernel held for the client of a closing connection when its time was last up.
   var lingerOwedBytes = Int.max
 
@@ -266,14 +268,20 @@ final class Downstream {
     input.removeAll()
     lingerEndMilliseconds = worker.nowMilliseconds + Downstream.discardMilliseconds
     lingerOwedBytes = .max
+    lingerBytesLeft = .max
     worker.wheel.set(timer, deadlineMilliseconds: worker.nowMilliseconds + Downstream.discardQuietMilliseconds)
   }
 
   func linger(_ worker: Worker) {
     for _ in 0..<Downstream.lingerReadsPerTurn {
       switch transport.read(into: input) {
-      case .bytes:
+      case .bytes(let n):
         input.removeAll()
+        lingerBytesLeft -= n
+        guard lingerBytesLeft > 0 else {
+          close(worker, reset: true)
+          return
+        }
         let quiet = worker.nowMilliseconds + Downstream.discardQuietMilliseconds
         worker.wheel.set(timer, deadlineMilliseconds: min(lingerEndMilliseconds, quiet))
       case .blocked:

@@ -12,7 +12,10 @@ enum Begin {
     let chunkBytes = worker.pool.chunkBytes
     let taken = worker.exchanges.take(
       replaces: { $0.chunkBytes != chunkBytes },
-      make: { Exchange(slot: $0, pool: worker.pool, head: worker.makeHead(), headMake: worker.headMake) })
+      make: {
+        Exchange(
+          slot: $0, pool: worker.pool, middle: worker.streamPool, head: worker.makeHead(), headMake: worker.headMake)
+      })
     guard let x = taken else { return nil }
     let parsed = worker.requestHead
     worker.requestHead = x.headMake == worker.headMake ? x.head : worker.makeHead()

@@ -122,11 +122,12 @@ final class Exchange {
   var downstreamProgressMilliseconds: UInt64 = 0
   var upstreamProgressMilliseconds: UInt64 = 0
 
-  init(slot: Int, pool: BufferPool, head: RequestHead, headMake: Int) {
+  /// - Parameter middle: has chunks for heads that are neither small nor large, since many may be under way.
+  init(slot: Int, pool: BufferPool, middle: BufferPool, head: RequestHead, headMake: Int) {
     self.slot = slot
     self.head = head
     self.headMake = headMake
-    largeHead = Buffer(pool: pool)
+    largeHead = Buffer(pool: pool, small: middle)
     held = Buffer(pool: pool)
     headText = smallHead
   }
