@@ -355,7 +355,8 @@ final class HTTP2Server {
     s.begin(on: d, id, self, position: streams.count)
     streams.append(s)
     session.setMark(s.slot + 1, stream: id)
-    worker.clearDeadline(d)
+    // The second step of a drain comes all the same.
+    if drainStep != .announced { worker.clearDeadline(d) }
     return s
   }
 
