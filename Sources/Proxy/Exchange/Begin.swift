@@ -68,7 +68,7 @@ enum Begin {
       if let refusal = RouteGate.refusal(x, route, worker) { return .refuse(refusal) }
       let most = worker.plan.config.limits.bodyBytes
       if most > 0, case .length(let length) = x.request.framing, length > UInt64(most) { return .refuse(.bodyTooLarge) }
-      x.machine.allow(retries: group.config.retries.count, on: group.config.retries.on)
+      x.machine.allow(group.retries)
       group.budget.noteRequest(nowMilliseconds: worker.nowMilliseconds)
       return Attempt.begin(x, group, worker)
     }

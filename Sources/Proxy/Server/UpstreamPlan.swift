@@ -9,6 +9,7 @@ import Wire
 package final class UpstreamPlan {
   let name: [UInt8]
   let config: Config.Upstream
+  let retries: ExchangeMachine.Retries
   let signer: Signer?
   let tls: TLSClientContext?
   /// What the whole process knows of it.
@@ -32,6 +33,7 @@ package final class UpstreamPlan {
   ) {
     name = Array(config.name.utf8)
     self.config = config
+    retries = ExchangeMachine.Retries(config.retries.count, on: config.retries.on)
     self.signer = signer
     self.tls = tls
     self.status = status
