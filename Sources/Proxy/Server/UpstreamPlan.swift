@@ -15,6 +15,8 @@ package final class UpstreamPlan {
   /// What the whole process knows of it.
   package let status: UpstreamStatus
   package private(set) var servers: ContiguousArray<ServerPool>
+  /// The only one, where there is no choice.
+  private var onlyServer: ServerPool?
   let sticky: StickyCookie?
   private var balance: Balance
   var budget: RetryBudget
@@ -38,6 +40,7 @@ package final class UpstreamPlan {
     self.tls = tls
     self.status = status
     self.servers = servers
+    onlyServer = servers.count == 1 ? servers[0] : nil
     self.sticky = sticky
     balance = Balance(
       config.balance, slowStartMilliseconds: config.slowStartMilliseconds,
@@ -51,6 +54,7 @@ package final class UpstreamPlan {
   /// Its servers are these from now on.
   package func replace(servers: ContiguousArray<ServerPool>) {
     self.servers = servers
+    onlyServer = servers.count == 1 ? servers[0] : nil
     balance.take(servers)
   }
 
@@ -59,7 +63,10 @@ package final class UpstreamPlan {
   ///   - client: for `client-hash`.
   ///   - tried: the bits of servers that were tried for it.
   package func choose(client: IPAddress?, tried: UInt64, nowMilliseconds: UInt64) -> ServerChoice {
-    balance.choose(servers, client: client, tried: tried, nowMilliseconds: nowMilliseconds)
+    if let onlyServer {
+      return Balance.choose(onlyServer, slowStartMilliseconds: config.slowStartMilliseconds, nowMilliseconds)
+    }
+    return balance.choose(servers, client: client, tried: tried, nowMilliseconds: nowMilliseconds)
   }
 
   /// The server for a request: the one that its cookie names where that can have it, or another.
