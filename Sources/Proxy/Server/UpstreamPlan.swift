@@ -14,7 +14,9 @@ package final class UpstreamPlan {
   let tls: TLSClientContext?
   /// What the whole process knows of it.
   package let status: UpstreamStatus
-  package private(set) var servers: ContiguousArray<ServerPool>
+  package var servers: ContiguousArray<ServerPool> { pools }
+  // Looked at for each request: internal, as in ServerPool.
+  private var pools: ContiguousArray<ServerPool>
   /// The only one, where there is no choice.
   private var onlyServer: ServerPool?
   let sticky: StickyCookie?
@@ -39,7 +41,7 @@ package final class UpstreamPlan {
     self.signer = signer
     self.tls = tls
     self.status = status
-    self.servers = servers
+    pools = servers
     onlyServer = servers.count == 1 ? servers[0] : nil
     self.sticky = sticky
     balance = Balance(
@@ -53,7 +55,7 @@ package final class UpstreamPlan {
 
   /// Its servers are these from now on.
   package func replace(servers: ContiguousArray<ServerPool>) {
-    self.servers = servers
+    pools = servers
     onlyServer = servers.count == 1 ? servers[0] : nil
     balance.take(servers)
   }
@@ -66,7 +68,7 @@ package final class UpstreamPlan {
     if let onlyServer {
       return Balance.choose(onlyServer, slowStartMilliseconds: config.slowStartMilliseconds, nowMilliseconds)
     }
-    return balance.choose(servers, client: client, tried: tried, nowMilliseconds: nowMilliseconds)
+    return balance.choose(pools, client: client, tried: tried, nowMilliseconds: nowMilliseconds)
   }
 
   /// The server for a request: the one that its cookie names where that can have it, or another.
