@@ -49,7 +49,7 @@ enum Begin {
       keepAlive: x.head.keepAlive && !worker.isDraining)
     x.downstreamProgressMilliseconds = worker.nowMilliseconds
     guard d.adopt(worker) else { return .refuse(.draining) }
-    if BalancerCheck.asks(d, x.head, in: x.headText) { return BalancerCheck.answer(x, worker) }
+    if d.check != nil, BalancerCheck.asks(d, x.head, in: x.headText) { return BalancerCheck.answer(x, worker) }
     let refusal = Identification.settle(x, d, worker)
     if worker.shared.walks.isArmed { worker.shared.walks.note(x, d, refusal: refusal, worker) }
     if let refusal { return .refuse(refusal) }
@@ -58,7 +58,7 @@ enum Begin {
     if let identity = x.identity, let listener = d.listener, d.probedBy != identity.connection {
       listener.watch.note(identity.address, isFirst: d.requestCount == 1 && identity.via != .forwarded)
     }
-    switch worker.plan.route(x.headText, x.head) {
+    switch worker.plan.route(of: x) {
     case .undecided: return .refuse(.routeUndecided)
     case .none: return .refuse(.routeNone)
     case .route(let route):
