@@ -52,7 +52,7 @@ enum Begin {
       keepAlive: x.head.keepAlive && !worker.isDraining)
     x.downstreamProgressMilliseconds = worker.nowMilliseconds
     guard d.adopt(worker) else { return .refuse(.draining) }
-    if BalancerCheck.asks(d, x.head, in: x.headText) { return BalancerCheck.answer(x, worker) }
+    if d.check != nil, BalancerCheck.asks(d, x.head, in: x.headText) { return BalancerCheck.answer(x, worker) }
     let refusal = Identification.settle(x, d, worker)
     if worker.shared.walks.isArmed { worker.shared.walks.note(x, d, refusal: refusal, worker) }
     if let refusal { return .refuse(refusal) }
@@ -61,7 +61,7 @@ enum Begin {
     if let identity = x.identity, let listener = d.listener, d.probedBy != identity.connection {
       listener.watch.note(identity.address, isFirst: d.requestCount == 1 && identity.via != .forwarded)
     }
-    switch worker.plan.route(x.headText, x.head) {
+    switch worker.plan.route(of: x) {
     case .undecided: return .refuse(.routeUndecided)
     case .none: return .refuse(.routeNone)
     case .route(let route):
@@ -71,7 +71,7 @@ enum Begin {
       if let refusal = RouteGate.refusal(x, route, worker) { return .refuse(refusal) }
       let most = worker.plan.config.limits.bodyBytes
       if most > 0, case .length(let length) = x.request.framing, length > UInt64(most) { return .refuse(.bodyTooLarge) }
-      x.machine.allow(retries: group.config.retries.count, on: group.config.retries.on)
+      x.machine.allow(group.retries)
       group.budget.noteRequest(nowMilliseconds: worker.nowMilliseconds)
       return Attempt.begin(x, group, worker)
     }

@@ -21,7 +21,8 @@ extension AccessLog {
     default: break
     }
     guard isOn, let d = x.downstream else { return }
-    line(time: worker.date.rfc3339.span, nowMilliseconds: worker.nowMilliseconds) { line in
+    let time = worker.date.rfc3339
+    line(time: time.span, nowMilliseconds: worker.nowMilliseconds) { line in
       writeConnection(d, d.listener, x.identity ?? d.client, x.schemeSource, into: line)
       if x.isInCutover { line.append(",\"cutover\":true") }
       if let route = x.route { line.member(",\"route\":", text: route.nameBytes) }
@@ -54,7 +55,8 @@ extension AccessLog {
     guard isOn, worker.refusedLines.admits(refusal, peer: d.peer, nowMilliseconds: worker.nowMilliseconds) else {
       return
     }
-    line(time: worker.date.rfc3339.span, nowMilliseconds: worker.nowMilliseconds) { line in
+    let time = worker.date.rfc3339
+    line(time: time.span, nowMilliseconds: worker.nowMilliseconds) { line in
       writeConnection(d, d.listener, d.client, d.scheme.source, into: line)
       line.member(",\"status\":", UInt64(refusal == .plainHttp ? refusal.status : 0))
       line.member(",\"refusal\":", refusal.name)
@@ -74,7 +76,8 @@ extension AccessLog {
     guard isOn, worker.refusedLines.admits(refusal, peer: peer.ip, nowMilliseconds: worker.nowMilliseconds) else {
       return
     }
-    line(time: worker.date.rfc3339.span, nowMilliseconds: worker.nowMilliseconds) { line in
+    let time = worker.date.rfc3339
+    line(time: time.span, nowMilliseconds: worker.nowMilliseconds) { line in
       line.member(",\"listener\":", text: listener.nameBytes)
       line.append(members: listener.record.configuration)
       writePeer(peer.ip, peer.port, into: line)
@@ -87,7 +90,8 @@ extension AccessLog {
   func recordSuppressed(_ worker: Worker) {
     worker.refusedLines.endInterval(nowMilliseconds: worker.nowMilliseconds) { refusal, peer, count in
       guard isOn else { return }
-      line(time: worker.date.rfc3339.span, nowMilliseconds: worker.nowMilliseconds) { line in
+      let time = worker.date.rfc3339
+      line(time: time.span, nowMilliseconds: worker.nowMilliseconds) { line in
         switch peer {
         case .address(let address): line.member(",\"peer\":", address: address)
         case .unix: line.member(",\"peer\":", "unix")

@@ -221,9 +221,9 @@ final class Plan {
   }
 
   /// The first route that matches a request's host (without its port, whatever its case) and path.
-  func route(_ input: Buffer, _ head: RequestHead) -> Found {
+  func route(of x: Exchange) -> Found {
     if table.firstTakesAll { return .route(routes[0]) }
-    return switch input.withReadable({ table.find($0, head) }) {
+    return switch x.headText.withReadable({ table.find($0, x.head) }) {
     case .route(let i): .route(routes[i])
     case .none: .none
     case .undecided: .undecided

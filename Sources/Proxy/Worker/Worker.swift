@@ -228,7 +228,10 @@ package final class Worker {
     nowMicroseconds = Clock.monotonicMicroseconds()
     nowMilliseconds = nowMicroseconds / 1_000
     wallMilliseconds = Clock.wallMilliseconds()
+    // As a copy, like its readers have it: else each reading costs an exclusivity check.
+    var date = date
     date.update(wallMilliseconds: wallMilliseconds)
+    self.date = date
   }
 
   private func runQueued() {
