@@ -40,7 +40,7 @@ import Wire
   private func write(path: [UInt8]) {
     log.line(time: Self.time.span, nowMilliseconds: 0) { line in
       line.append(",\"path\":\"")
-      line.appendEscaped(path.span, most: AccessLog.pathBytesMax)
+      line.appendEscaped(path.span, most: LogVariable.pathBytesMax)
       line.append(0x22)
       line.member(",\"status\":", 200)
     }
@@ -63,7 +63,7 @@ import Wire
       let lines = try lines()
       try #require(lines.count == 1)
       let record = try parse(lines[0])
-      #expect(try bytes(record["path"]) == Array(path.prefix(AccessLog.pathBytesMax)))
+      #expect(try bytes(record["path"]) == Array(path.prefix(LogVariable.pathBytesMax)))
       #expect(record["time"] as? String == "1994-11-06T08:49:37.000Z")
       #expect(record["status"] as? Int == 200 && record.count == 3)
     }
@@ -75,7 +75,7 @@ import Wire
     let count = 40
     for _ in 0..<count {
       log.line(time: Self.time.span, nowMilliseconds: 0) { line in
-        for (key, most) in [("method", 32), ("host", AccessLog.hostBytesMax), ("path", AccessLog.pathBytesMax)] {
+        for (key, most) in [("method", 32), ("host", LogVariable.hostBytesMax), ("path", LogVariable.pathBytesMax)] {
           line.append(text: ",\"\(key)\":\"")
           line.appendEscaped(worst.span, most: most)
           line.append(0x22)
@@ -101,7 +101,7 @@ import Wire
     #expect(lines.count == count)
     for line in lines {
       #expect(line.count < AccessLog.lineBytesMax)
-      #expect(try bytes(parse(line)["path"]) == Array(worst.prefix(AccessLog.pathBytesMax)))
+      #expect(try bytes(parse(line)["path"]) == Array(worst.prefix(LogVariable.pathBytesMax)))
     }
     #expect(queue.dropped == 0)
   }

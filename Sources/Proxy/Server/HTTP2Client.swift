@@ -110,6 +110,7 @@ final class HTTP2Client {
       s.phase = .ready
       guard let x = s.exchange else { continue }
       x.upstreamProgressMilliseconds = worker.nowMilliseconds
+      x.timing.noteReady(worker.nowMicroseconds)
       s.flush(worker)
       Deadlines.setServer(x, x.downstream, s, worker)
     }

@@ -92,6 +92,7 @@ package final class ServerPool {
       x.isProbe = true
     }
     noteTry(of: x, isReused: u.served > 0, worker)
+    if u.phase == .ready { x.timing.noteReady(worker.nowMicroseconds) }
     worker.wheel.set(u.timer, deadlineMilliseconds: 0)
   }
 
@@ -100,6 +101,7 @@ package final class ServerPool {
     x.server = self
     x.triedServers |= bit
     x.upstreamStartedMicroseconds = worker.nowMicroseconds
+    x.timing.beginTry()
     x.machine.attempt(reused: isReused)
   }
 
