@@ -11,6 +11,11 @@ extension AccessLog {
     guard !x.isCheck else { return }
     worker.counters.add(.bytesIn, x.bytesIn)
     worker.counters.add(.bytesOut, x.bytesOut)
+    if let counts = x.route?.counts {
+      counts.note(status: x.status)
+      counts.noteRetries(x.timing.retries)
+      if !x.isTunnel { counts.note(microseconds: worker.nowMicroseconds - x.startedMicroseconds) }
+    }
     switch x.status {
     case 100..<200: worker.counters.add(.responses1xx)
     case 200..<300: worker.counters.add(.responses2xx)

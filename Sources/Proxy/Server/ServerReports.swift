@@ -36,6 +36,7 @@ extension Exchange {
     guard let server, let group else { return }
     endProbe()
     worker.counters.add(.serverFailures)
+    server.counts.noteFailure()
     guard let passive = group.config.passive else { return }
     worker.shared.noteFailure(
       server.status, of: group.status, passive, what: what, isTimeout: isTimeout, worker.counters, now: worker.clock)
@@ -44,6 +45,8 @@ extension Exchange {
   /// Notes what the status of a response says of its server.
   func noteStatus(_ status: Int, of u: Upstream, _ worker: Worker) {
     guard let group, let server = u.pool else { return }
+    server.counts.note(status: status)
+    server.counts.note(microseconds: worker.nowMicroseconds - upstreamStartedMicroseconds)
     if group.config.passive?.statuses.contains(where: { $0.contains(status) }) == true {
       noteFailure("status \(status)", isTimeout: false, worker)
     } else if server.status.isMarked, server.status.noteSuccess(now: worker.clock) {

@@ -46,7 +46,7 @@ extension Worker {
     group.replace(
       servers: Plan.makeServers(
         servers, of: group.config, tls: group.tls, sticky: group.sticky, group.status,
-        keeping: old))
+        keeping: old, worker: index))
     offersPlaces = true
     for server in old { server.isRetired = true }
     for server in group.servers { server.isRetired = false }

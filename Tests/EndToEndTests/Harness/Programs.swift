@@ -13,6 +13,8 @@ enum Programs {
   static var ldd: String { get throws { try installed("ldd", package: "libc-bin") } }
   static var unshare: String { get throws { try installed("unshare", package: "util-linux") } }
 
+  static var prometheus: String { get throws { try installed("prometheus", package: "prometheus") } }
+  static var promtool: String { get throws { try installed("promtool", package: "prometheus") } }
   static var gzip: String { get throws { try installed("gzip", package: "gzip") } }
   static var prlimit: String { get throws { try installed("prlimit", package: "util-linux") } }
   /// Runs a program on a terminal of its own.
