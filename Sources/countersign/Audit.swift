@@ -27,7 +27,7 @@ struct AuditCommand: ParsableCommand {
       was reached, no line has the field), 2 the command was not understood.
       """)
 
-  @Argument(help: ArgumentHelp("Access logs; `-` is standard input.", valueName: "file"))
+  @Argument(help: ArgumentHelp("Access logs; `-` is standard input.", valueName: "file"), completion: .file())
   var files: [String]
 
   @Option(help: ArgumentHelp("The window's beginning, within it.", valueName: "time"))
