@@ -39,6 +39,7 @@ test: deps-test ## run every test, as CI does
 	@.ci/alone conf/demo/run --once
 	@.ci/deb
 	@.ci/schema
+	@.ci/migrating
 	@# The sample backend is asynchronous and shares few threads with other tests of its process: it has a run of its own.
 	@$(SWIFT) test -c release --skip-build --disable-xctest --filter MonitorTests
 	@$(SWIFT) test -c release --skip-build --disable-xctest --skip MonitorTests
