@@ -101,6 +101,7 @@ let package = Package(
     .testTarget(
       name: "AuditTests", dependencies: ["Wire", "Platform", "Audit", "TestSupport"], swiftSettings: ordinary),
     .testTarget(name: "MonitorTests", dependencies: ["Monitor"], swiftSettings: ordinary),
-    .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"], swiftSettings: ordinary),
+    .testTarget(
+      name: "EndToEndTests", dependencies: ["TestSupport"], exclude: ["GRPC"], swiftSettings: ordinary),
   ]
 )

@@ -28,7 +28,7 @@ import Wire
   // SAFETY: initialized in init, freed in deinit, never lent, so it is valid in every method. Buffer is not Sendable: one
   // thread uses it. The methods below that touch nothing but the state refer to this as "the state's own memory".
   @usableFromInline let state: UnsafeMutablePointer<State>
-  @usableFromInline let pool: BufferPool
+  public let pool: BufferPool
   /// Where the first chunk comes from, if it is to be smaller than the pool's.
   @usableFromInline let small: BufferPool?
   /// How many bytes the buffer can hold.

@@ -75,17 +75,27 @@ import Wire
     let count = 40
     for _ in 0..<count {
       log.line(time: Self.time.span, nowMilliseconds: 0) { line in
-        for (key, most) in [("method", 32), ("host", LogVariable.hostBytesMax), ("path", LogVariable.pathBytesMax)] {
+        for (key, most) in [
+          ("method", LogVariable.methodBytesMax), ("host", LogVariable.hostBytesMax),
+          ("path", LogVariable.pathBytesMax), ("user_agent", LogVariable.userAgentBytesMax),
+          ("referer", LogVariable.refererBytesMax), ("sni", LogVariable.sniBytesMax),
+          ("alpn", LogVariable.alpnBytesMax),
+        ] {
           line.append(text: ",\"\(key)\":\"")
           line.appendEscaped(worst.span, most: most)
           line.append(0x22)
         }
         line.member(",\"server\":", text: [UInt8](repeating: 0x22, count: 112))
         RefusalDetail.named("", worst, "").write(to: line)
-        for key in ["listener", "rule", "upstream", "edge", "evidence", "connection", "client", "peer"] {
+        for key in [
+          "listener", "rule", "upstream", "edge", "evidence", "connection", "client", "peer", "request_id", "protocol",
+        ] {
           line.append(text: ",\"\(key)\":\"\(String(repeating: "n", count: 64))\"")
         }
-        for key in ["generation", "status", "bytes_in", "bytes_out", "duration_ms", "upstream_ms"] {
+        for key in [
+          "generation", "status", "bytes_in", "bytes_out", "duration_ms", "upstream_ms", "retries", "queue_ms",
+          "connect_ms", "response_ms",
+        ] {
           line.append(text: ",\"\(key)\":")
           line.append(decimal: .max)
         }

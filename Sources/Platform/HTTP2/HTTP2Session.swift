@@ -46,6 +46,14 @@ package protocol HTTP2Handler: AnyObject {
     package let bytes: Int
     package let isAck: Bool
     package let endsStream: Bool
+
+    package init(kind: Kind, stream: Int32, bytes: Int, isAck: Bool, endsStream: Bool) {
+      self.kind = kind
+      self.stream = stream
+      self.bytes = bytes
+      self.isAck = isAck
+      self.endsStream = endsStream
+    }
   }
 
   /// What of a stream's body can be sent.
@@ -86,6 +94,7 @@ package protocol HTTP2Handler: AnyObject {
     package static let none: UInt32 = 0
     package static let protocolError: UInt32 = 1
     package static let internalError: UInt32 = 2
+    package static let streamClosed: UInt32 = 5
     package static let refusedStream: UInt32 = 7
     package static let cancel: UInt32 = 8
     package static let connectError: UInt32 = 10

@@ -155,7 +155,7 @@ private struct Resolved {
     servers(upstream.servers)
     pair(2, "tls", upstream.tls.map(tls))
     pair(2, "balance", upstream.balance.rawValue)
-    pair(2, "health", upstream.health.map(health))
+    pair(2, "health", upstream.health.map { health($0, of: upstream) })
     pair(2, "passive", upstream.passive.map(passive) ?? "off")
     let occasions = Config.Retries.Occasions.named.filter { upstream.retries.on.contains($0.occasion) }.map(\.name)
     let on = (occasions + upstream.retries.statuses.map(String.init)).joined(separator: ", ")
@@ -190,14 +190,18 @@ private struct Resolved {
     return "{ ca: \(Self.quote(tls.ca)), name: \(Self.quote(tls.name))\(own) }"
   }
 
-  private func health(_ health: Config.Health) -> String {
+  private func health(_ health: Config.Health, of upstream: Config.Upstream) -> String {
     var parts: [String]
     switch health.kind {
     case .tcp: parts = ["tcp: true"]
     case .http(let path, let host, let statuses):
       parts = ["path: \(Self.quote(path))", "status: \(ranges(statuses))"]
       if let host { parts.append("host: \(Self.quote(host))") }
+    case .grpc(let service, let host):
+      parts = ["grpc: \(Self.quote(service))"]
+      if let host { parts.append("host: \(Self.quote(host))") }
     }
+    if case .grpc = health.kind {} else { parts.append("protocol: \(health.serverProtocol(of: upstream).rawValue)") }
     parts.append("interval: \(Unit.duration(health.intervalMilliseconds))")
     parts.append("timeout: \(Unit.duration(health.timeoutMilliseconds))")
     parts.append("rise: \(health.rise)")

@@ -201,8 +201,10 @@ extension ConfigSchema {
   ]
 
   private static let health: [SchemaKey] = [
-    SchemaKey("path", .text("a path such as `/healthz`"), "What is asked for by GET; required, or tcp."),
+    SchemaKey("path", .text("a path such as `/healthz`"), "What is asked for by GET; required, or tcp or grpc."),
     SchemaKey("tcp", .truth, "Only connects, and with tls shakes hands.", standard: "false"),
+    SchemaKey("grpc", .text("the name of a service, or nothing"), "Asks gRPC's health service about it."),
+    SchemaKey("protocol", .words(["http1", "http2"]), "What the checks speak; what the servers do by default."),
     SchemaKey("interval", .duration(10...3_600_000), "From one check to the next.", standard: "2s"),
     SchemaKey("timeout", .duration(1...600_000), "For a whole check; not longer than interval.", standard: "1s"),
     SchemaKey("rise", .count(1...100), "Passed checks in a row that bring a server back.", standard: "2"),

@@ -48,6 +48,8 @@ final class Downstream {
   var http2: HTTP2Server?
   /// Of a stream.
   var stream: StreamState?
+  /// The memory for that, of a slot in the table of streams.
+  var streamState: StreamState?
 
   // Who is there. Settled when the connection begins, or for each request where the evidence is in its fields.
   var listener: ListenerPlan?
@@ -183,7 +185,8 @@ final class Downstream {
   /// Nothing waits to be sent to the client.
   var isFlushed: Bool {
     guard let stream else { return output.isEmpty && !transport.hasUnsent }
-    return output.isEmpty && !stream.hasUnfetched && (!stream.outputEnded || stream.isEndOut || stream.isClosed)
+    return output.isEmpty && !stream.hasUnfetched
+      && (!stream.outputEnded || stream.isEndOut || stream.isClosed || stream.resetCode != 0)
   }
   /// The client takes nothing more before the next event.
   var isWriteBlocked: Bool { stream == nil ? transport.isWriteBlocked : !output.isEmpty }
@@ -213,7 +216,10 @@ final class Downstream {
     boundUpstream = nil
     exchange = nil
     http2 = nil
-    stream = nil
+    if let stream {
+      stream.clear()
+      self.stream = nil
+    }
     requestCount = 0
     sentSeen = 0
     headSeen = 0

@@ -28,6 +28,16 @@ extension Downstream {
   /// Reads and parses a request's head, and begins its exchange.
   func readHead(_ worker: Worker) -> HeadRead {
     while true {
+      if !input.isEmpty, input.count > headSeen, requestCount == 0, listener?.opening == .either {
+        switch HTTP2Server.preface(input) {
+        case .whole:
+          beginHTTP2(worker)
+          http2?.progress()
+          return .waits
+        case .begun: headSeen = input.count
+        case .none: break
+        }
+      }
       if !input.isEmpty, input.count > headSeen {
         switch parseHead(worker) {
         case .complete(let length): return begin(worker) { Begin.request($0, length, worker) }
@@ -176,6 +186,7 @@ extension Downstream {
         HeadWriter.writeResponse(
           $0, head: head, length: length, framing: framing, keepAlive: x.machine.keepsDownstream,
           clientMinorVersion: x.minorVersion, isTunnel: isTunnel, isStream: isStream,
+          isGRPCAnswer: x.isGRPC && x.isSigned && u.stream?.endedWithHead == true && GRPCAnswer.isOne($0, head),
           mark: head.status >= 200 || isTunnel ? x.mark(worker) : .none,
           cookieLine: x.setsCookie && (head.status >= 200 || isTunnel)
             ? u.pool?.cookieLine(isSecure: x.identity?.secure ?? false) ?? [] : [],
@@ -213,7 +224,8 @@ extension Downstream {
     // A client of gRPC looks for its own status, and finds no page of text.
     if let stream, stream.isGRPC, status >= 400 {
       return writeStreamHead(stream, isInterim: false, hasBody: false) {
-        GRPCAnswer.write(status: status, mark: mark, date: worker.date.imf.span, into: $0)
+        GRPCAnswer.write(
+          status: status, isForEdge: isAttested, mark: mark, date: worker.date.imf.span, into: $0)
       }
     }
     let before = output.count

@@ -28,6 +28,9 @@ final class HTTP2Server {
   var budget: HTTP2Budget
   /// Why the connection ends, if it is for something that the client did.
   var refusal: Refusal?
+  private var frames = HTTP2FrameScan()
+  /// The session is being told what came.
+  private var isReceiving = false
   private var drainStep = DrainStep.none
   /// The client begins no more streams.
   var clientLeaves = false
@@ -63,24 +66,34 @@ final class HTTP2Server {
 
   var limits: HeadLimits { worker.plan.requestLimits(hasGrown: connection.isAttested) }
 
+  /// How a connection begins that speaks HTTP/2 by prior knowledge (RFC 9113 section 3.4).
+  private static let prefaceText: StaticString = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+  enum Preface { case whole, begun, none }
+
+  /// Whether the bytes that came first are that.
+  static func preface(_ input: Buffer) -> Preface {
+    input.withReadable { bytes in
+      let n = min(bytes.count, prefaceText.utf8CodeUnitCount)
+      guard AsciiWord.begins(prefaceText, with: bytes.extracting(first: n)) else { return .none }
+      return n == prefaceText.utf8CodeUnitCount ? .whole : .begun
+    }
+  }
+
   // MARK: Events
 
   /// Does what can be done now: reads, has the exchanges go on, and leaves what is to be sent for the end of the turn.
   func progress() {
     let d = connection
+    // What told that it is HTTP/2.
+    if !d.input.isEmpty {
+      take()
+      guard d.phase == .http2 else { return }
+    }
     for _ in 0..<HTTP2Server.readsPerTurn {
       switch d.transport.read(into: d.input) {
       case .bytes:
-        var received = d.input.withReadable { session.receive($0) }
-        d.input.removeAll()
-        // libnghttp2 ends a connection by itself for what is no HTTP/2.
-        if received == .all, !session.takesMore, !clientLeaves, drainStep != .final { received = .failed }
-        switch received {
-        case .all: break
-        case .failed: end(refusal ?? .http2Protocol)
-        case .flooded: end(refusal ?? .http2Flood)
-        }
-        advanceTouched()
+        take()
         guard d.phase == .http2 else { return }
       case .blocked:
         d.input.releaseIfEmpty()
@@ -96,13 +109,36 @@ final class HTTP2Server {
     worker.flushLater(d)
   }
 
+  /// Hands what was read to the session, and has the exchanges go on.
+  private func take() {
+    let d = connection
+    switch d.input.withReadable({ frames.scan($0) }) {
+    case nil: break
+    case .continuations: return end(.http2Flood)
+    case .priority, .skippedStream: return end(.http2Protocol)
+    case .closedStream: return end(.http2Protocol, code: HTTP2Session.Code.streamClosed)
+    }
+    isReceiving = true
+    var received = d.input.withReadable { session.receive($0) }
+    isReceiving = false
+    d.input.removeAll()
+    // libnghttp2 ends a connection by itself for what is no HTTP/2.
+    if received == .all, !session.takesMore, !clientLeaves, drainStep != .final { received = .failed }
+    switch received {
+    case .all: break
+    case .failed: end(refusal ?? .http2Protocol)
+    case .flooded: end(refusal ?? .http2Flood)
+    }
+    advanceTouched()
+  }
+
   /// The connection ends for what the client did; what it began is cut.
-  private func end(_ refusal: Refusal) {
+  private func end(_ refusal: Refusal, code: UInt32 = HTTP2Session.Code.protocolError) {
     self.refusal = refusal
     worker.counters.add(refusal)
     worker.log.recordRefused(connection, refusal, .none, worker)
     session.terminate(
-      code: refusal == .http2Protocol ? HTTP2Session.Code.protocolError : HTTP2Session.Code.enhanceYourCalm)
+      code: refusal == .http2Protocol ? code : HTTP2Session.Code.enhanceYourCalm)
     flush()
     cutStreams()
     if connection.phase == .http2 { connection.closeInOrder(waits: true, worker) }
@@ -110,6 +146,11 @@ final class HTTP2Server {
 
   func touch(_ s: Downstream) {
     guard !s.stream!.isTouched else { return }
+    // What is noted while bytes are sent waits for nobody's return.
+    guard isReceiving else {
+      worker.enqueue(s)
+      return
+    }
     s.stream!.isTouched = true
     touched.append(s)
   }
@@ -292,7 +333,7 @@ final class HTTP2Server {
       make: { Downstream(stream: $0, pool: worker.pool, small: worker.smallPool, outputPool: worker.streamPool) })
     guard let s = made else { return nil }
     s.phase = .head
-    s.begin(on: d, StreamState(id, self, position: streams.count, small: worker.smallPool))
+    s.begin(on: d, id, self, position: streams.count)
     streams.append(s)
     session.setMark(s.slot + 1, stream: id)
     worker.clearDeadline(d)
@@ -315,7 +356,7 @@ final class HTTP2Server {
         if code == HTTP2Session.Code.protocolError { spendReset() }
       } else if !stream.isEndOut {
         session.reset(stream: stream.id, code: HTTP2Session.Code.internalError)
-      } else if !s.inputEnded {
+      } else if !stream.inputEnded {
         // RFC 9113 section 8.1: the answer is whole, and the rest of the request is not read.
         session.reset(stream: stream.id, code: HTTP2Session.Code.none)
       }

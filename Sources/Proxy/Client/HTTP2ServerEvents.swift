@@ -40,6 +40,7 @@ extension HTTP2Server: HTTP2Handler {
       return
     }
     s.inputEnded = endsStream
+    s.stream!.inputEnded = endsStream
     s.stream!.isGRPC = head.isGRPC
     let outcome = head.write(worker.requestHead, into: s.input)
     guard let x = Begin.take(s, worker) else {
@@ -84,7 +85,8 @@ extension HTTP2Server: HTTP2Handler {
 
   /// RFC 9113 section 8.1.1: a malformed request may have an answer, and is a stream error.
   private func malformed(_ s: Downstream, _ x: Exchange, _ refusal: Refusal) -> Step {
-    s.stream!.resetCode = HTTP2Session.Code.protocolError
+    if refusal.status == 400 { s.stream!.resetCode = HTTP2Session.Code.protocolError }
+    s.stream!.isMalformed = true
     s.input.removeAll()
     return Begin.refused(x, refusal, headBytes: 0, worker)
   }
@@ -136,7 +138,9 @@ extension HTTP2Server: HTTP2Handler {
 
   func inputEnded(stream: Int32) {
     guard let s = find(stream), let state = s.stream else { return }
-    s.inputEnded = true
+    state.inputEnded = true
+    // A tunnel finds its end behind the bytes that came before it.
+    if !state.wantsWebSocket { s.inputEnded = true }
     if let declared = state.declared, state.received != declared, state.fault == nil {
       fault(s, .contentLengthMismatch)
     }
@@ -147,9 +151,12 @@ extension HTTP2Server: HTTP2Handler {
     guard let s = find(stream), let state = s.stream else { return }
     state.isClosed = true
     session.setMark(0, stream: stream)
-    guard !state.isEndOut || !s.inputEnded || code != 0 else { return }
+    guard !state.isEndOut || !state.inputEnded || code != 0 else { return }
     state.isReset = true
-    spendReset()
+    // An edge passes on what its clients take back, who each have a budget there; it must not lose its connection, and with it the
+    // requests of others, for what some of them do.
+    let isFromEdge = s.exchange.map { $0.isVerified && $0.identity != nil } ?? false
+    if !isFromEdge { spendReset() }
     touch(s)
   }
 
@@ -158,7 +165,8 @@ extension HTTP2Server: HTTP2Handler {
   func sendable(stream: Int32, most: Int) -> HTTP2Session.BodyPart {
     guard let s = find(stream), let state = s.stream else { return .nothing }
     let n = min(s.output.count, most)
-    guard state.outputEnded, n == s.output.count else { return n > 0 ? .bytes(n) : .nothing }
+    // The answer to a malformed request is ended by a reset, which no stream can have that has ended on both sides.
+    guard state.outputEnded, n == s.output.count, state.resetCode == 0 else { return n > 0 ? .bytes(n) : .nothing }
     state.isEndOut = true
     guard !state.trailers.isEmpty else { return .last(n) }
     let isSubmitted = state.trailers.withReadable { session.submitTrailers(stream: stream, worker.http2Lines, $0) }

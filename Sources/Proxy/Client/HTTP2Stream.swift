@@ -6,12 +6,13 @@ import Platform
 import Policy
 import Wire
 
-/// What a stream has that a connection has not.
+/// What a stream has that a connection has not. Made once for a slot of the table of streams, and used again and again.
 final class StreamState {
-  let id: Int32
-  let server: HTTP2Server
+  private(set) var id: Int32 = 0
+  /// Nil while no stream has the slot.
+  private(set) var server: HTTP2Server!
   /// In the connection's list.
-  var position: Int
+  var position = 0
   /// What the exchange's beginning came to, before its first step.
   var first: Step?
   /// Something came for it that its exchange has not been told.
@@ -22,6 +23,8 @@ final class StreamState {
   var isClosed = false
   /// What was wrong behind the head.
   var fault: Refusal?
+  /// Its head was not understood, so nothing is known of a body.
+  var isMalformed = false
   /// With which code it is reset when its answer is out; 0: it is not.
   var resetCode: UInt32 = 0
   /// Content-Length of the request.
@@ -30,6 +33,8 @@ final class StreamState {
   var received: UInt64 = 0
   /// At the end of `input`.
   var trailerBytes = 0
+  /// The client sends no more.
+  var inputEnded = false
   /// Nothing more is written to `output`.
   var outputEnded = false
   /// The end of the response went into a frame.
@@ -53,12 +58,42 @@ final class StreamState {
   /// Of such a request, what the server has to answer to show that it speaks WebSocket; empty before it was asked.
   var webSocketAccept: [UInt8] = []
 
-  init(_ id: Int32, _ server: HTTP2Server, position: Int, small: BufferPool) {
+  init(pool: BufferPool, small: BufferPool) {
+    trailers = Buffer(pool: pool, small: small)
+    arriving = Buffer(pool: pool, small: small)
+  }
+
+  func begin(_ id: Int32, _ server: HTTP2Server, position: Int) {
     self.id = id
     self.server = server
     self.position = position
-    trailers = Buffer(pool: server.worker.pool, small: small)
-    arriving = Buffer(pool: server.worker.pool, small: small)
+  }
+
+  /// Forgets the stream that is over.
+  func clear() {
+    server = nil
+    first = nil
+    isTouched = false
+    isReset = false
+    isClosed = false
+    fault = nil
+    isMalformed = false
+    resetCode = 0
+    declared = nil
+    received = 0
+    trailerBytes = 0
+    inputEnded = false
+    outputEnded = false
+    isEndOut = false
+    hasBody = false
+    hasUnfetched = false
+    waitsForRoom = false
+    trailers.reset()
+    sentBytes = 0
+    isGRPC = false
+    wantsWebSocket = false
+    arriving.reset()
+    webSocketAccept = []
   }
 }
 
@@ -73,7 +108,7 @@ extension Downstream {
   /// How the body of a request ends, and that it goes out in chunks where nobody says how long it is.
   func requestFraming(_ head: RequestHead) -> BodyFraming {
     guard let stream else { return head.framing }
-    if stream.resetCode != 0 || stream.wantsWebSocket { return .none }
+    if stream.isMalformed || stream.resetCode != 0 || stream.wantsWebSocket { return .none }
     if stream.declared != nil { return head.framing }
     return inputEnded ? .none : .untilClose
   }
@@ -118,6 +153,7 @@ extension Downstream {
     text.removeAll()
     write(text)
     let session = stream.server.session!
+    let hasBody = hasBody || stream.resetCode != 0
     stream.hasUnfetched = true
     guard !stream.isClosed else { return text.count }
     let isTaken = text.withReadable {
@@ -167,8 +203,11 @@ extension Downstream {
   func endStream(_ stream: StreamState) { stream.server.over(self, code: stream.resetCode) }
 
   /// Takes over what the connection has shown of its client.
-  func begin(on d: Downstream, _ stream: StreamState) {
-    self.stream = stream
+  func begin(on d: Downstream, _ id: Int32, _ server: HTTP2Server, position: Int) {
+    let state = streamState ?? StreamState(pool: input.pool, small: server.worker.smallPool)
+    streamState = state
+    state.begin(id, server, position: position)
+    stream = state
     listener = d.listener
     socket = d.socket
     peer = d.peer

@@ -1,4 +1,8 @@
 // Which side owes something while an exchange is under way, and until when; and what its timer's end means.
+//
+// A call of gRPC may be a stream on which nobody has anything to say for hours. While its client may send more, and once its response
+// has begun, silence has the deadline of a tunnel; a server that was asked and has not begun to answer has that of any response, and
+// whoever takes nothing that of any other.
 
 import Platform
 import Policy
@@ -29,6 +33,11 @@ enum Deadlines {
       return
     }
     if worker.wheel.deadline(of: x.timer) == 0 { x.downstreamProgressMilliseconds = now }
+    if x.isGRPC, !owesRoom {
+      let latest = max(x.downstreamProgressMilliseconds, x.upstreamProgressMilliseconds)
+      worker.wheel.set(x.timer, deadlineMilliseconds: latest + UInt64(worker.plan.config.timeouts.tunnelMilliseconds))
+      return
+    }
     let idle = UInt64(worker.plan.config.timeouts.idleMilliseconds)
     worker.wheel.set(x.timer, deadlineMilliseconds: x.downstreamProgressMilliseconds + idle)
   }
@@ -51,7 +60,9 @@ enum Deadlines {
       return
     }
     if worker.wheel.deadline(of: u.timer) == 0 { x.upstreamProgressMilliseconds = worker.nowMilliseconds }
-    let most = UInt64(worker.plan.config.timeouts.upstreamResponseMilliseconds)
+    let timeouts = worker.plan.config.timeouts
+    let mayBeSilent = x.isGRPC && x.machine.response == .body && u.isFlushed
+    let most = UInt64(mayBeSilent ? timeouts.tunnelMilliseconds : timeouts.upstreamResponseMilliseconds)
     worker.wheel.set(u.timer, deadlineMilliseconds: x.upstreamProgressMilliseconds + most)
   }
 

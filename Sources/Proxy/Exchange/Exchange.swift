@@ -132,6 +132,9 @@ final class Exchange {
     headText = smallHead
   }
 
+  /// A call of gRPC, from a client of HTTP/2 to a server of HTTP/2.
+  var isGRPC: Bool { downstream.stream?.isGRPC == true && group?.config.serverProtocol == .http2 }
+
   /// Its index in the worker's timer wheel: until when one of its sides owes something, or when it goes on by itself.
   var timer: Int { Worker.firstSlotTimer + slot * Worker.timersPerSlot + 2 }
 

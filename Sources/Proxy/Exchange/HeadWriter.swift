@@ -149,15 +149,16 @@ package enum HeadWriter {
     }
   }
 
-  /// A whole response head for the client, with the empty line. `mark`: what a validator says to its edge.
+  /// A whole response head for the client, with the empty line. `mark`: what a validator says to its edge. `isGRPCAnswer`: it is a
+  /// validator's own to a call of gRPC (`GRPCAnswer`).
   package static func writeResponse(
     _ bytes: Span<UInt8>, head: ResponseHead, length: Int, framing: ResponseFraming, keepAlive: Bool,
-    clientMinorVersion: Int, isTunnel: Bool, isStream: Bool = false, mark: ValidatorMark = .none,
-    cookieLine: [UInt8] = [], date: Span<UInt8>, into out: Buffer
+    clientMinorVersion: Int, isTunnel: Bool, isStream: Bool = false, isGRPCAnswer: Bool = false,
+    mark: ValidatorMark = .none, cookieLine: [UInt8] = [], date: Span<UInt8>, into out: Buffer
   ) {
     if isStream {
       // RFC 8441 section 5.1: what 101 says in HTTP/1.1.
-      writeStatusField(isTunnel ? 200 : head.status, into: out)
+      writeStatusField(isTunnel || isGRPCAnswer ? 200 : head.status, into: out)
     } else {
       out.append("HTTP/1.1 ")
       out.append(decimal: UInt64(head.status))

@@ -14,7 +14,7 @@ enum TunnelEnd {
     case .stream(let d, let stream):
       if stream.isReset { return .failed }
       let n = min(stream.arriving.count, input.room)
-      guard n > 0 else { return stream.arriving.isEmpty && d.inputEnded ? .ended : .blocked }
+      guard n > 0 else { return stream.arriving.isEmpty && stream.inputEnded ? .ended : .blocked }
       input.append(first: n, of: stream.arriving)
       stream.arriving.consume(n)
       stream.arriving.releaseIfEmpty()

@@ -195,11 +195,13 @@ package final class Snapshot: Sendable {
       let path = "upstreams.\(upstream.name)"
       let application: ALPNProtocol = upstream.serverProtocol == .http2 ? .http2 : .http1
       let tls = clientTLS(upstream.tls, at: "\(path).tls", of: upstream.name, application)
+      let checked: ALPNProtocol = upstream.health?.serverProtocol(of: upstream) == .http2 ? .http2 : .http1
       let healthTLS: TLSClientContext? =
         switch upstream.health?.tls {
-        case nil: tls
+        case nil where checked == application: tls
+        case nil: clientTLS(upstream.tls, at: "\(path).tls", of: upstream.name, checked)
         case .off: nil
-        case .own(let own): clientTLS(own, at: "\(path).health.tls", of: upstream.name, .http1)
+        case .own(let own): clientTLS(own, at: "\(path).health.tls", of: upstream.name, checked)
         }
       findings += unresolved(upstream, names, config, lastKnown)
       let servers = ServerList.make(upstream) { names.answer($0) ?? lastKnown($0) }

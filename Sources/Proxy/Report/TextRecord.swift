@@ -123,7 +123,7 @@ struct TextRecord {
     switch variable {
     case .edge:
       x.headText.withReadable { line.append($0.extracting(x.edge.range), most: AccessLog.edgeBytesMax, escape) }
-    case .route: if let route = x.route { line.append(route.nameBytes.span, most: .max, escape) }
+    case .route: if let route = x.route { put(route.nameBytes, escape, into: line) }
     case .request, .method, .host, .path, .version: writeRequest(variable, x, escape, query, into: line)
     case .bytesIn: if !isBegin { line.append(decimal: x.bytesIn) }
     case .bytesOut: if !isBegin { line.append(decimal: x.bytesOut) }
@@ -132,8 +132,8 @@ struct TextRecord {
     case .upstreamTime: if let time = x.upstreamMicroseconds { line.append(microseconds: time) }
     case .responding: if !isBegin, let time = x.responseMicroseconds(now: now) { line.append(microseconds: time) }
     case .upstream:
-      if x.upstreamStartedMicroseconds > 0, let group = x.group { line.append(group.name.span, most: .max, escape) }
-    case .server: if let server = x.server { line.append(server.text.span, most: LogVariable.pathBytesMax, escape) }
+      if x.upstreamStartedMicroseconds > 0, let group = x.group { put(group.name, escape, into: line) }
+    case .server: if let server = x.server { put(server.text, escape, into: line) }
     case .retries: line.append(decimal: UInt64(x.timing.retries))
     case .verified: if let verified = x.verified { line.append(verified.name) }
     case .userAgent: _ = x.withUserAgent { line.append($0, most: LogVariable.userAgentBytesMax, escape) }
@@ -144,6 +144,11 @@ struct TextRecord {
   }
 
   private static let blank: [UInt8] = [0x20]
+
+  /// A text of the configuration's.
+  private func put(_ bytes: [UInt8], _ escape: TextEscape, into line: Buffer) {
+    line.append(bytes.span, most: .max, escape)
+  }
 
   private func writeRequest(
     _ variable: LogVariable, _ x: Exchange, _ escape: TextEscape, _ query: Config.Log.Query, into line: Buffer

@@ -5,13 +5,14 @@ import Platform
 import Policy
 import Wire
 
-/// What a stream to a server has that a connection has not.
+/// What a stream to a server has that a connection has not. Made once for a slot of the table of such streams, and used again and again.
 final class ServerStream {
   /// 0 before its head was handed to the session.
   var id: Int32 = 0
-  let client: HTTP2Client
+  /// Nil while no stream has the slot.
+  private(set) var client: HTTP2Client!
   /// In the connection's list.
-  var position: Int
+  var position = 0
   /// Something came that its exchange has not been told.
   var isTouched = false
   /// The server has reset it, or the connection is lost.
@@ -45,11 +46,37 @@ final class ServerStream {
   /// The lines of the request's trailers.
   let trailers: Buffer
 
-  init(_ client: HTTP2Client, position: Int, _ worker: Worker) {
-    self.client = client
-    self.position = position
+  init(_ worker: Worker) {
     arriving = Buffer(pool: worker.pool, small: worker.smallPool)
     trailers = Buffer(pool: worker.pool, small: worker.smallPool)
+  }
+
+  func begin(_ client: HTTP2Client, position: Int) {
+    self.client = client
+    self.position = position
+  }
+
+  /// Forgets the stream that is over.
+  func clear() {
+    client = nil
+    id = 0
+    isTouched = false
+    isReset = false
+    isUnprocessed = false
+    isClosed = false
+    isBad = false
+    inputEnded = false
+    hasFinalHead = false
+    endedWithHead = false
+    arriving.reset()
+    trailerBytes = 0
+    trailersAreOffered = false
+    unconsumed = 0
+    outputEnded = false
+    isEndOut = false
+    hasUnfetched = false
+    waitsForRoom = false
+    trailers.reset()
   }
 }
 

@@ -141,9 +141,9 @@ package final class ServerPool {
     return true
   }
 
-  /// A shared connection of HTTP/2 that takes another request.
-  func takeHTTP2() -> HTTP2Client? {
-    for u in http2 { if let client = u.http2, client.mayOpen { return client } }
+  /// A shared connection of HTTP/2 that takes another request; `isNew`: over which none was answered yet.
+  func takeHTTP2(isNew: Bool) -> HTTP2Client? {
+    for u in http2 { if let client = u.http2, client.mayOpen, !isNew || u.served == 0 { return client } }
     return nil
   }
 

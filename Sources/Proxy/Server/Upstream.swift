@@ -24,6 +24,8 @@ final class Upstream {
   var http2: HTTP2Client?
   /// Of a stream.
   var stream: ServerStream?
+  /// The memory for that, of a slot in the table of streams to servers.
+  var streamState: ServerStream?
   var pool: ServerPool?
   var exchange: Exchange?
   /// The client connection that this one is bound to; nil where it is shared.
@@ -75,7 +77,10 @@ final class Upstream {
     input.reset()
     output.reset()
     http2 = nil
-    stream = nil
+    if let stream {
+      stream.clear()
+      self.stream = nil
+    }
     pool = nil
     exchange = nil
     owner = nil
