@@ -61,6 +61,7 @@ extension Exchange {
     switch verdict {
     case .retry, .resend:
       worker.counters.add(.retries)
+      timing.retries += 1
       if verdict == .retry { group?.budget.noteRetry(nowMilliseconds: worker.nowMilliseconds) }
       drop(worker)
       return tryAgain(worker)

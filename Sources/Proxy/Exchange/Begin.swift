@@ -24,6 +24,7 @@ enum Begin {
     x.downstream = d
     d.exchange = x
     d.requestCount += 1
+    x.timing.number = d.requestCount
     d.phase = .exchange
     d.headSeen = 0
     worker.clearDeadline(d)

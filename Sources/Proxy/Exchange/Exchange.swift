@@ -118,6 +118,7 @@ final class Exchange {
   var responseStartedMicroseconds: UInt64 = 0
   var bytesIn: UInt64 = 0
   var bytesOut: UInt64 = 0
+  var timing = ExchangeTiming()
   /// When a byte last moved, on either side; deadlines count from there.
   var downstreamProgressMilliseconds: UInt64 = 0
   var upstreamProgressMilliseconds: UInt64 = 0
@@ -193,6 +194,7 @@ final class Exchange {
     responseStartedMicroseconds = 0
     bytesIn = 0
     bytesOut = 0
+    timing = ExchangeTiming()
     downstream = nil
     generation &+= 1
   }

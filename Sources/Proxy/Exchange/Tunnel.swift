@@ -22,6 +22,7 @@ enum Tunnel {
     d.phase = .tunnel
     worker.openTunnels += 1
     worker.counters.add(.tunnels)
+    worker.log.recordTunnelBegin(x, worker)
     worker.wheel.set(u.timer, deadlineMilliseconds: 0)
     let most = UInt64(worker.plan.config.timeouts.tunnelMilliseconds)
     worker.wheel.set(x.timer, deadlineMilliseconds: worker.nowMilliseconds + most)

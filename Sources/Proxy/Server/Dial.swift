@@ -148,6 +148,7 @@ extension Upstream {
       http2.becameReady()
     } else if let x = exchange {
       x.upstreamProgressMilliseconds = worker.nowMilliseconds
+      x.timing.noteReady(worker.nowMicroseconds)
       flush(worker)
       Deadlines.setServer(x, x.downstream, self, worker)
     }

@@ -19,6 +19,8 @@ package final class ServerPool {
   let idleMax: Int
   /// What the whole process knows of it.
   package let status: ServerStatus
+  /// What this worker counts of it.
+  let counts: RequestCounts
   /// Names it in `Exchange.triedServers`; 0 where the upstream has more servers than bits.
   package let bit: UInt64
   /// Of its name, for `client-hash`.
@@ -64,7 +66,7 @@ package final class ServerPool {
 
   package init(
     address: SocketAddress, text: String, tls: TLSClientContext?, isHTTP2: Bool = false, idleMax: Int,
-    status: ServerStatus, bit: UInt64
+    status: ServerStatus, bit: UInt64, worker: Int = 0
   ) {
     self.address = address
     self.text = Array(text.utf8)
@@ -72,6 +74,7 @@ package final class ServerPool {
     self.isHTTP2 = isHTTP2
     self.idleMax = idleMax
     self.status = status
+    counts = status.counts[worker]
     self.bit = bit
     hash = Balance.hash(text.utf8)
     idle.reserveCapacity(idleMax)
@@ -103,6 +106,7 @@ package final class ServerPool {
       x.isProbe = true
     }
     noteTry(of: x, isReused: u.served > 0, worker)
+    if u.phase == .ready { x.timing.noteReady(worker.nowMicroseconds) }
     worker.wheel.set(u.timer, deadlineMilliseconds: 0)
   }
 
@@ -111,6 +115,7 @@ package final class ServerPool {
     x.server = self
     x.triedServers |= bit
     x.upstreamStartedMicroseconds = worker.nowMicroseconds
+    x.timing.beginTry()
     x.machine.attempt(reused: isReused)
   }
 

@@ -55,15 +55,19 @@ final class RoutePlan {
   let number: Int
   let isEnabled: Bool
   let needsDistinctClients: Bool
+  /// What this worker counts of it.
+  let counts: RequestCounts
   /// For the access log: its name, or `line 12`.
   let nameBytes: [UInt8]
 
-  init(_ route: Config.Route, number: Int, to group: UpstreamPlan) {
+  init(_ route: Config.Route, number: Int, to group: UpstreamPlan, _ metrics: RouteMetrics, worker: Int) {
     self.group = group
     self.number = number
     isEnabled = route.isEnabled
     needsDistinctClients = route.needsDistinctClients
-    nameBytes = Array((route.name ?? "line \(route.line)").utf8)
+    let label = route.name ?? "line \(route.line)"
+    nameBytes = Array(label.utf8)
+    counts = metrics.counts(of: label, worker: worker)
   }
 }
 
@@ -122,7 +126,7 @@ final class Plan {
       let status = shared.servers.upstream(upstream.config.name)
       let servers = Plan.makeServers(
         upstream.servers, of: upstream.config, tls: upstream.tls, sticky: upstream.sticky, status,
-        keeping: isReachedAlike ? old?.servers ?? [] : [])
+        keeping: isReachedAlike ? old?.servers ?? [] : [], worker: worker)
       let keepsBudget = old?.config.retries.budgetPercent == upstream.config.retries.budgetPercent
       groups.append(
         UpstreamPlan(
@@ -137,7 +141,8 @@ final class Plan {
         guard let group = groups.first(where: { $0.config.name == route.to }) else {
           preconditionFailure("a route leads to an upstream that there is not")
         }
-        return RoutePlan(route, number: shared.routes.number(of: route.name), to: group)
+        return RoutePlan(
+          route, number: shared.routes.number(of: route.name), to: group, shared.routeMetrics, worker: worker)
       })
     guard let table = try? Plan.makeTable(config) else {
       preconditionFailure("a pattern that was checked with the snapshot does not compile")
@@ -153,7 +158,7 @@ final class Plan {
   /// The pools of an upstream's servers. One that is kept keeps its connections and its bit.
   static func makeServers(
     _ servers: [Snapshot.Server], of upstream: Config.Upstream, tls: TLSClientContext?, sticky: StickyCookie?,
-    _ status: UpstreamStatus, keeping old: ContiguousArray<ServerPool>
+    _ status: UpstreamStatus, keeping old: ContiguousArray<ServerPool>, worker: Int
   ) -> ContiguousArray<ServerPool> {
     let old = Dictionary(old.map { ($0.address, $0) }, uniquingKeysWith: { first, _ in first })
     let kept = servers.map { old[$0.address] }
@@ -165,7 +170,7 @@ final class Plan {
           ?? ServerPool(
             address: server.address, text: server.text, tls: tls, isHTTP2: upstream.serverProtocol == .http2,
             idleMax: upstream.idleConnections, status: status.server(server.text),
-            bit: bits.next() ?? 0)
+            bit: bits.next() ?? 0, worker: worker)
         pool.configure(
           weight: server.config.weight, isBackup: server.config.isBackup, connectionsMax: server.config.connectionsMax)
         pool.take(sticky)

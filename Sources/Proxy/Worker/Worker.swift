@@ -136,7 +136,7 @@ package final class Worker {
     responseHead = ResponseHead(fieldsMax: Plan.responseFieldsMax + HeadGrowth.fields)
     trailers = TrailerSection(fieldsMax: fieldsMax, names: snapshot.fieldNames)
     responseTrailers = TrailerSection(fieldsMax: fieldsMax, names: .response, isLenient: true)
-    log.isOn = snapshot.config.log.access != .off
+    log.configure(snapshot.config.log)
     closureEnds = shared.routes.ends()
     readClock()
     guard poller.add(source: mailbox.wakeup.descriptor, Token(.wakeup, slot: 0, generation: 0)) else {
