@@ -166,7 +166,8 @@ extension Downstream {
         mark: head.status >= 200 || isTunnel ? x.mark(worker) : .none,
         cookieLine: x.setsCookie && (head.status >= 200 || isTunnel)
           ? u.pool?.cookieLine(isSecure: x.identity?.secure ?? false) ?? [] : [],
-        date: worker.date.imf.span, into: output)
+        date: worker.date.imf.span,
+        rate: x.rate, rateOfRoute: head.status >= 200 ? x.rateOfRoute : nil, into: output)
     }
     x.bytesOut += UInt64(output.count - before)
   }
@@ -174,12 +175,12 @@ extension Downstream {
   /// Writes an answer of our own, and says how many bytes it has.
   func writeAnswer(
     status: Int, sentence: StaticString, keepAlive: Bool, isHead: Bool, mark: ValidatorMark = .none,
-    retryAfterSeconds: Int = 1, _ worker: Worker
+    retryAfterSeconds: Int = 1, parts: AnswerParts = AnswerParts(), _ worker: Worker
   ) -> Int {
     let before = output.count
     HeadWriter.writeAnswer(
       status: status, reason: HeadWriter.reason(status), sentence: sentence, keepAlive: keepAlive, isHead: isHead,
-      mark: mark, retryAfterSeconds: retryAfterSeconds, date: worker.date.imf.span, into: output)
+      mark: mark, retryAfterSeconds: retryAfterSeconds, parts: parts, date: worker.date.imf.span, into: output)
     return output.count - before
   }
 

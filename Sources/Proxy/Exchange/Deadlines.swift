@@ -29,7 +29,7 @@ enum Deadlines {
       return
     }
     if worker.wheel.deadline(of: x.timer) == 0 { x.downstreamProgressMilliseconds = now }
-    let idle = UInt64(worker.plan.config.timeouts.idleMilliseconds)
+    let idle = UInt64(x.idleMilliseconds(worker))
     worker.wheel.set(x.timer, deadlineMilliseconds: x.downstreamProgressMilliseconds + idle)
   }
 
@@ -51,7 +51,7 @@ enum Deadlines {
       return
     }
     if worker.wheel.deadline(of: u.timer) == 0 { x.upstreamProgressMilliseconds = worker.nowMilliseconds }
-    let most = UInt64(worker.plan.config.timeouts.upstreamResponseMilliseconds)
+    let most = UInt64(x.responseMilliseconds(worker))
     worker.wheel.set(u.timer, deadlineMilliseconds: x.upstreamProgressMilliseconds + most)
   }
 
@@ -63,6 +63,8 @@ enum Deadlines {
       Tunnel.expired(x, worker)
     } else if x.queueTicket != 0 {
       x.advance(worker, .refuse(.queueTimeout))
+    } else if x.awaitsLogin {
+      x.advance(worker, .refuse(.credentialsBusy))
     } else if x.isBackingOff {
       x.advance(worker, x.tryAgain(worker))
     } else if x.machine.isDiscarding, d.isFlushed {

@@ -11,7 +11,8 @@ import Wire
 
 package enum HeadWriter {
   /// What a response head may grow by: date, framing, connection, and three bytes a line that is written anew.
-  static let responseGrowthBytes = 256 + StickyCookie.lineBytesMax + 3 * (Plan.responseFieldsMax + HeadGrowth.fields)
+  static let responseGrowthBytes =
+    256 + RateNotice.bytesMax + StickyCookie.lineBytesMax + 3 * (Plan.responseFieldsMax + HeadGrowth.fields)
 
   /// Kinds that never pass from a request to the next hop as they came.
   private static let requestDropped: UInt64 =
@@ -127,7 +128,7 @@ package enum HeadWriter {
   package static func writeResponse(
     _ bytes: Span<UInt8>, head: ResponseHead, length: Int, framing: ResponseFraming, keepAlive: Bool,
     clientMinorVersion: Int, isTunnel: Bool, mark: ValidatorMark = .none, cookieLine: [UInt8] = [], date: Span<UInt8>,
-    into out: Buffer
+    rate: RateNotice = .none, rateOfRoute: RouteRate? = nil, into out: Buffer
   ) {
     out.append("HTTP/1.1 ")
     out.append(decimal: UInt64(head.status))
@@ -175,6 +176,7 @@ package enum HeadWriter {
     }
     out.append(mark.line)
     if !cookieLine.isEmpty { out.append(cookieLine.span) }
+    if let rateOfRoute { rate.write(rateOfRoute, into: out) }
     out.append("\r\n")
   }
 
@@ -196,14 +198,18 @@ package enum HeadWriter {
   package static func writeAnswer(
     status: Int, reason: StaticString, sentence: StaticString = "", keepAlive: Bool, isHead: Bool,
     mark: ValidatorMark = .none,
-    retryAfterSeconds: Int = 1, date: Span<UInt8>, into out: Buffer
+    retryAfterSeconds: Int = 1, parts: AnswerParts = AnswerParts(), date: Span<UInt8>, into out: Buffer
   ) {
     let sentenceBytes = sentence.utf8CodeUnitCount
+    let lineBytes = reason.utf8CodeUnitCount + 5 + (sentenceBytes > 0 ? sentenceBytes + 1 : 0)
     writeAnswerHead(
-      status: status, reason: reason,
-      contentBytes: reason.utf8CodeUnitCount + 5 + (sentenceBytes > 0 ? sentenceBytes + 1 : 0),
-      keepAlive: keepAlive, mark: mark, retryAfterSeconds: retryAfterSeconds, date: date, into: out)
+      status: status, reason: reason, contentBytes: parts.page?.bytes.count ?? lineBytes,
+      keepAlive: keepAlive, mark: mark, retryAfterSeconds: retryAfterSeconds, parts: parts, date: date, into: out)
     guard !isHead else { return }
+    if let page = parts.page {
+      out.append(page.bytes.span)
+      return
+    }
     out.append(decimal: UInt64(status))
     out.append(0x20)
     out.append(reason)
@@ -216,7 +222,7 @@ package enum HeadWriter {
   /// The head of an answer of our own, with the empty line; `contentBytes` of text follow it. `isStorable`: caches may keep it.
   static func writeAnswerHead(
     status: Int, reason: StaticString, contentBytes: Int, keepAlive: Bool, mark: ValidatorMark, isStorable: Bool = true,
-    retryAfterSeconds: Int = 1, date: Span<UInt8>, into out: Buffer
+    retryAfterSeconds: Int = 1, parts: AnswerParts = AnswerParts(), date: Span<UInt8>, into out: Buffer
   ) {
     out.append("HTTP/1.1 ")
     out.append(decimal: UInt64(status))
@@ -224,16 +230,19 @@ package enum HeadWriter {
     out.append(reason)
     out.append("\r\nDate: ")
     out.append(date)
-    out.append("\r\nContent-Type: text/plain\r\nContent-Length: ")
+    out.append("\r\nContent-Type: ")
+    out.append(parts.page?.contentType ?? "text/plain")
+    out.append("\r\nContent-Length: ")
     out.append(decimal: UInt64(contentBytes))
     out.append("\r\n")
     if !isStorable { out.append("Cache-Control: no-store\r\n") }
     if status == 405 { out.append("Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n") }
-    if status == 503 {
+    if status == 503 || status == 429 {
       out.append("Retry-After: ")
       out.append(decimal: UInt64(retryAfterSeconds))
       out.append("\r\n")
     }
+    parts.writeFields(into: out)
     out.append(mark.line)
     out.append(keepAlive ? "\r\n" : "Connection: close\r\n\r\n")
   }
@@ -243,6 +252,7 @@ package enum HeadWriter {
     switch status {
     case 200: "OK"
     case 400: "Bad Request"
+    case 401: "Unauthorized"
     case 403: "Forbidden"
     case 404: "Not Found"
     case 405: "Method Not Allowed"
@@ -251,6 +261,7 @@ package enum HeadWriter {
     case 417: "Expectation Failed"
     case 421: "Misdirected Request"
     case 425: "Too Early"
+    case 429: "Too Many Requests"
     case 431: "Request Header Fields Too Large"
     case 500: "Internal Server Error"
     case 502: "Bad Gateway"
