@@ -7,7 +7,8 @@ extension EndToEnd {
   @Suite struct Standalone {
     @Test func theProgramNeedsTheHostsLibrariesAlone() throws {
       let allowed = [
-        "libssl.so", "libcrypto.so", "libpcre2-8.so", "libz.so", "libcrypt.so", "libc.so", "libm.so", "ld-linux",
+        "libssl.so", "libcrypto.so", "libpcre2-8.so", "libz.so", "libnghttp2.so", "libcrypt.so", "libc.so", "libm.so",
+        "ld-linux",
       ]
       let needed = try Self.needed(of: Programs.countersign)
       #expect(needed.contains { $0.hasPrefix("libssl.so") })

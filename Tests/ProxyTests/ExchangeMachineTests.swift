@@ -60,7 +60,7 @@ private struct Step: CustomStringConvertible {
 private let faults: [ExchangeMachine.Fault] = [
   .connect, .connectTimeout, .upstreamTLS, .closedBeforeResponse, .responseTimeout, .badResponse, .truncatedResponse,
   .badStatus, .serverDown(isTakenAway: false), .serverDown(isTakenAway: true), .starting, .clientGone,
-  .request(.framingChunk), .request(.bodyTooLarge), .request(.bodyTimeout),
+  .request(.framingChunk), .request(.bodyTooLarge), .request(.bodyTimeout), .unprocessed,
 ]
 
 @Suite struct ExchangeMachineTests {
@@ -99,13 +99,31 @@ private let faults: [ExchangeMachine.Fault] = [
     }
   }
 
-  /// RFC 9110 section 9.2.2. A validator's «starting» is an answer: it says that the request was not acted on.
+  /// RFC 9110 section 9.2.2. A validator's «starting» is an answer, and a refused stream (RFC 9113 section 8.7) a word as good: they
+  /// say that the request was not acted on.
   @Test func whatMayHaveBeenActedOnIsNotSentTwice() {
     for step in Step.all where step.sent && !step.isIdempotent {
-      for fault in faults where fault != .starting {
+      for fault in faults where fault != .starting && fault != .unprocessed {
         var machine = step.machine
         let verdict = machine.fault(fault)
         #expect(verdict != .retry && verdict != .resend, "\(fault) at \(step)")
+      }
+    }
+  }
+
+  /// RFC 9113 section 8.7, whatever the method; not without end, and not behind a response's head.
+  @Test func whatAServerDidNotProcessIsSentAgain() {
+    for step in Step.all {
+      var machine = step.machine
+      let verdict = machine.fault(.unprocessed)
+      if step.response != .awaiting {
+        #expect(verdict == .abort(.upstreamReset), "\(step)")
+      } else if !step.isHeld {
+        #expect(verdict == .answer(.upstreamReset), "\(step)")
+      } else {
+        #expect(verdict == .resend, "\(step)")
+        for _ in 1..<ExchangeMachine.unprocessedTriesMax { #expect(machine.fault(.unprocessed) == .resend) }
+        #expect(machine.fault(.unprocessed) == .answer(.upstreamReset))
       }
     }
   }
@@ -201,23 +219,26 @@ private let faults: [ExchangeMachine.Fault] = [
           machine.attempt(reused: true)
           if step.sent { machine.noteSent() }
         }
-        #expect(retries <= step.retries + ExchangeMachine.staleTriesMax, "\(fault) at \(step)")
+        let more = fault == .unprocessed ? ExchangeMachine.unprocessedTriesMax : 1
+        #expect(retries <= step.retries + more, "\(fault) at \(step)")
         #expect(waits <= ExchangeMachine.startingTriesMax, "\(fault) at \(step)")
       }
     }
   }
 
+  /// And behind it there is no further kept connection that could be stale as well.
   @Test func aStaleConnectionCostsNoConfiguredTry() {
     var machine = ExchangeMachine()
     machine.begin(hasBody: false, isIdempotent: true, keepAlive: true)
     machine.allow(retries: 1, on: [.connect, .reset, .timeout])
     var verdicts: [ExchangeMachine.Verdict] = []
-    for reused in [true, true, true, false] {
+    for reused in [true, false, false] {
       machine.attempt(reused: reused)
       machine.noteSent()
       verdicts.append(machine.fault(.closedBeforeResponse))
+      #expect(machine.hasMetStale)
     }
-    #expect(verdicts == [.resend, .resend, .retry, .answer(.upstreamReset)])
+    #expect(verdicts == [.resend, .retry, .answer(.upstreamReset)])
   }
 
   @Test func aStaleConnectionTakesAPostAlongOnlyUnsent() {
@@ -260,7 +281,7 @@ private let faults: [ExchangeMachine.Fault] = [
       _ = machine.fault(.closedBeforeResponse)
       machine.begin(hasBody: true, isIdempotent: false, keepAlive: true)
       #expect(machine.request == .body && machine.response == .awaiting && machine.ending == nil)
-      #expect(!machine.sent && !machine.reused && machine.replayable)
+      #expect(!machine.sent && !machine.reused && machine.replayable && !machine.hasMetStale)
       #expect(!machine.isIdempotent && machine.keepsDownstream)
     }
   }

@@ -13,7 +13,7 @@ extension Config {
     out.line(0, "routes:")
     for route in routes {
       let patterns = [("host", route.host), ("path", route.path)]
-      var pairs = patterns.compactMap { key, value in value.map { "\(key): \(Resolved.quote(verbatim: $0))" } }
+      var pairs = patterns.compactMap { key, value in value.map { "\(key): \(Resolved.verbatim($0))" } }
       pairs.append("to: \(Resolved.quote(route.to))")
       if let name = route.name { pairs.append("name: \(name)") }
       pairs.append("enabled: \(route.isEnabled)")
@@ -40,10 +40,10 @@ struct Resolved {
   }
 
   /// A value, in which `${` would stand for something outside.
-  static func quote(_ text: String) -> String { quote(verbatim: text.replacing("${", with: "$${")) }
+  static func quote(_ text: String) -> String { verbatim(text.replacing("${", with: "$${")) }
 
   /// Double quotes, in which every text can be written (YAML 1.2 section 7.3.1).
-  static func quote(verbatim text: String) -> String {
+  static func verbatim(_ text: String) -> String {
     var out = "\""
     for scalar in text.unicodeScalars {
       switch scalar {
@@ -111,6 +111,7 @@ struct Resolved {
       for certificate in listener.certificates { line(3, "- { \(self.certificate(certificate)) }") }
       pair(2, "tls_minimum", "\"\(listener.tlsMinimum.rawValue)\"")
     }
+    pair(2, "protocols", "[\(listener.protocols.map(\.rawValue).joined(separator: ", "))]")
     pair(
       2, "client_certificates",
       listener.clientCertificates.map { "{ ca: \(Self.quote($0.ca)), require: \($0.require) }" })
@@ -154,11 +155,12 @@ struct Resolved {
     }
     pair(2, "audience", upstream.audience.map(Self.quote))
     if upstream.identity == .attest { pair(2, "shared_audience", "\(upstream.sharedAudience)") }
+    pair(2, "protocol", upstream.serverProtocol.rawValue)
     pair(2, "proxy_protocol", upstream.proxyProtocol ? "v2" : "off")
     servers(upstream.servers)
     pair(2, "tls", upstream.tls.map(tls))
     pair(2, "balance", upstream.balance.rawValue)
-    pair(2, "health", upstream.health.map(health))
+    pair(2, "health", upstream.health.map { health($0, of: upstream) })
     pair(2, "passive", upstream.passive.map(passive) ?? "off")
     let occasions = Config.Retries.Occasions.named.filter { upstream.retries.on.contains($0.occasion) }.map(\.name)
     let on = (occasions + upstream.retries.statuses.map(String.init)).joined(separator: ", ")
@@ -193,14 +195,18 @@ struct Resolved {
     return "{ ca: \(Self.quote(tls.ca)), name: \(Self.quote(tls.name))\(own) }"
   }
 
-  private func health(_ health: Config.Health) -> String {
+  private func health(_ health: Config.Health, of upstream: Config.Upstream) -> String {
     var parts: [String]
     switch health.kind {
     case .tcp: parts = ["tcp: true"]
     case .http(let path, let host, let statuses):
       parts = ["path: \(Self.quote(path))", "status: \(ranges(statuses))"]
       if let host { parts.append("host: \(Self.quote(host))") }
+    case .grpc(let service, let host):
+      parts = ["grpc: \(Self.quote(service))"]
+      if let host { parts.append("host: \(Self.quote(host))") }
     }
+    if case .grpc = health.kind {} else { parts.append("protocol: \(health.serverProtocol(of: upstream).rawValue)") }
     parts.append("interval: \(Unit.duration(health.intervalMilliseconds))")
     parts.append("timeout: \(Unit.duration(health.timeoutMilliseconds))")
     parts.append("rise: \(health.rise)")
@@ -244,6 +250,7 @@ struct Resolved {
     line(0, "limits:")
     pair(1, "connections", "\(limits.connections)")
     pair(1, "connections_per_client", "\(limits.connectionsPerClient)")
+    pair(1, "streams", "\(limits.streams)")
     pair(1, "head", Unit.size(limits.headBytes))
     pair(1, "fields", "\(limits.fields)")
     pair(1, "body", Unit.size(limits.bodyBytes))

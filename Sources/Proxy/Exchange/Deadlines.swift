@@ -1,4 +1,8 @@
 // Which side owes something while an exchange is under way, and until when; and what its timer's end means.
+//
+// A call of gRPC may be a stream on which nobody has anything to say for hours. While its client may send more, and once its response
+// has begun, silence has the deadline of a tunnel; a server that was asked and has not begun to answer has that of any response, and
+// whoever takes nothing that of any other.
 
 import Platform
 import Policy
@@ -23,12 +27,17 @@ enum Deadlines {
       worker.wheel.set(x.timer, deadlineMilliseconds: x.holdUntilMilliseconds)
       return
     }
-    let owesRoom = !d.isFlushed || (x.machine.response == .body && d.transport.isWriteBlocked)
+    let owesRoom = !d.isFlushed || (x.machine.response == .body && d.isWriteBlocked)
     guard owesRoom || owesBody(x) else {
       worker.wheel.set(x.timer, deadlineMilliseconds: 0)
       return
     }
     if worker.wheel.deadline(of: x.timer) == 0 { x.downstreamProgressMilliseconds = now }
+    if x.isGRPC, !owesRoom {
+      let latest = max(x.downstreamProgressMilliseconds, x.upstreamProgressMilliseconds)
+      worker.wheel.set(x.timer, deadlineMilliseconds: latest + UInt64(x.tunnelMilliseconds(worker)))
+      return
+    }
     let idle = UInt64(x.idleMilliseconds(worker))
     worker.wheel.set(x.timer, deadlineMilliseconds: x.downstreamProgressMilliseconds + idle)
   }
@@ -38,20 +47,21 @@ enum Deadlines {
     guard x.machine.request == .body, let u = x.upstream, u.phase == .ready else { return false }
     // A client that asked to be told before it sends its body waits for the upstream's word.
     if x.mayNotSend, x.machine.response == .awaiting { return false }
-    return u.isFlushed && !u.transport.isWriteBlocked
+    return u.isFlushed && !u.isWriteBlocked
   }
 
   /// The upstream owes us a response, or room for the request.
   static func setServer(_ x: Exchange, _ d: Downstream, _ u: Upstream, _ worker: Worker) {
     guard u.phase == .ready else { return }
-    let blockedByClient = x.machine.response == .body && (!d.isFlushed || d.transport.isWriteBlocked)
+    let blockedByClient = x.machine.response == .body && (!d.isFlushed || d.isWriteBlocked)
     // Nor does it owe anything for a response that is all here, however long the client takes for its end.
     guard x.machine.response != .done, !blockedByClient, !owesBody(x) else {
       worker.wheel.set(u.timer, deadlineMilliseconds: 0)
       return
     }
     if worker.wheel.deadline(of: u.timer) == 0 { x.upstreamProgressMilliseconds = worker.nowMilliseconds }
-    let most = UInt64(x.responseMilliseconds(worker))
+    let mayBeSilent = x.isGRPC && x.machine.response == .body && u.isFlushed
+    let most = UInt64(mayBeSilent ? x.tunnelMilliseconds(worker) : x.responseMilliseconds(worker))
     worker.wheel.set(u.timer, deadlineMilliseconds: x.upstreamProgressMilliseconds + most)
   }
 

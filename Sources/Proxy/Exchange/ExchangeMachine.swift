@@ -34,13 +34,15 @@ package struct ExchangeMachine: Sendable {
   private var retriesOn: Config.Retries.Occasions = []
   /// A try was not made only because the budget for them is used up.
   package private(set) var isRetryDenied = false
-  private var staleTriesLeft = 0
+  /// A kept connection that this exchange had was stale.
+  package private(set) var hasMetStale = false
+  private var unprocessedTriesLeft = 0
   private var startingTriesLeft = 0
   private var downstreamKeepAlive = false
   private var upstreamKeepAlive = false
 
-  /// How often a stale kept-alive connection may be replaced in one exchange, apart from the configured retries.
-  package static let staleTriesMax = 2
+  /// How often a server may say that it did nothing with the request, apart from the configured retries.
+  package static let unprocessedTriesMax = 2
   /// How often a validator that has just started is asked again, in the edge's next second each time.
   package static let startingTriesMax = 6
 
@@ -52,6 +54,8 @@ package struct ExchangeMachine: Sendable {
     case connect, connectTimeout, upstreamTLS
     /// The upstream ended before a whole response head came.
     case closedBeforeResponse
+    /// The server has said that it did nothing with the request (RFC 9113 section 8.7).
+    case unprocessed
     case responseTimeout
     /// A response's head came whose status asks for another try.
     case badStatus
@@ -101,7 +105,7 @@ package struct ExchangeMachine: Sendable {
     request = hasBody ? .body : .done
     self.isIdempotent = isIdempotent
     downstreamKeepAlive = keepAlive
-    staleTriesLeft = ExchangeMachine.staleTriesMax
+    unprocessedTriesLeft = ExchangeMachine.unprocessedTriesMax
     startingTriesLeft = ExchangeMachine.startingTriesMax
   }
 
@@ -199,11 +203,18 @@ package struct ExchangeMachine: Sendable {
     case .connect: return tryAgain(.connect, mayRetry, orElse: .upstreamConnect)
     case .connectTimeout: return tryAgain(.connect, mayRetry, orElse: .upstreamConnectTimeout)
     case .upstreamTLS: return tryAgain(.connect, mayRetry, orElse: .upstreamTls)
+    case .unprocessed:
+      guard response == .awaiting else { return .abort(.upstreamReset) }
+      // Whatever was sent of it: nobody has acted on it.
+      guard replayable, unprocessedTriesLeft > 0 else { return .answer(.upstreamReset) }
+      unprocessedTriesLeft -= 1
+      return .resend
     case .closedBeforeResponse:
       guard response == .awaiting else { return .abort(.upstreamReset) }
-      // A connection that was idle may have been closed just as the request went out: that is no failed try.
-      if reused, isHarmless, replayable, staleTriesLeft > 0 {
-        staleTriesLeft -= 1
+      // A connection that was idle may have been closed just as the request went out: that is no failed try. What closed it, as the
+      // end of a process does, may have closed the other kept ones too, so from here on this request gets new ones.
+      if reused, isHarmless, replayable, !hasMetStale {
+        hasMetStale = true
         return .resend
       }
       return tryAgain(.reset, mayRetry, orElse: .upstreamReset)

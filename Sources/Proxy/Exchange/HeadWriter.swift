@@ -39,6 +39,39 @@ package enum HeadWriter {
     out.append(" HTTP/1.1\r\nHost: ")
     out.append(bytes.extracting(head.authority.range))
     out.append("\r\n")
+    writeFields(bytes, head: head, into: out)
+    switch framing {
+    case .none, .untilClose: break
+    case .length(let length): writeLength(length, into: out)
+    case .chunked: out.append("Transfer-Encoding: chunked\r\n")
+    }
+    if expectsContinue { out.append("Expect: 100-continue\r\n") }
+    if webSocket { out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n") }
+  }
+
+  /// The same for a stream of HTTP/2, whose end is its own (RFC 9113 section 8.3.1).
+  static func writeStreamRequest(
+    _ bytes: Span<UInt8>, head: RequestHead, framing: BodyFraming, isSecure: Bool, expectsContinue: Bool,
+    into out: Buffer
+  ) {
+    out.append(":method: ")
+    out.append(bytes.extracting(head.methodRange.range))
+    out.append(isSecure ? "\r\n:scheme: https\r\n:authority: " : "\r\n:scheme: http\r\n:authority: ")
+    out.append(bytes.extracting(head.authority.range))
+    out.append("\r\n:path: ")
+    out.append(bytes.extracting(head.path.range))
+    if !head.query.isEmpty { out.append(bytes.extracting(head.query.range)) }
+    out.append("\r\n")
+    writeFields(bytes, head: head, into: out)
+    if case .length(let length) = framing { writeLength(length, into: out) }
+    // gRPC's servers ask for it, and we pass trailers on.
+    if head.has(.te) { out.append("te: trailers\r\n") }
+    if expectsContinue { out.append("Expect: 100-continue\r\n") }
+  }
+
+  /// The client's own fields, as far as they may pass.
+  @inline(__always)
+  private static func writeFields(_ bytes: Span<UInt8>, head: RequestHead, into out: Buffer) {
     // Lines lie one behind the other: those that stay are copied in runs.
     let count = head.fieldCount
     var runStart = -1
@@ -53,13 +86,6 @@ package enum HeadWriter {
     }
     // The last run ends where the empty line begins.
     if runStart >= 0 { out.append(bytes.extracting(runStart..<head.length - 2)) }
-    switch framing {
-    case .none, .untilClose: break
-    case .length(let length): writeLength(length, into: out)
-    case .chunked: out.append("Transfer-Encoding: chunked\r\n")
-    }
-    if expectsContinue { out.append("Expect: 100-continue\r\n") }
-    if webSocket { out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n") }
   }
 
   /// Who the client is, in plain words, for a backend that trusts us: each of `fields` once.
@@ -124,17 +150,24 @@ package enum HeadWriter {
     }
   }
 
-  /// A whole response head for the client, with the empty line. `mark`: what a validator says to its edge.
+  /// A whole response head for the client, with the empty line. `mark`: what a validator says to its edge. `isGRPCAnswer`: it is a
+  /// validator's own to a call of gRPC (`GRPCAnswer`).
   package static func writeResponse(
     _ bytes: Span<UInt8>, head: ResponseHead, length: Int, framing: ResponseFraming, keepAlive: Bool,
-    clientMinorVersion: Int, isTunnel: Bool, mark: ValidatorMark = .none, cookieLine: [UInt8] = [], date: Span<UInt8>,
+    clientMinorVersion: Int, isTunnel: Bool, isStream: Bool = false, isGRPCAnswer: Bool = false,
+    mark: ValidatorMark = .none, cookieLine: [UInt8] = [], date: Span<UInt8>,
     rate: RateNotice = .none, rateOfRoute: RouteRate? = nil, into out: Buffer
   ) {
-    out.append("HTTP/1.1 ")
-    out.append(decimal: UInt64(head.status))
-    out.append(0x20)
-    if !head.reason.isEmpty { out.append(bytes.extracting(head.reason.range)) }
-    out.append("\r\n")
+    if isStream {
+      // RFC 8441 section 5.1: what 101 says in HTTP/1.1.
+      writeStatusField(isTunnel || isGRPCAnswer ? 200 : head.status, into: out)
+    } else {
+      out.append("HTTP/1.1 ")
+      out.append(decimal: UInt64(head.status))
+      out.append(0x20)
+      if !head.reason.isEmpty { out.append(bytes.extracting(head.reason.range)) }
+      out.append("\r\n")
+    }
     let count = head.fieldCount
     var runStart = -1
     var droppedKinds = responseDropped
@@ -142,7 +175,9 @@ package enum HeadWriter {
     if case .unsent = framing, head.repeatedLength == nil { droppedKinds &= ~FieldKind.contentLength.bit }
     for i in 0..<count {
       let kind = head.kind(i)
-      let dropped = kind.bit & droppedKinds != 0 || head.isNominated(i) || ValidatorMark.isOne(bytes, head, i, kind)
+      let dropped =
+        kind.bit & droppedKinds != 0 || head.isNominated(i) || ValidatorMark.isOne(bytes, head, i, kind)
+        || (isStream && isTunnel && bytes.extracting(head.name(i).range).equalsIgnoringCase("sec-websocket-accept"))
       if dropped {
         if runStart >= 0 { out.append(bytes.extracting(runStart..<head.name(i).lower)) }
         runStart = -1
@@ -163,9 +198,11 @@ package enum HeadWriter {
     case .none, .close: break
     case .unsent: if let length = head.repeatedLength { writeLength(length, into: out) }
     case .length(let length): writeLength(length, into: out)
-    case .chunked: out.append("Transfer-Encoding: chunked\r\n")
+    case .chunked: if !isStream { out.append("Transfer-Encoding: chunked\r\n") }
     }
-    if isTunnel {
+    if isStream {
+      // A stream's end is its own (RFC 9113 section 8.1), and so is its connection's.
+    } else if isTunnel {
       out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n")
     } else if head.status >= 200 {
       if !keepAlive {
@@ -177,6 +214,12 @@ package enum HeadWriter {
     out.append(mark.line)
     if !cookieLine.isEmpty { out.append(cookieLine.span) }
     if let rateOfRoute { rate.write(rateOfRoute, into: out) }
+    if !isStream { out.append("\r\n") }
+  }
+
+  @inline(__always) private static func writeStatusField(_ status: Int, into out: Buffer) {
+    out.append(":status: ")
+    out.append(decimal: UInt64(status))
     out.append("\r\n")
   }
 
@@ -200,12 +243,26 @@ package enum HeadWriter {
     mark: ValidatorMark = .none,
     retryAfterSeconds: Int = 1, parts: AnswerParts = AnswerParts(), date: Span<UInt8>, into out: Buffer
   ) {
-    let sentenceBytes = sentence.utf8CodeUnitCount
-    let lineBytes = reason.utf8CodeUnitCount + 5 + (sentenceBytes > 0 ? sentenceBytes + 1 : 0)
     writeAnswerHead(
-      status: status, reason: reason, contentBytes: parts.page?.bytes.count ?? lineBytes,
+      status: status, reason: reason, contentBytes: answerBytes(reason, sentence, parts),
       keepAlive: keepAlive, mark: mark, retryAfterSeconds: retryAfterSeconds, parts: parts, date: date, into: out)
     guard !isHead else { return }
+    writeAnswerContent(status: status, reason, sentence, parts, into: out)
+  }
+
+  /// How many bytes `writeAnswerContent` appends.
+  static func answerBytes(
+    _ reason: StaticString, _ sentence: StaticString, _ parts: AnswerParts = AnswerParts()
+  ) -> Int {
+    if let page = parts.page { return page.bytes.count }
+    let sentenceBytes = sentence.utf8CodeUnitCount
+    return reason.utf8CodeUnitCount + 5 + (sentenceBytes > 0 ? sentenceBytes + 1 : 0)
+  }
+
+  static func writeAnswerContent(
+    status: Int, _ reason: StaticString, _ sentence: StaticString, _ parts: AnswerParts = AnswerParts(),
+    into out: Buffer
+  ) {
     if let page = parts.page {
       out.append(page.bytes.span)
       return
@@ -214,21 +271,27 @@ package enum HeadWriter {
     out.append(0x20)
     out.append(reason)
     out.append(0x0a)
-    guard sentenceBytes > 0 else { return }
+    guard sentence.utf8CodeUnitCount > 0 else { return }
     out.append(sentence)
     out.append(0x0a)
   }
 
   /// The head of an answer of our own, with the empty line; `contentBytes` of text follow it. `isStorable`: caches may keep it.
   static func writeAnswerHead(
-    status: Int, reason: StaticString, contentBytes: Int, keepAlive: Bool, mark: ValidatorMark, isStorable: Bool = true,
-    retryAfterSeconds: Int = 1, parts: AnswerParts = AnswerParts(), date: Span<UInt8>, into out: Buffer
+    status: Int, reason: StaticString, contentBytes: Int, keepAlive: Bool, isStream: Bool = false, mark: ValidatorMark,
+    isStorable: Bool = true, retryAfterSeconds: Int = 1, parts: AnswerParts = AnswerParts(),
+    date: Span<UInt8>, into out: Buffer
   ) {
-    out.append("HTTP/1.1 ")
-    out.append(decimal: UInt64(status))
-    out.append(0x20)
-    out.append(reason)
-    out.append("\r\nDate: ")
+    if isStream {
+      writeStatusField(status, into: out)
+    } else {
+      out.append("HTTP/1.1 ")
+      out.append(decimal: UInt64(status))
+      out.append(0x20)
+      out.append(reason)
+      out.append("\r\n")
+    }
+    out.append("Date: ")
     out.append(date)
     out.append("\r\nContent-Type: ")
     out.append(parts.page?.contentType ?? "text/plain")
@@ -244,6 +307,7 @@ package enum HeadWriter {
     }
     parts.writeFields(into: out)
     out.append(mark.line)
+    guard !isStream else { return }
     out.append(keepAlive ? "\r\n" : "Connection: close\r\n\r\n")
   }
 
@@ -264,6 +328,7 @@ package enum HeadWriter {
     case 429: "Too Many Requests"
     case 431: "Request Header Fields Too Large"
     case 500: "Internal Server Error"
+    case 501: "Not Implemented"
     case 502: "Bad Gateway"
     case 503: "Service Unavailable"
     case 504: "Gateway Timeout"
@@ -278,5 +343,27 @@ extension Span<UInt8> {
   func equalsIgnoringCase(_ word: StaticString) -> Bool {
     guard count == word.utf8CodeUnitCount else { return false }
     return AsciiWord.matches(self, word)
+  }
+}
+
+extension Span<UInt8> {
+  /// Whether these bytes are the others, whatever the case of their ASCII letters.
+  func equalsIgnoringCase(_ other: Span<UInt8>) -> Bool {
+    guard count == other.count else { return false }
+    for i in 0..<count where self[i] != other[i] {
+      let lower = self[i] | 0x20
+      guard lower == other[i] | 0x20, (0x61...0x7a).contains(lower) else { return false }
+    }
+    return true
+  }
+}
+
+extension String {
+  /// The bytes with ASCII letters in lower case.
+  init(lowercasing bytes: Span<UInt8>) {
+    var lower: [UInt8] = []
+    lower.reserveCapacity(bytes.count)
+    for i in 0..<bytes.count { lower.append((0x41...0x5a).contains(bytes[i]) ? bytes[i] | 0x20 : bytes[i]) }
+    self = String(decoding: lower, as: UTF8.self)
   }
 }

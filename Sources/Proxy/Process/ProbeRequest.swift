@@ -26,20 +26,26 @@ struct ProbeRequest {
 
   var host: [UInt8] { head.authority.range.map { text[$0] } }
 
-  /// The head as an upstream gets it; nil where it cannot be signed.
+  /// The head as an upstream gets it, for HTTP/2 the lines of its fields; nil where it cannot be signed.
   func written(
     _ identity: ClientIdentity, as kind: Config.UpstreamIdentity, fields: Config.PlainFields, signer: Signer?,
-    wallMilliseconds: UInt64
+    wallMilliseconds: UInt64, protocol spoken: Config.ServerProtocol = .http1, isSecure: Bool = false
   ) -> [UInt8]? {
     let out = Buffer(capacity: text.count + Worker.headGrowthBytes)
-    HeadWriter.writeRequest(
-      text.span, head: head, framing: head.framing, webSocket: false, expectsContinue: false, into: out)
+    switch spoken {
+    case .http1:
+      HeadWriter.writeRequest(
+        text.span, head: head, framing: head.framing, webSocket: false, expectsContinue: false, into: out)
+    case .http2:
+      HeadWriter.writeStreamRequest(
+        text.span, head: head, framing: head.framing, isSecure: isSecure, expectsContinue: false, into: out)
+    }
     guard
       Attempt.writeIdentity(
         identity, as: kind, fields: fields, signer: signer, text.span, head, wallMilliseconds: wallMilliseconds,
         into: out)
     else { return nil }
-    out.append("\r\n")
+    if spoken == .http1 { out.append("\r\n") }
     return out.overflowed ? nil : out.copyBytes()
   }
 }

@@ -94,7 +94,7 @@ import Testing
     ),
     (
       "app.health", "{ path: / }", "/",
-      "expected `upstreams.app.health` to be a mapping of `path`, `tcp`, `interval`, `timeout`, `rise`, `fall`, `status`, `host`, `port`, `tls`, found `/`"
+      "expected `upstreams.app.health` to be a mapping of `path`, `tcp`, `grpc`, `protocol`, `interval`, `timeout`, `rise`, `fall`, `status`, `host`, `port`, `tls`, found `/`"
     ),
     (
       "app.retries", "{ count: 1 }", "1",
@@ -247,7 +247,7 @@ import Testing
         "1:59: `listeners[0].trust[0]` lacks `evidence`: what they must show: one of `socket`, `proxy-protocol`, `forwarded`, `attested`, `refuse`",
         "2:10: `routes[0]` lacks `to`: the name of an upstream",
         "3:19: `upstreams.app` lacks `servers`: a list such as `[\"127.0.0.1:3334\"]`",
-        "3:29: `upstreams.app.health` lacks `path`: what is asked for, such as `/healthz`; `tcp: true` only connects",
+        "3:29: `upstreams.app.health` lacks `path`: what is asked for, such as `/healthz`; `grpc` asks gRPC's health service, `tcp: true` only connects",
         "3:38: `upstreams.app.tls` lacks `ca`: the path of the PEM file of those who may sign the server's certificate",
         "3:38: `upstreams.app.tls` lacks `name`: the name that the server's certificate must carry",
         "4:8: `admin` lacks `listen`: an address such as `127.0.0.1:9901`, or `unix:PATH`",

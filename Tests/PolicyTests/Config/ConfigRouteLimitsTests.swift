@@ -113,7 +113,7 @@ import Wire
     ),
     (
       "error_pages: [{ status: 418, html: e.html }]",
-      "2:47: no refusal has such a status; they have 400, 401, 403, 404, 405, 408, 413, 417, 421, 425, 429, 431, 500, "
+      "2:47: no refusal has such a status; they have 400, 401, 403, 404, 405, 408, 413, 417, 421, 425, 429, 431, 500, 501, "
         + "502, 503, 504, 505"
     ),
     (
