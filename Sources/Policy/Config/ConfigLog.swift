@@ -41,7 +41,7 @@ extension Reading {
     case "off": config.log.access = .off
     case "syslog": config.log.access = .syslog(Config.Log.syslogPath)
     case _ where path.hasPrefix("syslog:"):
-      let socket = absolute(String(path.dropFirst("syslog:".count)))
+      let socket = absolute(String(path.dropFirst("syslog:".count)), from: node.place)
       guard path.utf8.count > "syslog:".utf8.count, socket.utf8.count <= 107, !socket.utf8.contains(0) else {
         let _: String? = wrong(
           node, "log.access", expected: "the path of a unix socket, of at most 107 bytes, behind `syslog:`")

@@ -148,8 +148,8 @@ extension Exchange {
   }
 
   private func sendBody(_ count: Int, _ u: Upstream, _ worker: Worker) -> Step {
-    let most = worker.plan.config.limits.bodyBytes
-    if most > 0, request.bodyBytes + UInt64(count) > UInt64(most) { return .fault(.request(.bodyTooLarge)) }
+    let most = bodyBytesMax(worker)
+    if most > 0, request.bodyBytes + UInt64(count) > most { return .fault(.request(.bodyTooLarge)) }
     // The upstream takes no more. What it said before is for the reading side to find; once that is on its way to the
     // client, the client may go on sending.
     guard !upstreamDeaf else {

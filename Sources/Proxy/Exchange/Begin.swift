@@ -66,16 +66,28 @@ enum Begin {
     case .undecided: return .refuse(.routeUndecided)
     case .none: return .refuse(.routeNone)
     case .route(let route):
-      let group = route.group
       x.route = route
-      x.group = group
+      x.group = route.group
+      x.times = route.times
       if let refusal = RouteGate.refusal(x, route, worker) { return .refuse(refusal) }
-      let most = worker.plan.config.limits.bodyBytes
-      if most > 0, case .length(let length) = x.request.framing, length > UInt64(most) { return .refuse(.bodyTooLarge) }
-      x.machine.allow(group.retries)
-      group.budget.noteRequest(nowMilliseconds: worker.nowMilliseconds)
-      return Attempt.begin(x, group, worker)
+      if let demands = route.demands, let step = demands.step(x, route, worker) { return step }
+      if isBodyTooLarge(x, worker) { return .refuse(.bodyTooLarge) }
+      return send(x, route, worker)
     }
+  }
+
+  static func isBodyTooLarge(_ x: Exchange, _ worker: Worker) -> Bool {
+    let most = x.bodyBytesMax(worker)
+    if most > 0, case .length(let length) = x.request.framing { return length > most }
+    return false
+  }
+
+  /// The first try of a request that its route lets pass.
+  static func send(_ x: Exchange, _ route: RoutePlan, _ worker: Worker) -> Step {
+    let group = route.group
+    x.machine.allow(group.retries)
+    group.budget.noteRequest(nowMilliseconds: worker.nowMilliseconds)
+    return Attempt.begin(x, group, worker)
   }
 
   /// The exchange of a check in HTTP/1.0 without Host, whose connection ends with the answer.

@@ -26,6 +26,12 @@ final class Exchange {
   var group: UpstreamPlan?
   /// What led to `group`.
   var route: RoutePlan?
+  /// Of `route`.
+  var times = RouteTimes()
+  /// What its client is told of the rate that it was counted under.
+  var rate = RateNotice.none
+  /// It waits for its password to be checked.
+  var awaitsLogin = false
 
   // The request.
   /// The head as it was parsed: its ranges count from the first byte of `headText`.
@@ -154,6 +160,9 @@ final class Exchange {
     server = nil
     group = nil
     route = nil
+    times = RouteTimes()
+    rate = .none
+    awaitsLogin = false
     retryAfterSeconds = 1
     smallHead.removeAll()
     if headText !== smallHead {

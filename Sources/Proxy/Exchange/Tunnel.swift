@@ -24,7 +24,7 @@ enum Tunnel {
     worker.counters.add(.tunnels)
     worker.log.recordTunnelBegin(x, worker)
     worker.wheel.set(u.timer, deadlineMilliseconds: 0)
-    let most = UInt64(worker.plan.config.timeouts.tunnelMilliseconds)
+    let most = UInt64(x.tunnelMilliseconds(worker))
     worker.wheel.set(x.timer, deadlineMilliseconds: worker.nowMilliseconds + most)
     if let drain = worker.drain { TunnelClosing.schedule(x, drain, worker) }
   }
@@ -88,9 +88,8 @@ enum Tunnel {
     let justEnded = isOneSided && !x.isTunnelClosing
     if justEnded { x.isTunnelClosing = true }
     guard delivered || justEnded else { return }
-    let timeouts = worker.plan.config.timeouts
-    let tunnel = timeouts.tunnelMilliseconds
-    let most = isOneSided ? min(timeouts.tunnelCloseMilliseconds, tunnel) : tunnel
+    let tunnel = x.tunnelMilliseconds(worker)
+    let most = isOneSided ? min(worker.plan.config.timeouts.tunnelCloseMilliseconds, tunnel) : tunnel
     let deadline = worker.nowMilliseconds + UInt64(most)
     worker.wheel.set(x.timer, deadlineMilliseconds: min(deadline, x.tunnel.closesAtMilliseconds))
   }
