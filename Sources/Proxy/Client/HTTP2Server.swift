@@ -51,6 +51,9 @@ final class HTTP2Server {
   static let connectionWindow = 1 << 20
   /// What is read of a connection that was ended for what its client did, so that the client learns why.
   private static let floodLingerBytes = 64 * 1024
+  /// What the heads of a connection's requests may have together, before it has to wait with more of them.
+  static let heldHeadBytesMax = 512 * 1024
+  var heldHeadBytes = 0
   /// How many connections to servers are kept for a client's next requests.
   private static let spareMax = 16
 
@@ -67,20 +70,6 @@ final class HTTP2Server {
   }
 
   var limits: HeadLimits { worker.plan.requestLimits(hasGrown: connection.isAttested) }
-
-  /// How a connection begins that speaks HTTP/2 by prior knowledge (RFC 9113 section 3.4).
-  private static let prefaceText: StaticString = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-  enum Preface { case whole, begun, none }
-
-  /// Whether the bytes that came first are that.
-  static func preface(_ input: Buffer) -> Preface {
-    input.withReadable { bytes in
-      let n = min(bytes.count, prefaceText.utf8CodeUnitCount)
-      guard AsciiWord.begins(prefaceText, with: bytes.extracting(first: n)) else { return .none }
-      return n == prefaceText.utf8CodeUnitCount ? .whole : .begun
-    }
-  }
 
   // MARK: Events
 
@@ -381,6 +370,7 @@ final class HTTP2Server {
         session.reset(stream: stream.id, code: HTTP2Session.Code.none)
       }
     }
+    heldHeadBytes -= stream.headBytes
     let unused = s.input.count + stream.arriving.count
     if unused > 0 { session.consumedConnection(unused) }
     stream.isTouched = false

@@ -29,6 +29,8 @@ final class StreamState {
   var isMalformed = false
   /// With which code it is reset when its answer is out; 0: it is not.
   var resetCode: UInt32 = 0
+  /// What its head takes of what the connection's heads may.
+  var headBytes = 0
   /// Content-Length of the request.
   var declared: UInt64?
   /// Bytes of DATA that came.
@@ -82,6 +84,7 @@ final class StreamState {
     isFaultTold = false
     isMalformed = false
     resetCode = 0
+    headBytes = 0
     declared = nil
     received = 0
     trailerBytes = 0
