@@ -125,8 +125,8 @@ struct Explain: ParsableCommand {
       print("to       \(local)\(to == nil ? ", as nothing is said" : "")")
     }
     print("rule     \(explanation.rule)")
-    let line = policy[policy.rule(for: peer)].line
-    print("at       \(line > 0 ? "\(file):\(line)" : "\(file), by default")")
+    let place = policy[policy.rule(for: peer)].place
+    print("at       \(place.line > 0 ? "\(place.file ?? file):\(place.line)" : "\(file), by default")")
     for step in explanation.steps { print("step     \(step)") }
     let rule = policy.rule(for: peer)
     if proxySource != nil, policy[rule].evidence != .refuse, !policy[rule].proxyProtocolRequired {

@@ -41,7 +41,7 @@ extension Reading {
     case "off": config.log.access = .off
     case "syslog": config.log.access = .syslog(Config.Log.syslogPath)
     case _ where path.hasPrefix("syslog:"):
-      let socket = absolute(String(path.dropFirst("syslog:".count)))
+      let socket = absolute(String(path.dropFirst("syslog:".count)), from: node.place)
       guard path.utf8.count > "syslog:".utf8.count, socket.utf8.count <= 107, !socket.utf8.contains(0) else {
         let _: String? = wrong(
           node, "log.access", expected: "the path of a unix socket, of at most 107 bytes, behind `syslog:`")
@@ -64,7 +64,8 @@ extension Reading {
     let format = fields["format"].flatMap { word($0, "log.format", of: ["json", "combined", "template"]) } ?? 0
     let isKnown = !faulty.contains("log.format")
     if let node = fields["template"] {
-      if let text = text(node, "log.template", expected: "a line with variables, such as `$time $client $status`") {
+      // A `$` is the template's own.
+      if let text = verbatim(node, "log.template", expected: "a line with variables, such as `$time $client $status`") {
         switch LogTemplate.parse(text) {
         case .success(let template): config.log.format = .template(template)
         case .failure(let fault): error(node.place, "`log.template`: \(fault.message)")

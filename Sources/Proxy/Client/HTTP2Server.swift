@@ -49,6 +49,8 @@ final class HTTP2Server {
   static let streamWindow = 65_535
   /// What all of a connection's streams may send before their bytes have left.
   static let connectionWindow = 1 << 20
+  /// What is read of a connection that was ended for what its client did, so that the client learns why.
+  private static let floodLingerBytes = 64 * 1024
   /// How many connections to servers are kept for a client's next requests.
   private static let spareMax = 16
 
@@ -118,12 +120,15 @@ final class HTTP2Server {
     case .priority, .skippedStream: return end(.http2Protocol)
     case .closedStream: return end(.http2Protocol, code: HTTP2Session.Code.streamClosed)
     }
+    if let refusal = budget.note(emptyFrames: frames.takeEmptyFrames(), nowMilliseconds: worker.nowMilliseconds) {
+      return end(refusal)
+    }
     isReceiving = true
     var received = d.input.withReadable { session.receive($0) }
     isReceiving = false
     d.input.removeAll()
     // libnghttp2 ends a connection by itself for what is no HTTP/2.
-    if received == .all, !session.takesMore, !clientLeaves, drainStep != .final { received = .failed }
+    if received == .all, !session.takesMore, !clientLeaves, drainStep == .none { received = .failed }
     switch received {
     case .all: break
     case .failed: end(refusal ?? .http2Protocol)
@@ -141,7 +146,10 @@ final class HTTP2Server {
       code: refusal == .http2Protocol ? code : HTTP2Session.Code.enhanceYourCalm)
     flush()
     cutStreams()
-    if connection.phase == .http2 { connection.closeInOrder(waits: true, worker) }
+    guard connection.phase == .http2 else { return }
+    connection.closeInOrder(waits: true, worker)
+    // Of one that floods us little more is read.
+    connection.lingerBytesLeft = HTTP2Server.floodLingerBytes
   }
 
   func touch(_ s: Downstream) {
@@ -164,6 +172,16 @@ final class HTTP2Server {
         guard let x = s.exchange else { continue }
         if stream.isReset {
           x.advance(worker, .fault(.clientGone))
+        } else if let fault = stream.fault, !stream.isFaultTold {
+          // Whatever has become of it: nothing that was written for a server has left yet in this turn.
+          stream.isFaultTold = true
+          if let first = stream.first, case .refuse = first {
+            stream.first = nil
+            x.advance(worker, first)
+          } else {
+            stream.first = nil
+            x.advance(worker, .fault(.request(fault)))
+          }
         } else if let first = stream.first {
           stream.first = nil
           x.advance(worker, first)
@@ -211,7 +229,8 @@ final class HTTP2Server {
       guard sent == .full, d.output.isEmpty, !d.transport.hasUnsent else { break }
     }
     d.output.releaseIfEmpty()
-    if session.isOver || (drainStep == .final && streams.isEmpty), refusal == nil, d.isFlushed {
+    let isOver = drainStep == .none ? session.isOver : drainStep == .final && streams.isEmpty
+    if isOver, refusal == nil, d.isFlushed {
       d.closeInOrder(waits: true, worker)
       return
     }
@@ -336,7 +355,8 @@ final class HTTP2Server {
     s.begin(on: d, id, self, position: streams.count)
     streams.append(s)
     session.setMark(s.slot + 1, stream: id)
-    worker.clearDeadline(d)
+    // The second step of a drain comes all the same.
+    if drainStep != .announced { worker.clearDeadline(d) }
     return s
   }
 

@@ -7,7 +7,7 @@ import Wire
 
 extension HTTP2Server: HTTP2Handler {
   func noteFrame(_ frame: HTTP2Session.Frame) -> Bool {
-    guard let found = overspent ?? budget.note(frame, nowMilliseconds: worker.nowMilliseconds) else { return true }
+    guard let found = overspent else { return true }
     refusal = found
     return false
   }

@@ -23,6 +23,8 @@ final class StreamState {
   var isClosed = false
   /// What was wrong behind the head.
   var fault: Refusal?
+  /// Its exchange has been told.
+  var isFaultTold = false
   /// Its head was not understood, so nothing is known of a body.
   var isMalformed = false
   /// With which code it is reset when its answer is out; 0: it is not.
@@ -77,6 +79,7 @@ final class StreamState {
     isReset = false
     isClosed = false
     fault = nil
+    isFaultTold = false
     isMalformed = false
     resetCode = 0
     declared = nil

@@ -27,7 +27,8 @@ extension AccessLog {
     }
     guard isOn, let d = x.downstream else { return }
     guard template == nil else { return text(.of(x, d), worker) }
-    line(time: worker.date.rfc3339.span, nowMilliseconds: worker.nowMilliseconds) { line in
+    let time = worker.date.rfc3339
+    line(time: time.span, nowMilliseconds: worker.nowMilliseconds) { line in
       writeConnection(d, d.listener, x.identity ?? d.client, x.schemeSource, into: line)
       if x.isInCutover { line.append(",\"cutover\":true") }
       if let route = x.route { line.member(",\"route\":", text: route.nameBytes) }
@@ -82,7 +83,8 @@ extension AccessLog {
       detail = .named("", Array(why.utf8), "")
     }
     guard template == nil else { return text(.of(d, refusal, detail), worker) }
-    line(time: worker.date.rfc3339.span, nowMilliseconds: worker.nowMilliseconds) { line in
+    let time = worker.date.rfc3339
+    line(time: time.span, nowMilliseconds: worker.nowMilliseconds) { line in
       writeConnection(d, d.listener, d.client, d.scheme.source, into: line)
       line.member(",\"status\":", UInt64(refusal == .plainHttp ? refusal.status : 0))
       line.member(",\"refusal\":", refusal.name)
@@ -99,7 +101,8 @@ extension AccessLog {
       return
     }
     guard template == nil else { return text(.of(refusal, listener, peer: peer), worker) }
-    line(time: worker.date.rfc3339.span, nowMilliseconds: worker.nowMilliseconds) { line in
+    let time = worker.date.rfc3339
+    line(time: time.span, nowMilliseconds: worker.nowMilliseconds) { line in
       line.member(",\"listener\":", text: listener.nameBytes)
       line.append(members: listener.record.configuration)
       writePeer(peer.ip, peer.port, into: line)
@@ -113,7 +116,8 @@ extension AccessLog {
     worker.refusedLines.endInterval(nowMilliseconds: worker.nowMilliseconds) { refusal, peer, count in
       // A template has no place for a count.
       guard isOn, template == nil else { return }
-      line(time: worker.date.rfc3339.span, nowMilliseconds: worker.nowMilliseconds) { line in
+      let time = worker.date.rfc3339
+      line(time: time.span, nowMilliseconds: worker.nowMilliseconds) { line in
         switch peer {
         case .address(let address): line.member(",\"peer\":", address: address)
         case .unix: line.member(",\"peer\":", "unix")

@@ -59,15 +59,26 @@ final class RoutePlan {
   let counts: RequestCounts
   /// For the access log: its name, or `line 12`.
   let nameBytes: [UInt8]
+  let times: RouteTimes
+  /// Nil: it asks nothing of a request.
+  let demands: RouteDemands?
+  /// Nil: it has none of its own.
+  let pages: AnswerPages?
 
-  init(_ route: Config.Route, number: Int, to group: UpstreamPlan, _ metrics: RouteMetrics, worker: Int) {
+  init(
+    _ route: Config.Route, number: Int, to group: UpstreamPlan, users: [String: UserFile], pages: AnswerPages?,
+    _ metrics: RouteMetrics, worker: Int
+  ) {
     self.group = group
     self.number = number
     isEnabled = route.isEnabled
     needsDistinctClients = route.needsDistinctClients
-    let label = route.name ?? "line \(route.line)"
+    let label = route.name ?? route.place.name
     nameBytes = Array(label.utf8)
     counts = metrics.counts(of: label, worker: worker)
+    times = RouteTimes(route.limits)
+    demands = RouteDemands(route, users: users)
+    self.pages = pages
   }
 }
 
@@ -76,6 +87,9 @@ final class Plan {
   let generation: UInt64
   let listeners: [ListenerPlan]
   let groups: [UpstreamPlan]
+  /// Of refusals, where the route has none.
+  let pages: AnswerPages
+  let proxyStatus: ProxyStatus?
   private let table: RouteTable
   private let routes: ContiguousArray<RoutePlan>
 
@@ -92,6 +106,8 @@ final class Plan {
   init(snapshot: Snapshot, sources: [ListenerSource], shared: ProcessShared, worker: Int, previous: Plan?) {
     config = snapshot.config
     generation = snapshot.generation
+    pages = snapshot.routeFiles.pages
+    proxyStatus = ProxyStatus(snapshot.config)
     // Everything that can fail here was tried when the snapshot was built.
     var verifier: Verifier?
     if let keys = snapshot.keys, let audience = config.identity.audience,
@@ -137,12 +153,13 @@ final class Plan {
     self.groups = groups
     // In the order of the file, as the table numbers them.
     routes = ContiguousArray(
-      config.routes.map { route in
+      config.routes.enumerated().map { index, route in
         guard let group = groups.first(where: { $0.config.name == route.to }) else {
           preconditionFailure("a route leads to an upstream that there is not")
         }
         return RoutePlan(
-          route, number: shared.routes.number(of: route.name), to: group, shared.routeMetrics, worker: worker)
+          route, number: shared.routes.number(of: route.name), to: group, users: snapshot.routeFiles.users,
+          pages: snapshot.routeFiles.pagesOfRoutes[index], shared.routeMetrics, worker: worker)
       })
     guard let table = try? Plan.makeTable(config) else {
       preconditionFailure("a pattern that was checked with the snapshot does not compile")
@@ -226,9 +243,9 @@ final class Plan {
   }
 
   /// The first route that matches a request's host (without its port, whatever its case) and path.
-  func route(_ input: Buffer, _ head: RequestHead) -> Found {
+  func route(of x: Exchange) -> Found {
     if table.firstTakesAll { return .route(routes[0]) }
-    return switch input.withReadable({ table.find($0, head) }) {
+    return switch x.headText.withReadable({ table.find($0, x.head) }) {
     case .route(let i): .route(routes[i])
     case .none: .none
     case .undecided: .undecided

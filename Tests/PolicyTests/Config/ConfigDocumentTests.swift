@@ -135,7 +135,7 @@ import Testing
     (
       "- a",
       [
-        "1:1: expected the configuration to be a mapping of `identity`, `listeners`, `routes`, `upstreams`, `timeouts`, `limits`, `log`, `admin`, `workers`, `accept_weaker`, found a list"
+        "1:1: expected the configuration to be a mapping of `identity`, `listeners`, `routes`, `upstreams`, `timeouts`, `limits`, `log`, `admin`, `workers`, `accept_weaker`, `error_pages`, `proxy_status`, `include`, found a list"
       ]
     ),
     (
@@ -177,7 +177,7 @@ import Testing
     (
       minimal("<<: { workers: 3 }\n"),
       [
-        "4:1: unknown key `<<` in the configuration; it takes `identity`, `listeners`, `routes`, `upstreams`, `timeouts`, `limits`, `log`, `admin`, `workers`, `accept_weaker`"
+        "4:1: unknown key `<<` in the configuration; it takes `identity`, `listeners`, `routes`, `upstreams`, `timeouts`, `limits`, `log`, `admin`, `workers`, `accept_weaker`, `error_pages`, `proxy_status`, `include`"
       ]
     ),
   ]
