@@ -28,6 +28,8 @@ public enum Refusal: UInt8, CaseIterable, Sendable {
     upstreamConnectTimeout, upstreamTls,
     upstreamReset, upgradeUnsupported
   case upstreamTimeout, upstreamResponse
+  // What a route asks for
+  case accessDenied, rateLimited, credentialsMissing, credentialsWrong, credentialsBusy
   // The connection
   case tlsHandshake, plainHttp, handshakeTimeout, connectionLimit, clientLimit, clientReset, clientTimeout, draining
 }
@@ -143,6 +145,11 @@ extension Refusal {
     case .upgradeUnsupported: ("upgrade-unsupported", 501, false)
     case .upstreamTimeout: ("upstream-timeout", 504, false)
     case .upstreamResponse: ("upstream-response", 502, false)
+    case .accessDenied: ("access-denied", 403, false)
+    case .rateLimited: ("rate-limited", 429, false)
+    case .credentialsMissing: ("credentials-missing", 401, false)
+    case .credentialsWrong: ("credentials-wrong", 401, false)
+    case .credentialsBusy: ("credentials-busy", 503, false)
     case .tlsHandshake: ("tls-handshake", 0, true)
     case .plainHttp: ("plain-http", 400, true)
     case .handshakeTimeout: ("handshake-timeout", 0, true)

@@ -252,8 +252,10 @@ extension Downstream {
   private func settleScheme() {
     guard let listener else { return }
     scheme = listener.trust.connectionScheme(rule: rule, proxy: announced, isTLS: isTLS)
-    client?.secure = scheme.isSecure
-    client?.certificate = scheme.isOwnTLS ? certificate : nil
+    guard var known = client else { return }
+    known.secure = scheme.isSecure
+    known.certificate = scheme.isOwnTLS ? certificate : nil
+    client = known
   }
 
   /// Whether a connection that outlived a reload may go on: it comes under the present rules of the socket that it came in by.

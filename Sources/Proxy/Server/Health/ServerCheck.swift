@@ -73,6 +73,8 @@ final class ServerCheck: Slot {
   }
 
   var isUnderWay: Bool { phase != .idle && phase != .queued }
+  func begin(generation: UInt32) { self.generation = generation }
+
   var token: Token { Token(.upstream, slot: slot, generation: generation) }
 
   func note(_ readiness: Readiness) { transport.note(readiness) }
