@@ -55,8 +55,10 @@ extension EndToEnd {
       let client = try site.begun()
       let block = HPACKBlock([HPACKField("x-a", String(repeating: "b", count: 4_000))]).bytes
       try client.send(.headers(1, client.block("/trickles"), isWhole: false))
-      // One frame, byte by byte, so that it is no flood of frames.
+      // One frame, byte by byte behind its header, so that it is no flood of frames.
       var frame = HTTP2Frame.continuation(1, block).bytes[...]
+      try client.send(Array(frame.prefix(HTTP2Frame.headBytes)))
+      frame = frame.dropFirst(HTTP2Frame.headBytes)
       let seconds = try secondsTaken {
         while !client.hasEnded, client.goAway == nil, let byte = frame.popFirst() {
           do { try client.send([byte]) } catch { break }

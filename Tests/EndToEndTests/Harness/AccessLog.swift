@@ -53,10 +53,6 @@ final class AccessLog: Sendable {
   /// Without the probes of edges that begin, which no test but theirs is about.
   var entries: [AccessEntry] { lines.lines.compactMap(Self.parse).filter { !$0.isSelfTest } }
 
-  func entries(from start: Int) -> [AccessEntry] {
-    lines.lines.dropFirst(start).compactMap(Self.parse).filter { !$0.isSelfTest }
-  }
-
   var selfTests: [AccessEntry] { lines.lines.compactMap(Self.parse).filter(\.isSelfTest) }
 
   private static func parse(_ line: String) -> AccessEntry? {

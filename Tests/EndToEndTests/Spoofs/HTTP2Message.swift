@@ -94,6 +94,7 @@ struct HTTP2Message: Sendable {
   /// By which name this is refused, where HTTP/1's text is refused by `name`: some faults have another name, since they are others
   /// here, and one that is in the way comes first.
   func refusal(for name: String) -> String {
+    if fields.contains(where: { Self.connectionNames.contains($0.nameText) }) { return "http2-connection-field" }
     // What ended a line is a byte like any other now.
     let ends: [UInt8] = [0x0d, 0x0a]
     if let field = fields.first(where: { ($0.name + $0.value).contains(where: ends.contains) }) {
@@ -105,7 +106,6 @@ struct HTTP2Message: Sendable {
       default: return "value-invalid"
       }
     }
-    if fields.contains(where: { Self.connectionNames.contains($0.nameText) }) { return "http2-connection-field" }
     switch name {
     case "name-space": return "name-token"
     case "absolute-form": return "target-form"
