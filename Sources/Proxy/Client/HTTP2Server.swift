@@ -32,6 +32,8 @@ final class HTTP2Server {
   /// The session is being told what came.
   private var isReceiving = false
   private var drainStep = DrainStep.none
+  /// Its time without a request is over.
+  private var isExpired = false
   /// The client begins no more streams.
   var clientLeaves = false
   /// Connections to servers that speak for this client, and wait for its next request (mode `bound`).
@@ -85,7 +87,7 @@ final class HTTP2Server {
       switch d.transport.read(into: d.input) {
       case .bytes:
         take()
-        guard d.phase == .http2 else { return }
+        guard d.http2 === self, d.phase == .http2 else { return }
       case .blocked:
         d.input.releaseIfEmpty()
         advanceTouched()
@@ -218,6 +220,11 @@ final class HTTP2Server {
       guard sent == .full, d.output.isEmpty, !d.transport.hasUnsent else { break }
     }
     d.output.releaseIfEmpty()
+    // libnghttp2 has ended the connection by itself, for what is no HTTP/2, and has said so.
+    if session.isOver, refusal == nil, !isExpired, !streams.isEmpty || (drainStep == .none && !clientLeaves) {
+      end(.http2Protocol)
+      return
+    }
     let isOver = drainStep == .none ? session.isOver : drainStep == .final && streams.isEmpty
     if isOver, refusal == nil, d.isFlushed {
       d.closeInOrder(waits: true, worker)
@@ -268,6 +275,7 @@ final class HTTP2Server {
       end(.headTimeout)
       return
     }
+    isExpired = true
     session.terminate(code: HTTP2Session.Code.none)
     flush()
     if connection.phase == .http2 { connection.closeLate(worker) }
@@ -371,7 +379,9 @@ final class HTTP2Server {
       }
     }
     heldHeadBytes -= stream.headBytes
-    let unused = s.input.count + stream.arriving.count
+    if let u = s.boundUpstream { u.close(worker) }
+    // Trailers are not counted in windows.
+    let unused = max(0, s.input.count - stream.trailerBytes) + stream.arriving.count
     if unused > 0 { session.consumedConnection(unused) }
     stream.isTouched = false
     s.clear()

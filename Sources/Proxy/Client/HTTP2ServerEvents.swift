@@ -36,7 +36,8 @@ extension HTTP2Server: HTTP2Handler {
     _ = connection.adopt(worker)
     connection.requestCount += 1
     // The client may begin it again (RFC 9113 section 8.7).
-    guard heldHeadBytes + head.textBytes <= max(HTTP2Server.heldHeadBytesMax, limits.headBytes), let s = begin(stream) else {
+    guard heldHeadBytes + head.textBytes <= max(HTTP2Server.heldHeadBytesMax, limits.headBytes), let s = begin(stream)
+    else {
       worker.counters.add(.http2Busy)
       worker.log.recordRefused(connection, .http2Busy, .none, worker)
       session.reset(stream: stream, code: HTTP2Session.Code.refusedStream)
