@@ -34,7 +34,8 @@ struct Explain: ParsableCommand {
 
   @Option(
     name: [.customShort("c"), .customLong("config")],
-    help: ArgumentHelp("The configuration; with --live, one that names the admin listener.", valueName: "file"))
+    help: ArgumentHelp("The configuration; with --live, one that names the admin listener.", valueName: "file"),
+    completion: .file())
   var configPath: String?
 
   @Option(help: ArgumentHelp("The listener, by its name.", valueName: "name"))

@@ -256,10 +256,8 @@ extension EndToEnd {
       }
       try waitFor("open", of: held)
       try waitFor("made 1", of: caller)
-      let (leaving, staying) = try #require(
-        hops.servers.first { $0.events.contains { $0.call == "hold" } }.map { one in
-          (one, try #require(hops.servers.first { $0 !== one }))
-        })
+      let leaving = try #require(hops.servers.first { $0.events.contains { $0.call == "hold" } })
+      let staying = try #require(hops.servers.first { $0 !== leaving })
       leaving.process.signal(SIGTERM)
       let before = staying.events.count
       try eventually("the other one has all calls") { staying.events.count > before + 100 }

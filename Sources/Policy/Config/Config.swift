@@ -295,12 +295,22 @@ package struct Config: Sendable, Equatable {
 
   package struct Log: Sendable, Equatable {
     package var access = Destination.stdout
+    package var format = Format.json
+    /// With `json`: members that lines have beside the usual ones.
+    package var extra: [LogVariable] = []
+    package var query = Query.full
+    /// A line also when a tunnel begins.
+    package var tellsTunnelBegin = false
     /// Of these the access log has digests, each as a member of its name.
     package var fields: [Field] = []
     /// Path of the key set whose one key makes the digests, made absolute; with `fields`.
     package var fieldsKey: String?
     package init() {}
-    package enum Destination: Sendable, Equatable { case off, stdout, file(String) }
+    /// `syslog`: a datagram socket, by its path.
+    package enum Destination: Sendable, Equatable { case off, stdout, file(String), syslog(String) }
+    package enum Format: Sendable, Equatable { case json, combined, template(LogTemplate) }
+    /// What is shown of a target's query: all, the names alone, or nothing.
+    package enum Query: String, Sendable, CaseIterable { case full, names, none }
 
     package struct Field: Sendable, Equatable {
       /// The member's name in a line.

@@ -259,8 +259,18 @@ struct Resolved {
     case .off: pair(1, "access", "off")
     case .stdout: pair(1, "access", "stdout")
     case .file(let path): pair(1, "access", Self.quote(path))
+    case .syslog(let path): pair(1, "access", Self.quote("syslog:\(path)"))
     }
-    pair(1, "format", "json")
+    switch config.log.format {
+    case .json: pair(1, "format", "json")
+    case .combined: pair(1, "format", "combined")
+    case .template(let template):
+      pair(1, "format", "template")
+      pair(1, "template", Self.verbatim(template.text))
+    }
+    if config.log.format == .json { pair(1, "extra", "[\(config.log.extra.map(\.rawValue).joined(separator: ", "))]") }
+    pair(1, "query", config.log.query.rawValue)
+    pair(1, "tunnels", config.log.tellsTunnelBegin ? "both" : "end")
     if !config.log.fields.isEmpty {
       line(1, "fields:")
       for field in config.log.fields {

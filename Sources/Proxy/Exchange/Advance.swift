@@ -47,7 +47,7 @@ extension Exchange {
   }
 
   /// What becomes of a fault. What it says of the server is noted first.
-  private func judge(_ fault: ExchangeMachine.Fault, _ worker: Worker) -> Step {
+  @inline(never) private func judge(_ fault: ExchangeMachine.Fault, _ worker: Worker) -> Step {
     noteFailure(fault, worker)
     let verdict = machine.fault(fault, mayRetry: mayRetry(worker))
     if machine.isRetryDenied {
@@ -61,6 +61,7 @@ extension Exchange {
     switch verdict {
     case .retry, .resend:
       worker.counters.add(.retries)
+      timing.retries += 1
       if verdict == .retry { group?.budget.noteRetry(nowMilliseconds: worker.nowMilliseconds) }
       drop(worker)
       return tryAgain(worker)
@@ -341,7 +342,8 @@ extension Exchange {
     case .end:
       guard downstream.writeEnd(of: self) else { return .blocked }
       machine.responseEnded()
-      return .moved
+      // Where the request is over too, all that is left is to send.
+      return machine.request == .done ? .blocked : .moved
     case .head, .blocked: return .blocked
     case .fault(.badResponse): return badResponse(.chunk)
     case .fault(let fault): return .fault(fault)

@@ -67,7 +67,7 @@ extension Worker {
   func endTunnelsOfClosedRoutes() {
     for x in exchanges.all where x.isTunnel && x.refusal == nil {
       var refusal = x.route.flatMap { RouteGate.refusal(x, $0, self) }
-      if refusal == nil, case .route(let now) = plan.route(x.headText, x.head) {
+      if refusal == nil, case .route(let now) = plan.route(of: x) {
         refusal = RouteGate.refusal(x, now, self)
       }
       guard let refusal else { continue }

@@ -17,6 +17,7 @@ package final class ProcessShared: Sendable {
   let operationalLog: OperationalLog
   package let readiness: ServiceReadiness
   package let routes = RouteDirectory()
+  package let routeMetrics: RouteMetrics
   package let servers: ServerDirectory
   package let health: HealthChecker
   let checkedServers = Mutex(CheckedServers())
@@ -54,6 +55,7 @@ package final class ProcessShared: Sendable {
     start = Clock.read()
     self.windows = windows ?? ReplayWindows(start: start, windowBits: replayWindowBits)
     servers = ServerDirectory(workers: workers)
+    routeMetrics = RouteMetrics(workers: workers)
     health = try HealthChecker()
     names = try NameResolver(log: log)
     mailboxes = try (0..<workers).map { _ in try Mailbox() }

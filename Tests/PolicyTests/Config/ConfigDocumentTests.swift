@@ -94,7 +94,7 @@ import Testing
     #expect(try config(quoted).log.access == .off)
     #expect(
       findings(minimal("log: { access: no }\n")) == [
-        "4:16: expected `stdout`, `off` or the path of a file for `log.access`, found `no`: did you mean `off`?"
+        "4:16: expected `stdout`, `off`, `syslog` or the path of a file for `log.access`, found `no`: did you mean `off`?"
       ])
   }
 
@@ -194,7 +194,7 @@ import Testing
     ] {
       #expect(
         findings(minimal(yaml)) == [
-          "4:6: expected `log` to be a mapping of `access`, `format`, `fields`, `fields_key`, found a list",
+          "4:6: expected `log` to be a mapping of `access`, `format`, `template`, `extra`, `query`, `tunnels`, `fields`, `fields_key`, found a list",
           "4:21: nested more than 16 deep",
         ])
     }
