@@ -46,7 +46,8 @@ extension EndToEnd {
     }
 
     @Test func aRoutesOwnPageComesFirst() throws {
-      let page = try door().connect().get("/shop", fields: [Self.browser])
+      let door = try door()
+      let page = try door.connect().get("/shop", fields: [Self.browser])
       #expect(page.status == 502 && page.text == "{\"shop\":\"closed\"}\n")
       #expect(page["content-type"] == "application/json" && page["vary"] == nil)
     }
