@@ -88,7 +88,7 @@ let package = Package(
     .executableTarget(
       name: "simulate",
       dependencies: [
-        "Wire", "Platform", "Policy", "Proxy", "SimulatedCalls", "TestSupport",
+        "Wire", "Platform", "Policy", "Proxy", "SimulatedCalls", "TestSupport", "CNGHTTP2",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "Tests/Simulation", exclude: ["Calls", "mutants", "run"], swiftSettings: ordinary),
     .testTarget(name: "WireTests", dependencies: ["Wire", "TestSupport"], swiftSettings: ordinary),

@@ -9,7 +9,7 @@ public enum Refusal: UInt8, CaseIterable, Sendable {
   case hostMissing, hostMultiple, hostInvalid, targetForm, absoluteForm, methodRefused
   // What only HTTP/2 can have wrong (RFC 9113)
   case nameCase, http2PseudoField, http2ConnectionField, contentLengthMismatch, misdirected
-  case http2Protocol, http2Flood, http2Resets
+  case http2Protocol, http2Flood, http2Resets, http2Busy
   case headTooLarge, tooManyFields, headTimeout, trailerIdentity, expectation, bodyTooLarge, bodyTimeout
   // The signed identity
   case identityMissing, identityDuplicate, identityForeign, identityForm, identityAddress
@@ -77,6 +77,7 @@ extension Refusal {
     case .http2Protocol: ("http2-protocol", 0, true)
     case .http2Flood: ("http2-flood", 0, true)
     case .http2Resets: ("http2-resets", 0, true)
+    case .http2Busy: ("http2-busy", 0, false)
     case .headTooLarge: ("head-too-large", 431, true)
     case .tooManyFields: ("too-many-fields", 431, true)
     case .headTimeout: ("head-timeout", 408, true)

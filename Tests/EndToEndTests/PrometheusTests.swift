@@ -51,8 +51,10 @@ extension EndToEnd {
           guard line.contains("Listening on"), let at = line.range(of: "\"address\":\"127.0.0.1:") else { return nil }
           return UInt16(line[at.upperBound...].prefix { $0.isNumber })
         }
-        guard let port, let address = Address("127.0.0.1:\(port)") else {
-          throw Trouble("prometheus does not listen\n\(process.tail)")
+        // It listens before it answers.
+        let isReady = process.standardError.wait { $0.contains("Server is ready to receive web requests") ? true : nil }
+        guard let port, isReady == true, let address = Address("127.0.0.1:\(port)") else {
+          throw Trouble("prometheus does not get ready\n\(process.tail)")
         }
         self.address = address
       }

@@ -64,7 +64,8 @@ extension Reading {
     let format = fields["format"].flatMap { word($0, "log.format", of: ["json", "combined", "template"]) } ?? 0
     let isKnown = !faulty.contains("log.format")
     if let node = fields["template"] {
-      if let text = text(node, "log.template", expected: "a line with variables, such as `$time $client $status`") {
+      // A `$` is the template's own.
+      if let text = verbatim(node, "log.template", expected: "a line with variables, such as `$time $client $status`") {
         switch LogTemplate.parse(text) {
         case .success(let template): config.log.format = .template(template)
         case .failure(let fault): error(node.place, "`log.template`: \(fault.message)")

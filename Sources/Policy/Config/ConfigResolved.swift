@@ -266,7 +266,7 @@ struct Resolved {
     case .combined: pair(1, "format", "combined")
     case .template(let template):
       pair(1, "format", "template")
-      pair(1, "template", Self.quote(template.text))
+      pair(1, "template", Self.verbatim(template.text))
     }
     if config.log.format == .json { pair(1, "extra", "[\(config.log.extra.map(\.rawValue).joined(separator: ", "))]") }
     pair(1, "query", config.log.query.rawValue)

@@ -52,6 +52,13 @@ package enum ConfigSchema {
     out.open("{")
     out.member("$schema", JSONText.quote("http://json-schema.org/draft-07/schema#"))
     out.member("title", JSONText.quote("Countersign's configuration"))
+    // An environment variable, or what a file holds (ConfigReferences).
+    out.open("{", as: "definitions")
+    out.open("{", as: "reference")
+    out.member("type", "\"string\"")
+    out.member("pattern", JSONText.quote("\\$\\{"))
+    out.close("}")
+    out.close("}")
     out.value(root)
     out.close("}")
     return out.text + "\n"
@@ -84,26 +91,24 @@ package enum ConfigSchema {
 
     mutating func member(_ name: String, _ json: String) { item("\(JSONText.quote(name)): \(json)") }
 
-    /// The keywords that describe a value, as members of the object that is open.
+    /// The keywords that describe a value, as members of the object that is open. Where more is said of a text than that it is one,
+    /// a reference to something outside may stand in its place.
     mutating func value(_ value: SchemaValue) {
       switch value {
-      case .words(let words): member("enum", "[\(ConfigSchema.spellings(words).joined(separator: ", "))]")
-      case .truth: member("type", "\"boolean\"")
+      case .words(let words):
+        orReference { $0.member("enum", "[\(ConfigSchema.spellings(words).joined(separator: ", "))]") }
+      case .truth: orReference { $0.member("type", "\"boolean\"") }
       case .count(let bounds):
-        member("type", "\"integer\"")
-        member("minimum", "\(bounds.lowerBound)")
-        member("maximum", "\(bounds.upperBound)")
+        orReference {
+          $0.member("type", "\"integer\"")
+          $0.member("minimum", "\(bounds.lowerBound)")
+          $0.member("maximum", "\(bounds.upperBound)")
+        }
       case .duration(let bounds):
         measure(bounds, "ms|s|m|h", "a duration from \(ConfigSchema.duration(bounds))")
       case .size(let bounds): measure(bounds, "B|KiB|MiB|GiB", "a size from \(ConfigSchema.size(bounds))")
-      case .percent:
-        member("type", "\"string\"")
-        member("pattern", JSONText.quote("^(0|[1-9][0-9]?|100)%$"))
-        member("title", JSONText.quote("a share from 0% to 100%"))
-      case .text(let what, let pattern):
-        member("type", "\"string\"")
-        if let pattern { member("pattern", JSONText.quote(pattern)) }
-        member("title", JSONText.quote(what))
+      case .percent: string("a share from 0% to 100%", "^(0|[1-9][0-9]?|100)%$")
+      case .text(let what, let pattern): string(what, pattern)
       case .list(let element):
         member("type", "\"array\"")
         open("{", as: "items")
@@ -142,24 +147,42 @@ package enum ConfigSchema {
       }
     }
 
+    private mutating func orReference(_ body: (inout Writer) -> Void) {
+      open("[", as: "anyOf")
+      open("{")
+      body(&self)
+      close("}")
+      open("{")
+      member("$ref", JSONText.quote("#/definitions/reference"))
+      close("}")
+      close("]")
+    }
+
+    private mutating func string(_ what: String, _ pattern: String?) {
+      member("title", JSONText.quote(what))
+      guard let pattern else { return member("type", "\"string\"") }
+      orReference {
+        $0.member("type", "\"string\"")
+        $0.member("pattern", JSONText.quote(pattern))
+      }
+    }
+
     /// A number with a unit; `0` alone where the bounds begin with it.
     private mutating func measure(_ bounds: ClosedRange<Int>, _ units: String, _ what: String) {
-      let pattern = "^(0|[1-9][0-9]*)(\(units))$"
-      if bounds.lowerBound == 0 {
-        open("[", as: "anyOf")
-        open("{")
-        member("const", "0")
-        close("}")
-        open("{")
-        member("type", "\"string\"")
-        member("pattern", JSONText.quote(pattern))
-        close("}")
-        close("]")
-      } else {
-        member("type", "\"string\"")
-        member("pattern", JSONText.quote(pattern))
-      }
+      let number = bounds.lowerBound == 0 ? "^(0|[1-9][0-9]*)(\(units))$" : "^[1-9][0-9]*(\(units))$"
+      guard bounds.lowerBound == 0 else { return string(what, number) }
       member("title", JSONText.quote(what))
+      orReference {
+        $0.open("[", as: "anyOf")
+        $0.open("{")
+        $0.member("const", "0")
+        $0.close("}")
+        $0.open("{")
+        $0.member("type", "\"string\"")
+        $0.member("pattern", JSONText.quote(number))
+        $0.close("}")
+        $0.close("]")
+      }
     }
   }
 

@@ -35,6 +35,11 @@ extension ConfigSchema {
     SchemaKey(
       "workers", .either([.words(["auto"]), .count(1...256)]),
       "Threads that serve; auto is one for each processor. Changes at the next start.", standard: "auto"),
+    SchemaKey("error_pages", .list(.mapping(errorPage)), "Pages for answers of our own, where the route has none."),
+    SchemaKey("proxy_status", .truth, "Such answers name their reason (RFC 9209).", standard: "false"),
+    SchemaKey(
+      "include", .either([file, .list(file)]),
+      "Files whose lists are joined to those of this one, such as `conf.d/*.yaml`."),
     SchemaKey(
       "accept_weaker", .text("16 digits 0-9, a-f", pattern: "^[0-9a-f]{16}$"),
       "The hash, from `check --against`, of exactly the change that may weaken trust at a reload."),
@@ -139,6 +144,57 @@ extension ConfigSchema {
       "enabled", .truth, "Whether it serves; false closes it until the configuration says otherwise.", standard: "true"),
     SchemaKey(
       "needs_distinct_clients", .truth, "Nothing passes while clients cannot be told apart.", standard: "false"),
+    SchemaKey(
+      "timeouts",
+      .mapping([
+        SchemaKey("idle", .duration(1...day), "A body that does not move."),
+        SchemaKey("upstream_connect", .duration(1...600_000), "Connecting to a server."),
+        SchemaKey("upstream_response", .duration(1...day), "The head of a server's response."),
+        SchemaKey("tunnel", .duration(1...30 * day), "A WebSocket without traffic in either direction."),
+      ]), "In place of those of the configuration."),
+    SchemaKey(
+      "limits",
+      .mapping([
+        SchemaKey("body", .size(0...1 << 40), "A request's body, in place of the configuration's limit; 0: no limit."),
+        SchemaKey("rate", .mapping(rate), "How many requests each client may have."),
+      ]), "How much clients may send here."),
+    SchemaKey("access", .mapping(access), "Who may send requests here."),
+    SchemaKey(
+      "error_pages", .list(.mapping(errorPage)), "Pages for answers of our own, before those of the configuration."),
+  ]
+
+  private static let rate: [SchemaKey] = [
+    SchemaKey(
+      "requests", .text("requests in a time, such as `20/s`", pattern: "^[1-9][0-9]*/(s|m|h)$"),
+      "How many in what time.",
+      required: true),
+    SchemaKey("burst", .count(1...1_000_000), "So many at once; as many as requests by default."),
+    SchemaKey(
+      "key",
+      .either([
+        .words(["client", "client_subnet"]),
+        .mapping([
+          SchemaKey("header", .text("the name of a request field"), "Whoever sends the same value.", required: true)
+        ]),
+      ]), "Who counts as one.", standard: "client"),
+  ]
+
+  private static let access: [SchemaKey] = [
+    SchemaKey("allow", .list(range), "Clients that may; of several ranges the longest decides."),
+    SchemaKey("deny", .list(range), "Clients that may not."),
+    SchemaKey("htpasswd", file, "A file of names and passwords, one of which must be shown."),
+    SchemaKey("realm", .text("a name to show to people"), "With htpasswd: what browsers ask for."),
+    SchemaKey(
+      "pass_credentials", .truth, "With htpasswd: whether the backend gets the field with the password.",
+      standard: "false"),
+  ]
+
+  private static let errorPage: [SchemaKey] = [
+    SchemaKey(
+      "status", .either([.count(100...599), .text("a range of statuses such as `500-599`"), statuses]),
+      "The statuses that it is for.", required: true),
+    SchemaKey("html", file, "The page for browsers; this, json or both."),
+    SchemaKey("json", file, "The page for programs."),
   ]
 
   private static let upstream: [SchemaKey] = [

@@ -29,7 +29,7 @@ extension Downstream {
   func readHead(_ worker: Worker) -> HeadRead {
     while true {
       if !input.isEmpty, input.count > headSeen, requestCount == 0, listener?.opening == .either {
-        switch HTTP2Server.preface(input) {
+        switch HTTP2Preface.look(at: input) {
         case .whole:
           beginHTTP2(worker)
           http2?.progress()

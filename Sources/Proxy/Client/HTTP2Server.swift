@@ -32,6 +32,8 @@ final class HTTP2Server {
   /// The session is being told what came.
   private var isReceiving = false
   private var drainStep = DrainStep.none
+  /// Its time without a request is over.
+  private var isExpired = false
   /// The client begins no more streams.
   var clientLeaves = false
   /// Connections to servers that speak for this client, and wait for its next request (mode `bound`).
@@ -51,6 +53,9 @@ final class HTTP2Server {
   static let connectionWindow = 1 << 20
   /// What is read of a connection that was ended for what its client did, so that the client learns why.
   private static let floodLingerBytes = 64 * 1024
+  /// What the heads of a connection's requests may have together, before it has to wait with more of them.
+  static let heldHeadBytesMax = 512 * 1024
+  var heldHeadBytes = 0
   /// How many connections to servers are kept for a client's next requests.
   private static let spareMax = 16
 
@@ -68,20 +73,6 @@ final class HTTP2Server {
 
   var limits: HeadLimits { worker.plan.requestLimits(hasGrown: connection.isAttested) }
 
-  /// How a connection begins that speaks HTTP/2 by prior knowledge (RFC 9113 section 3.4).
-  private static let prefaceText: StaticString = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-  enum Preface { case whole, begun, none }
-
-  /// Whether the bytes that came first are that.
-  static func preface(_ input: Buffer) -> Preface {
-    input.withReadable { bytes in
-      let n = min(bytes.count, prefaceText.utf8CodeUnitCount)
-      guard AsciiWord.begins(prefaceText, with: bytes.extracting(first: n)) else { return .none }
-      return n == prefaceText.utf8CodeUnitCount ? .whole : .begun
-    }
-  }
-
   // MARK: Events
 
   /// Does what can be done now: reads, has the exchanges go on, and leaves what is to be sent for the end of the turn.
@@ -96,7 +87,7 @@ final class HTTP2Server {
       switch d.transport.read(into: d.input) {
       case .bytes:
         take()
-        guard d.phase == .http2 else { return }
+        guard d.http2 === self, d.phase == .http2 else { return }
       case .blocked:
         d.input.releaseIfEmpty()
         advanceTouched()
@@ -229,6 +220,11 @@ final class HTTP2Server {
       guard sent == .full, d.output.isEmpty, !d.transport.hasUnsent else { break }
     }
     d.output.releaseIfEmpty()
+    // libnghttp2 has ended the connection by itself, for what is no HTTP/2, and has said so.
+    if session.isOver, refusal == nil, !isExpired, !streams.isEmpty || (drainStep == .none && !clientLeaves) {
+      end(.http2Protocol)
+      return
+    }
     let isOver = drainStep == .none ? session.isOver : drainStep == .final && streams.isEmpty
     if isOver, refusal == nil, d.isFlushed {
       d.closeInOrder(waits: true, worker)
@@ -279,6 +275,7 @@ final class HTTP2Server {
       end(.headTimeout)
       return
     }
+    isExpired = true
     session.terminate(code: HTTP2Session.Code.none)
     flush()
     if connection.phase == .http2 { connection.closeLate(worker) }
@@ -381,7 +378,10 @@ final class HTTP2Server {
         session.reset(stream: stream.id, code: HTTP2Session.Code.none)
       }
     }
-    let unused = s.input.count + stream.arriving.count
+    heldHeadBytes -= stream.headBytes
+    if let u = s.boundUpstream { u.close(worker) }
+    // Trailers are not counted in windows.
+    let unused = max(0, s.input.count - stream.trailerBytes) + stream.arriving.count
     if unused > 0 { session.consumedConnection(unused) }
     stream.isTouched = false
     s.clear()

@@ -49,7 +49,10 @@ enum Dial {
       found = stream
     }
     server.attach(found, to: x, worker)
-    guard worker.poller.add(connection: opened.fd, u.token) else { return .fault(.connect) }
+    guard worker.poller.add(connection: opened.fd, u.token) else {
+      u.close(worker)
+      return .fault(.connect)
+    }
     if let preamble {
       preamble.withBytes { u.output.append($0) }
       u.preambleBytes = u.output.count

@@ -64,6 +64,11 @@ final class HTTP2Client {
   /// Does what can be done now: reads, and has the exchanges go on.
   func progress() {
     let u = connection
+    // libnghttp2 has ended the connection by itself, for what is no HTTP/2.
+    if session.isOver, !streams.isEmpty {
+      fail(.closedBeforeResponse)
+      return
+    }
     for _ in 0..<HTTP2Client.readsPerTurn {
       switch u.transport.read(into: u.input) {
       case .bytes:
@@ -72,6 +77,8 @@ final class HTTP2Client {
         isReceiving = false
         u.input.removeAll()
         advanceTouched()
+        // What went on may have closed the connection, and something else has its slot.
+        guard u.http2 === self else { return }
         guard received == .all, session.takesMore || isLeaving else {
           fail(.closedBeforeResponse)
           return
@@ -127,24 +134,35 @@ final class HTTP2Client {
     worker.flushLater(self)
   }
 
-  /// The connection is lost, or could not be made: so are its streams.
+  /// The connection is lost, or could not be made: so are its streams, but for those whose response is all here.
   func fail(_ fault: ExchangeMachine.Fault) {
     isLeaving = true
-    while let s = streams.last {
+    for s in Array(streams) {
+      // What became of another one may have ended it.
+      guard let stream = s.stream, stream.client === self else { continue }
       guard let x = s.exchange else {
         over(s)
         continue
       }
-      s.stream!.isReset = true
+      if stream.inputEnded, !stream.isReset {
+        // Its client takes it in its own time.
+        worker.pump(x.downstream)
+        continue
+      }
+      stream.isReset = true
       // What it said before it went may be whole.
       if fault == .closedBeforeResponse, s.phase == .ready {
         worker.pump(x.downstream)
-        guard streams.last === s else { continue }
+        guard s.stream === stream, stream.client === self, s.exchange === x else { continue }
+        if x.machine.response == .done {
+          x.release(worker, keep: false)
+          continue
+        }
       }
       x.advance(worker, .fault(x.machine.response == .awaiting ? fault : .truncatedResponse))
-      if streams.last === s { s.close(worker) }
+      if s.stream === stream, stream.client === self { s.close(worker) }
     }
-    connection.close(worker)
+    if streams.isEmpty, connection.http2 === self { connection.close(worker) }
   }
 
   /// The connection is closed.
@@ -197,6 +215,7 @@ final class HTTP2Client {
       guard sent == .full, u.output.isEmpty, !u.transport.hasUnsent else { break }
     }
     u.output.releaseIfEmpty()
+    if session.isOver, !streams.isEmpty { worker.readLater(self) }
     rest()
   }
 
@@ -218,8 +237,8 @@ final class HTTP2Client {
       if u.phase == .ready { worker.wheel.set(u.timer, deadlineMilliseconds: 0) }
       return
     }
-    if isLeaving || u.pool?.isRetired == true || worker.isDraining {
-      if u.isFlushed { u.close(worker) }
+    if u.isFlushed, isLeaving || u.pool?.isRetired == true || worker.isDraining {
+      u.close(worker)
       return
     }
     guard worker.wheel.deadline(of: u.timer) == 0 else { return }

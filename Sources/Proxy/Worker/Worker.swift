@@ -259,11 +259,13 @@ package final class Worker {
     queued.append(d)
   }
 
+  /// Streams have none: their exchanges' timers are enough, and the index of a stream is a connection's in the wheel.
   func setDeadline(_ d: Downstream, afterMilliseconds: Int) {
+    guard !d.isStream else { return }
     wheel.set(d.timer, deadlineMilliseconds: nowMilliseconds + UInt64(afterMilliseconds))
   }
 
-  func clearDeadline(_ d: Downstream) { wheel.set(d.timer, deadlineMilliseconds: 0) }
+  func clearDeadline(_ d: Downstream) { if !d.isStream { wheel.set(d.timer, deadlineMilliseconds: 0) } }
 
   // MARK: What is in use
 
@@ -275,6 +277,8 @@ package final class Worker {
     package var exchanges = 0
     package var tunnels = 0
     package var buffers = 0
+    /// Streams of HTTP/2, from clients and to servers.
+    package var streams = 0
     /// Requests under way, as the servers of the present plan count them.
     package var activeRequests = 0
 
@@ -288,6 +292,7 @@ package final class Worker {
     census.idleServerConnections = idleUpstreams
     census.exchanges = exchanges.usedCount
     census.tunnels = openTunnels
+    census.streams = streams.usedCount + serverStreams.usedCount
     census.buffers = pool.lent + smallPool.lent + streamPool.lent
     for group in plan.groups { for server in group.servers { census.activeRequests += server.active } }
     return census
