@@ -172,6 +172,16 @@ final class HTTP2Client {
     head.clear()
   }
 
+  /// Its server fails, or was taken away: each of its requests goes by that, and the connection ends with its last one.
+  func serverChanged(_ order: ServerStatus.Order) {
+    isLeaving = true
+    for s in Array(streams) {
+      guard s.stream?.client === self, let x = s.exchange else { continue }
+      worker.leave(x, order)
+    }
+    if connection.http2 === self { rest() }
+  }
+
   /// It takes no more streams, and ends with its last one.
   func retire() {
     isLeaving = true
