@@ -88,7 +88,8 @@ struct Configurations {
   }
 
   private static func edge(
-    _ told: Told, _ isHTTP2: Bool, _ speaks: EdgeConfiguration.Speaks, _ usesValidator: Bool, _ demandsHeader: Bool, _ keys: String, _ limits: inout [Endpoint: Int],
+    _ told: Told, _ isHTTP2: Bool, _ speaks: EdgeConfiguration.Speaks, _ usesValidator: Bool, _ demandsHeader: Bool,
+    _ keys: String, _ limits: inout [Endpoint: Int],
     _ random: inout Seeded
   ) -> String {
     let count = usesValidator ? 1 : 1 + random.below(3)
@@ -153,24 +154,24 @@ struct Configurations {
     let isHTTP2 = variant >= 3
     let port = Told.plain.port(isHTTP2: isHTTP2)
     return """
-    identity: { keys: "\(keys)", audience: monitor-1, edges: [edge-a], clock_skew: 500ms }
-    listeners:
-      - name: shared
-        listen: "10.0.0.2:81"
-        protocols: [h2c, http/1.1]
-        trust: [{ from: any, evidence: attested }]
-      - name: bound
-        listen: "10.0.0.2:82"
-        protocols: [h2c, http/1.1]
-        trust: [{ from: any, evidence: attested, proxy_protocol: required }]
-    routes: [{ to: backend }]
-    upstreams:
-      backend: { servers: ["10.1.0.1:\(port)", "10.1.0.2:\(port)"], protocol: \(isHTTP2 ? "http2" : "http1"),
-                 identity: plain, retries: { count: \(variant % 3) } }
-    limits: { head: \(variant % 3 == 2 ? "96KiB" : "32KiB") }
-    timeouts: { idle: 120s }
-    workers: 1
-    """
+      identity: { keys: "\(keys)", audience: monitor-1, edges: [edge-a], clock_skew: 500ms }
+      listeners:
+        - name: shared
+          listen: "10.0.0.2:81"
+          protocols: [h2c, http/1.1]
+          trust: [{ from: any, evidence: attested }]
+        - name: bound
+          listen: "10.0.0.2:82"
+          protocols: [h2c, http/1.1]
+          trust: [{ from: any, evidence: attested, proxy_protocol: required }]
+      routes: [{ to: backend }]
+      upstreams:
+        backend: { servers: ["10.1.0.1:\(port)", "10.1.0.2:\(port)"], protocol: \(isHTTP2 ? "http2" : "http1"),
+                   identity: plain, retries: { count: \(variant % 3) } }
+      limits: { head: \(variant % 3 == 2 ? "96KiB" : "32KiB") }
+      timeouts: { idle: 120s }
+      workers: 1
+      """
   }
 }
 

@@ -38,7 +38,8 @@ final class HTTP2End {
   }
 
   enum Code {
-    static let none: UInt32 = 0, protocolError: UInt32 = 1, internalError: UInt32 = 2, refused: UInt32 = 7, cancel: UInt32 = 8
+    static let none: UInt32 = 0, protocolError: UInt32 = 1, internalError: UInt32 = 2, refused: UInt32 = 7,
+      cancel: UInt32 = 8
   }
 
   /// What a side allows the other one, as it says at the beginning or later.
@@ -224,7 +225,8 @@ final class HTTP2End {
       HTTP2End.of(argument).fields = []
       return 0
     }
-    nghttp2_session_callbacks_set_on_header_callback(callbacks) { _, _, name, nameCount, value, valueCount, _, argument in
+    nghttp2_session_callbacks_set_on_header_callback(callbacks) {
+      _, _, name, nameCount, value, valueCount, _, argument in
       HTTP2End.of(argument).fields.append((text(name, nameCount), text(value, valueCount)))
       return 0
     }
@@ -264,7 +266,8 @@ final class HTTP2End {
       if code == NGHTTP2_ERR_REFUSED_STREAM.rawValue { return 0 }
       let header = cs_frame_hd(frame).pointee
       HTTP2End.of(argument).events.append(
-        .invalid("a frame of type \(header.type) on stream \(header.stream_id): \(String(cString: nghttp2_strerror(code)))"))
+        .invalid(
+          "a frame of type \(header.type) on stream \(header.stream_id): \(String(cString: nghttp2_strerror(code)))"))
       return 0
     }
     nghttp2_session_callbacks_set_select_padding_callback(callbacks) { _, frame, most, argument in

@@ -33,7 +33,9 @@ final class Request {
     case wrongLength, upperCase, connectionField, doubledPath, lineEnd
 
     static let http1: [Flaw] = [.bothFramings, .badChunk, .noHost, .foldedLine, .doubledLength, .bareLF]
-    static let http2: [Flaw] = [.wrongLength, .noHost, .doubledLength, .upperCase, .connectionField, .doubledPath, .lineEnd]
+    static let http2: [Flaw] = [
+      .wrongLength, .noHost, .doubledLength, .upperCase, .connectionField, .doubledPath, .lineEnd,
+    ]
     /// It shows only in the body.
     var isLate: Bool { self == .badChunk || self == .wrongLength }
   }

@@ -63,7 +63,9 @@ final class World {
     hasTunnels = hasFaults && opensTunnels
     clientsLeft = 1 + random.below(5)
     var first = configurations.edges[random.below(configurations.edges.count)]
-    while !hasFaults, first.mayTurnAway || first.speaks != .both { first = configurations.edges[random.below(configurations.edges.count)] }
+    while !hasFaults, first.mayTurnAway || first.speaks != .both {
+      first = configurations.edges[random.below(configurations.edges.count)]
+    }
     configuration = first
     limits = first.limits
     let addsValidator = random.oneIn(4)
@@ -278,7 +280,9 @@ final class World {
     }
     for _ in 0...random.below(4) { client.add(request(of: client)) }
     clients.append(client)
-    trace { "client \(source) connects as \(sender)\(isHTTP2 ? " by HTTP/2" : "")\(announced.map { ", PROXY header of \($0)" } ?? "")" }
+    trace {
+      "client \(source) connects as \(sender)\(isHTTP2 ? " by HTTP/2" : "")\(announced.map { ", PROXY header of \($0)" } ?? "")"
+    }
   }
 
   private func preamble(_ source: Endpoint) -> [UInt8] {
@@ -314,7 +318,8 @@ final class World {
     let flaws = isHTTP2 ? Request.Flaw.http2 : Request.Flaw.http1
     if hasFaults, random.oneIn(12) { flaw = flaws[random.below(flaws.count)] }
     switch (flaw, body) {
-    case (.bothFramings, .length), (.doubledLength, .length), (.wrongLength, .length), (.badChunk, .chunked(1...)): break
+    case (.bothFramings, .length), (.doubledLength, .length), (.wrongLength, .length), (.badChunk, .chunked(1...)):
+      break
     case (.bothFramings, _), (.doubledLength, _), (.wrongLength, _), (.badChunk, _): flaw = nil
     default: break
     }
