@@ -19,11 +19,17 @@ public struct HTTP2FrameScan: Sendable {
   public static let continuationsMax = 8
   private static let headerBytes = 9
   private static let priorityBytes = 4
+  private static let paddingBytes = 1
   private static let prefaceBytes = 24
   private static let rangesMax = 4
 
   private var prefaceLeft = HTTP2FrameScan.prefaceBytes
-  /// The header, and of PRIORITY the stream that it names.
+  /// Frames that carried nothing since they were last taken: all but HEADERS, CONTINUATION, GOAWAY, acknowledgements, and DATA that
+  /// has a byte besides its padding or ends its stream.
+  public private(set) var emptyFrames = 0
+  /// How much of a payload is kept behind the header: of PRIORITY the stream that it names, of padded DATA how much padding there is.
+  private var wanted = 0
+  /// The header, and that.
   private var held = InlineArray<13, UInt8>(repeating: 0)
   private var heldCount = 0
   private var payloadLeft = 0
@@ -37,6 +43,8 @@ public struct HTTP2FrameScan: Sendable {
   private var nextFinished = 0
   private static let finishedMax = 32
   private static let endStream: UInt8 = 1
+  private static let acknowledges: UInt8 = 1
+  private static let padded: UInt8 = 8
 
   public init() {}
 
@@ -56,11 +64,15 @@ public struct HTTP2FrameScan: Sendable {
       at += 1
       if heldCount == HTTP2FrameScan.headerBytes {
         if let fault = readHeader() { return fault }
-      } else if heldCount == HTTP2FrameScan.headerBytes + HTTP2FrameScan.priorityBytes {
-        payloadLeft -= HTTP2FrameScan.priorityBytes
+      } else if heldCount == HTTP2FrameScan.headerBytes + wanted {
+        payloadLeft -= wanted
         heldCount = 0
-        // The highest bit is not the stream's.
-        if word(HTTP2FrameScan.headerBytes) & 0x7fff_ffff == word(5) & 0x7fff_ffff { return .priority }
+        if wanted == HTTP2FrameScan.paddingBytes {
+          if payloadLeft <= Int(held[HTTP2FrameScan.headerBytes]) { emptyFrames += 1 }
+        } else if word(HTTP2FrameScan.headerBytes) & 0x7fff_ffff == word(5) & 0x7fff_ffff {
+          // The highest bit is not the stream's.
+          return .priority
+        }
       }
     }
     return nil
@@ -74,27 +86,51 @@ public struct HTTP2FrameScan: Sendable {
     payloadLeft = Int(held[0]) << 16 | Int(held[1]) << 8 | Int(held[2])
     let stream = word(5) & 0x7fff_ffff
     heldCount = 0
-    let ends = held[4] & HTTP2FrameScan.endStream != 0
+    let flags = held[4]
+    let ends = flags & HTTP2FrameScan.endStream != 0
     switch held[3] {
     case 0:
       if isFinished(stream) { return .closedStream }
-      if ends { finish(stream) }
+      if ends {
+        finish(stream)
+      } else if payloadLeft == 0 {
+        emptyFrames += 1
+      } else if flags & HTTP2FrameScan.padded != 0 {
+        keep(HTTP2FrameScan.paddingBytes)
+      }
     case 1:
       continuations = 0
       if isFinished(stream) { return .closedStream }
       if ends { finish(stream) }
       return note(stream)
-    case 3: if !isFinished(stream) { finish(stream) }
+    case 3:
+      emptyFrames += 1
+      if !isFinished(stream) { finish(stream) }
+    // SETTINGS and PING, of which an acknowledgement is an answer.
+    case 4, 6: if flags & HTTP2FrameScan.acknowledges == 0 { emptyFrames += 1 }
+    case 7: break
     case 2:
       if stream == 0 { return .priority }
-      // Its length is the library's to judge; what is long enough is kept.
-      if payloadLeft >= HTTP2FrameScan.priorityBytes { heldCount = HTTP2FrameScan.headerBytes }
+      emptyFrames += 1
+      // Another length is the library's to refuse.
+      if payloadLeft == HTTP2FrameScan.priorityBytes + 1 { keep(HTTP2FrameScan.priorityBytes) }
     case 9:
       continuations += 1
       if continuations > HTTP2FrameScan.continuationsMax { return .continuations }
-    default: break
+    default: emptyFrames += 1
     }
     return nil
+  }
+
+  private mutating func keep(_ bytes: Int) {
+    wanted = bytes
+    heldCount = HTTP2FrameScan.headerBytes
+  }
+
+  /// Takes the count, which begins anew.
+  public mutating func takeEmptyFrames() -> Int {
+    defer { emptyFrames = 0 }
+    return emptyFrames
   }
 
   private func isFinished(_ stream: UInt32) -> Bool {

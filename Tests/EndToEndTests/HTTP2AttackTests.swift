@@ -15,6 +15,15 @@ extension EndToEnd {
     }
 
     static let attacker = Peer.client(66)
+    /// An attacker's address of its own for each case: of one peer not every refusal has a line.
+    private static let attackers = Guarded(100)
+
+    private func nextAttacker() -> String {
+      Self.attackers.with {
+        $0 += 1
+        return Peer.client($0)
+      }
+    }
 
     /// What a client sends over and over.
     struct Flood: Sendable, CustomTestStringConvertible {
@@ -24,6 +33,8 @@ extension EndToEnd {
       var front: @Sendable (HTTP2Client) -> [HTTP2Frame] = { _ in [] }
       /// The server's frames are read meanwhile.
       var reads = true
+      /// The server's answer is waited for now and then, so that no more streams are open than may be.
+      var isPaced = false
       /// The nth piece.
       var piece: @Sendable (HTTP2Client, Int) -> [HTTP2Frame]
       var testDescription: String { title }
@@ -71,19 +82,16 @@ extension EndToEnd {
       Flood(title: "a body that is broken off", refusal: "http2-resets") { client, index in
         [client.headers(stream(index), method: "POST", ends: false), .data(stream(index), [1]), .reset(stream(index))]
       },
-      Flood(title: "provoked by WINDOW_UPDATE of 0", refusal: "http2-resets") { client, index in
-        [client.headers(stream(index), method: "POST", ends: false), .windowUpdate(stream(index), by: 0)]
-      },
-      Flood(title: "provoked by a window beyond all", refusal: "http2-resets") { client, index in
+      Flood(title: "provoked by a window beyond all", refusal: "http2-resets", isPaced: true) { client, index in
         [client.headers(stream(index), method: "POST", ends: false), .windowUpdate(stream(index), by: .max >> 1)]
       },
-      Flood(title: "provoked by DATA beyond Content-Length", refusal: "http2-resets") { client, index in
+      Flood(title: "provoked by DATA beyond Content-Length", refusal: "http2-resets", isPaced: true) { client, index in
         [
           client.headers(stream(index), method: "POST", ends: false, with: ("content-length", "1")),
           .data(stream(index), [1, 2], ends: true),
         ]
       },
-      Flood(title: "provoked by a malformed head", refusal: "http2-resets") { client, index in
+      Flood(title: "provoked by a malformed head", refusal: "http2-resets", isPaced: true) { client, index in
         [client.headers(stream(index), with: ("X-A", "b"))]
       },
     ]
@@ -95,16 +103,20 @@ extension EndToEnd {
       let start = site.edge.access.end
       let countedBefore = try site.refusals(flood.refusal)
 
-      let attacker = try site.begun(from: Self.attacker)
+      let address = nextAttacker()
+      let attacker = try site.begun(from: address)
       try attacker.send(flood.front(attacker))
       let most = 30_000
-      let sent = try attacker.flood(upTo: most, reads: flood.reads) { flood.piece(attacker, $0) }
-      #expect(sent < most, "all of it was taken")
+      let sent = try attacker.flood(upTo: most, reads: flood.reads, isPaced: flood.isPaced) {
+        flood.piece(attacker, $0)
+      }
+      // What is sent to a connection that has ended is read and dropped for a while, and whoever reads nothing does not know.
+      if flood.reads { #expect(sent < most, "all of it was taken") }
       try attacker.waitForEnd(by: .after(20))
       #expect(attacker.goAway?.code == HTTP2Code.enhanceYourCalm.rawValue, "\(attacker.summary)")
 
       let entry = try site.edge.access.wait(from: start, by: .after(20), for: flood.refusal) {
-        $0.refusal == flood.refusal && $0.client == Self.attacker
+        $0.refusal == flood.refusal && $0.client == address
       }
       #expect(entry.listener == "cleartext")
       #expect(try site.refusals(flood.refusal) == countedBefore + 1)
@@ -176,7 +188,7 @@ extension EndToEnd {
       try site.edge.process.forgetPeak()
 
       let start = site.edge.access.end
-      let attackers = try (0..<4).map { _ in try site.begun(from: Self.attacker, settings: [(.initialWindowSize, 0)]) }
+      let attackers = try (0..<2).map { _ in try site.begun(from: Self.attacker, settings: [(.initialWindowSize, 0)]) }
       for attacker in attackers {
         var first = HPACKBlock(attacker.fields("/bomb"))
         first.literal(bomb.entry, .incremental)

@@ -51,11 +51,14 @@ extension EndToEnd {
     @Test func aHeadThatTricklesIsEndedByItsDeadline() throws {
       let site = try Self.site(["head: 1s"])
       let honest = try site.begun(from: Peer.client(1))
+      #expect(try honest.get("/before").text == Peer.client(1))
       let client = try site.begun()
       let block = HPACKBlock([HPACKField("x-a", String(repeating: "b", count: 4_000))]).bytes
       try client.send(.headers(1, client.block("/trickles"), isWhole: false))
-      // One frame, byte by byte, so that it is no flood of frames.
+      // One frame, byte by byte behind its header, so that it is no flood of frames.
       var frame = HTTP2Frame.continuation(1, block).bytes[...]
+      try client.send(Array(frame.prefix(HTTP2Frame.headBytes)))
+      frame = frame.dropFirst(HTTP2Frame.headBytes)
       let seconds = try secondsTaken {
         while !client.hasEnded, client.goAway == nil, let byte = frame.popFirst() {
           do { try client.send([byte]) } catch { break }
@@ -94,7 +97,6 @@ extension EndToEnd {
         try client.wait(for: "byte \(index) of the slow one") { ($0.streams[slow]?.body.count ?? 0) > index }
       }
       #expect(client.streams[slow]?.isOver == false)
-      #expect(client.streams[slow]?.dataFrameCounts.allSatisfy { $0 == 1 } == true)
     }
 
     /// A slow reader holds up the backend that it reads from, and takes no memory for it.

@@ -142,6 +142,19 @@ extension EndToEnd {
         item.message(mark, identity), as: item.refusal, status: item.status, isInBody: item.isInBody, mark: mark)
     }
 
+    /// What is said to have no body is whole with its head, and may have gone on; nothing behind it goes anywhere.
+    @Test func dataBehindALengthOfNothingGoesNowhere() throws {
+      let site = try Self.edge.get()
+      let mark = mark()
+      let client = try site.begun()
+      let fields = client.fields(mark, method: "POST", [("content-length", "0")])
+      let stream = try client.send(HTTP2Message(fields, body: Array("GET /smuggled HTTP/1.1\r\n".utf8)))
+      try client.wait(for: "a reset") { $0.streams[stream]?.reset != nil }
+      #expect(client.streams[stream]?.reset == HTTP2Code.protocolError.rawValue)
+      #expect(try client.get("\(mark)/after").text == Peer.client())
+      #expect(!site.backend.saw("/smuggled"))
+    }
+
     /// RFC 9113 section 8.2.3.
     @Test func cookieCrumbsArriveAsOneLine() throws {
       let site = try Self.edge.get()

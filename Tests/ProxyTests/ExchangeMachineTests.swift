@@ -29,7 +29,7 @@ private struct Step: CustomStringConvertible {
     guard sent || response == .awaiting else { return false }
     machine.begin(
       hasBody: request == .body, isIdempotent: isIdempotent, keepAlive: keepAlive)
-    machine.allow(retries: retries, on: [.connect, .reset, .timeout])
+    machine.allow(ExchangeMachine.Retries(retries, on: [.connect, .reset, .timeout]))
     if isAttempted { machine.attempt(reused: reused) }
     if sent { machine.noteSent() }
     if !isHeld { machine.noteNotHeld() }
@@ -167,7 +167,7 @@ private let faults: [ExchangeMachine.Fault] = [
         for fault in faults {
           var machine = ExchangeMachine()
           machine.begin(hasBody: false, isIdempotent: true, keepAlive: true)
-          machine.allow(retries: 1, on: allowed)
+          machine.allow(ExchangeMachine.Retries(1, on: allowed))
           machine.attempt(reused: false)
           machine.noteSent()
           #expect((machine.fault(fault) == .retry) == (occasion == allowed), "\(fault)")
@@ -180,7 +180,7 @@ private let faults: [ExchangeMachine.Fault] = [
   @Test func whatCannotBeTriedAgainWaitsForAServerThatFailsAndNotForOneTakenAway() {
     var machine = ExchangeMachine()
     machine.begin(hasBody: false, isIdempotent: false, keepAlive: true)
-    machine.allow(retries: 1, on: [.connect, .reset, .timeout])
+    machine.allow(ExchangeMachine.Retries(1, on: [.connect, .reset, .timeout]))
     machine.attempt(reused: false)
     machine.noteSent()
     #expect(machine.fault(.serverDown(isTakenAway: false)) == .passOn)
@@ -230,7 +230,7 @@ private let faults: [ExchangeMachine.Fault] = [
   @Test func aStaleConnectionCostsNoConfiguredTry() {
     var machine = ExchangeMachine()
     machine.begin(hasBody: false, isIdempotent: true, keepAlive: true)
-    machine.allow(retries: 1, on: [.connect, .reset, .timeout])
+    machine.allow(ExchangeMachine.Retries(1, on: [.connect, .reset, .timeout]))
     var verdicts: [ExchangeMachine.Verdict] = []
     for reused in [true, false, false] {
       machine.attempt(reused: reused)
@@ -268,7 +268,7 @@ private let faults: [ExchangeMachine.Fault] = [
   @Test func theRoutesRetriesCount() {
     var machine = ExchangeMachine()
     machine.begin(hasBody: false, isIdempotent: true, keepAlive: true)
-    machine.allow(retries: 2, on: [.connect])
+    machine.allow(ExchangeMachine.Retries(2, on: [.connect]))
     machine.attempt(reused: false)
     #expect(machine.fault(.connect) == .retry && machine.fault(.connect) == .retry)
     #expect(machine.fault(.connect) == .answer(.upstreamConnect))
@@ -323,7 +323,7 @@ private let faults: [ExchangeMachine.Fault] = [
   @Test func aServerThatAnsweredEarlyIsOutOfStepEvenIfTheRequestEndsBeforeIt() throws {
     var machine = ExchangeMachine()
     machine.begin(hasBody: true, isIdempotent: true, keepAlive: true)
-    machine.allow(retries: 1, on: [.connect, .reset, .timeout])
+    machine.allow(ExchangeMachine.Retries(1, on: [.connect, .reset, .timeout]))
     machine.attempt(reused: false)
     machine.noteSent()
     machine.responseHead(keepAlive: true)
@@ -337,7 +337,7 @@ private let faults: [ExchangeMachine.Fault] = [
     for (downstream, upstream) in [(true, true), (true, false), (false, true), (false, false)] {
       var machine = ExchangeMachine()
       machine.begin(hasBody: false, isIdempotent: true, keepAlive: true)
-      machine.allow(retries: 1, on: [.connect, .reset, .timeout])
+      machine.allow(ExchangeMachine.Retries(1, on: [.connect, .reset, .timeout]))
       machine.attempt(reused: true)
       machine.noteSent()
       if !downstream { machine.noteDownstreamCloses() }

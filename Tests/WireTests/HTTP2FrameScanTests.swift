@@ -62,6 +62,38 @@ import Wire
     #expect(found == fault, "\(what), byte by byte")
   }
 
+  static let counted: [(what: String, bytes: [UInt8], count: Int)] = [
+    (
+      "requests and data",
+      headers(1) + frame(0, 1, [1]) + frame(9, 1, [1]) + frame(7, 0, [UInt8](repeating: 0, count: 8)), 0
+    ),
+    ("empty DATA", headers(1) + frame(0, 1) + frame(0, 1), 2),
+    ("empty DATA that ends", headers(1) + frame(0, 1, flags: 1), 0),
+    ("DATA of padding alone", headers(1) + frame(0, 1, [3, 0, 0, 0], flags: 8) + frame(0, 1, [0], flags: 8), 2),
+    ("DATA with padding", headers(1) + frame(0, 1, [3, 7, 0, 0, 0], flags: 8) + frame(0, 1, [0, 7], flags: 8), 0),
+    ("settings, and their acknowledgement", frame(4, 0) + frame(4, 0, flags: 1), 1),
+    (
+      "pings, and their answers",
+      (0..<3).flatMap { _ in frame(6, 0, [UInt8](repeating: 0, count: 8)) } + frame(6, 0, flags: 1), 3
+    ),
+    (
+      "windows, priorities, resets",
+      headers(1) + frame(8, 0, [0, 0, 0, 1]) + priority(1, on: 3) + frame(3, 1, [0, 0, 0, 8]), 3
+    ),
+    ("what nobody knows", frame(0xbb, 0, [1, 2, 3]) + frame(0x10, 0, [0, 0, 0, 1, 117]), 2),
+  ]
+
+  @Test(arguments: counted) func framesThatCarryNothingAreCounted(_ what: String, _ bytes: [UInt8], _ count: Int) {
+    let all = Self.preface + bytes
+    for split in 0...all.count {
+      var scan = HTTP2FrameScan()
+      #expect(Self.scan(Array(all[..<split]), &scan) == nil)
+      #expect(Self.scan(Array(all[split...]), &scan) == nil)
+      #expect(scan.takeEmptyFrames() == count, "\(what), split at \(split)")
+      #expect(scan.takeEmptyFrames() == 0)
+    }
+  }
+
   private static func scan(_ bytes: [UInt8], _ scan: inout HTTP2FrameScan) -> HTTP2FrameScan.Fault? {
     scan.scan(bytes.span)
   }

@@ -83,7 +83,7 @@ class Lab:
     def configure(self):
         self.run("keys", "new", "--kid", "k1", "--out", "edge.jwks.json")
         self.run("keys", "export", "--audience", "monitor-1", "--in", "edge.jwks.json", "--out", "validator.jwks.json")
-        common = "workers: 2\ntimeouts: { drain: 3s }\n"
+        common = "workers: 2\ntimeouts: { drain: 30s, drain_tunnels: 3s }\n"
         (self.directory / "validator.yaml").write_text(f"""identity:
   keys: validator.jwks.json
   audience: monitor-1

@@ -7,6 +7,7 @@ extension Reading {
   mutating func configuration(_ root: YAMLNode) {
     let keys = [
       "identity", "listeners", "routes", "upstreams", "timeouts", "limits", "log", "admin", "workers", "accept_weaker",
+      "error_pages", "proxy_status", "include",
     ]
     let required = [
       (key: "listeners", what: "a list of where connections come in"),
@@ -25,6 +26,8 @@ extension Reading {
     if let node = fields["workers"], !isWord(node, "auto") {
       config.workers = orAuto(node) { $0.count(node, "workers", 1...256) }
     }
+    if let node = fields["error_pages"] { config.errorPages = errorPages(node, "error_pages") }
+    if let node = fields["proxy_status"], let truth = truth(node, "proxy_status") { config.proxyStatus = truth }
     if let node = fields["accept_weaker"] { config.acceptWeaker = weakerHash(node) }
   }
 
@@ -216,7 +219,7 @@ extension Reading {
     for (index, node) in nodes.enumerated() {
       let path = "routes[\(index)]"
       let required = [(key: "to", what: "the name of an upstream")]
-      let keys = ["host", "path", "to", "name", "enabled", "needs_distinct_clients"]
+      let keys = ["host", "path", "to", "name", "enabled", "needs_distinct_clients"] + Self.routeLimitKeys
       guard let fields = fields(node, path, keys: keys, required: required) else {
         config.routes.append(Config.Route(to: ""))
         continue
@@ -230,7 +233,8 @@ extension Reading {
       if let node = fields["needs_distinct_clients"], let truth = truth(node, "\(path).needs_distinct_clients") {
         route.needsDistinctClients = truth
       }
-      route.line = node.place.line
+      routeLimits(fields, &route)
+      route.place = node.place
       config.routes.append(route)
     }
   }

@@ -219,7 +219,7 @@ extension Reading {
   }
 
   /// Statuses and ranges of them: `[200-299, 301]`, or one.
-  private mutating func statuses(_ node: YAMLNode, _ path: String) -> [ClosedRange<Int>]? {
+  mutating func statuses(_ node: YAMLNode, _ path: String) -> [ClosedRange<Int>]? {
     let expected = "a status or a range of them, such as `200-299`, within 100-599"
     guard let nodes = elements(node, path, of: "statuses such as `200` and `200-299`", orOne: true) else { return nil }
     var ranges: [ClosedRange<Int>] = []

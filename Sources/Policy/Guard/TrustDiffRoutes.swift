@@ -58,7 +58,7 @@ extension TrustDiff {
         }
       add(
         .routeEnabled, next.isEnabled ? .changes : .strengthens, "route \(called)", text,
-        Value("enabled: \(was.isEnabled)", line: was.line), Value("enabled: \(next.isEnabled)", line: next.line),
+        Value("enabled: \(was.isEnabled)", at: was.place), Value("enabled: \(next.isEnabled)", at: next.place),
         .nobody)
     }
   }
@@ -77,7 +77,7 @@ extension TrustDiff {
       // Where it is not certain which requests they are, it depends on all routes.
       let whole = (isCertain ? [route] : all).flatMap { [$0.host ?? "", $0.path ?? "", "\($0.needsDistinctClients)"] }
       return Value(
-        "needs_distinct_clients: \(route.needsDistinctClients)", line: route.line,
+        "needs_distinct_clients: \(route.needsDistinctClients)", at: route.place,
         whole: whole.map { "\($0.utf8.count):\($0)" }.joined())
     }
     add(
@@ -86,7 +86,7 @@ extension TrustDiff {
   }
 
   /// What a route is for.
-  private struct Pattern: Hashable {
+  struct Pattern: Hashable {
     let host: String?
     let path: String?
 
@@ -137,7 +137,7 @@ extension TrustDiff {
       possible += passed.values.filter { $0.index > at }.map { (was[at], $0.route) }
       if passed[next.to].map({ $0.index < at }) ?? true { passed[next.to] = Last(index: at, route: next) }
     }
-    for (route, next) in possible.sorted(by: { ($0.was.line, $0.next.line) < ($1.was.line, $1.next.line) })
+    for (route, next) in possible.sorted(by: { ($0.was.place, $0.next.place) < ($1.was.place, $1.next.place) })
     where route.to != next.to && told.insert(Lead(from: route.to, to: next.to)).inserted {
       moved(route, next, isCertain: false)
     }
@@ -162,18 +162,18 @@ extension TrustDiff {
       add(
         .route, .changes, "route none \(next.to)",
         "requests that no route took may go to the upstream `\(next.to)`, which is told \(what)",
-        Value("no route", line: 0), Value("\(Pattern(next).text) to \(next.to)", line: next.line), .nobody)
+        Value("no route", at: .none), Value("\(Pattern(next).text) to \(next.to)", at: next.place), .nobody)
     }
   }
 
   /// What stands behind a route for every request is never reached.
-  private static func reached(_ routes: [Config.Route]) -> [Config.Route] {
+  static func reached(_ routes: [Config.Route]) -> [Config.Route] {
     guard let all = routes.firstIndex(where: { $0.host == nil && $0.path == nil }) else { return routes }
     return Array(routes[...all])
   }
 
   /// Of equal patterns the first is reached.
-  private static func indices(_ routes: [Config.Route]) -> [Pattern: Int] {
+  static func indices(_ routes: [Config.Route]) -> [Pattern: Int] {
     Dictionary(routes.enumerated().map { (Pattern($1), $0) }) { first, _ in first }
   }
 
@@ -199,7 +199,7 @@ extension TrustDiff {
       let routes = isCertain ? [route] : all
       let whole = routes.flatMap { [$0.host ?? "", $0.path ?? "", $0.to] } + values.map(\.whole)
       return Value(
-        "\(Pattern(route).text) to \(route.to)", line: route.line,
+        "\(Pattern(route).text) to \(route.to)", at: route.place,
         whole: whole.map { "\($0.utf8.count):\($0)" }.joined())
     }
     add(

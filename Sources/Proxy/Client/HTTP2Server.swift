@@ -51,6 +51,11 @@ final class HTTP2Server {
   static let streamWindow = 65_535
   /// What all of a connection's streams may send before their bytes have left.
   static let connectionWindow = 1 << 20
+  /// What is read of a connection that was ended for what its client did, so that the client learns why.
+  private static let floodLingerBytes = 64 * 1024
+  /// What the heads of a connection's requests may have together, before it has to wait with more of them.
+  static let heldHeadBytesMax = 512 * 1024
+  var heldHeadBytes = 0
   /// How many connections to servers are kept for a client's next requests.
   private static let spareMax = 16
 
@@ -67,20 +72,6 @@ final class HTTP2Server {
   }
 
   var limits: HeadLimits { worker.plan.requestLimits(hasGrown: connection.isAttested) }
-
-  /// How a connection begins that speaks HTTP/2 by prior knowledge (RFC 9113 section 3.4).
-  private static let prefaceText: StaticString = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-  enum Preface { case whole, begun, none }
-
-  /// Whether the bytes that came first are that.
-  static func preface(_ input: Buffer) -> Preface {
-    input.withReadable { bytes in
-      let n = min(bytes.count, prefaceText.utf8CodeUnitCount)
-      guard AsciiWord.begins(prefaceText, with: bytes.extracting(first: n)) else { return .none }
-      return n == prefaceText.utf8CodeUnitCount ? .whole : .begun
-    }
-  }
 
   // MARK: Events
 
@@ -120,12 +111,15 @@ final class HTTP2Server {
     case .priority, .skippedStream: return end(.http2Protocol)
     case .closedStream: return end(.http2Protocol, code: HTTP2Session.Code.streamClosed)
     }
+    if let refusal = budget.note(emptyFrames: frames.takeEmptyFrames(), nowMilliseconds: worker.nowMilliseconds) {
+      return end(refusal)
+    }
     isReceiving = true
     var received = d.input.withReadable { session.receive($0) }
     isReceiving = false
     d.input.removeAll()
     // libnghttp2 ends a connection by itself for what is no HTTP/2.
-    if received == .all, !session.takesMore, !clientLeaves, drainStep != .final { received = .failed }
+    if received == .all, !session.takesMore, !clientLeaves, drainStep == .none { received = .failed }
     switch received {
     case .all: break
     case .failed: end(refusal ?? .http2Protocol)
@@ -143,7 +137,10 @@ final class HTTP2Server {
       code: refusal == .http2Protocol ? code : HTTP2Session.Code.enhanceYourCalm)
     flush()
     cutStreams()
-    if connection.phase == .http2 { connection.closeInOrder(waits: true, worker) }
+    guard connection.phase == .http2 else { return }
+    connection.closeInOrder(waits: true, worker)
+    // Of one that floods us little more is read.
+    connection.lingerBytesLeft = HTTP2Server.floodLingerBytes
   }
 
   func touch(_ s: Downstream) {
@@ -166,6 +163,16 @@ final class HTTP2Server {
         guard let x = s.exchange else { continue }
         if stream.isReset {
           x.advance(worker, .fault(.clientGone))
+        } else if let fault = stream.fault, !stream.isFaultTold {
+          // Whatever has become of it: nothing that was written for a server has left yet in this turn.
+          stream.isFaultTold = true
+          if let first = stream.first, case .refuse = first {
+            stream.first = nil
+            x.advance(worker, first)
+          } else {
+            stream.first = nil
+            x.advance(worker, .fault(.request(fault)))
+          }
         } else if let first = stream.first {
           stream.first = nil
           x.advance(worker, first)
@@ -214,11 +221,12 @@ final class HTTP2Server {
     }
     d.output.releaseIfEmpty()
     // libnghttp2 has ended the connection by itself, for what is no HTTP/2, and has said so.
-    if session.isOver, refusal == nil, !isExpired, !streams.isEmpty || !(clientLeaves || drainStep == .final) {
+    if session.isOver, refusal == nil, !isExpired, !streams.isEmpty || (drainStep == .none && !clientLeaves) {
       end(.http2Protocol)
       return
     }
-    if session.isOver || (drainStep == .final && streams.isEmpty), refusal == nil, d.isFlushed {
+    let isOver = drainStep == .none ? session.isOver : drainStep == .final && streams.isEmpty
+    if isOver, refusal == nil, d.isFlushed {
       d.closeInOrder(waits: true, worker)
       return
     }
@@ -344,7 +352,8 @@ final class HTTP2Server {
     s.begin(on: d, id, self, position: streams.count)
     streams.append(s)
     session.setMark(s.slot + 1, stream: id)
-    worker.clearDeadline(d)
+    // The second step of a drain comes all the same.
+    if drainStep != .announced { worker.clearDeadline(d) }
     return s
   }
 
@@ -369,6 +378,7 @@ final class HTTP2Server {
         session.reset(stream: stream.id, code: HTTP2Session.Code.none)
       }
     }
+    heldHeadBytes -= stream.headBytes
     if let u = s.boundUpstream { u.close(worker) }
     // Trailers are not counted in windows.
     let unused = max(0, s.input.count - stream.trailerBytes) + stream.arriving.count

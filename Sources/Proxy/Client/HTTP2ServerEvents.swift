@@ -7,7 +7,7 @@ import Wire
 
 extension HTTP2Server: HTTP2Handler {
   func noteFrame(_ frame: HTTP2Session.Frame) -> Bool {
-    guard let found = overspent ?? budget.note(frame, nowMilliseconds: worker.nowMilliseconds) else { return true }
+    guard let found = overspent else { return true }
     refusal = found
     return false
   }
@@ -35,13 +35,19 @@ extension HTTP2Server: HTTP2Handler {
     // Rules that a reload brought hold for the connection first, and each stream begins with what it has come to.
     _ = connection.adopt(worker)
     connection.requestCount += 1
-    guard let s = begin(stream) else {
+    // The client may begin it again (RFC 9113 section 8.7).
+    guard heldHeadBytes + head.textBytes <= max(HTTP2Server.heldHeadBytesMax, limits.headBytes), let s = begin(stream)
+    else {
+      worker.counters.add(.http2Busy)
+      worker.log.recordRefused(connection, .http2Busy, .none, worker)
       session.reset(stream: stream, code: HTTP2Session.Code.refusedStream)
       return
     }
     s.inputEnded = endsStream
     s.stream!.inputEnded = endsStream
     s.stream!.isGRPC = head.isGRPC
+    s.stream!.headBytes = head.textBytes
+    heldHeadBytes += head.textBytes
     let outcome = head.write(worker.requestHead, into: s.input)
     guard let x = Begin.take(s, worker) else {
       over(s, code: HTTP2Session.Code.refusedStream)

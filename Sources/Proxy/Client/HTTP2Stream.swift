@@ -23,10 +23,14 @@ final class StreamState {
   var isClosed = false
   /// What was wrong behind the head.
   var fault: Refusal?
+  /// Its exchange has been told.
+  var isFaultTold = false
   /// Its head was not understood, so nothing is known of a body.
   var isMalformed = false
   /// With which code it is reset when its answer is out; 0: it is not.
   var resetCode: UInt32 = 0
+  /// What its head takes of what the connection's heads may.
+  var headBytes = 0
   /// Content-Length of the request.
   var declared: UInt64?
   /// Bytes of DATA that came.
@@ -79,8 +83,10 @@ final class StreamState {
     isReset = false
     isClosed = false
     fault = nil
+    isFaultTold = false
     isMalformed = false
     resetCode = 0
+    headBytes = 0
     declared = nil
     received = 0
     trailerBytes = 0

@@ -32,7 +32,9 @@ enum Attempt {
     case .connection(let u):
       if let refusal = write(x, group, into: u, worker) { return .refuse(refusal) }
       x.upstreamProgressMilliseconds = worker.nowMilliseconds
-      return .moved
+      // A request that is all written has nothing to do before its response comes, which cannot be there yet: a kept connection was
+      // quiet. A stream may have ended meanwhile.
+      return x.machine.request == .done && !u.isStream ? .blocked : .moved
     case .full: return x.waitForPlace(group, worker)
     }
   }

@@ -12,7 +12,10 @@ enum Begin {
     let chunkBytes = worker.pool.chunkBytes
     let taken = worker.exchanges.take(
       replaces: { $0.chunkBytes != chunkBytes },
-      make: { Exchange(slot: $0, pool: worker.pool, head: worker.makeHead(), headMake: worker.headMake) })
+      make: {
+        Exchange(
+          slot: $0, pool: worker.pool, middle: worker.streamPool, head: worker.makeHead(), headMake: worker.headMake)
+      })
     guard let x = taken else { return nil }
     let parsed = worker.requestHead
     worker.requestHead = x.headMake == worker.headMake ? x.head : worker.makeHead()
@@ -21,6 +24,7 @@ enum Begin {
     x.downstream = d
     d.exchange = x
     d.requestCount += 1
+    x.timing.number = d.requestCount
     d.phase = .exchange
     d.headSeen = 0
     worker.clearDeadline(d)
@@ -49,7 +53,7 @@ enum Begin {
       keepAlive: x.head.keepAlive && !worker.isDraining)
     x.downstreamProgressMilliseconds = worker.nowMilliseconds
     guard d.adopt(worker) else { return .refuse(.draining) }
-    if BalancerCheck.asks(d, x.head, in: x.headText) { return BalancerCheck.answer(x, worker) }
+    if d.check != nil, BalancerCheck.asks(d, x.head, in: x.headText) { return BalancerCheck.answer(x, worker) }
     let refusal = Identification.settle(x, d, worker)
     if worker.shared.walks.isArmed { worker.shared.walks.note(x, d, refusal: refusal, worker) }
     if let refusal { return .refuse(refusal) }
@@ -58,20 +62,32 @@ enum Begin {
     if let identity = x.identity, let listener = d.listener, d.probedBy != identity.connection {
       listener.watch.note(identity.address, isFirst: d.requestCount == 1 && identity.via != .forwarded)
     }
-    switch worker.plan.route(x.headText, x.head) {
+    switch worker.plan.route(of: x) {
     case .undecided: return .refuse(.routeUndecided)
     case .none: return .refuse(.routeNone)
     case .route(let route):
-      let group = route.group
       x.route = route
-      x.group = group
+      x.group = route.group
+      x.times = route.times
       if let refusal = RouteGate.refusal(x, route, worker) { return .refuse(refusal) }
-      let most = worker.plan.config.limits.bodyBytes
-      if most > 0, case .length(let length) = x.request.framing, length > UInt64(most) { return .refuse(.bodyTooLarge) }
-      x.machine.allow(retries: group.config.retries.count, on: group.config.retries.on)
-      group.budget.noteRequest(nowMilliseconds: worker.nowMilliseconds)
-      return Attempt.begin(x, group, worker)
+      if let demands = route.demands, let step = demands.step(x, route, worker) { return step }
+      if isBodyTooLarge(x, worker) { return .refuse(.bodyTooLarge) }
+      return send(x, route, worker)
     }
+  }
+
+  static func isBodyTooLarge(_ x: Exchange, _ worker: Worker) -> Bool {
+    let most = x.bodyBytesMax(worker)
+    if most > 0, case .length(let length) = x.request.framing { return length > most }
+    return false
+  }
+
+  /// The first try of a request that its route lets pass.
+  static func send(_ x: Exchange, _ route: RoutePlan, _ worker: Worker) -> Step {
+    let group = route.group
+    x.machine.allow(group.retries)
+    group.budget.noteRequest(nowMilliseconds: worker.nowMilliseconds)
+    return Attempt.begin(x, group, worker)
   }
 
   /// The exchange of a check in HTTP/1.0 without Host, whose connection ends with the answer.

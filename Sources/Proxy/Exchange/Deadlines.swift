@@ -35,10 +35,10 @@ enum Deadlines {
     if worker.wheel.deadline(of: x.timer) == 0 { x.downstreamProgressMilliseconds = now }
     if x.isGRPC, !owesRoom {
       let latest = max(x.downstreamProgressMilliseconds, x.upstreamProgressMilliseconds)
-      worker.wheel.set(x.timer, deadlineMilliseconds: latest + UInt64(worker.plan.config.timeouts.tunnelMilliseconds))
+      worker.wheel.set(x.timer, deadlineMilliseconds: latest + UInt64(x.tunnelMilliseconds(worker)))
       return
     }
-    let idle = UInt64(worker.plan.config.timeouts.idleMilliseconds)
+    let idle = UInt64(x.idleMilliseconds(worker))
     worker.wheel.set(x.timer, deadlineMilliseconds: x.downstreamProgressMilliseconds + idle)
   }
 
@@ -60,9 +60,8 @@ enum Deadlines {
       return
     }
     if worker.wheel.deadline(of: u.timer) == 0 { x.upstreamProgressMilliseconds = worker.nowMilliseconds }
-    let timeouts = worker.plan.config.timeouts
     let mayBeSilent = x.isGRPC && x.machine.response == .body && u.isFlushed
-    let most = UInt64(mayBeSilent ? timeouts.tunnelMilliseconds : timeouts.upstreamResponseMilliseconds)
+    let most = UInt64(mayBeSilent ? x.tunnelMilliseconds(worker) : x.responseMilliseconds(worker))
     worker.wheel.set(u.timer, deadlineMilliseconds: x.upstreamProgressMilliseconds + most)
   }
 
@@ -74,6 +73,8 @@ enum Deadlines {
       Tunnel.expired(x, worker)
     } else if x.queueTicket != 0 {
       x.advance(worker, .refuse(.queueTimeout))
+    } else if x.awaitsLogin {
+      x.advance(worker, .refuse(.credentialsBusy))
     } else if x.isBackingOff {
       x.advance(worker, x.tryAgain(worker))
     } else if x.machine.isDiscarding, d.isFlushed {

@@ -1,5 +1,5 @@
 // Whether a request may take the route that it matches: a route can be closed, by an operator or in the configuration, and one that
-// needs to tell clients apart is closed while that cannot be done.
+// needs to tell clients apart is closed while that cannot be done; and a route may be for some addresses only.
 
 import Platform
 import Policy
@@ -23,6 +23,10 @@ enum RouteGate {
         x.detail = .named("", closure.whyBytes, "")
       }
       return .routeClosed
+    }
+    if let demands = route.demands, !demands.admits(x.identity) {
+      x.detail = .text("the client's address may not take this route")
+      return .accessDenied
     }
     guard route.needsDistinctClients, let why = whyIndistinct(x) else { return nil }
     x.retryAfterSeconds = usualRetrySeconds
@@ -63,7 +67,7 @@ extension Worker {
   func endTunnelsOfClosedRoutes() {
     for x in exchanges.all where x.isTunnel && x.refusal == nil {
       var refusal = x.route.flatMap { RouteGate.refusal(x, $0, self) }
-      if refusal == nil, case .route(let now) = plan.route(x.headText, x.head) {
+      if refusal == nil, case .route(let now) = plan.route(of: x) {
         refusal = RouteGate.refusal(x, now, self)
       }
       guard let refusal else { continue }

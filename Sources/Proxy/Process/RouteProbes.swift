@@ -60,7 +60,7 @@ struct RouteProbes {
           // One that stands in front and matches, or it was a bad proposal.
           let isInFront = other < index && engine.outcome(other, host, path) != .noMatch
           guard !isInFront, engine.outcome(index, host, path) == .match else { continue }
-          what = "the route in line \(routes[other].line)"
+          what = "the route in \(routes[other].place.name)"
         case .none:
           guard engine.outcome(index, host, path) == .match else { continue }
           what = "no route"

@@ -20,6 +20,7 @@ package final class Snapshot: Sendable {
   let listeners: [Listener]
   /// In the order of the config's upstreams.
   let upstreams: [Upstream]
+  let routeFiles: RouteFiles
   /// What the servers' names came to when it was built.
   let names: LoadedNames
   /// Until when its certificates are valid, each file once.
@@ -76,8 +77,8 @@ package final class Snapshot: Sendable {
 
   private init(
     config: Config, boundary: TrustBoundary, generation: UInt64, digest: String, keys: KeySet?,
-    logFieldKeys: LogFieldKeys?, listeners: [Listener], upstreams: [Upstream], names: LoadedNames,
-    expiries: [CertificateExpiry]
+    logFieldKeys: LogFieldKeys?, listeners: [Listener], upstreams: [Upstream], routeFiles: RouteFiles,
+    names: LoadedNames, expiries: [CertificateExpiry]
   ) {
     self.config = config
     self.boundary = boundary
@@ -88,6 +89,7 @@ package final class Snapshot: Sendable {
     fieldNames = FieldNames(claims: config.identity.claims)
     self.listeners = listeners
     self.upstreams = upstreams
+    self.routeFiles = routeFiles
     self.names = names
     self.expiries = expiries
   }
@@ -223,6 +225,7 @@ package final class Snapshot: Sendable {
         Upstream(config: upstream, tls: tls, healthTLS: healthTLS, servers: servers, sticky: sticky))
     }
 
+    let routeFiles = RouteFiles.load(config, begin, fail)
     let workspace = PatternWorkspace()
     for (index, route) in config.routes.enumerated() {
       for (kind, text) in [("host", route.host), ("path", route.path)] {
@@ -249,7 +252,7 @@ package final class Snapshot: Sendable {
     return (
       Snapshot(
         config: config, boundary: boundary, generation: generation, digest: digest, keys: keys,
-        logFieldKeys: logFieldKeys, listeners: listeners, upstreams: upstreams, names: names,
+        logFieldKeys: logFieldKeys, listeners: listeners, upstreams: upstreams, routeFiles: routeFiles, names: names,
         expiries: files.expiries),
       findings
     )

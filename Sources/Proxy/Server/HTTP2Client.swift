@@ -125,6 +125,7 @@ final class HTTP2Client {
       s.phase = .ready
       guard let x = s.exchange else { continue }
       x.upstreamProgressMilliseconds = worker.nowMilliseconds
+      x.timing.noteReady(worker.nowMicroseconds)
       s.flush(worker)
       Deadlines.setServer(x, x.downstream, s, worker)
       // No other event may tell: a client that has sent everything says nothing more.

@@ -37,8 +37,10 @@ final class HTTP2Conversation: HTTP2Handler {
   private(set) var trailers: [UInt8] = []
   /// The server takes no further request on this connection.
   private(set) var isLeaving = false
-  /// The other side has said something of HTTP/2.
-  private(set) var hasSpoken = false
+  private var hasReceived = false
+  private var hasSpoken = false
+  /// The other side has answered, and not in HTTP/2.
+  var speaksOtherwise: Bool { hasReceived && !hasSpoken }
 
   private static let streamWindow = 8 * 1024
   private static let connectionWindow = 65_535
@@ -82,7 +84,10 @@ final class HTTP2Conversation: HTTP2Handler {
   // MARK: What comes back
 
   /// Takes bytes that came. False where they are not HTTP/2, or the connection is over.
-  func take(_ bytes: Span<UInt8>) -> Bool { session.receive(bytes) == .all && (session.takesMore || isLeaving) }
+  func take(_ bytes: Span<UInt8>) -> Bool {
+    hasReceived = true
+    return session.receive(bytes) == .all && (session.takesMore || isLeaving)
+  }
 
   /// Moves what has come of the answer behind what `input` holds, as far as there is room. `.ended`: that was all of it; `.failed`: the
   /// stream was reset, or is no answer.
@@ -110,9 +115,10 @@ final class HTTP2Conversation: HTTP2Handler {
       case .bytes:
         let isTaken = frames.withReadable { take($0) }
         frames.removeAll()
+        // libnghttp2 ends a connection by itself for what is no HTTP/2, once it has sent why.
+        let isGoingOn = send(into: output) && session.takesMore
         // What a connection says before it ends may be the whole answer.
-        if !isTaken, arriving.isEmpty, !inputEnded { return .failed }
-        _ = send(into: output)
+        if !isTaken || !isGoingOn, arriving.isEmpty, !inputEnded { return .failed }
       case .blocked: return .blocked
       case .ended, .failed: return .failed
       }

@@ -55,15 +55,30 @@ final class RoutePlan {
   let number: Int
   let isEnabled: Bool
   let needsDistinctClients: Bool
+  /// What this worker counts of it.
+  let counts: RequestCounts
   /// For the access log: its name, or `line 12`.
   let nameBytes: [UInt8]
+  let times: RouteTimes
+  /// Nil: it asks nothing of a request.
+  let demands: RouteDemands?
+  /// Nil: it has none of its own.
+  let pages: AnswerPages?
 
-  init(_ route: Config.Route, number: Int, to group: UpstreamPlan) {
+  init(
+    _ route: Config.Route, number: Int, to group: UpstreamPlan, users: [String: UserFile], pages: AnswerPages?,
+    _ metrics: RouteMetrics, worker: Int
+  ) {
     self.group = group
     self.number = number
     isEnabled = route.isEnabled
     needsDistinctClients = route.needsDistinctClients
-    nameBytes = Array((route.name ?? "line \(route.line)").utf8)
+    let label = route.name ?? route.place.name
+    nameBytes = Array(label.utf8)
+    counts = metrics.counts(of: label, worker: worker)
+    times = RouteTimes(route.limits)
+    demands = RouteDemands(route, users: users)
+    self.pages = pages
   }
 }
 
@@ -72,6 +87,9 @@ final class Plan {
   let generation: UInt64
   let listeners: [ListenerPlan]
   let groups: [UpstreamPlan]
+  /// Of refusals, where the route has none.
+  let pages: AnswerPages
+  let proxyStatus: ProxyStatus?
   private let table: RouteTable
   private let routes: ContiguousArray<RoutePlan>
 
@@ -88,6 +106,8 @@ final class Plan {
   init(snapshot: Snapshot, sources: [ListenerSource], shared: ProcessShared, worker: Int, previous: Plan?) {
     config = snapshot.config
     generation = snapshot.generation
+    pages = snapshot.routeFiles.pages
+    proxyStatus = ProxyStatus(snapshot.config)
     // Everything that can fail here was tried when the snapshot was built.
     var verifier: Verifier?
     if let keys = snapshot.keys, let audience = config.identity.audience,
@@ -122,7 +142,7 @@ final class Plan {
       let status = shared.servers.upstream(upstream.config.name)
       let servers = Plan.makeServers(
         upstream.servers, of: upstream.config, tls: upstream.tls, sticky: upstream.sticky, status,
-        keeping: isReachedAlike ? old?.servers ?? [] : [])
+        keeping: isReachedAlike ? old?.servers ?? [] : [], worker: worker)
       let keepsBudget = old?.config.retries.budgetPercent == upstream.config.retries.budgetPercent
       groups.append(
         UpstreamPlan(
@@ -133,11 +153,13 @@ final class Plan {
     self.groups = groups
     // In the order of the file, as the table numbers them.
     routes = ContiguousArray(
-      config.routes.map { route in
+      config.routes.enumerated().map { index, route in
         guard let group = groups.first(where: { $0.config.name == route.to }) else {
           preconditionFailure("a route leads to an upstream that there is not")
         }
-        return RoutePlan(route, number: shared.routes.number(of: route.name), to: group)
+        return RoutePlan(
+          route, number: shared.routes.number(of: route.name), to: group, users: snapshot.routeFiles.users,
+          pages: snapshot.routeFiles.pagesOfRoutes[index], shared.routeMetrics, worker: worker)
       })
     guard let table = try? Plan.makeTable(config) else {
       preconditionFailure("a pattern that was checked with the snapshot does not compile")
@@ -153,7 +175,7 @@ final class Plan {
   /// The pools of an upstream's servers. One that is kept keeps its connections and its bit.
   static func makeServers(
     _ servers: [Snapshot.Server], of upstream: Config.Upstream, tls: TLSClientContext?, sticky: StickyCookie?,
-    _ status: UpstreamStatus, keeping old: ContiguousArray<ServerPool>
+    _ status: UpstreamStatus, keeping old: ContiguousArray<ServerPool>, worker: Int
   ) -> ContiguousArray<ServerPool> {
     let old = Dictionary(old.map { ($0.address, $0) }, uniquingKeysWith: { first, _ in first })
     let kept = servers.map { old[$0.address] }
@@ -165,7 +187,7 @@ final class Plan {
           ?? ServerPool(
             address: server.address, text: server.text, tls: tls, isHTTP2: upstream.serverProtocol == .http2,
             idleMax: upstream.idleConnections, status: status.server(server.text),
-            bit: bits.next() ?? 0)
+            bit: bits.next() ?? 0, worker: worker)
         pool.configure(
           weight: server.config.weight, isBackup: server.config.isBackup, connectionsMax: server.config.connectionsMax)
         pool.take(sticky)
@@ -221,9 +243,9 @@ final class Plan {
   }
 
   /// The first route that matches a request's host (without its port, whatever its case) and path.
-  func route(_ input: Buffer, _ head: RequestHead) -> Found {
+  func route(of x: Exchange) -> Found {
     if table.firstTakesAll { return .route(routes[0]) }
-    return switch input.withReadable({ table.find($0, head) }) {
+    return switch x.headText.withReadable({ table.find($0, x.head) }) {
     case .route(let i): .route(routes[i])
     case .none: .none
     case .undecided: .undecided

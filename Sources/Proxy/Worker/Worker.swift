@@ -73,6 +73,8 @@ package final class Worker {
   var isDraining: Bool { drain != nil }
   var requestsAreCut = false
   package var isStopped = false
+  /// Made with the first password.
+  var knownLogins: KnownLogins?
   /// Upstreams at which requests of this worker wait for a place.
   var waitingGroups: ContiguousArray<UpstreamPlan> = []
   /// Places may have become free for them, or for another worker's.
@@ -110,6 +112,7 @@ package final class Worker {
     case closures
     /// A place at a server is free that a request of this worker waits for.
     case places
+    case passwordChecked(PasswordChecker.Answer)
     /// A server fails, or was taken away; or it is back.
     case server(ServerStatus)
     /// `handedOver`: sockets from which another process accepts, by their numbers.
@@ -136,7 +139,7 @@ package final class Worker {
     responseHead = ResponseHead(fieldsMax: Plan.responseFieldsMax + HeadGrowth.fields)
     trailers = TrailerSection(fieldsMax: fieldsMax, names: snapshot.fieldNames)
     responseTrailers = TrailerSection(fieldsMax: fieldsMax, names: .response, isLenient: true)
-    log.isOn = snapshot.config.log.access != .off
+    log.configure(snapshot.config.log)
     closureEnds = shared.routes.ends()
     readClock()
     guard poller.add(source: mailbox.wakeup.descriptor, Token(.wakeup, slot: 0, generation: 0)) else {
@@ -228,7 +231,10 @@ package final class Worker {
     nowMicroseconds = Clock.monotonicMicroseconds()
     nowMilliseconds = nowMicroseconds / 1_000
     wallMilliseconds = Clock.wallMilliseconds()
+    // As a copy, like its readers have it: else each reading costs an exclusivity check.
+    var date = date
     date.update(wallMilliseconds: wallMilliseconds)
+    self.date = date
   }
 
   private func runQueued() {

@@ -15,6 +15,8 @@ enum Programs {
   static var ldd: String { get throws { try installed("ldd", package: "libc-bin") } }
   static var unshare: String { get throws { try installed("unshare", package: "util-linux") } }
 
+  static var prometheus: String { get throws { try installed("prometheus", package: "prometheus") } }
+  static var promtool: String { get throws { try installed("promtool", package: "prometheus") } }
   /// The system's own, which has Debian's packages: python3-grpcio is one.
   static var python: String { get throws { try installed("python3", package: "python3") } }
   static var gzip: String { get throws { try installed("gzip", package: "gzip") } }

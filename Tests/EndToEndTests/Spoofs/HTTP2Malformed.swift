@@ -136,7 +136,6 @@ struct HTTP2Malformed: Sendable, CustomTestStringConvertible {
 
   static let lengths: [HTTP2Malformed] = [
     length("less DATA than said", "5", "four"), length("more DATA than said", "3", "four"),
-    length("DATA where none was said", "0", "four"),
     length("no DATA at all", "5", "", isInBody: false),
   ]
 

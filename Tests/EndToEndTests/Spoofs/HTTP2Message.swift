@@ -95,20 +95,19 @@ struct HTTP2Message: Sendable {
   /// here, and one that is in the way comes first.
   func refusal(for name: String) -> String {
     if fields.contains(where: { Self.connectionNames.contains($0.nameText) }) { return "http2-connection-field" }
-    switch name {
-    case "name-space": return "name-token"
     // What ended a line is a byte like any other now.
-    case "line-ending", "obs-fold":
-      guard let field = fields.first(where: { ($0.name + $0.value).contains { [0x0d, 0x0a].contains($0) } }) else {
-        return name
-      }
-      if field.name.contains(where: { [0x0d, 0x0a].contains($0) }) { return "name-token" }
+    let ends: [UInt8] = [0x0d, 0x0a]
+    if let field = fields.first(where: { ($0.name + $0.value).contains(where: ends.contains) }) {
+      if field.name.contains(where: ends.contains) { return "name-token" }
       switch field.nameText {
       case ":authority": return "host-invalid"
       case ":path": return "target-form"
       case ":method": return "request-line"
       default: return "value-invalid"
       }
+    }
+    switch name {
+    case "name-space": return "name-token"
     case "absolute-form": return "target-form"
     default: return name
     }

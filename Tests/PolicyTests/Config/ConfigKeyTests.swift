@@ -130,8 +130,22 @@ import Testing
     ("limits.head", "8KiB", "512B", "expected a size from 1KiB to 1MiB for `limits.head`, found `512B`"),
     ("limits.fields", "9", "{}", "expected a whole number from 1 to 1000 for `limits.fields`, found a mapping"),
     ("limits.body", "0", "unlimited", "expected a size from 0 to 1024GiB for `limits.body`, found `unlimited`"),
-    ("log.access", "off", "[a]", "expected `stdout`, `off` or the path of a file for `log.access`, found a list"),
-    ("log.format", "json", "text", "expected `json` for `log.format`, found `text`"),
+    (
+      "log.access", "off", "[a]",
+      "expected `stdout`, `off`, `syslog` or the path of a file for `log.access`, found a list"
+    ),
+    (
+      "log.format", "json", "text", "expected one of `json`, `combined`, `template` for `log.format`, found `text`"
+    ),
+    (
+      "log.extra", "[user_agent]", "user_agent",
+      "expected `log.extra` to be a list of members: `protocol`, `user_agent`, `referer`, `sni`, `alpn`, `request_id`, `retries`, `queue_ms`, `connect_ms`, `response_ms`, found `user_agent`"
+    ),
+    (
+      "log.query", "names", "off",
+      "expected one of `full`, `names`, `none` for `log.query`, found `off`: did you mean `none`?"
+    ),
+    ("log.tunnels", "both", "begin", "expected one of `end`, `both` for `log.tunnels`, found `begin`"),
     (
       "log.fields", "[{ name: account, header: X-Account }]", "account",
       "expected `log.fields` to be a list of mappings of `name` and `header` or `cookie`, found `account`"

@@ -73,6 +73,8 @@ final class ServerCheck: Slot {
   }
 
   var isUnderWay: Bool { phase != .idle && phase != .queued }
+  func begin(generation: UInt32) { self.generation = generation }
+
   var token: Token { Token(.upstream, slot: slot, generation: generation) }
 
   func note(_ readiness: Readiness) { transport.note(readiness) }
@@ -276,7 +278,7 @@ final class ServerCheck: Slot {
       case .bytes: break
       case .blocked: return .waits
       case .ended, .failed:
-        if let conversation, !conversation.hasSpoken, !transport.hasReceivedNothing {
+        if conversation?.speaksOtherwise == true {
           return .over(.failed("it does not answer in HTTP/2"))
         }
         let hint = isProbing && target.signing?.isBound == true && input.isEmpty

@@ -4,17 +4,21 @@ import TestSupport
 
 extension HTTP2Client {
   /// Sends frames, piece by piece, until the server ends the connection or there were so many pieces; how many went out.
-  /// `reads`: takes what comes meanwhile, so that the server is not held up by its own frames.
-  func flood(upTo most: Int, reads: Bool = true, _ frames: (Int) -> [HTTP2Frame]) throws -> Int {
+  /// `reads`: takes what comes meanwhile, so that the server is not held up by its own frames. `isPaced`: the server answers a PING
+  /// before more is sent.
+  func flood(
+    upTo most: Int, reads: Bool = true, isPaced: Bool = false, _ frames: (Int) -> [HTTP2Frame]
+  ) throws -> Int {
     var pieces = 0
     while pieces < most {
       // Some at a time, as one write.
-      let count = min(64, most - pieces)
+      let count = min(isPaced ? 32 : 64, most - pieces)
       let batch = (pieces..<pieces + count).flatMap(frames)
       for frame in batch { note(frame) }
       guard try push(batch.flatMap(\.bytes), reads: reads) else { return pieces }
       pieces += count
       if reads { try takeHeld() }
+      if isPaced, !hasEnded, goAway == nil { do { try settle() } catch  where hasEnded {} }
       if hasEnded || goAway != nil { return pieces }
     }
     return pieces
