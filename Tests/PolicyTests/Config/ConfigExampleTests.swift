@@ -147,7 +147,7 @@ import Wire
   }
 
   /// Each example, put into a configuration that holds the sections it lacks.
-  @Test(arguments: [("CONFIG", 8), ("BALANCERS", 13)])
+  @Test(arguments: [("CONFIG", 13), ("BALANCERS", 13)])
   func theManualsExamplesReadWithoutAnError(manual: String, count: Int) throws {
     let examples = try Self.manual(manual).split(separator: "```yaml\n").dropFirst().compactMap { part in
       part.range(of: "```").map { String(part[..<$0.lowerBound]) }
@@ -162,9 +162,15 @@ import Wire
       }
       if !yaml.contains("identity:\n") { yaml += "identity: { edge: e, keys: k, sign_with: k1, audience: me }\n" }
       if !yaml.contains("listeners:") { yaml += "listeners: [{ name: web, listen: \"127.0.0.1:1\" }]\n" }
-      if !yaml.contains("upstreams:") { yaml += "upstreams: { monitor: { servers: [\"127.0.0.1:3000\"] } }\n" }
-      if !yaml.contains("routes:") { yaml += "routes: [{ to: monitor }]\n" }
-      #expect(findings(yaml).filter { !$0.contains(" warning: ") } == [], "\(yaml)")
+      let name = yaml.contains("to: app") || yaml.contains("  app:") || yaml.contains("{ app:") ? "app" : "monitor"
+      if !yaml.contains("upstreams:") { yaml += "upstreams: { \(name): { servers: [\"127.0.0.1:3000\"] } }\n" }
+      if !yaml.contains("routes:") { yaml += "routes: [{ to: \(name) }]\n" }
+      // What is on another machine is not here.
+      let isElsewhere = ["cannot be listed", "no such file", "is not set"]
+      let found = findings(yaml).filter { finding in
+        !finding.contains(" warning: ") && !isElsewhere.contains { finding.contains($0) }
+      }
+      #expect(found == [], "\(yaml)")
     }
   }
 

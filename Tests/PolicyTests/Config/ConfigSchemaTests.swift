@@ -48,6 +48,7 @@ import Testing
     "listeners[].trust[].header": [("evidence", "forwarded"), ("from", "[192.0.2.1]")],
     "listeners[].trust[].hops": [("evidence", "forwarded"), ("from", "[192.0.2.1]")],
     "listeners[].trust[].proxy_protocol": [("evidence", "attested")],
+    "log.fields": [("fields_key", "k.json")],
     "routes[].access.realm": [("htpasswd", "h")],
     "routes[].access.pass_credentials": [("htpasswd", "h")],
     "upstreams.*.queue": [("servers", "[{ address: \"127.0.0.1:3000\", max_connections: 1 }]")],
@@ -80,7 +81,11 @@ import Testing
         let company = company[place(Array(steps[...at]))] ?? []
         let others =
           (beside[here] ?? []).filter { pair in pair.key != key && !company.contains { $0.key == pair.key } } + company
-        let pairs = (others + [(key, text(at + 1))]).map { "\($0.key): \($0.value)" }
+        // What attests is verified with keys.
+        let keys: [(key: String, value: String)] =
+          at == 0 && place(steps) == "listeners[].trust[].proxy_protocol"
+          ? [("identity", "{ keys: k.json, audience: me }")] : []
+        let pairs = (others + keys + [(key, text(at + 1))]).map { "\($0.key): \($0.value)" }
         return "{ \(pairs.joined(separator: ", ")) }"
       }
     }
