@@ -149,6 +149,8 @@ final class HTTP2Client {
         worker.pump(x.downstream)
         continue
       }
+      // What was beyond the server's limit of streams never left.
+      if stream.id > 0, !stream.isClosed, session.mark(stream: stream.id) == 0 { stream.isUnprocessed = true }
       stream.isReset = true
       // What it said before it went may be whole.
       if fault == .closedBeforeResponse, s.phase == .ready {
