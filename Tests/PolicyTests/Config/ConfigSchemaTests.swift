@@ -48,7 +48,6 @@ import Testing
     "listeners[].trust[].header": [("evidence", "forwarded"), ("from", "[192.0.2.1]")],
     "listeners[].trust[].hops": [("evidence", "forwarded"), ("from", "[192.0.2.1]")],
     "listeners[].trust[].proxy_protocol": [("evidence", "attested")],
-    "log.fields": [("fields_key", "k.json")],
     "routes[].access.realm": [("htpasswd", "h")],
     "routes[].access.pass_credentials": [("htpasswd", "h")],
     "upstreams.*.queue": [("servers", "[{ address: \"127.0.0.1:3000\", max_connections: 1 }]")],
