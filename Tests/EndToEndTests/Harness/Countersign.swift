@@ -1,6 +1,7 @@
 // One running `countersign run`: started from a configuration's text, ready when it says so, reloaded by its signal.
 
 import Foundation
+import Synchronization
 
 final class Countersign: Sendable {
   let process: ChildProcess
@@ -10,6 +11,8 @@ final class Countersign: Sendable {
   let listeners: [String: Address]
   private let workspace: Workspace
   private let fileName: String
+  /// How many lines standard error had at the last reload that was asked for; nil before the first.
+  private let linesAtReload = Mutex<Int?>(nil)
 
   init(
     _ configuration: Configuration, name: String = "edge", in workspace: Workspace, environment: [String: String] = [:],
@@ -70,27 +73,25 @@ final class Countersign: Sendable {
   /// Writes another configuration and signals; whether and when it is taken is for the caller to see.
   func reload(_ text: String) throws {
     try workspace.write(fileName, text)
+    linesAtReload.withLock { $0 = process.standardError.count }
     process.signal(SIGHUP)
   }
 
   func reload(_ configuration: Configuration) throws { try reload(configuration.text) }
 
   /// Reloads, also where that weakens trust: then the reload is refused, and the file says what the refusal asks for.
-  /// What earlier reloads say must have been waited for.
+  /// An earlier one that was asked for is waited for.
   /// - Returns: what is said of the reload that is taken.
   @discardableResult
   func reloadAccepting(_ text: String) throws -> String {
     let asked = "`accept_weaker: \""
     let errors = process.standardError
     var text = text
+    if let start = linesAtReload.withLock({ $0 }) { _ = endOfReload(from: start) }
     for _ in 0..<2 {
       let start = errors.count
       try reload(text)
-      // The last line of each.
-      let end = errors.wait(from: start) { line in
-        ["reloaded generation=", "reload refused"].contains { line.contains($0) } ? line : nil
-      }
-      if let end, end.contains("reloaded generation=") { return end }
+      if let end = endOfReload(from: start), end.contains("reloaded generation=") { return end }
       guard let line = errors.lines[start...].first(where: { $0.contains(asked) }), let at = line.range(of: asked)
       else {
         break
@@ -98,6 +99,13 @@ final class Countersign: Sendable {
       text += "accept_weaker: \"\(line[at.upperBound...].prefix { $0 != "\"" })\"\n"
     }
     throw Trouble("not reloaded\n\(process.tail)\n\(text)")
+  }
+
+  /// The last line of what is said of a reload, taken or refused.
+  private func endOfReload(from start: Int) -> String? {
+    process.standardError.wait(from: start) { line in
+      ["reloaded generation=", "reload refused"].contains { line.contains($0) } ? line : nil
+    }
   }
 
   @discardableResult
