@@ -314,7 +314,9 @@ final class HTTP2End {
       flags.pointee |= UInt32(NGHTTP2_DATA_FLAG_EOF.rawValue)
       return 0
     }
-    let n = min(most, body.bytes.count, 1 + random.below(frameBytesMax))
+    // Of a long body, not all in the smallest frames: through the smallest buffers that would take too long.
+    let n = min(
+      most, body.bytes.count, 1 + random.below(body.bytes.count > 2_000 ? max(frameBytesMax, 1_000) : frameBytesMax))
     if n == 0, !body.isEnded {
       body.isDeferred = true
       return Int(NGHTTP2_ERR_DEFERRED.rawValue)

@@ -36,7 +36,11 @@ extension Upstream {
 
   /// The next piece of the response's body.
   func nextPiece(of x: Exchange, _ worker: Worker) -> Piece {
-    if let stream, stream.isBad { return .fault(.truncatedResponse) }
+    if let stream {
+      if stream.isBad { return .fault(.truncatedResponse) }
+      // What lies in front are trailers for which there was no room, and no body.
+      if stream.trailersAreOffered { return endPiece(stream) }
+    }
     while true {
       var decoder = x.response.decoder
       let step = input.withReadable { decoder.step($0) }
