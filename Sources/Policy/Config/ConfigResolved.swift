@@ -11,14 +11,9 @@ extension Config {
     out.line(0, "listeners:")
     for listener in listeners { out.listener(listener) }
     out.line(0, "routes:")
-    for route in routes {
-      let parts = [("host", route.host), ("path", route.path), ("to", route.to)]
-      var pairs = parts.compactMap { key, value in value.map { "\(key): \(Resolved.quote($0))" } }
-      if let name = route.name { pairs.append("name: \(name)") }
-      pairs.append("enabled: \(route.isEnabled)")
-      pairs.append("needs_distinct_clients: \(route.needsDistinctClients)")
-      out.line(1, "- { \(pairs.joined(separator: ", ")) }")
-    }
+    for route in routes { out.line(1, "- { \(route.resolved(Resolved.quote)) }") }
+    out.line(0, "path_mismatch: \(pathMismatch.rawValue)")
+    out.line(0, "headers: \(headers.resolved(Resolved.quote))")
     out.line(0, "upstreams:")
     for upstream in upstreams { out.upstream(upstream) }
     out.rest(self)
@@ -168,6 +163,7 @@ private struct Resolved {
       upstream.sticky.map { "{ cookie: \(Self.quote($0.cookie)), key: \(Self.quote($0.key)) }" })
     pair(2, "slow_start", Unit.duration(upstream.slowStartMilliseconds))
     pair(2, "idle_connections", "\(upstream.idleConnections)")
+    pair(2, "host", upstream.rewritesHost ? "rewritten" : "as-sent")
   }
 
   private mutating func servers(_ servers: [Config.Server]) {

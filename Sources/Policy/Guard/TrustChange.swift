@@ -45,6 +45,7 @@ package struct TrustChange: Sendable, Equatable {
     case admin
     case distinctClients = "distinct-clients"
     case routeEnabled = "route-enabled"
+    case pathMismatch = "path-mismatch"
     case collapse
     case checks
     case replayWindow = "replay-window"

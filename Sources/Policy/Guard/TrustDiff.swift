@@ -24,6 +24,7 @@ package struct TrustDiff {
     diff.unroutedRequests()
     diff.distinctClients()
     diff.enabledRoutes()
+    diff.pathMismatch()
     diff.admin()
     return diff.changes.sorted(by: TrustChange.isListedBefore)
   }

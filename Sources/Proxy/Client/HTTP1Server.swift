@@ -159,13 +159,17 @@ extension Downstream {
     isTunnel: Bool, _ worker: Worker
   ) {
     let before = output.count
+    let isFinal = head.status >= 200 || isTunnel
     u.input.withReadable {
       HeadWriter.writeResponse(
         $0, head: head, length: length, framing: framing, keepAlive: x.machine.keepsDownstream,
         clientMinorVersion: x.minorVersion, isTunnel: isTunnel,
-        mark: head.status >= 200 || isTunnel ? x.mark(worker) : .none,
-        cookieLine: x.setsCookie && (head.status >= 200 || isTunnel)
-          ? u.pool?.cookieLine(isSecure: x.identity?.secure ?? false) ?? [] : [],
+        mark: isFinal ? x.mark(worker) : .none,
+        cookieLine: x.setsCookie && isFinal ? u.pool?.cookieLine(isSecure: x.identity?.secure ?? false) ?? [] : [],
+        edit: isFinal ? x.route?.responseEdit : nil,
+        addLines: { edit in
+          x.headText.withReadable { edit.lines.write(FieldValues(x), $0, x.head, into: output) }
+        },
         date: worker.date.imf.span, into: output)
     }
     x.bytesOut += UInt64(output.count - before)

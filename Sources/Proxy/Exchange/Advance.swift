@@ -90,7 +90,9 @@ extension Exchange {
       release(worker, keep: false)
       return discardRequest(worker)
     }
-    guard let u = upstream, u.phase == .ready else { return .blocked }
+    guard let u = upstream, u.phase == .ready else {
+      return route?.answer != nil && machine.response == .body ? relayAnswer(worker) : .blocked
+    }
     var isMoving = false
     if machine.request == .body {
       switch relayRequest(u, worker) {
@@ -192,7 +194,7 @@ extension Exchange {
   }
 
   /// One step of a request whose response is over: its rest is read and used for nothing.
-  private func discardRequest(_ worker: Worker) -> Step {
+  func discardRequest(_ worker: Worker) -> Step {
     discardHeld()
     switch downstream.nextPiece(of: self, worker) {
     case .data(let count):
@@ -233,7 +235,7 @@ extension Exchange {
     switch u.nextHead(of: self, worker) {
     case .head(let length):
       // It goes out whole or not at all: a head that lost its last fields would still look like one.
-      let wanted = length + HeadWriter.responseGrowthBytes
+      let wanted = length + HeadWriter.responseGrowthBytes + addedToResponse
       if downstream.output.room < wanted {
         guard downstream.flush() else { return .fault(.clientGone) }
         guard downstream.output.room >= wanted else {
@@ -245,6 +247,11 @@ extension Exchange {
     case .fault(let fault): return .fault(fault)
     case .data, .trailers, .end: preconditionFailure("a head was asked for")
     }
+  }
+
+  /// The most that the route adds to a response's head.
+  private var addedToResponse: Int {
+    route?.responseEdit?.lines.bytesMax(hostBytes: Int(head.authority.count)) ?? 0
   }
 
   /// The log says what it was that cannot be taken.

@@ -56,16 +56,15 @@ enum Begin {
     if let identity = x.identity, let listener = d.listener, d.probedBy != identity.connection {
       listener.watch.note(identity.address, isFirst: d.requestCount == 1 && identity.via != .forwarded)
     }
-    switch worker.plan.route(x.headText, x.head) {
-    case .undecided: return .refuse(.routeUndecided)
-    case .none: return .refuse(.routeNone)
+    switch RouteGate.choose(x, worker) {
+    case .refused(let refusal): return .refuse(refusal)
     case .route(let route):
-      let group = route.group
-      x.route = route
-      x.group = group
-      if let refusal = RouteGate.refusal(x, route, worker) { return .refuse(refusal) }
+      if route.needsRequestID { x.requestID = RequestID.settle(x, route.requestIDMode) }
       let most = worker.plan.config.limits.bodyBytes
       if most > 0, case .length(let length) = x.request.framing, length > UInt64(most) { return .refuse(.bodyTooLarge) }
+      if let answer = route.answer { return RouteAnswering.begin(x, route, answer, worker) }
+      guard let group = route.group else { return .refuse(.routeNone) }
+      x.group = group
       x.machine.allow(retries: group.config.retries.count, on: group.config.retries.on)
       group.budget.noteRequest(nowMilliseconds: worker.nowMilliseconds)
       return Attempt.begin(x, group, worker)

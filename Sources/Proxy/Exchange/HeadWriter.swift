@@ -26,23 +26,37 @@ package enum HeadWriter {
     | FieldKind.proxyConnection.bit | FieldKind.te.bit | FieldKind.upgrade.bit | FieldKind.trailer.bit
     | FieldKind.proxyAuthenticate.bit
 
-  /// The request line, Host, the client's own fields and framing; identity and the empty line are the caller's.
+  /// The request line, Host, the client's own fields and framing, with nothing changed.
   package static func writeRequest(
     _ bytes: Span<UInt8>, head: RequestHead, framing: BodyFraming, webSocket: Bool, expectsContinue: Bool,
     into out: Buffer
   ) {
-    out.append(bytes.extracting(head.methodRange.range))
+    writeRequest(
+      bytes, head: head, line: bytes, RequestTarget(head), framing: framing, webSocket: webSocket,
+      expectsContinue: expectsContinue, edit: nil, FieldValues(), into: out)
+  }
+
+  /// The request line, Host, the client's own fields and framing; identity and the empty line are the caller's.
+  /// - Parameters:
+  ///   - line: the text that has the request line and the host, at `target`; `bytes`, or what they were changed to.
+  ///   - edit: what the route changes about the fields, with `values` for the request.
+  @inline(__always) static func writeRequest(
+    _ bytes: Span<UInt8>, head: RequestHead, line: Span<UInt8>, _ target: RequestTarget, framing: BodyFraming,
+    webSocket: Bool, expectsContinue: Bool, edit: HeadEdit?, _ values: FieldValues, into out: Buffer
+  ) {
+    out.append(line.extracting(target.method.range))
     out.append(0x20)
-    out.append(bytes.extracting(head.path.range))
-    if !head.query.isEmpty { out.append(bytes.extracting(head.query.range)) }
+    out.append(line.extracting(target.path.range))
+    if !target.query.isEmpty { out.append(line.extracting(target.query.range)) }
     out.append(" HTTP/1.1\r\nHost: ")
-    out.append(bytes.extracting(head.authority.range))
+    out.append(line.extracting(target.authority.range))
     out.append("\r\n")
     // Lines lie one behind the other: those that stay are copied in runs.
     let count = head.fieldCount
     var runStart = -1
     for i in 0..<count {
-      let dropped = head.kind(i).bit & requestDropped != 0 || head.isNominated(i)
+      let dropped =
+        head.kind(i).bit & requestDropped != 0 || head.isNominated(i) || edit?.drops(bytes, head.name(i)) ?? false
       if dropped {
         if runStart >= 0 { out.append(bytes.extracting(runStart..<head.name(i).lower)) }
         runStart = -1
@@ -52,6 +66,7 @@ package enum HeadWriter {
     }
     // The last run ends where the empty line begins.
     if runStart >= 0 { out.append(bytes.extracting(runStart..<head.length - 2)) }
+    edit?.lines.write(values, bytes, head, into: out)
     switch framing {
     case .none, .untilClose: break
     case .length(let length): writeLength(length, into: out)
@@ -123,11 +138,12 @@ package enum HeadWriter {
     }
   }
 
-  /// A whole response head for the client, with the empty line. `mark`: what a validator says to its edge.
+  /// A whole response head for the client, with the empty line. `mark`: what a validator says to its edge. `edit`: what the route
+  /// changes about the fields, of which `addLines` appends those that it adds.
   package static func writeResponse(
     _ bytes: Span<UInt8>, head: ResponseHead, length: Int, framing: ResponseFraming, keepAlive: Bool,
-    clientMinorVersion: Int, isTunnel: Bool, mark: ValidatorMark = .none, cookieLine: [UInt8] = [], date: Span<UInt8>,
-    into out: Buffer
+    clientMinorVersion: Int, isTunnel: Bool, mark: ValidatorMark = .none, cookieLine: [UInt8] = [],
+    edit: HeadEdit? = nil, addLines: (HeadEdit) -> Void = { _ in }, date: Span<UInt8>, into out: Buffer
   ) {
     out.append("HTTP/1.1 ")
     out.append(decimal: UInt64(head.status))
@@ -141,7 +157,9 @@ package enum HeadWriter {
     if case .unsent = framing, head.repeatedLength == nil { droppedKinds &= ~FieldKind.contentLength.bit }
     for i in 0..<count {
       let kind = head.kind(i)
-      let dropped = kind.bit & droppedKinds != 0 || head.isNominated(i) || ValidatorMark.isOne(bytes, head, i, kind)
+      let dropped =
+        kind.bit & droppedKinds != 0 || head.isNominated(i) || ValidatorMark.isOne(bytes, head, i, kind)
+        || edit?.drops(bytes, head.name(i)) ?? false
       if dropped {
         if runStart >= 0 { out.append(bytes.extracting(runStart..<head.name(i).lower)) }
         runStart = -1
@@ -175,6 +193,7 @@ package enum HeadWriter {
     }
     out.append(mark.line)
     if !cookieLine.isEmpty { out.append(cookieLine.span) }
+    if let edit { addLines(edit) }
     out.append("\r\n")
   }
 

@@ -167,7 +167,8 @@ enum LiveValidators {
     guard
       let request = ProbeRequest(
         host: Array(name.utf8), path: Array(path.utf8), claims: "User-Agent: countersign-self-test\r\n"),
-      let head = request.written(identity, as: .attest, fields: [], signer: signer, wallMilliseconds: now)
+      let head = request.written(
+        identity, as: .attest, fields: [], signer: signer, ProbeRequest.Changes(), wallMilliseconds: now)
     else { return nil }
     var preamble: [UInt8] = []
     if upstream.proxyProtocol {

@@ -55,7 +55,7 @@ package final class RouteDirectory: Sendable {
     let routes = config.routes.compactMap { route in
       route.name.map {
         Route(
-          name: $0, to: route.to, line: route.line, isEnabled: route.isEnabled,
+          name: $0, to: route.goal, line: route.line, isEnabled: route.isEnabled,
           needsDistinctClients: route.needsDistinctClients)
       }
     }

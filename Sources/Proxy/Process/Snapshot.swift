@@ -20,6 +20,8 @@ package final class Snapshot: Sendable {
   let listeners: [Listener]
   /// In the order of the config's upstreams.
   let upstreams: [Upstream]
+  /// What each of the config's routes answers with, where that was loaded.
+  let routes: [RouteContent?]
   /// What the servers' names came to when it was built.
   let names: LoadedNames
   /// Until when its certificates are valid, each file once.
@@ -76,8 +78,8 @@ package final class Snapshot: Sendable {
 
   private init(
     config: Config, boundary: TrustBoundary, generation: UInt64, digest: String, keys: KeySet?,
-    logFieldKeys: LogFieldKeys?, listeners: [Listener], upstreams: [Upstream], names: LoadedNames,
-    expiries: [CertificateExpiry]
+    logFieldKeys: LogFieldKeys?, listeners: [Listener], upstreams: [Upstream], routes: [RouteContent?],
+    names: LoadedNames, expiries: [CertificateExpiry]
   ) {
     self.config = config
     self.boundary = boundary
@@ -88,6 +90,7 @@ package final class Snapshot: Sendable {
     fieldNames = FieldNames(claims: config.identity.claims)
     self.listeners = listeners
     self.upstreams = upstreams
+    self.routes = routes
     self.names = names
     self.expiries = expiries
   }
@@ -216,19 +219,7 @@ package final class Snapshot: Sendable {
         Upstream(config: upstream, tls: tls, healthTLS: healthTLS, servers: servers, sticky: sticky))
     }
 
-    let workspace = PatternWorkspace()
-    for (index, route) in config.routes.enumerated() {
-      for (kind, text) in [("host", route.host), ("path", route.path)] {
-        guard let text else { continue }
-        do {
-          _ = try Pattern(text, ignoresCase: kind == "host", workspace: workspace)
-        } catch {
-          fail(
-            config.place(of: "routes[\(index)].\(kind)"),
-            "route \(kind): the pattern is not valid at byte \(error.offset): \(error.reason)")
-        }
-      }
-    }
+    let routes = loadRoutes(config, begin, fail)
     findings += files.findings
     // Or what was loaded would be taken, at the next reload, for what was compared.
     if boundary?.authoritiesAreUnchanged == false {
@@ -242,8 +233,8 @@ package final class Snapshot: Sendable {
     return (
       Snapshot(
         config: config, boundary: boundary, generation: generation, digest: digest, keys: keys,
-        logFieldKeys: logFieldKeys, listeners: listeners, upstreams: upstreams, names: names,
-        expiries: files.expiries),
+        logFieldKeys: logFieldKeys, listeners: listeners, upstreams: upstreams, routes: routes,
+        names: names, expiries: files.expiries),
       findings
     )
   }

@@ -41,25 +41,6 @@ final class ListenerPlan {
   }
 }
 
-/// Where requests of one kind go, and whether they may.
-final class RoutePlan {
-  let group: UpstreamPlan
-  /// In the RouteDirectory; 0 without a name.
-  let number: Int
-  let isEnabled: Bool
-  let needsDistinctClients: Bool
-  /// For the access log: its name, or `line 12`.
-  let nameBytes: [UInt8]
-
-  init(_ route: Config.Route, number: Int, to group: UpstreamPlan) {
-    self.group = group
-    self.number = number
-    isEnabled = route.isEnabled
-    needsDistinctClients = route.needsDistinctClients
-    nameBytes = Array((route.name ?? "line \(route.line)").utf8)
-  }
-}
-
 final class Plan {
   let config: Config
   let generation: UInt64
@@ -73,6 +54,8 @@ final class Plan {
     case none
     /// A pattern gave up at its limit: no later route may be taken for it.
     case undecided
+    /// The path as it was sent leads to one route, and its normal form to another; nil: to none.
+    case ambiguous(sent: RoutePlan?, normal: RoutePlan?)
   }
 
   /// - Parameters:
@@ -113,7 +96,7 @@ final class Plan {
         && old?.config.idleConnections == upstream.config.idleConnections
       let status = shared.servers.upstream(upstream.config.name)
       let servers = Plan.makeServers(
-        upstream.servers, tls: upstream.tls, sticky: upstream.sticky, idleMax: upstream.config.idleConnections, status,
+        upstream.servers, of: upstream.config, tls: upstream.tls, sticky: upstream.sticky, status,
         keeping: isReachedAlike ? old?.servers ?? [] : [])
       let keepsBudget = old?.config.retries.budgetPercent == upstream.config.retries.budgetPercent
       groups.append(
@@ -124,12 +107,17 @@ final class Plan {
     }
     self.groups = groups
     // In the order of the file, as the table numbers them.
+    let (workspace, scratch) = (PatternWorkspace(), Buffer(capacity: config.limits.headBytes + HeadGrowth.bytes))
     routes = ContiguousArray(
-      config.routes.map { route in
-        guard let group = groups.first(where: { $0.config.name == route.to }) else {
-          preconditionFailure("a route leads to an upstream that there is not")
-        }
-        return RoutePlan(route, number: shared.routes.number(of: route.name), to: group)
+      zip(config.routes, snapshot.routes).enumerated().map { index, route in
+        let group = groups.first { $0.config.name == route.0.to }
+        precondition(group != nil || route.0.answer != nil, "a route leads to an upstream that there is not")
+        guard
+          let plan = try? RoutePlan(
+            route.0, index: index, number: shared.routes.number(of: route.0.name), to: group, route.1,
+            snapshot.config.headers, workspace, scratch)
+        else { preconditionFailure("a pattern that was checked with the snapshot does not compile") }
+        return plan
       })
     guard let table = try? Plan.makeTable(config) else {
       preconditionFailure("a pattern that was checked with the snapshot does not compile")
@@ -144,7 +132,8 @@ final class Plan {
 
   /// The pools of an upstream's servers. One that is kept keeps its connections and its bit.
   static func makeServers(
-    _ servers: [Snapshot.Server], tls: TLSClientContext?, sticky: StickyCookie?, idleMax: Int, _ status: UpstreamStatus,
+    _ servers: [Snapshot.Server], of upstream: Config.Upstream, tls: TLSClientContext?, sticky: StickyCookie?,
+    _ status: UpstreamStatus,
     keeping old: ContiguousArray<ServerPool>
   ) -> ContiguousArray<ServerPool> {
     let old = Dictionary(old.map { ($0.address, $0) }, uniquingKeysWith: { first, _ in first })
@@ -155,11 +144,12 @@ final class Plan {
         let pool =
           kept
           ?? ServerPool(
-            address: server.address, text: server.text, tls: tls, idleMax: idleMax, status: status.server(server.text),
-            bit: bits.next() ?? 0)
+            address: server.address, text: server.text, tls: tls, idleMax: upstream.idleConnections,
+            status: status.server(server.text), bit: bits.next() ?? 0)
         pool.configure(
           weight: server.config.weight, isBackup: server.config.isBackup, connectionsMax: server.config.connectionsMax)
         pool.take(sticky)
+        if upstream.rewritesHost { pool.hostField = Array(server.hostField(of: upstream).utf8) }
         return pool
       })
   }
@@ -208,16 +198,23 @@ final class Plan {
 
   /// Which of a configuration's routes a request takes.
   static func makeTable(_ config: Config) throws(Pattern.SyntaxError) -> RouteTable {
-    try RouteTable(config.routes.map { ($0.host, $0.path) })
+    try RouteTable(
+      config.routes, listeners: config.listeners.map(\.name),
+      pathBytesMax: config.limits.headBytes + HeadGrowth.bytes)
   }
 
-  /// The first route that matches a request's host (without its port, whatever its case) and path.
-  func route(_ input: Buffer, _ head: RequestHead) -> Found {
+  /// The first route that takes a request whose client is settled.
+  func route(_ x: Exchange) -> Found {
     if table.firstTakesAll { return .route(routes[0]) }
-    return switch input.withReadable({ table.find($0, head) }) {
+    let socket = x.downstream.socket
+    let facts = RouteFacts(
+      listener: listeners.count == 1 ? 0 : listeners.firstIndex { $0.socket == socket } ?? -1,
+      client: x.identity?.address, isSecure: x.isSecure)
+    return switch x.headText.withReadable({ table.find($0, x.head, facts) }) {
     case .route(let i): .route(routes[i])
     case .none: .none
     case .undecided: .undecided
+    case .ambiguous(let sent, let normal): .ambiguous(sent: sent.map { routes[$0] }, normal: normal.map { routes[$0] })
     }
   }
 }

@@ -44,7 +44,7 @@ extension Worker {
     let old = group.servers
     group.replace(
       servers: Plan.makeServers(
-        servers, tls: group.tls, sticky: group.sticky, idleMax: group.config.idleConnections, group.status,
+        servers, of: group.config, tls: group.tls, sticky: group.sticky, group.status,
         keeping: old))
     offersPlaces = true
     for server in old { server.isRetired = true }
