@@ -46,10 +46,12 @@ let package = Package(
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
     .systemLibrary(name: "CYAML", providers: [.apt(["libyaml-dev"])]),
+    .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "Wire", swiftSettings: strict),
     .target(
-      name: "Platform", dependencies: ["Wire", "CLinux", "COpenSSL", "CPCRE2", "CYAML", "CZlib"], swiftSettings: strict),
+      name: "Platform", dependencies: ["Wire", "CLinux", "COpenSSL", "CPCRE2", "CYAML", "CZlib", "CNGHTTP2"],
+      swiftSettings: strict),
     .target(name: "Policy", dependencies: ["Wire", "Platform"], swiftSettings: strict),
     .target(
       name: "Proxy", dependencies: ["Wire", "Platform", "Policy", .product(name: "Logging", package: "swift-log")],

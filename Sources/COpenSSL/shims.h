@@ -66,3 +66,7 @@ static inline int cs_sha256(const unsigned char *message, size_t count, unsigned
   size_t written = 0;
   return EVP_Q_digest(NULL, "SHA256", NULL, message, count, digest, &written) == 1 && written == 32;
 }
+static inline int cs_sha1(const unsigned char *message, size_t count, unsigned char digest[20]) {
+  size_t written = 0;
+  return EVP_Q_digest(NULL, "SHA1", NULL, message, count, digest, &written) == 1 && written == 20;
+}

@@ -1,6 +1,7 @@
 // A byte queue of fixed capacity: appended to at the end, consumed from the front. A connection owns two for its whole life.
-// Their memory is a chunk of the worker's BufferPool, returned when they are empty, so an idle connection holds none.
-// Invariants: 0 <= begin <= end <= capacity; base is nil only if begin == end == 0; begin..<end is initialized. While the
+// Their memory is a chunk of the worker's BufferPool, returned when they are empty, so an idle connection holds none. One of which
+// there are many (a stream's) begins with a small chunk of another pool, and moves into a large one when it needs it.
+// Invariants: 0 <= begin <= end <= limit <= capacity; base is nil only if begin == end == limit == 0; begin..<end is initialized. While the
 // readable bytes are borrowed (`borrowCount` > 0) nothing may move, free or overwrite them; an attempt traps.
 // Used by Transport (to read and write) and by the proxy's codecs. Confined to one worker's thread.
 
@@ -11,8 +12,11 @@ import Wire
 @safe public final class Buffer: ByteSink {
   @usableFromInline
   @safe struct State {
-    // SAFETY: nil, or a chunk of `capacity` bytes that the pool gave and only this buffer has.
+    // SAFETY: nil, or a chunk of `limit` bytes that the pool gave, or `small` where `isSmall`, and only this buffer has.
     @usableFromInline var base: UnsafeMutablePointer<UInt8>?
+    /// The size of the chunk.
+    @usableFromInline var limit = 0
+    @usableFromInline var isSmall = false
     @usableFromInline var begin = 0
     @usableFromInline var end = 0
     @usableFromInline var overflowed = false
@@ -24,13 +28,17 @@ import Wire
   // SAFETY: initialized in init, freed in deinit, never lent, so it is valid in every method. Buffer is not Sendable: one
   // thread uses it. The methods below that touch nothing but the state refer to this as "the state's own memory".
   @usableFromInline let state: UnsafeMutablePointer<State>
-  @usableFromInline let pool: BufferPool
+  public let pool: BufferPool
+  /// Where the first chunk comes from, if it is to be smaller than the pool's.
+  @usableFromInline let small: BufferPool?
   /// How many bytes the buffer can hold.
   public let capacity: Int
 
   /// An empty buffer that takes its memory from `pool`.
-  public init(pool: BufferPool) {
+  /// - Parameter small: has smaller chunks, which are enough most of the time.
+  public init(pool: BufferPool, small: BufferPool? = nil) {
     self.pool = pool
+    self.small = small
     capacity = pool.chunkBytes
     // SAFETY: room for one, initialized at once.
     unsafe state = UnsafeMutablePointer<State>.allocate(capacity: 1)
@@ -43,8 +51,8 @@ import Wire
   }
 
   deinit {
-    // SAFETY: nobody has a reference to self any more, so nothing is lent; the chunk came from the pool and goes back once.
-    if let base = unsafe state.pointee.base { unsafe pool.give(base) }
+    // SAFETY: nobody has a reference to self any more, so nothing is lent; the chunk goes back once, to where it came from.
+    if let base = unsafe state.pointee.base { unsafe giveBack(base) }
     unsafe state.deinitialize(count: 1)
     unsafe state.deallocate()
   }
@@ -111,10 +119,18 @@ import Wire
     checkNotBorrowed()
     // SAFETY: the chunk came from the pool, nothing in it is lent, and this buffer forgets it.
     guard isEmpty, let base = unsafe state.pointee.base else { return }
-    unsafe pool.give(base)
+    unsafe giveBack(base)
     unsafe state.pointee.base = nil
+    unsafe state.pointee.limit = 0
     unsafe state.pointee.begin = 0
     unsafe state.pointee.end = 0
+  }
+
+  /// Returns a chunk to the pool that it came from.
+  // SAFETY: callers give the chunk that this buffer has, and forget it.
+  @inlinable @inline(__always) func giveBack(_ chunk: UnsafeMutablePointer<UInt8>) {
+    guard unsafe state.pointee.isSmall, let small else { return unsafe pool.give(chunk) }
+    unsafe small.give(chunk)
   }
 
   /// Empties the buffer and returns its memory to the pool.
@@ -126,19 +142,47 @@ import Wire
   /// Makes room for `n` bytes behind `end`. False, and `overflowed` is set, if they do not fit.
   @inlinable public func reserve(_ n: Int) -> Bool {
     // SAFETY: the state's own memory.
-    if unsafe state.pointee.base != nil, unsafe n <= capacity &- state.pointee.end { return true }
+    if unsafe n <= state.pointee.limit &- state.pointee.end, unsafe state.pointee.base != nil { return true }
     return reserveSlowly(n)
   }
 
   @usableFromInline @inline(never) func reserveSlowly(_ n: Int) -> Bool {
-    // SAFETY: the state's own memory; a chunk of the pool holds capacity bytes.
+    // SAFETY: the state's own memory; a chunk of a pool holds its chunkBytes.
     guard n >= 0, n <= room else {
       unsafe state.pointee.overflowed = true
       return false
     }
-    if unsafe state.pointee.base == nil { unsafe state.pointee.base = pool.take() }
-    if unsafe n > capacity - state.pointee.end { compact() }
+    if unsafe state.pointee.base == nil {
+      if let small, n <= small.chunkBytes {
+        unsafe state.pointee.base = small.take()
+        unsafe state.pointee.limit = small.chunkBytes
+        unsafe state.pointee.isSmall = true
+      } else {
+        unsafe state.pointee.base = pool.take()
+        unsafe state.pointee.limit = capacity
+        unsafe state.pointee.isSmall = false
+      }
+    }
+    if unsafe n > state.pointee.limit - count { grow() }
+    if unsafe n > state.pointee.limit - state.pointee.end { compact() }
     return true
+  }
+
+  /// Moves from a small chunk into a large one.
+  private func grow() {
+    guard let base = unsafe state.pointee.base, unsafe state.pointee.isSmall else { return }
+    checkNotBorrowed()
+    let held = count
+    // SAFETY: the readable bytes, of which nothing is lent, lie within the small chunk, and the new one holds capacity bytes, which
+    // are more. The small one goes back once.
+    let chunk = unsafe pool.take()
+    unsafe memcpy(chunk, base + state.pointee.begin, held)
+    unsafe giveBack(base)
+    unsafe state.pointee.base = chunk
+    unsafe state.pointee.limit = capacity
+    unsafe state.pointee.isSmall = false
+    unsafe state.pointee.begin = 0
+    unsafe state.pointee.end = held
   }
 
   /// Moves the readable bytes to the front of the chunk.
@@ -181,7 +225,7 @@ import Wire
 
   @inlinable @inline(__always) public func append(packed word: UInt64, count n: Int) {
     precondition(n >= 0 && n <= 8)
-    guard let base = unsafe state.pointee.base, unsafe capacity &- state.pointee.end >= 8 else {
+    guard let base = unsafe state.pointee.base, unsafe state.pointee.limit &- state.pointee.end >= 8 else {
       return appendSlowly(packed: word, 0, count: n)
     }
     // SAFETY: eight bytes of the chunk follow end, of which the first n count from now on.
@@ -191,7 +235,7 @@ import Wire
 
   @inlinable @inline(__always) public func append(packed word: UInt64, _ second: UInt64, count n: Int) {
     precondition(n >= 0 && n <= 16)
-    guard let base = unsafe state.pointee.base, unsafe capacity &- state.pointee.end >= 16 else {
+    guard let base = unsafe state.pointee.base, unsafe state.pointee.limit &- state.pointee.end >= 16 else {
       return appendSlowly(packed: word, second, count: n)
     }
     // SAFETY: sixteen bytes of the chunk follow end, of which the first n count from now on.
@@ -246,9 +290,9 @@ import Wire
     guard room > 0, reserve(1) else { return 0 }
     // With little space behind the readable bytes and much in front of them, reads would become tiny.
     // SAFETY: the state's own memory.
-    if unsafe capacity - state.pointee.end < capacity / 4, unsafe state.pointee.begin > 0 { compact() }
+    if unsafe state.pointee.limit - state.pointee.end < capacity / 4, unsafe state.pointee.begin > 0 { compact() }
     guard let base = unsafe state.pointee.base else { return 0 }
-    let free = unsafe capacity - state.pointee.end
+    let free = unsafe state.pointee.limit - state.pointee.end
     // SAFETY: free bytes of the chunk follow end; body, in Platform alone, writes at most as many and keeps no pointer.
     let written = unsafe body(UnsafeMutableRawPointer(base + state.pointee.end), free)
     precondition(written <= free)

@@ -79,7 +79,7 @@ package enum Handshake: Equatable, Sendable {
   let state: UnsafeMutablePointer<State>
   let pool: BufferPool
   /// On the server's side. OpenSSL calls back into it, so it is kept as long as the session.
-  var serverContext: TLSServerContext?
+  package internal(set) var serverContext: TLSServerContext?
   /// Why the handshake failed, as OpenSSL puts it. For the log.
   package internal(set) var failure: String?
 

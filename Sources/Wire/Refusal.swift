@@ -7,6 +7,9 @@ public enum Refusal: UInt8, CaseIterable, Sendable {
   case framingTeCl, framingTe, framingLength, framingChunk, lineEnding, obsFold, nameSpace, nameToken, nameAlias
   case valueInvalid, requestLine, version, hopNominated
   case hostMissing, hostMultiple, hostInvalid, targetForm, absoluteForm, methodRefused
+  // What only HTTP/2 can have wrong (RFC 9113)
+  case nameCase, http2PseudoField, http2ConnectionField, contentLengthMismatch, misdirected
+  case http2Protocol, http2Flood, http2Resets
   case headTooLarge, tooManyFields, headTimeout, trailerIdentity, expectation, bodyTooLarge, bodyTimeout
   // The signed identity
   case identityMissing, identityDuplicate, identityForeign, identityForm, identityAddress
@@ -24,7 +27,7 @@ public enum Refusal: UInt8, CaseIterable, Sendable {
     upstreamNone, queueFull, queueTimeout,
     upstreamConnect,
     upstreamConnectTimeout, upstreamTls,
-    upstreamReset
+    upstreamReset, upgradeUnsupported
   case upstreamTimeout, upstreamResponse
   // The connection
   case tlsHandshake, plainHttp, handshakeTimeout, connectionLimit, clientLimit, clientReset, clientTimeout, draining
@@ -65,6 +68,14 @@ extension Refusal {
     case .targetForm: ("target-form", 400, true)
     case .absoluteForm: ("absolute-form", 400, true)
     case .methodRefused: ("method-refused", 405, false)
+    case .nameCase: ("name-case", 400, false)
+    case .http2PseudoField: ("http2-pseudo-field", 400, false)
+    case .http2ConnectionField: ("http2-connection-field", 400, false)
+    case .contentLengthMismatch: ("content-length-mismatch", 400, false)
+    case .misdirected: ("misdirected", 421, false)
+    case .http2Protocol: ("http2-protocol", 0, true)
+    case .http2Flood: ("http2-flood", 0, true)
+    case .http2Resets: ("http2-resets", 0, true)
     case .headTooLarge: ("head-too-large", 431, true)
     case .tooManyFields: ("too-many-fields", 431, true)
     case .headTimeout: ("head-timeout", 408, true)
@@ -132,6 +143,7 @@ extension Refusal {
     case .upstreamConnectTimeout: ("upstream-connect-timeout", 504, false)
     case .upstreamTls: ("upstream-tls", 502, false)
     case .upstreamReset: ("upstream-reset", 502, false)
+    case .upgradeUnsupported: ("upgrade-unsupported", 501, false)
     case .upstreamTimeout: ("upstream-timeout", 504, false)
     case .upstreamResponse: ("upstream-response", 502, false)
     case .tlsHandshake: ("tls-handshake", 0, true)

@@ -50,7 +50,7 @@ extension EndToEnd {
       try connection.send(Text.request("/api/x", method: "PUT", body: "a body"))
       #expect(try connection.readResponse().text == Peer.client())
       #expect(try connection.get("/api/first").status == 502)
-      #expect(site.backend.requests(to: "/first").count == 2, "the validator tried twice")
+      #expect(site.backend.requests(to: "/first").count >= 2, "the validator tries again")
     }
 
     // MARK: The host
@@ -156,22 +156,25 @@ extension EndToEnd {
       let bad = try ask(["X-Request-Id: a\u{22}b"])
       let two = try ask(["X-Request-Id: a", "x-request-id: b"])
       let none = try ask([])
-      let isOurs = /[0-9a-f]{32}-[0-9]+/
+      func isNumber(_ text: String?) -> Bool { text?.wholeMatch(of: /[0-9a-f]{32}-[0-9]+/) != nil }
+      func isOurs(_ answer: (seen: [String], told: String?)) -> Bool {
+        answer.seen.count == 1 && answer.seen.first == answer.told && isNumber(answer.told)
+      }
       switch mode {
       case "pass":
         #expect(own.seen == ["abc-1.2"] && own.told == "abc-1.2")
         #expect(bad.seen == ["a\"b"] && two.seen == ["a", "b"] && none.seen == [])
-        for answer in [bad, two, none] { #expect(answer.told?.wholeMatch(of: isOurs) != nil) }
+        for answer in [bad, two, none] { #expect(isNumber(answer.told)) }
       case "keep":
         #expect(own.seen == ["abc-1.2"] && own.told == "abc-1.2")
         for answer in [bad, two, none] {
-          #expect(answer.seen == [answer.told] && answer.told?.wholeMatch(of: isOurs) != nil)
+          #expect(isOurs(answer))
         }
       default:
         for answer in [own, bad, two, none] {
-          #expect(answer.seen == [answer.told] && answer.told?.wholeMatch(of: isOurs) != nil)
+          #expect(isOurs(answer))
         }
-        #expect(Set([own, bad, two, none].map(\.told)).count == 4, "each request has its own")
+        #expect(Set([own, bad, two, none].map { $0.told }).count == 4, "each request has its own")
       }
     }
 

@@ -60,7 +60,7 @@ extension EndToEnd {
     @Test(arguments: [
       "/site/none", "/site", "/site/sub", "/site/sub/", "/site/.hidden", "/site/%2Ehidden",
       "/site/sub/%2e%2e/index.html",
-      "/site/%2fetc/passwd", "/site/..%2fsecret", "/site/sub//style.css", "/site//index.html", "/site/a%00b",
+      "/site/%2fetc/passwd", "/site/sub//style.css", "/site//index.html", "/site/a%00b",
       "/site/index.html%00",
       "/site/index.html/", "/site/%", "/site/%4", "/site/out", "/site/out-directory/secret", "/site/absolute",
       "/site/loop", "/site/fifo",
@@ -85,8 +85,10 @@ extension EndToEnd {
     /// A path whose other reading leads elsewhere is refused before any file is looked for.
     @Test func aPathThatLeavesThePrefixIsRefused() throws {
       let bench = try Bench()
-      #expect(try bench.connect().get("/site/../secret").status == 400)
-      #expect(try bench.edge.access.wait(path: "/site/../secret").refusal == "path-ambiguous")
+      for path in ["/site/../secret", "/site/..%2fsecret"] {
+        #expect(try bench.connect().get(path).status == 400)
+        #expect(try bench.edge.access.wait(path: path).refusal == "path-ambiguous")
+      }
     }
 
     @Test func nothingIsWritten() throws {

@@ -21,12 +21,15 @@ import Wire
 
   private static let word: StaticString = "HTTP/1.1 200 "
 
-  @Test(arguments: [1, 2, 7, 16, 61, 256])
-  func doesWhatAnArrayDoes(capacity: Int) throws {
+  /// With the size of the small chunk that it begins with; 0: there is none.
+  @Test(arguments: [1, 2, 7, 16, 61, 256], [0, 4])
+  func doesWhatAnArrayDoes(capacity: Int, smallBytes: Int) throws {
+    guard smallBytes < capacity else { return }
     for seed in UInt64(1)...40 {
       var random = Seeded(seed &* 1_000 &+ UInt64(capacity))
       let pool = BufferPool(chunkBytes: capacity, keptMax: 1)
-      let buffer = Buffer(pool: pool)
+      let small = smallBytes > 0 ? BufferPool(chunkBytes: smallBytes, keptMax: 1) : nil
+      let buffer = Buffer(pool: pool, small: small)
       let other = Buffer(capacity: capacity)
       var model = Model(capacity: capacity)
       for step in 0..<200 {
@@ -96,9 +99,25 @@ import Wire
         #expect(buffer.count == model.bytes.count && buffer.isEmpty == model.bytes.isEmpty)
         #expect(buffer.room == model.room)
         #expect(buffer.overflowed == model.overflowed, "seed \(seed), step \(step), operation \(operation)")
-        #expect(pool.lent == (buffer.holdsMemory ? 1 : 0))
+        #expect(pool.lent + (small?.lent ?? 0) == (buffer.holdsMemory ? 1 : 0))
       }
     }
+  }
+
+  @Test func whatFitsASmallChunkTakesNoLargeOne() {
+    let pool = BufferPool(chunkBytes: 64, keptMax: 1)
+    let small = BufferPool(chunkBytes: 8, keptMax: 1)
+    let buffer = Buffer(pool: pool, small: small)
+    buffer.append("12345678")
+    #expect(pool.lent == 0 && small.lent == 1)
+    buffer.consume(4)
+    buffer.append("9")
+    #expect(pool.lent == 0 && small.lent == 1)
+    buffer.append("abcd")
+    #expect(pool.lent == 1 && small.lent == 0)
+    #expect(buffer.copyBytes() == Array("56789abcd".utf8))
+    buffer.reset()
+    #expect(pool.lent == 0 && small.lent == 0)
   }
 
   @Test func whatDoesNotFitIsNotTakenInPart() {

@@ -60,7 +60,7 @@ private struct Step: CustomStringConvertible {
 private let faults: [ExchangeMachine.Fault] = [
   .connect, .connectTimeout, .upstreamTLS, .closedBeforeResponse, .responseTimeout, .badResponse, .truncatedResponse,
   .badStatus, .serverDown(isTakenAway: false), .serverDown(isTakenAway: true), .starting, .clientGone,
-  .request(.framingChunk), .request(.bodyTooLarge), .request(.bodyTimeout),
+  .request(.framingChunk), .request(.bodyTooLarge), .request(.bodyTimeout), .unprocessed,
 ]
 
 @Suite struct ExchangeMachineTests {
@@ -99,13 +99,31 @@ private let faults: [ExchangeMachine.Fault] = [
     }
   }
 
-  /// RFC 9110 section 9.2.2. A validator's «starting» is an answer: it says that the request was not acted on.
+  /// RFC 9110 section 9.2.2. A validator's «starting» is an answer, and a refused stream (RFC 9113 section 8.7) a word as good: they
+  /// say that the request was not acted on.
   @Test func whatMayHaveBeenActedOnIsNotSentTwice() {
     for step in Step.all where step.sent && !step.isIdempotent {
-      for fault in faults where fault != .starting {
+      for fault in faults where fault != .starting && fault != .unprocessed {
         var machine = step.machine
         let verdict = machine.fault(fault)
         #expect(verdict != .retry && verdict != .resend, "\(fault) at \(step)")
+      }
+    }
+  }
+
+  /// RFC 9113 section 8.7, whatever the method; not without end, and not behind a response's head.
+  @Test func whatAServerDidNotProcessIsSentAgain() {
+    for step in Step.all {
+      var machine = step.machine
+      let verdict = machine.fault(.unprocessed)
+      if step.response != .awaiting {
+        #expect(verdict == .abort(.upstreamReset), "\(step)")
+      } else if !step.isHeld {
+        #expect(verdict == .answer(.upstreamReset), "\(step)")
+      } else {
+        #expect(verdict == .resend, "\(step)")
+        for _ in 1..<ExchangeMachine.staleTriesMax { #expect(machine.fault(.unprocessed) == .resend) }
+        #expect(machine.fault(.unprocessed) == .answer(.upstreamReset))
       }
     }
   }

@@ -16,7 +16,10 @@ import Glibc
   ///   - authorities: PEM file of the authorities that may have issued the upstream's certificate.
   ///   - name: the DNS name or address that its certificate must have; a name is also sent as SNI.
   ///   - certificate: the client certificate, for an upstream that asks for one.
-  package init(authorities: String, name: String, certificate: CertificateFiles?) throws(TLSError) {
+  ///   - application: the protocol that is offered, by ALPN.
+  package init(
+    authorities: String, name: String, certificate: CertificateFiles?, application: ALPNProtocol = .http1
+  ) throws(TLSError) {
     try TLSError.checkReadable(authorities)
     ERR_clear_error()
     // SAFETY: the context is new, and freed here unless self takes it at the end. Paths and names are NUL-terminated copies
@@ -30,7 +33,7 @@ import Glibc
       throw .fromQueue(file: authorities, "cannot be read as certificates of authorities (PEM)")
     }
     unsafe SSL_CTX_set_verify(made, SSL_VERIFY_PEER, nil)
-    let offered: [UInt8] = [8] + Array("http/1.1".utf8)
+    let offered = application.listed
     // Zero is success here.
     guard unsafe SSL_CTX_set_alpn_protos(made, offered, UInt32(offered.count)) == 0 else {
       throw .fromQueue(file: "", "ALPN")

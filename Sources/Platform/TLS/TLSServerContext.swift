@@ -43,10 +43,11 @@ package struct CertificateExpiry: Sendable, Equatable {
   ///   - certificates: at least one; the first is the default.
   ///   - clientAuthorities: PEM file of the authorities that may issue client certificates; nil: none are requested.
   ///   - minimumTLS13: refuse TLS 1.2.
+  ///   - protocols: those that are spoken, by ALPN, in the order in which they are preferred.
   ///   - sessionContext: at most 32 bytes, different for each listener, so that a session of one cannot be resumed at another.
   package init(
     certificates: [CertificateFiles], clientAuthorities: String?, requireClientCertificate: Bool, minimumTLS13: Bool,
-    sessionContext: [UInt8], tickets: TicketKeys
+    protocols: [ALPNProtocol] = [.http1], sessionContext: [UInt8], tickets: TicketKeys
   ) throws(TLSError) {
     precondition(!certificates.isEmpty && sessionContext.count <= 32)
     var made: [OpaquePointer] = unsafe []
@@ -60,7 +61,7 @@ package struct CertificateExpiry: Sendable, Equatable {
       for files in certificates {
         let context = try unsafe TLSServerContext.makeContext(
           clientAuthorities: clientAuthorities, require: requireClientCertificate, minimumTLS13: minimumTLS13,
-          sessionContext: sessionContext, tickets: tickets)
+          protocols: protocols, sessionContext: sessionContext, tickets: tickets)
         var kept = false
         defer { if !kept { unsafe SSL_CTX_free(context) } }
         let leaf = try unsafe TLSServerContext.load(files, into: context, notes: &notes)
@@ -110,8 +111,17 @@ package struct CertificateExpiry: Sendable, Equatable {
     return unsafe SSL_set_SSL_CTX(session, contexts[index]) != nil ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL
   }
 
+  /// Whether a connection that was made for the name `connected` (empty: none was sent) may have requests for `host`, both in lower
+  /// case: the certificate that it was shown has that name too (RFC 9113 section 9.1.1). Allocates; ask once for a name.
+  package func serves(_ host: String, onConnectionTo connected: String) -> Bool {
+    guard host != connected else { return true }
+    guard let index = names.find(host) else { return false }
+    return index == (names.find(connected) ?? 0)
+  }
+
   private static func makeContext(
-    clientAuthorities: String?, require: Bool, minimumTLS13: Bool, sessionContext: [UInt8], tickets: TicketKeys
+    clientAuthorities: String?, require: Bool, minimumTLS13: Bool, protocols: [ALPNProtocol], sessionContext: [UInt8],
+    tickets: TicketKeys
   ) throws(TLSError) -> OpaquePointer {
     ERR_clear_error()
     // SAFETY: the context is new, and freed here or returned. It takes the list of authorities; the session context is copied,
@@ -131,7 +141,8 @@ package struct CertificateExpiry: Sendable, Equatable {
     guard unsafe SSL_CTX_set_session_id_context(context, sessionContext, UInt32(sessionContext.count)) == 1 else {
       throw .fromQueue(file: "", "session context")
     }
-    unsafe SSL_CTX_set_alpn_select_cb(context, chooseProtocol, nil)
+    unsafe SSL_CTX_set_alpn_select_cb(
+      context, chooseProtocol, UnsafeMutableRawPointer(bitPattern: ALPNProtocol.mark(of: protocols)))
     if let file = clientAuthorities {
       try TLSError.checkReadable(file)
       ERR_clear_error()
@@ -233,6 +244,31 @@ package struct CertificateExpiry: Sendable, Equatable {
   }
 }
 
+/// A protocol that ALPN can choose.
+package enum ALPNProtocol: UInt8, Sendable {
+  case http1 = 1, http2
+
+  var name: StaticString {
+    switch self {
+    case .http1: "http/1.1"
+    case .http2: "h2"
+    }
+  }
+
+  /// A list with this protocol alone (RFC 7301 section 3.1).
+  var listed: [UInt8] {
+    switch self {
+    case .http1: [8] + Array("http/1.1".utf8)
+    case .http2: [2] + Array("h2".utf8)
+    }
+  }
+
+  /// The protocols in one number: a byte for each, the first one lowest.
+  static func mark(of protocols: [ALPNProtocol]) -> UInt {
+    protocols.reversed().reduce(0) { $0 << 8 | UInt($1.rawValue) }
+  }
+}
+
 /// Finds a certificate by name: exact names, and wildcards for one label (RFC 6125 section 6.4.3).
 package struct NameTable: Sendable {
   private var exact: [String: Int] = [:]
@@ -290,25 +326,30 @@ private let chooseByName:
     }
 
 // SAFETY: libssl calls it inside a handshake with `offeredLength` bytes at `offered`, and nothing is read beyond them; each
-// of the two outputs has room for one result. What is chosen points into `offered`, which libssl allows.
+// of the two outputs has room for one result. What is chosen points into `offered`, which libssl allows. The argument is a number
+// in the place of a pointer (`ALPNProtocol.mark`), and is never followed.
 private let chooseProtocol:
   @convention(c) (
     OpaquePointer?, UnsafeMutablePointer<UnsafePointer<UInt8>?>?, UnsafeMutablePointer<UInt8>?, UnsafePointer<UInt8>?,
     UInt32, UnsafeMutableRawPointer?
-  ) -> Int32 = { _, out, outLength, offered, offeredLength, _ in
-    // The client's list has length-prefixed names (RFC 7301 section 3.1). Only http/1.1 is supported.
-    let wanted: StaticString = "http/1.1"
-    var at = 0
-    let end = Int(offeredLength)
-    while at < end {
-      let length = unsafe Int(offered![at])
-      guard at + 1 + length <= end else { break }
-      if length == wanted.utf8CodeUnitCount, unsafe memcmp(offered! + at + 1, wanted.utf8Start, length) == 0 {
-        unsafe out!.pointee = offered! + at + 1
-        unsafe outLength!.pointee = UInt8(length)
-        return SSL_TLSEXT_ERR_OK
+  ) -> Int32 = { _, out, outLength, offered, offeredLength, argument in
+    var marks = UInt(bitPattern: argument)
+    while let wanted = ALPNProtocol(rawValue: UInt8(truncatingIfNeeded: marks)) {
+      // The client's list has length-prefixed names (RFC 7301 section 3.1).
+      var at = 0
+      let end = Int(offeredLength)
+      while at < end {
+        let length = unsafe Int(offered![at])
+        guard at + 1 + length <= end else { break }
+        let name = wanted.name
+        if length == name.utf8CodeUnitCount, unsafe memcmp(offered! + at + 1, name.utf8Start, length) == 0 {
+          unsafe out!.pointee = offered! + at + 1
+          unsafe outLength!.pointee = UInt8(length)
+          return SSL_TLSEXT_ERR_OK
+        }
+        at += 1 + length
       }
-      at += 1 + length
+      marks >>= 8
     }
     return SSL_TLSEXT_ERR_ALERT_FATAL
   }

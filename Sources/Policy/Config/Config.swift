@@ -89,6 +89,13 @@ package struct Config: Sendable, Equatable {
     package var certificates: [Certificate] = []
     package var clientCertificates: ClientCertificates?
     package var tlsMinimum = TLSVersion.tls12
+    /// Which protocols are spoken, as far as the file says.
+    package var statedProtocols: [ApplicationProtocol] = []
+    /// In the order in which they are preferred; never empty.
+    package var protocols: [ApplicationProtocol] {
+      if !statedProtocols.isEmpty { return statedProtocols }
+      return certificates.isEmpty ? [.http1] : [.http2, .http1]
+    }
     /// In the order of the file; the reader adds no default: an empty list means any → socket.
     package var trust: [TrustRule] = []
     /// A load balancer's own checks, which are answered here.
@@ -107,6 +114,9 @@ package struct Config: Sendable, Equatable {
   }
 
   package enum OnCollapse: String, Sendable, CaseIterable { case alarm, refuse }
+
+  /// What is spoken on a connection: with TLS as ALPN names it; `h2c` is HTTP/2 without TLS, begun by prior knowledge.
+  package enum ApplicationProtocol: String, Sendable, CaseIterable { case http2 = "h2", http1 = "http/1.1", h2c }
 
   package enum TLSVersion: String, Sendable, CaseIterable { case tls12 = "1.2", tls13 = "1.3" }
 
@@ -184,6 +194,8 @@ package struct Config: Sendable, Equatable {
     /// Several servers may have that audience: a message to one can be replayed at another.
     package var sharedAudience = false
     package var proxyProtocol = false
+    /// What is spoken to its servers.
+    package var serverProtocol = ServerProtocol.http1
     /// With `identity: plain`: the fields that tell of the client.
     package var plainFields = PlainFields.all
     package var servers: [Server] = []
@@ -223,6 +235,8 @@ package struct Config: Sendable, Equatable {
     ]
   }
 
+  package enum ServerProtocol: String, Sendable, CaseIterable { case http1, http2 }
+
   package enum UpstreamIdentity: String, Sendable, CaseIterable { case attest, plain, none }
 
   package struct UpstreamTLS: Sendable, Equatable {
@@ -258,6 +272,8 @@ package struct Config: Sendable, Equatable {
     package var headBytes = 32 * 1024
     package var fields = 100
     package var bodyBytes = 0
+    /// Requests under way at a time on one connection of HTTP/2.
+    package var streams = 100
     package init() {}
   }
 

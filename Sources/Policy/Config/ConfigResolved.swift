@@ -101,6 +101,7 @@ private struct Resolved {
       for certificate in listener.certificates { line(3, "- { \(self.certificate(certificate)) }") }
       pair(2, "tls_minimum", "\"\(listener.tlsMinimum.rawValue)\"")
     }
+    pair(2, "protocols", "[\(listener.protocols.map(\.rawValue).joined(separator: ", "))]")
     pair(
       2, "client_certificates",
       listener.clientCertificates.map { "{ ca: \(Self.quote($0.ca)), require: \($0.require) }" })
@@ -144,6 +145,7 @@ private struct Resolved {
     }
     pair(2, "audience", upstream.audience.map(Self.quote))
     if upstream.identity == .attest { pair(2, "shared_audience", "\(upstream.sharedAudience)") }
+    pair(2, "protocol", upstream.serverProtocol.rawValue)
     pair(2, "proxy_protocol", upstream.proxyProtocol ? "v2" : "off")
     servers(upstream.servers)
     pair(2, "tls", upstream.tls.map(tls))
@@ -235,6 +237,7 @@ private struct Resolved {
     line(0, "limits:")
     pair(1, "connections", "\(limits.connections)")
     pair(1, "connections_per_client", "\(limits.connectionsPerClient)")
+    pair(1, "streams", "\(limits.streams)")
     pair(1, "head", Unit.size(limits.headBytes))
     pair(1, "fields", "\(limits.fields)")
     pair(1, "body", Unit.size(limits.bodyBytes))

@@ -114,6 +114,9 @@ extension Reading {
         "`files` needs a `path_prefix` beside it: what stands behind that in a request's path is the file's name")
       return nil
     }
+    if match.normalizes {
+      error(node.place, "`files` takes the path as it is sent: leave `normalize` out")
+    }
     return .files(Config.Files(directory: absolute(text)))
   }
 }

@@ -127,7 +127,7 @@ extension Reading {
       (key: "listen", what: "an address such as `127.0.0.1:8443`"),
     ]
     let keys = [
-      "name", "listen", "tls", "client_certificates", "tls_minimum", "trust", "checks", "on_collapse",
+      "name", "listen", "tls", "client_certificates", "tls_minimum", "protocols", "trust", "checks", "on_collapse",
       "unready_on_collapse",
       "shared_addresses",
     ]
@@ -149,6 +149,11 @@ extension Reading {
       if let version: Config.TLSVersion = word(node, "\(path).tls_minimum") { listener.tlsMinimum = version }
       if fields["tls"] == nil { error(node.place, "`tls_minimum` is only used with `tls`") }
     }
+    if let node = fields["protocols"] {
+      let stated = protocols(node, "\(path).protocols", hasTLS: fields["tls"] != nil)
+      // Whoever states what is the default says nothing else.
+      if stated != listener.protocols { listener.statedProtocols = stated }
+    }
     if let node = fields["trust"] { listener.trust = trust(node, "\(path).trust", isUnix: address?.isUnix ?? false) }
     if let node = fields["on_collapse"], let word: Config.OnCollapse = word(node, "\(path).on_collapse") {
       listener.onCollapse = word
@@ -166,6 +171,20 @@ extension Reading {
       listener.checks = checks(node, "\(path).checks", isUnix: address?.isUnix ?? false)
     }
     config.listeners.append(listener)
+  }
+
+  private mutating func protocols(_ node: YAMLNode, _ path: String, hasTLS: Bool) -> [Config.ApplicationProtocol] {
+    guard let nodes = elements(node, path, of: "protocols, such as `[h2, http/1.1]`") else { return [] }
+    if nodes.isEmpty { error(node.place, "expected at least one protocol in `\(path)`") }
+    var protocols: [Config.ApplicationProtocol] = []
+    for (index, node) in nodes.enumerated() {
+      guard let word: Config.ApplicationProtocol = word(node, "\(path)[\(index)]") else { continue }
+      if protocols.contains(word) { error(node.place, "the protocol `\(word.rawValue)` is given twice") }
+      if word == .http2, !hasTLS { error(node.place, "`h2` is HTTP/2 with TLS; without `tls` it is `h2c`") }
+      if word == .h2c, hasTLS { error(node.place, "`h2c` is HTTP/2 without TLS; with `tls` it is `h2`") }
+      protocols.append(word)
+    }
+    return protocols
   }
 
   private mutating func certificates(_ node: YAMLNode, _ path: String) -> [Config.Certificate] {
@@ -232,10 +251,11 @@ extension Reading {
   }
 
   private mutating func limits(_ node: YAMLNode) {
-    let keys = ["connections", "connections_per_client", "head", "fields", "body"]
+    let keys = ["connections", "connections_per_client", "head", "fields", "body", "streams"]
     guard let fields = fields(node, "limits", keys: keys) else { return }
     set(\.limits.connections, fields, "connections") { $0.count($1, $2, 0...1_000_000) }
     set(\.limits.connectionsPerClient, fields, "connections_per_client") { $0.count($1, $2, 0...1_000_000) }
+    set(\.limits.streams, fields, "streams") { $0.count($1, $2, 1...10_000) }
     set(\.limits.headBytes, fields, "head") { $0.size($1, $2, 1 << 10...1 << 20) }
     set(\.limits.fields, fields, "fields") { $0.count($1, $2, 1...1000) }
     set(\.limits.bodyBytes, fields, "body") { $0.size($1, $2, 0...1 << 40) }

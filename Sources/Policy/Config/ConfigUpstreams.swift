@@ -26,7 +26,8 @@ extension Reading {
   private mutating func upstream(_ node: YAMLNode, _ path: String, name: String) -> Config.Upstream {
     var upstream = Config.Upstream(name: name)
     let keys = [
-      "identity", "plain_fields", "audience", "shared_audience", "proxy_protocol", "servers", "tls", "balance",
+      "identity", "plain_fields", "audience", "shared_audience", "proxy_protocol", "protocol", "servers", "tls",
+      "balance",
       "health", "passive", "retries", "queue", "sticky", "slow_start", "idle_connections", "host",
     ]
     let required = [(key: "servers", what: "a list such as `[\"127.0.0.1:3334\"]`")]
@@ -43,6 +44,9 @@ extension Reading {
     if let node = fields["audience"] { upstream.audience = self.name(node, "\(path).audience", .audience) }
     if let node = fields["shared_audience"], let shared = truth(node, "\(path).shared_audience") {
       upstream.sharedAudience = shared
+    }
+    if let node = fields["protocol"], let word: Config.ServerProtocol = word(node, "\(path).protocol") {
+      upstream.serverProtocol = word
     }
     if let node = fields["proxy_protocol"] {
       upstream.proxyProtocol = word(node, "\(path).proxy_protocol", of: ["off", "v2"]) == 1

@@ -281,7 +281,7 @@ extension Downstream {
       (now.evidence == .attested) == (before.evidence == .attested), (present.tls == nil) == (listener.tls == nil),
       present.clientDemand == listener.clientDemand
     else { return false }
-    if present.tls != nil, present.tlsMinimum == .tls13, !transport.isTLS13 { return false }
+    if present.tls != nil, present.tlsMinimum == .tls13, !isTLS13 { return false }
     // The header that an edge signed must be one that it could sign now.
     guard let bound else { return true }
     guard let old = listener.verifier, let verifier = present.verifier else { return false }
@@ -298,6 +298,7 @@ extension Downstream {
     }
     guard let tls = listener.tls else {
       phase = .head
+      if listener.opening == .http2 { beginHTTP2(worker) }
       worker.setDeadline(self, afterMilliseconds: worker.plan.config.timeouts.headMilliseconds)
       return
     }
@@ -331,8 +332,32 @@ extension Downstream {
       if let digest = transport.peerCertificateDigest { certificate = CertificateDigest(digest.span) }
       settleScheme()
       phase = .head
+      if transport.withApplicationProtocol({ $0.equals("h2") }) { beginHTTP2(worker) }
       worker.setDeadline(self, afterMilliseconds: worker.plan.config.timeouts.headMilliseconds)
       return .goesOn
+    }
+  }
+
+  /// Goes on as HTTP/2; without memory for that, not at all.
+  func beginHTTP2(_ worker: Worker) {
+    guard let made = HTTP2Server(self, worker) else {
+      clientRefusal = .connectionLimit
+      return
+    }
+    http2 = made
+    phase = .http2
+  }
+
+  /// Whether requests for this authority belong on the connection: its client was shown a certificate with that name (RFC 9110
+  /// section 7.4). Asked of HTTP/2 alone, whose clients send requests for many names over one connection.
+  func mayBeAsked(for authority: Span<UInt8>) -> Bool {
+    guard isTLS, let tls = transport.serverContext else { return true }
+    var end = authority.count
+    if let colon = (0..<end).last(where: { authority[$0] == 0x3a }), authority[end - 1] != 0x5d { end = colon }
+    let host = authority.extracting(first: end)
+    return transport.withServerName { name in
+      if name.isEmpty || name.equalsIgnoringCase(host) { return true }
+      return tls.serves(String(lowercasing: host), onConnectionTo: String(lowercasing: name))
     }
   }
 

@@ -2,7 +2,10 @@
 // about who stands at its other end. A slot of the worker, used again and again; the generation tells its lives apart.
 //
 //   accept ─► announce (a PROXY header is due) ─► handshake (TLS) ─► head ⇄ exchange ─► tunnel ─► (closed)
-//                                                                     └──► linger ─► (closed)
+//                                                        │           └──► linger ─► (closed)
+//                                                        └─► http2, with streams:  head ─► exchange ─► tunnel ─► (over)
+//
+// A stream of HTTP/2 is one as well: it has no socket, and its connection's facts (HTTP2Server, HTTP2Stream).
 //
 // Methods: here its life and its end, in Announce how it begins and who is there, in HTTP1Server what it reads and writes for an
 // exchange (its leg of it).
@@ -30,7 +33,7 @@ final class Announcement {
 }
 
 final class Downstream {
-  enum Phase: UInt8 { case free, announce, handshake, head, exchange, tunnel, linger }
+  enum Phase: UInt8 { case free, announce, handshake, head, exchange, tunnel, linger, http2 }
 
   let slot: Int
   /// Counts the uses of this slot; part of its token.
@@ -41,6 +44,12 @@ final class Downstream {
   let output: Buffer
   /// While a request is under way.
   var exchange: Exchange?
+  /// Of a connection that speaks HTTP/2.
+  var http2: HTTP2Server?
+  /// Of a stream.
+  var stream: StreamState?
+  /// The memory for that, of a slot in the table of streams.
+  var streamState: StreamState?
 
   // Who is there. Settled when the connection begins, or for each request where the evidence is in its fields.
   var listener: ListenerPlan?
@@ -81,6 +90,7 @@ final class Downstream {
     var refusedClient: IPAddress?
     var unnamed: Refusal?
     var probedBy: ConnectionID?
+    var boundConnections: ContiguousArray<Upstream> = []
   }
   private var uncommon: Uncommon?
   private func makeUncommon() -> Uncommon {
@@ -115,6 +125,20 @@ final class Downstream {
   /// The upstream connection that only this connection may use (mode `bound`).
   var boundUpstream: Upstream?
 
+  /// The same with HTTP/2: as many as it takes, for a client behind a balancer may be another one with each request.
+  var boundConnections: ContiguousArray<Upstream> { uncommon?.boundConnections ?? [] }
+  /// How many of them there are at most, before one that has no request makes way.
+  private static let boundConnectionsMax = 16
+
+  func keepBound(_ u: Upstream, _ worker: Worker) {
+    let uncommon = makeUncommon()
+    uncommon.boundConnections.append(u)
+    guard uncommon.boundConnections.count > Downstream.boundConnectionsMax else { return }
+    uncommon.boundConnections.first { $0.http2?.streams.isEmpty ?? true }?.close(worker)
+  }
+
+  func forgetBound(_ u: Upstream) { uncommon?.boundConnections.removeAll { $0 === u } }
+
   var requestCount = 0
   /// What the transport had sent when progress was last looked at.
   var sentSeen: UInt32 = 0
@@ -139,6 +163,14 @@ final class Downstream {
     output = Buffer(pool: pool)
   }
 
+  /// A stream: `slot` is in the table of streams.
+  init(stream slot: Int, pool: BufferPool, small: BufferPool, outputPool: BufferPool) {
+    self.slot = slot
+    transport = Transport(pool: pool)
+    input = Buffer(pool: pool, small: small)
+    output = Buffer(pool: outputPool, small: small)
+  }
+
   /// How long a client is read after its answer, so that it gets our last bytes and not a reset: in all, and without a
   /// byte. Bounded by time, for a client that reads only after it has sent everything sends as much as it has.
   static let discardMilliseconds: UInt64 = 30_000
@@ -151,10 +183,17 @@ final class Downstream {
   private static let handshakeRecordType: UInt8 = 22
 
   /// Nothing waits to be sent to the client.
-  var isFlushed: Bool { output.isEmpty && !transport.hasUnsent }
+  var isFlushed: Bool {
+    guard let stream else { return output.isEmpty && !transport.hasUnsent }
+    return output.isEmpty && !stream.hasUnfetched && (!stream.outputEnded || stream.isEndOut || stream.isClosed)
+  }
+  /// The client takes nothing more before the next event.
+  var isWriteBlocked: Bool { stream == nil ? transport.isWriteBlocked : !output.isEmpty }
+  /// Counts what the client's side has taken, and wraps around.
+  var sentBytes: UInt32 { stream?.sentBytes ?? transport.sentBytes }
   var token: Token { Token(.downstream, slot: slot, generation: generation) }
   /// Its index in the worker's timer wheel.
-  var timer: Int { Worker.firstSlotTimer + slot * 3 }
+  var timer: Int { Worker.firstSlotTimer + slot * Worker.timersPerSlot }
 
   /// Forgets everything about the connection that ended.
   func clear() {
@@ -175,6 +214,11 @@ final class Downstream {
     isTLS13 = false
     boundUpstream = nil
     exchange = nil
+    http2 = nil
+    if let stream {
+      stream.clear()
+      self.stream = nil
+    }
     requestCount = 0
     sentSeen = 0
     headSeen = 0
@@ -182,6 +226,8 @@ final class Downstream {
     lingerEndMilliseconds = 0
     countedClient = nil
   }
+
+  func shareUncommon(of d: Downstream) { uncommon = d.makeUncommon() }
 
   // MARK: What is known of it
 
@@ -204,7 +250,12 @@ final class Downstream {
   /// Ends our side, and waits for the client's if it may still be sending: what came after a close would be answered
   /// with a reset, which can take our last bytes from it.
   func closeInOrder(waits: Bool, _ worker: Worker) {
+    if let stream {
+      endStream(stream)
+      return
+    }
     if let u = boundUpstream { u.close(worker) }
+    for u in boundConnections { u.close(worker) }
     transport.finish()
     if !waits, input.isEmpty, !transport.mayRead {
       close(worker)
@@ -265,10 +316,17 @@ final class Downstream {
   func close(_ worker: Worker, reset: Bool = false) {
     guard phase != .free else { return }
     if let u = boundUpstream { u.close(worker) }
+    if let stream {
+      exchange?.giveBack(worker)
+      stream.server.over(self, code: reset ? HTTP2Session.Code.cancel : HTTP2Session.Code.none)
+      return
+    }
+    http2?.closed()
     if let client = countedClient { worker.shared.giveClient(client) }
     worker.clearDeadline(self)
     transport.close(reset: reset)
     exchange?.giveBack(worker)
+    for u in boundConnections { u.close(worker) }
     clear()
     worker.downstreams.give(slot)
     worker.shared.giveConnection()

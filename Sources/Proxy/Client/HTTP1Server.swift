@@ -28,6 +28,16 @@ extension Downstream {
   /// Reads and parses a request's head, and begins its exchange.
   func readHead(_ worker: Worker) -> HeadRead {
     while true {
+      if !input.isEmpty, input.count > headSeen, requestCount == 0, listener?.opening == .either {
+        switch HTTP2Server.preface(input) {
+        case .whole:
+          beginHTTP2(worker)
+          http2?.progress()
+          return .waits
+        case .begun: headSeen = input.count
+        case .none: break
+        }
+      }
       if !input.isEmpty, input.count > headSeen {
         switch parseHead(worker) {
         case .complete(let length): return begin(worker) { Begin.request($0, length, worker) }
@@ -114,6 +124,7 @@ extension Downstream {
 
   /// The next piece of the request's body: first what is held of it, on another try, then what comes.
   func nextPiece(of x: Exchange, _ worker: Worker) -> Piece {
+    if let stream { return nextStreamPiece(of: x, stream) }
     while true {
       var decoder = x.request.decoder
       let step = x.withBody { decoder.step($0) }
@@ -145,6 +156,18 @@ extension Downstream {
 
   // MARK: Writing
 
+  /// Whether there is room for a head of `n` bytes.
+  enum HeadRoom { case room, blocked, never, clientGone }
+
+  /// Makes room for a response's head, which goes out whole or not at all: a head that lost its last fields would still look like one.
+  func makeRoom(forHead n: Int) -> HeadRoom {
+    // A stream's goes to its session.
+    if isStream || output.room >= n { return .room }
+    guard flush() else { return .clientGone }
+    if output.room >= n { return .room }
+    return output.isEmpty ? .never : .blocked
+  }
+
   /// Whether `n` bytes can be appended for the client, after sending what waits if need be.
   func hasRoom(_ n: Int) -> Bool {
     if output.room >= n { return true }
@@ -158,20 +181,29 @@ extension Downstream {
     _ head: ResponseHead, _ length: Int, from u: Upstream, for x: Exchange, _ framing: HeadWriter.ResponseFraming,
     isTunnel: Bool, _ worker: Worker
   ) {
-    let before = output.count
     let isFinal = head.status >= 200 || isTunnel
-    u.input.withReadable {
-      HeadWriter.writeResponse(
-        $0, head: head, length: length, framing: framing, keepAlive: x.machine.keepsDownstream,
-        clientMinorVersion: x.minorVersion, isTunnel: isTunnel,
-        mark: isFinal ? x.mark(worker) : .none,
-        cookieLine: x.setsCookie && isFinal ? u.pool?.cookieLine(isSecure: x.identity?.secure ?? false) ?? [] : [],
-        edit: isFinal ? x.route?.responseEdit : nil,
-        addLines: { edit in
-          x.headText.withReadable { edit.lines.write(FieldValues(x), $0, x.head, into: output) }
-        },
-        date: worker.date.imf.span, into: output)
+    func write(into out: Buffer) {
+      u.input.withReadable {
+        HeadWriter.writeResponse(
+          $0, head: head, length: length, framing: framing, keepAlive: x.machine.keepsDownstream,
+          clientMinorVersion: x.minorVersion, isTunnel: isTunnel, isStream: isStream,
+          mark: isFinal ? x.mark(worker) : .none,
+          cookieLine: x.setsCookie && isFinal ? u.pool?.cookieLine(isSecure: x.identity?.secure ?? false) ?? [] : [],
+          edit: isFinal ? x.route?.responseEdit : nil,
+          addLines: { edit in
+            x.headText.withReadable { edit.lines.write(FieldValues(x), $0, x.head, into: out) }
+          },
+          date: worker.date.imf.span, into: out)
+      }
     }
+    if let stream {
+      let bytes = writeStreamHead(
+        stream, isInterim: head.status < 200 && !isTunnel, hasBody: isTunnel || x.response.hasBody, write)
+      x.bytesOut += UInt64(bytes)
+      return
+    }
+    let before = output.count
+    write(into: output)
     x.bytesOut += UInt64(output.count - before)
   }
 
@@ -180,16 +212,46 @@ extension Downstream {
     status: Int, sentence: StaticString, keepAlive: Bool, isHead: Bool, mark: ValidatorMark = .none,
     retryAfterSeconds: Int = 1, _ worker: Worker
   ) -> Int {
+    let reason = HeadWriter.reason(status)
+    return writeAnswer(
+      status: status, contentBytes: HeadWriter.answerBytes(reason, sentence), keepAlive: keepAlive, isHead: isHead,
+      mark: mark, retryAfterSeconds: retryAfterSeconds, worker
+    ) { HeadWriter.writeAnswerContent(status: status, reason, sentence, into: $0) }
+  }
+
+  /// Writes an answer of our own with `contentBytes` of text, which `content` appends, and says how many bytes it has.
+  func writeAnswer(
+    status: Int, contentBytes: Int, keepAlive: Bool, isHead: Bool, mark: ValidatorMark, isStorable: Bool = true,
+    retryAfterSeconds: Int = 1, _ worker: Worker, content: (Buffer) -> Void
+  ) -> Int {
+    // A client of gRPC looks for its own status, and finds no page of text.
+    if let stream, stream.isGRPC, status >= 400 {
+      return writeStreamHead(stream, isInterim: false, hasBody: false) {
+        GRPCAnswer.write(status: status, mark: mark, date: worker.date.imf.span, into: $0)
+      }
+    }
     let before = output.count
-    HeadWriter.writeAnswer(
-      status: status, reason: HeadWriter.reason(status), sentence: sentence, keepAlive: keepAlive, isHead: isHead,
-      mark: mark, retryAfterSeconds: retryAfterSeconds, date: worker.date.imf.span, into: output)
-    return output.count - before
+    func writeHead(into out: Buffer) {
+      HeadWriter.writeAnswerHead(
+        status: status, reason: HeadWriter.reason(status), contentBytes: contentBytes, keepAlive: keepAlive,
+        isStream: isStream, mark: mark, isStorable: isStorable, retryAfterSeconds: retryAfterSeconds,
+        date: worker.date.imf.span, into: out)
+    }
+    var headBytes = 0
+    if let stream {
+      headBytes = writeStreamHead(stream, isInterim: false, hasBody: !isHead && contentBytes > 0, writeHead)
+    } else {
+      writeHead(into: output)
+    }
+    if !isHead { content(output) }
+    if let stream { endStreamOutput(stream) }
+    return headBytes + output.count - before
   }
 
   /// Writes up to `count` payload bytes at the front of the upstream's input. Large pieces are written from where they lie; small
   /// ones are gathered so that a head and its body leave together.
   func writeBody(_ count: Int, from u: Upstream, for x: Exchange) -> Written {
+    if let stream { return writeStreamBody(count, from: u, for: x, stream) }
     var n: Int
     if x.response.goesInChunks {
       guard hasRoom(Downstream.chunkOverheadBytes + 1) else { return .blocked }
@@ -227,6 +289,12 @@ extension Downstream {
 
   /// Writes the trailers that may pass, from the first `count` bytes of the upstream's input. There is room.
   func write(_ trailers: TrailerSection, _ count: Int, from u: Upstream, for x: Exchange) {
+    if let stream {
+      u.input.withReadable { TrailerWriter.writeFields($0.extracting(first: count), trailers, into: stream.trailers) }
+      x.bytesOut += UInt64(stream.trailers.count)
+      x.response.trailersSent = true
+      return
+    }
     guard x.response.goesInChunks else { return }
     let before = output.count
     u.input.withReadable { TrailerWriter.write($0.extracting(first: count), trailers, into: output) }
@@ -236,6 +304,10 @@ extension Downstream {
 
   /// Ends the response. False when there is no room for that yet.
   func writeEnd(of x: Exchange) -> Bool {
+    if let stream {
+      endStreamOutput(stream)
+      return true
+    }
     guard x.response.goesInChunks, !x.response.trailersSent else { return true }
     guard hasRoom(5) else { return false }
     output.append("0\r\n\r\n")
@@ -245,6 +317,7 @@ extension Downstream {
 
   /// Sends what waits for the client; `last` when its connection ends behind that. False when the connection is broken.
   func flush(last: Bool = false) -> Bool {
+    if let stream { return flushStream(stream) }
     guard !isFlushed || last else { return true }
     let moved = transport.flush(output, last: last)
     output.releaseIfEmpty()

@@ -87,6 +87,8 @@ extension Exchange {
   private func nextStep(_ worker: Worker) -> Step {
     if isBackingOff { return .parked }
     if machine.isDiscarding {
+      // The rest of a stream's request is not read: a reset without an error says so (RFC 9113 section 8.1).
+      if downstream.isStream { machine.noteDownstreamCloses() }
       release(worker, keep: false)
       return discardRequest(worker)
     }
@@ -119,10 +121,7 @@ extension Exchange {
       guard usable(count, u, worker) == count else { return waitForServer(u, worker) }
       return sendTrailers(count, u, worker)
     case .end:
-      if request.goesInChunks, !request.trailersSent {
-        guard u.hasRoom(5, worker) else { return .blocked }
-        u.output.append("0\r\n\r\n")
-      }
+      guard u.writeEnd(of: self, worker) else { return .blocked }
       downstream.input.releaseIfEmpty()
       machine.requestEnded()
       upstreamProgressMilliseconds = worker.nowMilliseconds
@@ -187,7 +186,7 @@ extension Exchange {
         worker.counters.add(.trailerIdentity)
       }
     }
-    withBody { TrailerWriter.write($0.extracting(first: count), worker.trailers, into: u.output) }
+    u.write(worker.trailers, count, of: self)
     request.trailersSent = true
     useBody(count)
     return .moved
@@ -228,21 +227,18 @@ extension Exchange {
 
   private func relayResponseHead(_ u: Upstream, _ worker: Worker) -> Step {
     // An interim response must not pile up behind a client that does not read.
-    if downstream.output.room < u.input.capacity / 2 {
+    if downstream.output.room < u.input.capacity / 2, !downstream.output.isEmpty {
       guard downstream.flush() else { return .fault(.clientGone) }
       guard downstream.output.isEmpty else { return .blocked }
     }
     switch u.nextHead(of: self, worker) {
     case .head(let length):
-      // It goes out whole or not at all: a head that lost its last fields would still look like one.
-      let wanted = length + HeadWriter.responseGrowthBytes + addedToResponse
-      if downstream.output.room < wanted {
-        guard downstream.flush() else { return .fault(.clientGone) }
-        guard downstream.output.room >= wanted else {
-          return downstream.output.isEmpty ? badResponse(.headTooLarge) : .blocked
-        }
+      switch downstream.makeRoom(forHead: length + HeadWriter.responseGrowthBytes + addedToResponse) {
+      case .room: return takeResponse(length, u, worker)
+      case .blocked: return .blocked
+      case .never: return badResponse(.headTooLarge)
+      case .clientGone: return .fault(.clientGone)
       }
-      return takeResponse(length, u, worker)
     case .blocked: return .blocked
     case .fault(let fault): return .fault(fault)
     case .data, .trailers, .end: preconditionFailure("a head was asked for")
@@ -268,6 +264,9 @@ extension Exchange {
     let mark = isSigned ? u.input.withReadable { ValidatorMark.read($0, head) } : .none
     if head.status == 101 {
       guard wantsWebSocket, head.wantsWebSocket else { return badResponse(.upgrade) }
+      if let stream = downstream.stream {
+        guard u.input.withReadable({ WebSocketKey.isAccepted($0, head, stream) }) else { return badResponse(.upgrade) }
+      }
       if isSigned { noteVerified(mark, u, worker) }
       noteStatus(head.status, of: u, worker)
       downstream.write(head, length, from: u, for: self, .none, isTunnel: true, worker)
@@ -298,7 +297,13 @@ extension Exchange {
       }
     }
     if isSigned { noteVerified(mark, u, worker) }
-    let outgoing = HeadWriter.ResponseFraming(head, requestWasHead: method == .head, clientMinorVersion: minorVersion)
+    var outgoing = HeadWriter.ResponseFraming(head, requestWasHead: method == .head, clientMinorVersion: minorVersion)
+    var framing = head.framing
+    // A stream's end says that there is no body; HTTP/1 has to be told.
+    if u.stream?.endedWithHead == true, framing == .untilClose {
+      framing = .none
+      outgoing = downstream.isStream ? .none : .length(0)
+    }
     if case .close = outgoing {
       machine.noteDownstreamCloses()
       endsWithConnection = true
@@ -312,7 +317,7 @@ extension Exchange {
     var isChunked = false
     if case .chunked = outgoing { isChunked = true }
     response = MessageState(
-      head.framing, trailerBytesMax: worker.plan.trailerLimits(hasGrown: isSigned).headBytes, goesInChunks: isChunked,
+      framing, trailerBytesMax: worker.plan.trailerLimits(hasGrown: isSigned).headBytes, goesInChunks: isChunked,
       isLenient: true)
     downstream.write(head, length, from: u, for: self, outgoing, isTunnel: false, worker)
     u.input.consume(length)

@@ -45,7 +45,11 @@ struct AnswerBody {
 
   /// Closes what is open; to be called once.
   mutating func close() {
-    if case .file(let file) = source { file.close() }
+    switch source {
+    case .none: return
+    case .bytes: break
+    case .file(let file): file.close()
+    }
     self = AnswerBody()
   }
 }
@@ -70,14 +74,18 @@ extension Downstream {
   /// Writes what there is room for of the exchange's own body, and ends the response behind its last byte.
   func writeAnswerBody(of x: Exchange) -> Written {
     guard x.answerBody.left > 0 else {
+      guard writeEnd(of: x) else { return .blocked }
       x.machine.responseEnded()
       return .took(1)
     }
+    if stream?.isReset ?? false { return .fault(.clientGone) }
     guard hasRoom(1) else { return .blocked }
     let n = x.answerBody.read(into: output)
     guard n > 0 else { return .fault(.truncatedResponse) }
     x.bytesOut += UInt64(n)
-    if output.count >= Downstream.gatherBytes {
+    if let stream {
+      stream.server.session.resume(stream: stream.id)
+    } else if output.count >= Downstream.gatherBytes {
       guard flush() else { return .fault(.clientGone) }
     }
     return .took(n)

@@ -49,9 +49,6 @@ enum Attempt {
   /// Writes the head for the upstream, or says why it cannot be sent.
   private static func write(_ x: Exchange, _ group: UpstreamPlan, into u: Upstream, _ worker: Worker) -> Refusal? {
     let head = x.head
-    let out = u.output
-    x.asksContinue = !x.expectsContinue && StartWait.mayHoldBack(x, u)
-    let edit = x.route?.requestEdit
     let isChanged = x.changesTarget(group)
     var target = RequestTarget(head)
     if isChanged {
@@ -59,15 +56,21 @@ enum Attempt {
       if let refusal = made.refusal { return refusal }
       target = made.target
     }
+    let edit = x.route?.requestEdit
+    if let stream = u.stream { return write(x, group, into: u, stream, target, isChanged: isChanged, worker) }
+    let out = u.output
+    x.asksContinue = !x.expectsContinue && StartWait.mayHoldBack(x, u)
     if isChanged || edit != nil, !x.fits(edit, into: out) { return .headTooLarge }
     let signed = x.headText.withReadable { bytes in
       // The line as it is sent is the line as it is signed.
       func write(_ line: Span<UInt8>) -> Bool {
         HeadWriter.writeRequest(
-          bytes, head: head, line: line, target, framing: x.request.framing, webSocket: x.wantsWebSocket,
-          expectsContinue: x.expectsContinue || x.asksContinue, edit: edit,
-          edit == nil ? FieldValues() : FieldValues(x),
-          into: out)
+          bytes, head: head, line: line, target, framing: x.request.goesInChunks ? .chunked : x.request.framing,
+          webSocket: x.wantsWebSocket, expectsContinue: x.expectsContinue || x.asksContinue, edit: edit,
+          edit == nil ? FieldValues() : FieldValues(x), into: out)
+        if x.wantsWebSocket, let stream = x.downstream.stream, !WebSocketKey.write(for: stream, into: out) {
+          return false
+        }
         return writeIdentity(
           x.identity, as: group.config.identity, fields: group.config.plainFields, signer: group.signer,
           host: bytes.extracting(head.authority.range), line: line, target, wallMilliseconds: worker.wallMilliseconds,
@@ -79,6 +82,42 @@ enum Attempt {
     // A reload has lowered the limit of heads since this one was taken, and new connections have smaller buffers.
     if out.overflowed { return .draining }
     return signed ? nil : .signFailed
+  }
+
+  /// The same, as the head of a stream.
+  private static func write(
+    _ x: Exchange, _ group: UpstreamPlan, into u: Upstream, _ stream: ServerStream, _ target: RequestTarget,
+    isChanged: Bool, _ worker: Worker
+  ) -> Refusal? {
+    // A server is asked for no WebSocket over HTTP/2 (RFC 8441), and an ordinary request in its place would be another one.
+    if x.wantsWebSocket { return .upgradeUnsupported }
+    let head = x.head
+    let edit = x.route?.requestEdit
+    var isSigned = true
+    var isFitting = true
+    x.asksContinue = false
+    let isBegun = stream.client.begin(u, hasBody: x.request.hasBody) { out in
+      if isChanged || edit != nil, !x.fits(edit, into: out) {
+        isFitting = false
+        return false
+      }
+      x.headText.withReadable { bytes in
+        func write(_ line: Span<UInt8>) -> Bool {
+          HeadWriter.writeStreamRequest(
+            bytes, head: head, line: line, target, framing: x.request.framing, isSecure: u.pool?.tls != nil,
+            expectsContinue: x.expectsContinue, edit: edit, edit == nil ? FieldValues() : FieldValues(x), into: out)
+          return writeIdentity(
+            x.identity, as: group.config.identity, fields: group.config.plainFields, signer: group.signer,
+            host: bytes.extracting(head.authority.range), line: line, target,
+            wallMilliseconds: worker.wallMilliseconds, into: out)
+        }
+        isSigned = isChanged ? x.targetText.withReadable { write($0) } : write(bytes)
+      }
+      return isSigned
+    }
+    guard isFitting else { return .headTooLarge }
+    guard isSigned else { return .signFailed }
+    return isBegun ? nil : .upstreamNone
   }
 
   /// Writes what an upstream is told of the client, behind the other fields of the head. False when it cannot be signed.
@@ -111,6 +150,9 @@ enum Attempt {
   private static func sharedConnection(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> Found {
     let choice = takePlace(x, group, worker)
     guard case .server(let server, _) = choice else { return without(choice) }
+    if server.isHTTP2 {
+      return stream(x, server, server.takeHTTP2(), worker) { Dial.begin(x, server, preamble: nil, worker) }
+    }
     while let u = server.takeIdle(worker) {
       // From before a reload that changed the limits of heads.
       guard u.output.capacity == worker.pool.chunkBytes else {
@@ -125,11 +167,32 @@ enum Attempt {
     return Dial.begin(x, server, preamble: nil, worker)
   }
 
+  /// A stream of a connection, or of a new one.
+  private static func stream(
+    _ x: Exchange, _ server: ServerPool, _ client: HTTP2Client?, _ worker: Worker, orElse dial: () -> Found
+  ) -> Found {
+    if let client, let u = client.open() {
+      server.attach(u, to: x, worker)
+      worker.counters.add(.upstreamReused)
+      return .connection(u)
+    }
+    let found = dial()
+    if case .connection(let u) = found, let client = u.stream?.client, client.connection.owner == nil {
+      server.keepHTTP2(client.connection)
+    }
+    return found
+  }
+
   /// The connection that speaks for this client alone: the one at hand if it still does, or a new one.
   private static func boundConnection(
     _ x: Exchange, _ group: UpstreamPlan, _ identity: ClientIdentity, _ worker: Worker
   ) -> Found {
     let d = x.downstream!
+    if group.config.serverProtocol == .http2 { return boundStream(x, group, identity, worker) }
+    if let stream = d.stream, d.boundUpstream == nil, let kept = stream.server.takeSpare() {
+      kept.owner = d
+      d.boundUpstream = kept
+    }
     // While its server is full, another one may have the request.
     if let u = d.boundUpstream, u.phase == .ready, u.exchange == nil, u.boundClient == identity,
       u.boundSigner.map({ $0.speaksAs(group.signer) }) ?? false,
@@ -154,6 +217,35 @@ enum Attempt {
       u.boundClient = identity
       u.boundSigner = signer
       d.boundUpstream = u
+    }
+    return found
+  }
+
+  /// The same with HTTP/2: a connection that speaks for this client has as many of its requests as come.
+  private static func boundStream(
+    _ x: Exchange, _ group: UpstreamPlan, _ identity: ClientIdentity, _ worker: Worker
+  ) -> Found {
+    let owner = x.downstream.carrier
+    for u in owner.boundConnections {
+      guard let client = u.http2, client.mayOpen, u.boundClient == identity,
+        u.boundSigner.map({ $0.speaksAs(group.signer) }) ?? false,
+        let server = u.pool, group.servers.contains(where: { $0 === server }),
+        mayGoOn(at: server, of: group, worker), takePlace(x, at: server)
+      else { continue }
+      return stream(x, server, client, worker) { .refused(.upstreamNone) }
+    }
+    let choice = takePlace(x, group, worker)
+    guard case .server(let server, _) = choice else { return without(choice) }
+    guard let signer = group.signer, let draft = preamble(x, signer, identity, worker) else {
+      return .refused(.signFailed)
+    }
+    let found = Dial.begin(x, server, preamble: draft, worker)
+    if case .connection(let u) = found {
+      let connection = u.carrier
+      connection.owner = owner
+      connection.boundClient = identity
+      connection.boundSigner = signer
+      owner.keepBound(connection, worker)
     }
     return found
   }
@@ -205,10 +297,11 @@ enum Attempt {
     let unspecified = IPAddress.unspecified(identity.address.family)
     let known = d.local.map { $0.family == identity.address.family } ?? false
     let destination = known ? d.local ?? unspecified : unspecified
-    return d.transport.withServerName { name in
-      d.transport.withApplicationProtocol { alpn in
-        d.transport.withVersionName { version in
-          d.transport.withCipherName { cipher in
+    let transport = d.carrier.transport
+    return transport.withServerName { name in
+      transport.withApplicationProtocol { alpn in
+        transport.withVersionName { version in
+          transport.withCipherName { cipher in
             signer.makeProxyHeader(
               identity, destination: destination, destinationPort: known ? d.localPort : 0, alpn: alpn,
               authority: name, tlsVersion: isOwnTLS ? version : version.extracting(first: 0),

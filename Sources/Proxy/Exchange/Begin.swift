@@ -38,10 +38,12 @@ enum Begin {
     x.bytesIn = UInt64(headBytes)
     x.method = x.head.method
     x.minorVersion = x.head.minorVersion
-    x.wantsWebSocket = x.head.wantsWebSocket
+    x.wantsWebSocket = x.head.wantsWebSocket || d.stream?.wantsWebSocket == true
     x.expectsContinue = x.head.expectsContinue
+    let framing = d.requestFraming(x.head)
     x.request = MessageState(
-      x.head.framing, trailerBytesMax: worker.plan.trailerLimits(hasGrown: d.isAttested).headBytes)
+      framing, trailerBytesMax: worker.plan.trailerLimits(hasGrown: d.isAttested).headBytes,
+      goesInChunks: framing == .chunked || framing == .untilClose)
     x.machine.begin(
       hasBody: x.request.hasBody, isIdempotent: x.method.isIdempotent && !x.wantsWebSocket,
       keepAlive: x.head.keepAlive && !worker.isDraining)
@@ -94,7 +96,7 @@ enum Begin {
     x.expectsContinue = headBytes > 0 && x.head.expectsContinue
     // Of a request that was understood the body is read and discarded.
     x.request = MessageState(
-      headBytes > 0 ? x.head.framing : .none,
+      headBytes > 0 ? d.requestFraming(x.head) : .none,
       trailerBytesMax: worker.plan.trailerLimits(hasGrown: d.isAttested).headBytes)
     x.machine.begin(
       hasBody: x.request.hasBody, isIdempotent: false, keepAlive: headBytes > 0 && x.head.keepAlive)

@@ -23,7 +23,7 @@ enum Deadlines {
       worker.wheel.set(x.timer, deadlineMilliseconds: x.holdUntilMilliseconds)
       return
     }
-    let owesRoom = !d.isFlushed || (x.machine.response == .body && d.transport.isWriteBlocked)
+    let owesRoom = !d.isFlushed || (x.machine.response == .body && d.isWriteBlocked)
     guard owesRoom || owesBody(x) else {
       worker.wheel.set(x.timer, deadlineMilliseconds: 0)
       return
@@ -38,13 +38,13 @@ enum Deadlines {
     guard x.machine.request == .body, let u = x.upstream, u.phase == .ready else { return false }
     // A client that asked to be told before it sends its body waits for the upstream's word.
     if x.mayNotSend, x.machine.response == .awaiting { return false }
-    return u.isFlushed && !u.transport.isWriteBlocked
+    return u.isFlushed && !u.isWriteBlocked
   }
 
   /// The upstream owes us a response, or room for the request.
   static func setServer(_ x: Exchange, _ d: Downstream, _ u: Upstream, _ worker: Worker) {
     guard u.phase == .ready else { return }
-    let blockedByClient = x.machine.response == .body && (!d.isFlushed || d.transport.isWriteBlocked)
+    let blockedByClient = x.machine.response == .body && (!d.isFlushed || d.isWriteBlocked)
     // Nor does it owe anything for a response that is all here, however long the client takes for its end.
     guard x.machine.response != .done, !blockedByClient, !owesBody(x) else {
       worker.wheel.set(u.timer, deadlineMilliseconds: 0)

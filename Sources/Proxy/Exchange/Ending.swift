@@ -43,7 +43,9 @@ extension Exchange {
     let mayComeMore = machine.request != .done || headBytes == 0
     let isLarge = bytesOut > Downstream.kernelBytesMax
     giveBack(worker)
-    if ending.keepDownstream, !worker.isDraining {
+    if let stream = d.stream {
+      d.endStream(stream)
+    } else if ending.keepDownstream, !worker.isDraining {
       d.phase = .head
       d.headSeen = 0
       if !d.input.isEmpty {
@@ -103,6 +105,11 @@ extension Exchange {
     guard let u = upstream, let server = u.pool else { return }
     server.detach(u, worker)
     u.served += 1
+    // A stream is over; its connection goes on.
+    guard !u.isStream else {
+      u.close(worker)
+      return
+    }
     guard keep, u.phase == .ready, u.input.isEmpty, u.isFlushed, !server.isRetired, !worker.isDraining else {
       u.close(worker)
       return
@@ -110,7 +117,14 @@ extension Exchange {
     u.input.releaseIfEmpty()
     u.output.releaseIfEmpty()
     // One that has an owner waits for its client's next request, and ends with that client's connection at the latest.
-    if u.owner == nil, !server.keep(u, worker) {
+    let isKept: Bool
+    if let owner = u.owner {
+      isKept = owner.stream.map { $0.server.keep(u) } ?? true
+      if owner.isStream { owner.boundUpstream = nil }
+    } else {
+      isKept = server.keep(u, worker)
+    }
+    guard isKept else {
       u.close(worker)
       return
     }

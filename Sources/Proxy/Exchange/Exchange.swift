@@ -139,7 +139,7 @@ final class Exchange {
   }
 
   /// Its index in the worker's timer wheel: until when one of its sides owes something, or when it goes on by itself.
-  var timer: Int { Worker.firstSlotTimer + slot * 3 + 2 }
+  var timer: Int { Worker.firstSlotTimer + slot * Worker.timersPerSlot + 2 }
 
   /// The size of the chunks that its buffers take.
   var chunkBytes: Int { held.capacity }
@@ -230,6 +230,7 @@ final class Exchange {
       resentBytes += n
     }
     downstream.input.consume(n)
+    if let stream = downstream.stream { downstream.noteUsed(n, stream) }
   }
 
   /// `n` bytes of payload, or of trailers, were used.
@@ -250,7 +251,7 @@ final class Exchange {
 
   /// Begins another try with what is held.
   func rewind(trailerBytesMax: Int) {
-    request = MessageState(request.framing, trailerBytesMax: trailerBytesMax)
+    request = MessageState(request.framing, trailerBytesMax: trailerBytesMax, goesInChunks: request.goesInChunks)
     machine.rewind(hasBody: request.hasBody)
     resentBytes = 0
     bytesIn = UInt64(headBytes)

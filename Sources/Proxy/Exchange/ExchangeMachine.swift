@@ -52,6 +52,8 @@ package struct ExchangeMachine: Sendable {
     case connect, connectTimeout, upstreamTLS
     /// The upstream ended before a whole response head came.
     case closedBeforeResponse
+    /// The server has said that it did nothing with the request (RFC 9113 section 8.7).
+    case unprocessed
     case responseTimeout
     /// A response's head came whose status asks for another try.
     case badStatus
@@ -199,6 +201,12 @@ package struct ExchangeMachine: Sendable {
     case .connect: return tryAgain(.connect, mayRetry, orElse: .upstreamConnect)
     case .connectTimeout: return tryAgain(.connect, mayRetry, orElse: .upstreamConnectTimeout)
     case .upstreamTLS: return tryAgain(.connect, mayRetry, orElse: .upstreamTls)
+    case .unprocessed:
+      guard response == .awaiting else { return .abort(.upstreamReset) }
+      // Whatever was sent of it: nobody has acted on it.
+      guard replayable, staleTriesLeft > 0 else { return .answer(.upstreamReset) }
+      staleTriesLeft -= 1
+      return .resend
     case .closedBeforeResponse:
       guard response == .awaiting else { return .abort(.upstreamReset) }
       // A connection that was idle may have been closed just as the request went out: that is no failed try.

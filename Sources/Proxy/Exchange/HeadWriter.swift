@@ -51,6 +51,41 @@ package enum HeadWriter {
     out.append(" HTTP/1.1\r\nHost: ")
     out.append(line.extracting(target.authority.range))
     out.append("\r\n")
+    writeFields(bytes, head: head, edit, values, into: out)
+    switch framing {
+    case .none, .untilClose: break
+    case .length(let length): writeLength(length, into: out)
+    case .chunked: out.append("Transfer-Encoding: chunked\r\n")
+    }
+    if expectsContinue { out.append("Expect: 100-continue\r\n") }
+    if webSocket { out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n") }
+  }
+
+  /// The same for a stream of HTTP/2, whose end is its own (RFC 9113 section 8.3.1).
+  static func writeStreamRequest(
+    _ bytes: Span<UInt8>, head: RequestHead, line: Span<UInt8>, _ target: RequestTarget, framing: BodyFraming,
+    isSecure: Bool, expectsContinue: Bool, edit: HeadEdit?, _ values: FieldValues, into out: Buffer
+  ) {
+    out.append(":method: ")
+    out.append(line.extracting(target.method.range))
+    out.append(isSecure ? "\r\n:scheme: https\r\n:authority: " : "\r\n:scheme: http\r\n:authority: ")
+    out.append(line.extracting(target.authority.range))
+    out.append("\r\n:path: ")
+    out.append(line.extracting(target.path.range))
+    if !target.query.isEmpty { out.append(line.extracting(target.query.range)) }
+    out.append("\r\n")
+    writeFields(bytes, head: head, edit, values, into: out)
+    if case .length(let length) = framing { writeLength(length, into: out) }
+    // gRPC's servers ask for it, and we pass trailers on.
+    if head.has(.te) { out.append("te: trailers\r\n") }
+    if expectsContinue { out.append("Expect: 100-continue\r\n") }
+  }
+
+  /// The client's own fields, as far as they may pass, with what the route changes.
+  @inline(__always)
+  private static func writeFields(
+    _ bytes: Span<UInt8>, head: RequestHead, _ edit: HeadEdit?, _ values: FieldValues, into out: Buffer
+  ) {
     // Lines lie one behind the other: those that stay are copied in runs.
     let count = head.fieldCount
     var runStart = -1
@@ -67,13 +102,6 @@ package enum HeadWriter {
     // The last run ends where the empty line begins.
     if runStart >= 0 { out.append(bytes.extracting(runStart..<head.length - 2)) }
     edit?.lines.write(values, bytes, head, into: out)
-    switch framing {
-    case .none, .untilClose: break
-    case .length(let length): writeLength(length, into: out)
-    case .chunked: out.append("Transfer-Encoding: chunked\r\n")
-    }
-    if expectsContinue { out.append("Expect: 100-continue\r\n") }
-    if webSocket { out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n") }
   }
 
   /// Who the client is, in plain words, for a backend that trusts us: each of `fields` once.
@@ -142,14 +170,20 @@ package enum HeadWriter {
   /// changes about the fields, of which `addLines` appends those that it adds.
   package static func writeResponse(
     _ bytes: Span<UInt8>, head: ResponseHead, length: Int, framing: ResponseFraming, keepAlive: Bool,
-    clientMinorVersion: Int, isTunnel: Bool, mark: ValidatorMark = .none, cookieLine: [UInt8] = [],
-    edit: HeadEdit? = nil, addLines: (HeadEdit) -> Void = { _ in }, date: Span<UInt8>, into out: Buffer
+    clientMinorVersion: Int, isTunnel: Bool, isStream: Bool = false, mark: ValidatorMark = .none,
+    cookieLine: [UInt8] = [], edit: HeadEdit? = nil, addLines: (HeadEdit) -> Void = { _ in }, date: Span<UInt8>,
+    into out: Buffer
   ) {
-    out.append("HTTP/1.1 ")
-    out.append(decimal: UInt64(head.status))
-    out.append(0x20)
-    if !head.reason.isEmpty { out.append(bytes.extracting(head.reason.range)) }
-    out.append("\r\n")
+    if isStream {
+      // RFC 8441 section 5.1: what 101 says in HTTP/1.1.
+      writeStatusField(isTunnel ? 200 : head.status, into: out)
+    } else {
+      out.append("HTTP/1.1 ")
+      out.append(decimal: UInt64(head.status))
+      out.append(0x20)
+      if !head.reason.isEmpty { out.append(bytes.extracting(head.reason.range)) }
+      out.append("\r\n")
+    }
     let count = head.fieldCount
     var runStart = -1
     var droppedKinds = responseDropped
@@ -159,6 +193,7 @@ package enum HeadWriter {
       let kind = head.kind(i)
       let dropped =
         kind.bit & droppedKinds != 0 || head.isNominated(i) || ValidatorMark.isOne(bytes, head, i, kind)
+        || (isStream && isTunnel && bytes.extracting(head.name(i).range).equalsIgnoringCase("sec-websocket-accept"))
         || edit?.drops(bytes, head.name(i)) ?? false
       if dropped {
         if runStart >= 0 { out.append(bytes.extracting(runStart..<head.name(i).lower)) }
@@ -180,9 +215,11 @@ package enum HeadWriter {
     case .none, .close: break
     case .unsent: if let length = head.repeatedLength { writeLength(length, into: out) }
     case .length(let length): writeLength(length, into: out)
-    case .chunked: out.append("Transfer-Encoding: chunked\r\n")
+    case .chunked: if !isStream { out.append("Transfer-Encoding: chunked\r\n") }
     }
-    if isTunnel {
+    if isStream {
+      // A stream's end is its own (RFC 9113 section 8.1), and so is its connection's.
+    } else if isTunnel {
       out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n")
     } else if head.status >= 200 {
       if !keepAlive {
@@ -194,6 +231,12 @@ package enum HeadWriter {
     out.append(mark.line)
     if !cookieLine.isEmpty { out.append(cookieLine.span) }
     if let edit { addLines(edit) }
+    if !isStream { out.append("\r\n") }
+  }
+
+  @inline(__always) static func writeStatusField(_ status: Int, into out: Buffer) {
+    out.append(":status: ")
+    out.append(decimal: UInt64(status))
     out.append("\r\n")
   }
 
@@ -217,31 +260,46 @@ package enum HeadWriter {
     mark: ValidatorMark = .none,
     retryAfterSeconds: Int = 1, date: Span<UInt8>, into out: Buffer
   ) {
-    let sentenceBytes = sentence.utf8CodeUnitCount
     writeAnswerHead(
-      status: status, reason: reason,
-      contentBytes: reason.utf8CodeUnitCount + 5 + (sentenceBytes > 0 ? sentenceBytes + 1 : 0),
+      status: status, reason: reason, contentBytes: answerBytes(reason, sentence),
       keepAlive: keepAlive, mark: mark, retryAfterSeconds: retryAfterSeconds, date: date, into: out)
     guard !isHead else { return }
+    writeAnswerContent(status: status, reason, sentence, into: out)
+  }
+
+  /// How many bytes `writeAnswerContent` appends.
+  static func answerBytes(_ reason: StaticString, _ sentence: StaticString) -> Int {
+    let sentenceBytes = sentence.utf8CodeUnitCount
+    return reason.utf8CodeUnitCount + 5 + (sentenceBytes > 0 ? sentenceBytes + 1 : 0)
+  }
+
+  static func writeAnswerContent(
+    status: Int, _ reason: StaticString, _ sentence: StaticString, into out: Buffer
+  ) {
     out.append(decimal: UInt64(status))
     out.append(0x20)
     out.append(reason)
     out.append(0x0a)
-    guard sentenceBytes > 0 else { return }
+    guard sentence.utf8CodeUnitCount > 0 else { return }
     out.append(sentence)
     out.append(0x0a)
   }
 
   /// The head of an answer of our own, with the empty line; `contentBytes` of text follow it. `isStorable`: caches may keep it.
   static func writeAnswerHead(
-    status: Int, reason: StaticString, contentBytes: Int, keepAlive: Bool, mark: ValidatorMark, isStorable: Bool = true,
-    retryAfterSeconds: Int = 1, date: Span<UInt8>, into out: Buffer
+    status: Int, reason: StaticString, contentBytes: Int, keepAlive: Bool, isStream: Bool = false, mark: ValidatorMark,
+    isStorable: Bool = true, retryAfterSeconds: Int = 1, date: Span<UInt8>, into out: Buffer
   ) {
-    out.append("HTTP/1.1 ")
-    out.append(decimal: UInt64(status))
-    out.append(0x20)
-    out.append(reason)
-    out.append("\r\nDate: ")
+    if isStream {
+      writeStatusField(status, into: out)
+    } else {
+      out.append("HTTP/1.1 ")
+      out.append(decimal: UInt64(status))
+      out.append(0x20)
+      out.append(reason)
+      out.append("\r\n")
+    }
+    out.append("Date: ")
     out.append(date)
     out.append("\r\nContent-Type: text/plain\r\nContent-Length: ")
     out.append(decimal: UInt64(contentBytes))
@@ -254,6 +312,7 @@ package enum HeadWriter {
       out.append("\r\n")
     }
     out.append(mark.line)
+    guard !isStream else { return }
     out.append(keepAlive ? "\r\n" : "Connection: close\r\n\r\n")
   }
 
@@ -272,6 +331,7 @@ package enum HeadWriter {
     case 425: "Too Early"
     case 431: "Request Header Fields Too Large"
     case 500: "Internal Server Error"
+    case 501: "Not Implemented"
     case 502: "Bad Gateway"
     case 503: "Service Unavailable"
     case 504: "Gateway Timeout"
@@ -286,5 +346,27 @@ extension Span<UInt8> {
   func equalsIgnoringCase(_ word: StaticString) -> Bool {
     guard count == word.utf8CodeUnitCount else { return false }
     return AsciiWord.matches(self, word)
+  }
+}
+
+extension Span<UInt8> {
+  /// Whether these bytes are the others, whatever the case of their ASCII letters.
+  func equalsIgnoringCase(_ other: Span<UInt8>) -> Bool {
+    guard count == other.count else { return false }
+    for i in 0..<count where self[i] != other[i] {
+      let lower = self[i] | 0x20
+      guard lower == other[i] | 0x20, (0x61...0x7a).contains(lower) else { return false }
+    }
+    return true
+  }
+}
+
+extension String {
+  /// The bytes with ASCII letters in lower case.
+  init(lowercasing bytes: Span<UInt8>) {
+    var lower: [UInt8] = []
+    lower.reserveCapacity(bytes.count)
+    for i in 0..<bytes.count { lower.append((0x41...0x5a).contains(bytes[i]) ? bytes[i] | 0x20 : bytes[i]) }
+    self = String(decoding: lower, as: UTF8.self)
   }
 }

@@ -45,10 +45,12 @@ enum RouteAnswering {
   ) -> Step {
     if !x.machine.keepsDownstream || x.mayNotSend || worker.isDraining { x.machine.noteDownstreamCloses() }
     let d = x.downstream!
+    // To an extended CONNECT a success would say that the tunnel is open (RFC 8441 section 5).
+    if d.stream?.wantsWebSocket ?? false, (200..<300).contains(head.status) { return .refuse(.upgradeUnsupported) }
     let most =
       HeadWriter.responseGrowthBytes + x.targetText.count + lines.bytesMax(hostBytes: Int(x.head.authority.count))
       + (route.responseEdit?.lines.bytesMax(hostBytes: Int(x.head.authority.count)) ?? 0)
-    guard d.hasRoom(most) else { return .refuse(.headTooLarge) }
+    guard case .room = d.makeRoom(forHead: most) else { return .refuse(.headTooLarge) }
     x.bytesOut += UInt64(d.write(head, lines, route.responseEdit, for: x, worker, fields))
     x.status = head.status
     x.machine.responseHead(keepAlive: false)
@@ -105,28 +107,13 @@ extension Downstream {
     _ head: AnswerHead, _ lines: FieldLines, _ edit: HeadEdit?, for x: Exchange, _ worker: Worker,
     _ fields: (Buffer) -> Void
   ) -> Int {
-    let before = output.count
-    output.append("HTTP/1.1 ")
-    output.append(decimal: UInt64(head.status))
-    output.append(0x20)
-    output.append(ReasonPhrase.of(head.status))
-    output.append("\r\nDate: ")
-    output.append(worker.date.imf.span)
-    output.append("\r\n")
-    if let length = head.lengthBytes {
-      output.append("Content-Length: ")
-      output.append(decimal: length)
-      output.append("\r\n")
-    }
-    fields(output)
-    if !lines.isEmpty || edit != nil {
-      let values = FieldValues(x)
-      x.headText.withReadable { bytes in
-        lines.write(values, bytes, x.head, into: output)
-        edit?.lines.write(values, bytes, x.head, into: output)
+    if let stream {
+      return writeStreamHead(stream, isInterim: false, hasBody: x.answerBody.left > 0) {
+        writeLines(head, lines, edit, for: x, worker, fields, into: $0)
       }
     }
-    output.append(x.mark(worker).line)
+    let before = output.count
+    writeLines(head, lines, edit, for: x, worker, fields, into: output)
     if !x.machine.keepsDownstream {
       output.append("Connection: close\r\n")
     } else if x.minorVersion == 0 {
@@ -134,5 +121,38 @@ extension Downstream {
     }
     output.append("\r\n")
     return output.count - before
+  }
+
+  /// The head's lines, without what is the connection's, and without the empty line.
+  private func writeLines(
+    _ head: AnswerHead, _ lines: FieldLines, _ edit: HeadEdit?, for x: Exchange, _ worker: Worker,
+    _ fields: (Buffer) -> Void, into out: Buffer
+  ) {
+    if isStream {
+      HeadWriter.writeStatusField(head.status, into: out)
+    } else {
+      out.append("HTTP/1.1 ")
+      out.append(decimal: UInt64(head.status))
+      out.append(0x20)
+      out.append(ReasonPhrase.of(head.status))
+      out.append("\r\n")
+    }
+    out.append("Date: ")
+    out.append(worker.date.imf.span)
+    out.append("\r\n")
+    if let length = head.lengthBytes {
+      out.append("Content-Length: ")
+      out.append(decimal: length)
+      out.append("\r\n")
+    }
+    fields(out)
+    if !lines.isEmpty || edit != nil {
+      let values = FieldValues(x)
+      x.headText.withReadable { bytes in
+        lines.write(values, bytes, x.head, into: out)
+        edit?.lines.write(values, bytes, x.head, into: out)
+      }
+    }
+    out.append(x.mark(worker).line)
   }
 }

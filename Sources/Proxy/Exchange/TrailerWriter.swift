@@ -8,11 +8,16 @@ import Wire
 package enum TrailerWriter {
   package static func write(_ bytes: Span<UInt8>, _ trailers: TrailerSection, into out: Buffer) {
     out.append("0\r\n")
+    writeFields(bytes, trailers, into: out)
+    out.append("\r\n")
+  }
+
+  /// The lines of those that may pass.
+  static func writeFields(_ bytes: Span<UInt8>, _ trailers: TrailerSection, into out: Buffer) {
     for i in 0..<trailers.fieldCount {
       let kind = trailers.kind(i)
       guard kind == .other || kind == .date || kind == .server else { continue }
       HeadWriter.writeLine(bytes, name: trailers.name(i), value: trailers.value(i), into: out)
     }
-    out.append("\r\n")
   }
 }

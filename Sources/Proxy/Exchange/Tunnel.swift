@@ -31,6 +31,8 @@ enum Tunnel {
   /// Carries what can be carried now, and ends the tunnel if that was all.
   static func relay(_ x: Exchange, _ worker: Worker) {
     guard let d = x.downstream, let u = x.upstream else { return }
+    let client = d.stream.map { TunnelEnd.stream(d, $0) } ?? .socket(d.transport)
+    let server = TunnelEnd.socket(u.transport)
     var steps = 0
     var delivered = false
     while true {
@@ -40,10 +42,10 @@ enum Tunnel {
       }
       steps += 1
       let up = carry(
-        from: d.transport, d.input, to: u.transport, u.output, &x.tunnel.up, sourceEnded: &d.inputEnded,
+        from: client, d.input, to: server, u.output, &x.tunnel.up, sourceEnded: &d.inputEnded,
         sinkIsDeaf: &x.upstreamDeaf, sourceIsDeaf: &x.clientDeaf)
       let down = carry(
-        from: u.transport, u.input, to: d.transport, d.output, &x.tunnel.down, sourceEnded: &x.upstreamEnded,
+        from: server, u.input, to: client, d.output, &x.tunnel.down, sourceEnded: &x.upstreamEnded,
         sinkIsDeaf: &x.clientDeaf, sourceIsDeaf: &x.upstreamDeaf)
       if case .moved(let n) = up { x.bytesIn += UInt64(n) }
       if case .moved(let n) = down { x.bytesOut += UInt64(n) }
@@ -112,7 +114,7 @@ enum Tunnel {
   /// fails ends this direction alone: what its socket has still to say is read by the other one, and the source is read on,
   /// so that it is not reset. A source that is reset has said what came before: that is delivered.
   private static func carry(
-    from source: Transport, _ input: Buffer, to sink: Transport, _ gathered: Buffer, _ direction: inout TunnelDirection,
+    from source: TunnelEnd, _ input: Buffer, to sink: TunnelEnd, _ gathered: Buffer, _ direction: inout TunnelDirection,
     sourceEnded: inout Bool, sinkIsDeaf: inout Bool, sourceIsDeaf: inout Bool
   ) -> Carried {
     var sent = 0

@@ -44,19 +44,17 @@ enum ValidatorProbe {
 
   /// Answers with that line.
   static func answer(_ x: Exchange, _ worker: Worker) -> Step {
-    let d = x.downstream!
     let body = Buffer(capacity: 256)
     write(x.identity, into: body)
-    if let identity = x.identity { d.probedBy = identity.connection }
+    if let identity = x.identity { x.downstream.probedBy = identity.connection }
     body.append(0x0a)
     let keep = x.machine.keepsDownstream && !worker.isDraining
-    let before = d.output.count
-    HeadWriter.writeAnswerHead(
-      status: 200, reason: HeadWriter.reason(200), contentBytes: body.count, keepAlive: keep, mark: x.mark(worker),
-      isStorable: false, date: worker.date.imf.span, into: d.output)
-    d.output.append(first: body.count, of: body)
     x.status = 200
-    x.bytesOut += UInt64(d.output.count - before)
+    x.bytesOut += UInt64(
+      x.downstream.writeAnswer(
+        status: 200, contentBytes: body.count, keepAlive: keep, isHead: false, mark: x.mark(worker), isStorable: false,
+        worker
+      ) { $0.append(first: body.count, of: body) })
     x.machine.answered(keepAlive: keep)
     return .moved
   }

@@ -153,6 +153,7 @@ package final class Snapshot: Sendable {
             clientAuthorities: listener.clientCertificates?.ca,
             requireClientCertificate: listener.clientCertificates?.require ?? false,
             minimumTLS13: listener.tlsMinimum == .tls13,
+            protocols: listener.protocols.map { $0 == .http1 ? .http1 : .http2 },
             sessionContext: sessionContext(listener, demand), tickets: tickets)
           for warning in tls?.warnings ?? [] {
             findings.append(Diagnostic(.warning, at: place, warning))
@@ -176,13 +177,16 @@ package final class Snapshot: Sendable {
 
     let names = resolveNames(of: config, begin)
     var upstreams: [Upstream] = []
-    func clientTLS(_ wanted: Config.UpstreamTLS?, at path: String, of upstream: String) -> TLSClientContext? {
+    func clientTLS(
+      _ wanted: Config.UpstreamTLS?, at path: String, of upstream: String, _ application: ALPNProtocol
+    ) -> TLSClientContext? {
       guard let wanted, files.areReadable(wanted, at: path) else { return nil }
       begin("reading the certificates and keys of the upstream \(upstream)")
       do {
         let tls = try TLSClientContext(
           authorities: wanted.ca, name: wanted.name,
-          certificate: wanted.certificate.map { CertificateFiles(certificate: $0.certificate, key: $0.key) })
+          certificate: wanted.certificate.map { CertificateFiles(certificate: $0.certificate, key: $0.key) },
+          application: application)
         files.check(tls.expiry.map { [$0] } ?? [], in: path)
         return tls
       } catch {
@@ -192,12 +196,13 @@ package final class Snapshot: Sendable {
     }
     for upstream in config.upstreams {
       let path = "upstreams.\(upstream.name)"
-      let tls = clientTLS(upstream.tls, at: "\(path).tls", of: upstream.name)
+      let application: ALPNProtocol = upstream.serverProtocol == .http2 ? .http2 : .http1
+      let tls = clientTLS(upstream.tls, at: "\(path).tls", of: upstream.name, application)
       let healthTLS: TLSClientContext? =
         switch upstream.health?.tls {
         case nil: tls
         case .off: nil
-        case .own(let own): clientTLS(own, at: "\(path).health.tls", of: upstream.name)
+        case .own(let own): clientTLS(own, at: "\(path).health.tls", of: upstream.name, .http1)
         }
       findings += unresolved(upstream, names, config, lastKnown)
       let servers = ServerList.make(upstream) { names.answer($0) ?? lastKnown($0) }

@@ -38,7 +38,17 @@ enum Dial {
     u.pool = server
     u.phase = .connecting
     server.noteOpening()
-    server.attach(u, to: x, worker)
+    // The exchange has the connection, or a stream of it.
+    var found = u
+    if server.isHTTP2 {
+      guard let client = HTTP2Client(u, worker), let stream = client.open() else {
+        u.close(worker)
+        return .refused(.upstreamNone)
+      }
+      u.http2 = client
+      found = stream
+    }
+    server.attach(found, to: x, worker)
     guard worker.poller.add(connection: opened.fd, u.token) else { return .fault(.connect) }
     if let preamble {
       preamble.withBytes { u.output.append($0) }
@@ -49,7 +59,7 @@ enum Dial {
       u.timer,
       deadlineMilliseconds: worker.nowMilliseconds + UInt64(worker.plan.config.timeouts.upstreamConnectMilliseconds))
     if opened.connected, case .fault(let fault) = u.connected(worker) { return .fault(fault) }
-    return .connection(u)
+    return .connection(found)
   }
 
   /// A server could not be reached: it rests, and the operator is told why.
@@ -80,7 +90,7 @@ extension Upstream {
       let result = Sockets.connectResult(transport.descriptor)
       guard result == 0 else { return unreachable(SystemError.text(result), worker) }
       guard !transport.isWriteBlocked else { return .waits }
-      guard exchange != nil else {
+      guard exchange != nil || http2 != nil else {
         if pool?.tls == nil { pool?.noteReached() }
         return .unwanted
       }
@@ -126,12 +136,17 @@ extension Upstream {
   }
 
   private func becomeReady(_ worker: Worker) -> Progress {
+    if http2 != nil, transport.isTLS, !transport.withApplicationProtocol({ $0.equals("h2") }) {
+      return unreachable("it does not speak HTTP/2 (ALPN), which the upstream's protocol asks for", worker)
+    }
     phase = .ready
     pool?.noteOpened()
     pool?.noteReached()
     preambleBytes = 0
     worker.wheel.set(timer, deadlineMilliseconds: 0)
-    if let x = exchange {
+    if let http2 {
+      http2.becameReady()
+    } else if let x = exchange {
       x.upstreamProgressMilliseconds = worker.nowMilliseconds
       flush(worker)
       Deadlines.setServer(x, x.downstream, self, worker)
@@ -153,7 +168,7 @@ extension Upstream {
   /// a server that swallows everything would never rest where clients are less patient than `upstream_connect`. One at
   /// a time for each server.
   func leaveConnecting(_ worker: Worker) {
-    guard phase == .connecting, let server = pool, server.opening == 1 else { return }
+    guard !isStream, phase == .connecting, let server = pool, server.opening == 1 else { return }
     server.detach(self, worker)
     output.reset()
     preambleBytes = 0

@@ -9,6 +9,7 @@ extension Upstream {
 
   /// The head of the next response, interim or final: parsed into the worker's `responseHead`, its bytes still in front of `input`.
   func nextHead(of x: Exchange, _ worker: Worker) -> Piece {
+    if let stream, let fault = streamFault(stream) { return .fault(fault) }
     while true {
       if input.count > headSeen {
         var limits = worker.plan.responseLimits(of: x.group)
@@ -25,7 +26,7 @@ extension Upstream {
         case .incomplete: headSeen = input.count
         }
       }
-      switch transport.read(into: input) {
+      switch receive() {
       case .bytes: x.upstreamProgressMilliseconds = worker.nowMilliseconds
       case .blocked: return .blocked
       case .ended, .failed: return .fault(.closedBeforeResponse)
@@ -35,6 +36,7 @@ extension Upstream {
 
   /// The next piece of the response's body.
   func nextPiece(of x: Exchange, _ worker: Worker) -> Piece {
+    if let stream, stream.isBad { return .fault(.truncatedResponse) }
     while true {
       var decoder = x.response.decoder
       let step = input.withReadable { decoder.step($0) }
@@ -49,13 +51,16 @@ extension Upstream {
         return .trailers(count)
       case .end(let skip):
         input.consume(skip)
+        if let stream { return endPiece(stream) }
         return .end
       case .incomplete(let skip):
         input.consume(skip)
-        switch transport.read(into: input) {
+        switch receive() {
         case .bytes: x.upstreamProgressMilliseconds = worker.nowMilliseconds
         case .blocked: return .blocked
-        case .ended where x.response.framing == .untilClose: return .end
+        case .ended where x.response.framing == .untilClose:
+          if let stream { return endPiece(stream) }
+          return .end
         case .ended, .failed: return .fault(.truncatedResponse)
         }
       }
@@ -64,10 +69,14 @@ extension Upstream {
 
   /// `n` bytes of payload, or of trailers, were passed on.
   func useBody(_ n: Int, of x: Exchange) {
+    if let stream, stream.trailersAreOffered {
+      useStream(n, stream)
+      return
+    }
     var decoder = x.response.decoder
     decoder.consumed(n)
     x.response.decoder = decoder
-    input.consume(n)
+    if let stream { useStream(n, stream) } else { input.consume(n) }
   }
 
   // MARK: Writing
@@ -75,6 +84,7 @@ extension Upstream {
   /// Writes up to `count` payload bytes at the front of the request's body. Large pieces are written from where they lie; small
   /// ones are gathered so that a head and its body leave together.
   func writeBody(_ count: Int, of x: Exchange, _ worker: Worker) -> Written {
+    if let stream { return writeStreamBody(count, of: x, stream, worker) }
     if x.request.goesInChunks {
       guard hasRoom(Downstream.chunkOverheadBytes + 1, worker) else { return .blocked }
       let n = min(count, output.room - Downstream.chunkOverheadBytes)

@@ -12,6 +12,7 @@ package final class ServerPool {
   /// As the log shows it.
   let text: [UInt8]
   let tls: TLSClientContext?
+  let isHTTP2: Bool
   let idleMax: Int
   /// What the whole process knows of it.
   package let status: ServerStatus
@@ -32,6 +33,8 @@ package final class ServerPool {
   var credit = 0
   /// Newest last: the warmest connection is used first, the coldest ages out.
   private(set) var idle: ContiguousArray<Upstream> = []
+  /// Shared connections that speak HTTP/2.
+  private(set) var http2: ContiguousArray<Upstream> = []
   /// Requests under way.
   package var active = 0
   /// A request is under way that finds out whether it serves again.
@@ -49,11 +52,13 @@ package final class ServerPool {
   var isRetired = false
 
   package init(
-    address: SocketAddress, text: String, tls: TLSClientContext?, idleMax: Int, status: ServerStatus, bit: UInt64
+    address: SocketAddress, text: String, tls: TLSClientContext?, isHTTP2: Bool = false, idleMax: Int,
+    status: ServerStatus, bit: UInt64
   ) {
     self.address = address
     self.text = Array(text.utf8)
     self.tls = tls
+    self.isHTTP2 = isHTTP2
     self.idleMax = idleMax
     self.status = status
     self.bit = bit
@@ -134,6 +139,14 @@ package final class ServerPool {
     return true
   }
 
+  /// A shared connection of HTTP/2 that takes another request.
+  func takeHTTP2() -> HTTP2Client? {
+    for u in http2 { if let client = u.http2, client.mayOpen { return client } }
+    return nil
+  }
+
+  func keepHTTP2(_ u: Upstream) { http2.append(u) }
+
   /// A connection is closed.
   func forget(_ u: Upstream, _ worker: Worker) {
     if u.isIdle, let at = idle.lastIndex(where: { $0 === u }) {
@@ -142,6 +155,7 @@ package final class ServerPool {
       worker.idleUpstreams -= 1
     }
     detach(u, worker)
+    if u.http2 != nil { http2.removeAll { $0 === u } }
     if u.isOpening { noteOpened() }
     if u.hasAnswered { noteAnsweringEnded() }
   }

@@ -20,7 +20,7 @@ extension Exchange {
     case .responseTimeout: what = "no response in time"
     case .badResponse: what = "a response that cannot be taken"
     case .truncatedResponse: what = "a response that was cut"
-    case .badStatus, .serverDown, .starting, .clientGone, .clientTimeout, .request: return
+    case .badStatus, .serverDown, .unprocessed, .starting, .clientGone, .clientTimeout, .request: return
     }
     noteFailure(what, isTimeout: fault == .responseTimeout, worker)
   }

@@ -38,7 +38,7 @@ enum StartWait {
     guard x.isSigned, x.minorVersion > 0, let server = u.pool, !server.isProven else { return false }
     switch x.request.framing {
     case .length(let n): return n > UInt64(x.holdableBytes)
-    case .chunked: return true
+    case .chunked, .untilClose: return true
     default: return false
     }
   }

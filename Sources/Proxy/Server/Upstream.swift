@@ -20,6 +20,12 @@ final class Upstream {
   let input: Buffer
   let output: Buffer
 
+  /// Of a connection that speaks HTTP/2.
+  var http2: HTTP2Client?
+  /// Of a stream.
+  var stream: ServerStream?
+  /// The memory for that, of a slot in the table of streams to servers.
+  var streamState: ServerStream?
   var pool: ServerPool?
   var exchange: Exchange?
   /// The client connection that this one is bound to; nil where it is shared.
@@ -45,18 +51,36 @@ final class Upstream {
     output = Buffer(pool: pool)
   }
 
+  /// A stream: `slot` is in the table of streams to servers.
+  init(stream slot: Int, pool: BufferPool, small: BufferPool, outputPool: BufferPool) {
+    self.slot = slot
+    transport = Transport(pool: pool)
+    input = Buffer(pool: pool, small: small)
+    output = Buffer(pool: outputPool, small: small)
+  }
+
   /// Nothing waits to be sent to the server.
-  var isFlushed: Bool { output.isEmpty && !transport.hasUnsent }
-  /// Not ready for requests yet.
-  var isOpening: Bool { phase != .free && phase != .ready }
+  var isFlushed: Bool {
+    guard let stream else { return output.isEmpty && !transport.hasUnsent }
+    return output.isEmpty && !stream.hasUnfetched
+  }
+  /// The server takes nothing more before the next event.
+  var isWriteBlocked: Bool { stream == nil ? transport.isWriteBlocked : !isFlushed }
+  /// A connection that is not ready for requests yet.
+  var isOpening: Bool { phase != .free && phase != .ready && !isStream }
   var token: Token { Token(.upstream, slot: slot, generation: generation) }
-  var timer: Int { Worker.firstSlotTimer + slot * 3 + 1 }
+  var timer: Int { Worker.firstSlotTimer + slot * Worker.timersPerSlot + (isStream ? 3 : 1) }
 
   func clear() {
     generation &+= 1
     phase = .free
     input.reset()
     output.reset()
+    http2 = nil
+    if let stream {
+      stream.clear()
+      self.stream = nil
+    }
     pool = nil
     exchange = nil
     owner = nil
@@ -82,6 +106,7 @@ final class Upstream {
   @discardableResult
   func flush(hasMore: Bool = false, _ worker: Worker) -> Flushed {
     guard !isFlushed else { return .sent }
+    if let stream { return flushStream(stream, worker) }
     let sent = transport.sentBytes
     let moved = transport.flush(output, more: hasMore)
     if transport.sentBytes != sent, let x = exchange {
@@ -134,6 +159,10 @@ final class Upstream {
 
   /// The server answered otherwise than that it is starting.
   func noteAnswered() {
+    if isStream {
+      carrier.noteAnswered()
+      return
+    }
     guard let server = pool, !hasAnswered || !server.isProven else { return }
     server.noteAnswered(first: !hasAnswered)
     hasAnswered = true
@@ -144,7 +173,16 @@ final class Upstream {
   func close(_ worker: Worker, reset: Bool = false) {
     guard phase != .free else { return }
     pool?.forget(self, worker)
-    if let owner, owner.boundUpstream === self { owner.boundUpstream = nil }
+    if let stream {
+      stream.client.over(self)
+      return
+    }
+    http2?.closed()
+    if let owner {
+      if owner.boundUpstream === self { owner.boundUpstream = nil }
+      owner.http2?.forget(self)
+      if http2 != nil { owner.forgetBound(self) }
+    }
     worker.wheel.set(timer, deadlineMilliseconds: 0)
     transport.close(reset: reset)
     clear()

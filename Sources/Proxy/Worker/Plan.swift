@@ -7,6 +7,9 @@ import Wire
 
 /// A listener of the config with what one worker needs to serve it.
 final class ListenerPlan {
+  /// Which protocol a connection without TLS begins with; `either`: its first bytes tell.
+  enum Opening { case http1, http2, either }
+
   let name: String
   let nameBytes: [UInt8]
   let generation: UInt64
@@ -14,6 +17,8 @@ final class ListenerPlan {
   let socket: Int
   let tls: TLSServerContext?
   let tlsMinimum: Config.TLSVersion
+  /// How a connection without TLS begins.
+  let opening: Opening
   /// What is asked of clients' certificates; connections that began under another demand end.
   let clientDemand: Snapshot.ClientDemand?
   let trust: TrustPolicy
@@ -33,6 +38,8 @@ final class ListenerPlan {
     self.socket = socket
     tls = listener.tls
     tlsMinimum = listener.config.tlsMinimum
+    opening =
+      !listener.config.protocols.contains(.h2c) ? .http1 : listener.config.protocols.contains(.http1) ? .either : .http2
     clientDemand = listener.clientDemand
     trust = listener.trust
     checks = BalancerChecks(listener.config.checks)
@@ -94,6 +101,7 @@ final class Plan {
       let isReachedAlike =
         upstream.tls == nil && old?.tls == nil && old?.config.proxyProtocol == upstream.config.proxyProtocol
         && old?.config.idleConnections == upstream.config.idleConnections
+        && old?.config.serverProtocol == upstream.config.serverProtocol
       let status = shared.servers.upstream(upstream.config.name)
       let servers = Plan.makeServers(
         upstream.servers, of: upstream.config, tls: upstream.tls, sticky: upstream.sticky, status,
@@ -133,8 +141,7 @@ final class Plan {
   /// The pools of an upstream's servers. One that is kept keeps its connections and its bit.
   static func makeServers(
     _ servers: [Snapshot.Server], of upstream: Config.Upstream, tls: TLSClientContext?, sticky: StickyCookie?,
-    _ status: UpstreamStatus,
-    keeping old: ContiguousArray<ServerPool>
+    _ status: UpstreamStatus, keeping old: ContiguousArray<ServerPool>
   ) -> ContiguousArray<ServerPool> {
     let old = Dictionary(old.map { ($0.address, $0) }, uniquingKeysWith: { first, _ in first })
     let kept = servers.map { old[$0.address] }
@@ -144,8 +151,9 @@ final class Plan {
         let pool =
           kept
           ?? ServerPool(
-            address: server.address, text: server.text, tls: tls, idleMax: upstream.idleConnections,
-            status: status.server(server.text), bit: bits.next() ?? 0)
+            address: server.address, text: server.text, tls: tls, isHTTP2: upstream.serverProtocol == .http2,
+            idleMax: upstream.idleConnections, status: status.server(server.text),
+            bit: bits.next() ?? 0)
         pool.configure(
           weight: server.config.weight, isBackup: server.config.isBackup, connectionsMax: server.config.connectionsMax)
         pool.take(sticky)

@@ -21,11 +21,23 @@ package final class Worker {
   let log: AccessLog
   var refusedLines = RefusedLines()
   var pool: BufferPool
+  /// Small chunks, for what there may be many of: a stream's buffers begin with one.
+  let smallPool = BufferPool(chunkBytes: 4 * 1024, keptMax: 512)
+  /// What a stream's response may have waiting for its client.
+  let streamPool = BufferPool(chunkBytes: 32 * 1024, keptMax: 64)
+  let http2Memory = HTTP2Memory()
+  let http2Lines = HTTP2Lines(fieldsMax: Worker.http2FieldsMax)
+  /// A head on its way to a session of HTTP/2.
+  var http2Text: Buffer
   let wheel: TimerWheel
   let acceptor = Acceptor()
   var downstreams = Slots<Downstream>()
   var upstreams = Slots<Upstream>()
   var exchanges = Slots<Exchange>()
+  /// Streams of HTTP/2, each with the exchange that it is there for.
+  var streams = Slots<Downstream>()
+  /// Streams to servers, likewise.
+  var serverStreams = Slots<Upstream>()
   var plan: Plan
   /// Until when each route is closed, by its number; 0: open.
   var closureEnds: ContiguousArray<UInt64> = []
@@ -48,6 +60,10 @@ package final class Worker {
   var pendingFlushes: ContiguousArray<Int32> = []
   var flushingNow: ContiguousArray<Int32> = []
 
+  /// Servers' connections of HTTP/2 whose bytes are to be sent, and which have more to be read.
+  var clientsToFlush: ContiguousArray<HTTP2Client> = []
+  var clientsToRead: ContiguousArray<HTTP2Client> = []
+
   private(set) var nowMicroseconds: UInt64 = 0
   private(set) var nowMilliseconds: UInt64 = 0
   private(set) var wallMilliseconds: UInt64 = 0
@@ -66,9 +82,11 @@ package final class Worker {
   private var memory = MemoryWatch()
   private var watchesDueMilliseconds: UInt64 = 0
 
-  /// Indices in the timer wheel: accepting's own, then three for each slot: a client's connection, a server's, an exchange.
+  /// Indices in the timer wheel: accepting's own, then four for each slot: a client's connection, a server's, an exchange, a stream to a
+  /// server.
   static let acceptTimer = 0
-  static let firstSlotTimer = 3
+  static let firstSlotTimer = 4
+  static let timersPerSlot = 4
 
   /// Requests that one connection may have in one turn before the others come.
   static let requestsPerTurn = 32
@@ -79,6 +97,8 @@ package final class Worker {
   static let watchMilliseconds: UInt64 = 500
   /// How long a connection that brought no request yet is waited for when draining.
   static let drainFirstRequestMilliseconds = 1_000
+  /// Fields of a head on its way to HTTP/2: as many as `limits.fields` can allow, pseudo-fields, and what we add.
+  private static let http2FieldsMax = 1_000 + HeadGrowth.fields + 32
   /// What a head may grow by when identity is written to it.
   static let headGrowthBytes = 4_096
 
@@ -107,6 +127,7 @@ package final class Worker {
     counters = shared.counters[index]
     log = AccessLog(queue: shared.accessLog)
     pool = Worker.makePool(snapshot.config)
+    http2Text = Buffer(capacity: pool.chunkBytes + Worker.headGrowthBytes)
     wheel = TimerWheel(nowMilliseconds: Clock.monotonicMilliseconds())
     plan = Plan(snapshot: snapshot, sources: sources, shared: shared, worker: index, previous: nil)
     fieldsMax = snapshot.config.limits.fields + HeadGrowth.fields
@@ -146,7 +167,10 @@ package final class Worker {
     }
     let wanted = Worker.makePool(snapshot.config)
     // Connections made from now on get buffers of the new size; the others keep theirs.
-    if wanted.chunkBytes != pool.chunkBytes { pool = wanted }
+    if wanted.chunkBytes != pool.chunkBytes {
+      pool = wanted
+      http2Text = Buffer(capacity: pool.chunkBytes + Worker.headGrowthBytes)
+    }
   }
 
   // MARK: The loop
@@ -158,7 +182,8 @@ package final class Worker {
 
   /// One turn of the loop: waits for events, unless there is more to do at once, and acts on them.
   package func turn() {
-    let isDone = queued.isEmpty && pendingFlushes.isEmpty && !offersPlaces
+    let isDone =
+      queued.isEmpty && pendingFlushes.isEmpty && clientsToFlush.isEmpty && clientsToRead.isEmpty && !offersPlaces
     let most: UInt64 = log.hasWaiting ? AccessLog.delayMilliseconds : 1_000
     let delay = isDone ? wheel.delay(nowMilliseconds: nowMilliseconds, most: most) : 0
     let count = poller.wait(timeoutMilliseconds: Int32(delay))
@@ -207,6 +232,11 @@ package final class Worker {
   }
 
   private func runQueued() {
+    if !clientsToRead.isEmpty {
+      let clients = clientsToRead
+      clientsToRead.removeAll(keepingCapacity: true)
+      for client in clients where client.connection.http2 === client { client.progress() }
+    }
     guard !queued.isEmpty else { return }
     swap(&queued, &queuedNow)
     for d in queuedNow {
@@ -252,7 +282,7 @@ package final class Worker {
     census.idleServerConnections = idleUpstreams
     census.exchanges = exchanges.usedCount
     census.tunnels = openTunnels
-    census.buffers = pool.lent
+    census.buffers = pool.lent + smallPool.lent + streamPool.lent
     for group in plan.groups { for server in group.servers { census.activeRequests += server.active } }
     return census
   }
@@ -272,7 +302,7 @@ package final class Worker {
     counters.set(.idleUpstreams, idleUpstreams)
     counters.set(.openRequests, exchanges.usedCount - openTunnels)
     counters.set(.openTunnels, openTunnels)
-    counters.set(.lentBuffers, pool.lent)
+    counters.set(.lentBuffers, pool.lent + smallPool.lent + streamPool.lent)
   }
 
   private func watchMemory() {
@@ -284,6 +314,11 @@ package final class Worker {
     downstreams.shrink()
     upstreams.shrink()
     exchanges.shrink()
+    streams.shrink()
+    serverStreams.shrink()
+    smallPool.release(keeping: MemoryWatch.quietChunks)
+    streamPool.release(keeping: MemoryWatch.quietChunks)
+    http2Memory.release()
     shared.memoryTrimmer.trim()
   }
 }

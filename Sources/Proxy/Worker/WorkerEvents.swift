@@ -37,6 +37,9 @@ extension Worker {
       case .linger:
         d.linger(self)
         return
+      case .http2:
+        d.http2?.progress()
+        return
       }
     }
   }
@@ -46,7 +49,9 @@ extension Worker {
     switch progress {
     case .waits: return
     case .unwanted: u.close(self)
+    case .ready where u.http2 != nil: u.http2?.progress()
     case .ready: if let x = u.exchange { pump(x.downstream) } else { u.checkIdle(self) }
+    case .fault(let fault) where u.http2 != nil: u.http2?.fail(fault)
     case .fault(let fault): if let x = u.exchange { x.advance(self, .fault(fault)) } else { u.close(self) }
     }
   }
@@ -58,11 +63,12 @@ extension Worker {
       acceptor.resume(self)
       return
     }
-    let (slot, kind) = (timer - Worker.firstSlotTimer).quotientAndRemainder(dividingBy: 3)
+    let (slot, kind) = (timer - Worker.firstSlotTimer).quotientAndRemainder(dividingBy: Worker.timersPerSlot)
     switch kind {
     case 0: if slot < downstreams.all.count { expire(downstreams.all[slot]) }
     case 1: if slot < upstreams.all.count { upstreams.all[slot].expire(self) }
-    default: if slot < exchanges.all.count { Deadlines.expired(exchanges.all[slot], self) }
+    case 2: if slot < exchanges.all.count { Deadlines.expired(exchanges.all[slot], self) }
+    default: if slot < serverStreams.all.count { serverStreams.all[slot].expire(self) }
     }
   }
 
@@ -70,6 +76,7 @@ extension Worker {
     switch d.phase {
     // An exchange has its own.
     case .free, .exchange, .tunnel: return
+    case .http2: d.http2?.expired()
     case .announce: d.announceExpired(self)
     case .handshake: d.refuse(.handshakeTimeout, self)
     case .head: d.headExpired(self)
@@ -85,25 +92,44 @@ extension Worker {
   func flushLater(_ d: Downstream) {
     guard !d.isToBeFlushed else { return }
     d.isToBeFlushed = true
-    pendingFlushes.append(Int32(d.slot))
+    // A stream's slot is in another table.
+    pendingFlushes.append(d.isStream ? ~Int32(d.slot) : Int32(d.slot))
   }
 
   func flushPending() {
     swap(&pendingFlushes, &flushingNow)
     for slot in flushingNow {
-      let d = downstreams.all[Int(slot)]
+      let d = slot < 0 ? streams.all[Int(~slot)] : downstreams.all[Int(slot)]
       d.isToBeFlushed = false
       // The request behind the one that is over may be there already.
       if flushBothSides(of: d) == .ended { pump(d) }
     }
     flushingNow.removeAll(keepingCapacity: true)
+    flushServers()
+  }
+
+  /// Has a server's connection of HTTP/2 send what its streams have written, once for all of them.
+  func flushLater(_ client: HTTP2Client) {
+    guard !client.isToBeFlushed else { return }
+    client.isToBeFlushed = true
+    clientsToFlush.append(client)
+  }
+
+  /// Has it read on in the next turn.
+  func readLater(_ client: HTTP2Client) { clientsToRead.append(client) }
+
+  private func flushServers() {
+    while let client = clientsToFlush.popLast() {
+      client.isToBeFlushed = false
+      client.flush()
+    }
   }
 
   /// Requests that wait behind the ones that are done now come in further rounds, as many as a connection may have in
   /// a turn; what is left has the next turn.
   func flushAll() {
     var rounds = 0
-    while !pendingFlushes.isEmpty, rounds < Worker.requestsPerTurn {
+    while !pendingFlushes.isEmpty || !clientsToFlush.isEmpty, rounds < Worker.requestsPerTurn {
       flushPending()
       rounds += 1
     }
@@ -120,6 +146,10 @@ extension Worker {
   /// Sends what waits on both sides, ends the exchange if that was all of it, and says who owes what from now on.
   @discardableResult
   func flushBothSides(of d: Downstream) -> FlushOutcome {
+    if let connection = d.http2 {
+      connection.flush()
+      return .goesOn
+    }
     guard d.phase == .exchange, let x = d.exchange, !x.isBackingOff else { return .goesOn }
     let upstream = x.upstream
     if let u = upstream, u.phase == .ready { u.flush(self) }
@@ -129,8 +159,8 @@ extension Worker {
       return .goesOn
     }
     guard let ending, d.isFlushed else {
-      if d.transport.sentBytes != d.sentSeen {
-        d.sentSeen = d.transport.sentBytes
+      if d.sentBytes != d.sentSeen {
+        d.sentSeen = d.sentBytes
         x.downstreamProgressMilliseconds = nowMilliseconds
       }
       Deadlines.setClient(x, d, self)

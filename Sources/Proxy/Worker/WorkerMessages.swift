@@ -32,6 +32,7 @@ extension Worker {
     for d in downstreams.all where d.phase == .head && d.input.isEmpty {
       if plan.listener(onSocket: d.socket) == nil { d.close(self) }
     }
+    for d in downstreams.all where d.phase == .http2 && plan.listener(onSocket: d.socket) == nil { d.http2?.drain() }
     endTunnelsOfClosedRoutes()
     if isDraining { acceptor.closeAll(self) }
   }
@@ -56,6 +57,7 @@ extension Worker {
   private func closeIdle(_ servers: ContiguousArray<ServerPool>) {
     for server in servers where server.isRetired {
       while let u = server.idle.last { u.close(self) }
+      for u in server.http2 { u.http2?.retire() }
     }
   }
 
@@ -70,6 +72,7 @@ extension Worker {
       d.transport.noteReadable()
       pump(d)
     }
+    for d in downstreams.all where d.phase == .http2 { d.http2?.drain() }
     for x in exchanges.all where x.isTunnel { TunnelClosing.schedule(x, schedule, self) }
   }
 
@@ -84,7 +87,11 @@ extension Worker {
   }
 
   /// Ends a connection whatever is under way on it.
-  private func cut(_ d: Downstream) {
+  func cut(_ d: Downstream) {
+    if let connection = d.http2 {
+      connection.cut()
+      return
+    }
     if let x = d.exchange {
       if x.isTunnel { if !x.tunnel.closesAreOut { Tunnel.noteCut(x, self) } } else { shared.noteCutRequest() }
       x.abandon(.draining, self)

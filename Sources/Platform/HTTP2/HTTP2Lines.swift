@@ -1,0 +1,65 @@
+// A head's text, one `name: value` line after the other, as the list of fields that libnghttp2 takes. Each worker has one.
+// Invariant: the entries below `count` point into the bytes of the span that `withFields` was given, and only while it runs.
+
+import CNGHTTP2
+import Wire
+
+@safe package final class HTTP2Lines {
+  // SAFETY: room for `fieldsMax` entries, allocated in init and freed in deinit; read only below the count that was filled.
+  private let entries: UnsafeMutablePointer<nghttp2_nv>
+  private let fieldsMax: Int
+
+  /// - Parameter fieldsMax: how many fields a head may have, pseudo-fields included.
+  package init(fieldsMax: Int) {
+    self.fieldsMax = fieldsMax
+    // SAFETY: as at `entries`.
+    unsafe entries = .allocate(capacity: fieldsMax)
+  }
+
+  // SAFETY: nobody has a reference to self any more.
+  deinit { unsafe entries.deallocate() }
+
+  /// Calls `body` with the fields of `lines`, whose names libnghttp2 writes in lower case. Nil, without calling it, if there are
+  /// too many of them, or a line is none.
+  func withFields<R>(_ lines: Span<UInt8>, _ body: (UnsafeMutablePointer<nghttp2_nv>, Int) -> R) -> R? {
+    unsafe lines.withUnsafeBufferPointer { bytes in
+      var count = 0
+      var at = 0
+      let end = bytes.count
+      while at < end {
+        // A pseudo-field's name begins with a colon (RFC 9113 section 8.3).
+        var colon = at + 1
+        while colon < end, unsafe bytes[colon] != 0x3a { colon += 1 }
+        var begin = colon + 1
+        while begin < end, unsafe bytes[begin] == 0x20 || bytes[begin] == 0x09 { begin += 1 }
+        var lineEnd = begin
+        while lineEnd < end, unsafe bytes[lineEnd] != 0x0d { lineEnd += 1 }
+        guard lineEnd + 1 < end, count < fieldsMax else { return nil }
+        var valueEnd = lineEnd
+        while valueEnd > begin, unsafe bytes[valueEnd - 1] == 0x20 || bytes[valueEnd - 1] == 0x09 { valueEnd -= 1 }
+        // SAFETY: at < colon < begin <= valueEnd < end, so both ranges lie in the span's bytes; libnghttp2 copies them and changes
+        // its copy only. count is below fieldsMax.
+        let base = unsafe UnsafeMutablePointer(mutating: bytes.baseAddress!)
+        let isPerRequest = unsafe HTTP2Lines.isPerRequest(bytes, at, colon)
+        unsafe entries[count] = nghttp2_nv(
+          name: base + at, value: base + begin, namelen: colon - at, valuelen: valueEnd - begin,
+          flags: UInt8(isPerRequest ? NGHTTP2_NV_FLAG_NO_INDEX.rawValue : NGHTTP2_NV_FLAG_NONE.rawValue))
+        count += 1
+        at = lineEnd + 2
+      }
+      return unsafe body(entries, count)
+    }
+  }
+
+  /// `Signature`, `Signature-Input` and `Client-Attest` are other ones for each request: in the compressor's table they would only
+  /// push out what requests share.
+  // SAFETY: the indices lie within the bytes.
+  private static func isPerRequest(_ bytes: UnsafeBufferPointer<UInt8>, _ start: Int, _ end: Int) -> Bool {
+    switch end - start {
+    case 9, 15:
+      return unsafe bytes[start] | 0x20 == 0x73 && bytes[start + 1] | 0x20 == 0x69 && bytes[start + 2] | 0x20 == 0x67
+    case 13: return unsafe bytes[start] | 0x20 == 0x63 && bytes[start + 6] == 0x2d && bytes[start + 7] | 0x20 == 0x61
+    default: return false
+    }
+  }
+}

@@ -1,0 +1,323 @@
+// One HTTP/2 connection's frames, header compression, streams and flow control, by libnghttp2 (RFC 9113, RFC 7541). Bytes go in by
+// `receive` and come out by `send`; what they mean goes to the handler at once. What a message may say is judged there and not
+// here: libnghttp2's own checks of messages are switched off, so that there is one place for them (`Wire`), for either protocol.
+//
+// Windows are given back by `consumed` alone, when bytes have left for the other side; so whoever sends is held back by whoever
+// receives.
+//
+// Invariants: the handler outlives the session's calls; nothing is submitted for a stream that `closed` was said of. One thread.
+
+import CNGHTTP2
+import Wire
+
+/// What a session tells its owner, during `receive` and `send`. A handler may submit, and must not call `receive` or `send`.
+package protocol HTTP2Handler: AnyObject {
+  /// A header block begins: a head, or trailers.
+  func headBegan(stream: Int32, isTrailer: Bool)
+  /// One field of it, in order. False: there has been so much that the connection is to end.
+  func field(stream: Int32, name: Span<UInt8>, value: Span<UInt8>) -> Bool
+  func headEnded(stream: Int32, isTrailer: Bool, endsStream: Bool)
+  func data(stream: Int32, _ bytes: Span<UInt8>)
+  /// The peer sends no more on this stream, behind the last of its data.
+  func inputEnded(stream: Int32)
+  /// The stream is over; `code`: of its RST_STREAM, or 0.
+  func closed(stream: Int32, code: UInt32)
+  /// A frame came, whatever it means: for budgets. False: the connection is to end.
+  func noteFrame(_ frame: HTTP2Session.Frame) -> Bool
+  /// How much of a stream's body can be sent now, at most `most` bytes.
+  func sendable(stream: Int32, most: Int) -> HTTP2Session.BodyPart
+  /// Appends `count` bytes of a stream's body to `out`, as was said by `sendable`.
+  func take(stream: Int32, count: Int, into out: Buffer)
+  /// The peer ends the connection behind this stream.
+  func goingAway(lastStream: Int32)
+}
+
+@safe package final class HTTP2Session {
+  package enum Role { case server, client }
+
+  /// The header of a frame that came.
+  package struct Frame {
+    package enum Kind: UInt8 {
+      case data = 0, headers, priority, reset, settings, pushPromise, ping, goaway, windowUpdate, continuation
+      case other = 255
+    }
+    package let kind: Kind
+    package let stream: Int32
+    package let bytes: Int
+    package let isAck: Bool
+    package let endsStream: Bool
+
+    package init(kind: Kind, stream: Int32, bytes: Int, isAck: Bool, endsStream: Bool) {
+      self.kind = kind
+      self.stream = stream
+      self.bytes = bytes
+      self.isAck = isAck
+      self.endsStream = endsStream
+    }
+  }
+
+  /// What of a stream's body can be sent.
+  package enum BodyPart {
+    /// Nothing before `resume`.
+    case nothing
+    /// So many bytes; `.last`: with them the stream ends; `.lastBeforeTrailers`: trailers were submitted behind them.
+    case bytes(Int)
+    case last(Int)
+    case lastBeforeTrailers(Int)
+  }
+
+  package enum Received: Equatable {
+    case all
+    /// The connection is to end; what is still to be sent says why.
+    case failed
+    /// The peer makes more work than it may.
+    case flooded
+  }
+
+  /// What each side is told about the other.
+  package struct Settings {
+    package var streamsMax: Int
+    package var streamWindow: Int
+    package var connectionWindow: Int
+    package var headBytesMax: Int
+
+    package init(streamsMax: Int, streamWindow: Int, connectionWindow: Int, headBytesMax: Int) {
+      self.streamsMax = streamsMax
+      self.streamWindow = streamWindow
+      self.connectionWindow = connectionWindow
+      self.headBytesMax = headBytesMax
+    }
+  }
+
+  /// Error codes (RFC 9113 section 7).
+  package enum Code {
+    package static let none: UInt32 = 0
+    package static let protocolError: UInt32 = 1
+    package static let internalError: UInt32 = 2
+    package static let refusedStream: UInt32 = 7
+    package static let cancel: UInt32 = 8
+    package static let connectError: UInt32 = 10
+    package static let enhanceYourCalm: UInt32 = 11
+    package static let http11Required: UInt32 = 13
+  }
+
+  /// A frame's payload, and its header (RFC 9113 sections 4.1 and 4.2): what is sent at once has at most as many bytes.
+  package static let frameBytesMax = 16_384 + 9
+  /// `send` needs as much room for whatever comes next.
+  package static let sendRoomBytes = 16_384 + 256
+
+  // SAFETY: made in init and freed in deinit; libnghttp2 has `self` as its argument and calls back inside calls of this object only,
+  // on its thread. Methods below that hand it the session say no more.
+  private let session: OpaquePointer
+  // SAFETY: the handler owns this object, so it is there in every call.
+  unowned(unsafe) private let handler: any HTTP2Handler
+  private let memory: HTTP2Memory
+  private let role: Role
+  // SAFETY: set during `send` only, to a buffer that its caller has.
+  unowned(unsafe) private var out: Buffer?
+
+  /// Nil if there is no memory.
+  package init?(_ role: Role, _ settings: Settings, handler: any HTTP2Handler, memory: HTTP2Memory) {
+    self.role = role
+    unsafe self.handler = handler
+    self.memory = memory
+    // SAFETY: libnghttp2 copies callbacks and options. Its argument is set right behind, before any callback can come.
+    let made: OpaquePointer? = unsafe HTTP2Callbacks.shared.withOption { options in
+      unsafe memory.withFunctions { functions in
+        var session: OpaquePointer?
+        switch role {
+        case .server:
+          _ = unsafe nghttp2_session_server_new3(&session, HTTP2Callbacks.shared.callbacks, nil, options, functions)
+        case .client:
+          _ = unsafe nghttp2_session_client_new3(&session, HTTP2Callbacks.shared.callbacks, nil, options, functions)
+        }
+        return unsafe session
+      }
+    }
+    guard let made = unsafe made else { return nil }
+    unsafe session = made
+    unsafe nghttp2_session_set_user_data(made, Unmanaged.passUnretained(self).toOpaque())
+    guard submit(settings) else { return nil }
+  }
+
+  // SAFETY: nobody has a reference to self any more; libnghttp2 frees what it took from `memory`, which self still has.
+  deinit { unsafe nghttp2_session_del(session) }
+
+  private func submit(_ settings: Settings) -> Bool {
+    func entry(_ id: Int, _ value: Int) -> nghttp2_settings_entry {
+      nghttp2_settings_entry(settings_id: Int32(id), value: UInt32(clamping: value))
+    }
+    // RFC 9113 section 6.5.2; RFC 8441 section 3; RFC 9218 section 2.1.
+    let entries =
+      role == .server
+      ? [
+        entry(3, settings.streamsMax), entry(4, settings.streamWindow), entry(6, settings.headBytesMax), entry(8, 1),
+        entry(9, 1),
+      ] : [entry(2, 0), entry(4, settings.streamWindow), entry(6, settings.headBytesMax)]
+    // SAFETY: libnghttp2 copies the entries.
+    guard unsafe nghttp2_submit_settings(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), entries, entries.count) == 0 else {
+      return false
+    }
+    return unsafe nghttp2_session_set_local_window_size(
+      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, Int32(clamping: settings.connectionWindow)) == 0
+  }
+
+  // MARK: Bytes
+
+  /// Takes bytes that came. The handler is told what they mean before this returns.
+  package func receive(_ bytes: Span<UInt8>) -> Received {
+    // SAFETY: libnghttp2 reads the span's bytes during the call.
+    let n = unsafe bytes.withUnsafeBufferPointer { unsafe nghttp2_session_mem_recv(session, $0.baseAddress, $0.count) }
+    switch n {
+    case bytes.count: return .all
+    case Int(NGHTTP2_ERR_FLOODED.rawValue), HTTP2Session.tooManyContinuations: return .flooded
+    default: return .failed
+    }
+  }
+
+  /// NGHTTP2_ERR_TOO_MANY_CONTINUATIONS, which not every version of the library has by name.
+  private static let tooManyContinuations = -905
+
+  package enum Sent: Equatable {
+    /// Nothing waits that could be sent now.
+    case all
+    /// There is more, for which `out` has no room.
+    case full
+    case failed
+  }
+
+  /// Appends to `out` what is to be sent, as far as there is room and the peer's windows allow.
+  package func send(into out: Buffer) -> Sent {
+    unsafe self.out = out
+    defer { unsafe self.out = nil }
+    while true {
+      guard out.room >= HTTP2Session.sendRoomBytes else { return wantsToSend ? .full : .all }
+      // SAFETY: the bytes are libnghttp2's until the next call, and are copied before.
+      var data: UnsafePointer<UInt8>?
+      let n = unsafe nghttp2_session_mem_send(session, &data)
+      guard n >= 0 else { return .failed }
+      guard n > 0, let data = unsafe data else { return .all }
+      unsafe out.append(Span(_unsafeStart: data, count: n))
+    }
+  }
+
+  /// Bytes that come still mean something.
+  // SAFETY: the session is this object's own.
+  package var takesMore: Bool { unsafe nghttp2_session_want_read(session) != 0 }
+  // SAFETY: the session is this object's own.
+  package var wantsToSend: Bool { unsafe nghttp2_session_want_write(session) != 0 }
+  /// Neither side has anything more to say.
+  // SAFETY: the session is this object's own.
+  package var isOver: Bool { unsafe nghttp2_session_want_read(session) == 0 && !wantsToSend }
+
+  // MARK: Streams
+
+  /// What the owner keeps of a stream, a small number; 0: nothing.
+  // SAFETY: the session is this object's own; the mark is a number in the place of a pointer, and is never followed.
+  package func setMark(_ mark: Int, stream: Int32) {
+    unsafe nghttp2_session_set_stream_user_data(session, stream, UnsafeMutableRawPointer(bitPattern: mark))
+  }
+
+  // SAFETY: the session is this object's own; the mark is a number in the place of a pointer, and is never followed.
+  package func mark(stream: Int32) -> Int {
+    unsafe Int(bitPattern: nghttp2_session_get_stream_user_data(session, stream))
+  }
+
+  /// The head of a response, `:status` first. `hasBody`: it goes on by `sendable`; else the stream ends with it. False: it cannot
+  /// be sent.
+  package func respond(stream: Int32, _ lines: HTTP2Lines, _ text: Span<UInt8>, hasBody: Bool) -> Bool {
+    // SAFETY: the fields are copied, as is the provider; `readBody` asks the handler.
+    unsafe lines.withFields(text) { fields, count in
+      guard hasBody else { return unsafe nghttp2_submit_response(session, stream, fields, count, nil) == 0 }
+      var provider = unsafe HTTP2Callbacks.bodyProvider
+      return unsafe nghttp2_submit_response(session, stream, fields, count, &provider) == 0
+    } ?? false
+  }
+
+  /// An interim response's head.
+  // SAFETY: the session is this object's own, and libnghttp2 copies the fields and the provider.
+  package func inform(stream: Int32, _ lines: HTTP2Lines, _ text: Span<UInt8>) -> Bool {
+    unsafe lines.withFields(text) { fields, count in
+      unsafe nghttp2_submit_headers(
+        session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream, nil, fields, count, nil) == 0
+    } ?? false
+  }
+
+  /// A request's head, its pseudo-fields first. Nil: no stream can be had, or it cannot be sent.
+  // SAFETY: the session is this object's own, and libnghttp2 copies the fields and the provider.
+  package func request(_ lines: HTTP2Lines, _ text: Span<UInt8>, hasBody: Bool) -> Int32? {
+    let stream: Int32? = unsafe lines.withFields(text) { fields, count in
+      guard hasBody else { return unsafe nghttp2_submit_request(session, nil, fields, count, nil, nil) }
+      var provider = unsafe HTTP2Callbacks.bodyProvider
+      return unsafe nghttp2_submit_request(session, nil, fields, count, &provider, nil)
+    }
+    guard let stream, stream > 0 else { return nil }
+    return stream
+  }
+
+  /// Trailers behind a body; `sendable` has said, or says at once, that they follow.
+  // SAFETY: the session is this object's own, and libnghttp2 copies the fields and the provider.
+  package func submitTrailers(stream: Int32, _ lines: HTTP2Lines, _ text: Span<UInt8>) -> Bool {
+    unsafe lines.withFields(text) { fields, count in
+      unsafe nghttp2_submit_trailer(session, stream, fields, count) == 0
+    } ?? false
+  }
+
+  /// There is more of a stream's body.
+  // SAFETY: the session is this object's own.
+  package func resume(stream: Int32) { _ = unsafe nghttp2_session_resume_data(session, stream) }
+
+  /// `n` bytes of a stream's data have left: the peer may send as many more.
+  // SAFETY: the session is this object's own.
+  package func consumed(stream: Int32, _ n: Int) { _ = unsafe nghttp2_session_consume(session, stream, n) }
+
+  /// The same, of a stream that is over.
+  // SAFETY: the session is this object's own.
+  package func consumedConnection(_ n: Int) { _ = unsafe nghttp2_session_consume_connection(session, n) }
+
+  // SAFETY: the session is this object's own.
+  package func reset(stream: Int32, code: UInt32) {
+    _ = unsafe nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream, code)
+  }
+
+  /// How urgent a stream is (RFC 9218 section 4): 0, first, to 7; and whether responses of one urgency take turns.
+  // SAFETY: the session is this object's own; libnghttp2 reads the priority during the call.
+  package func setPriority(stream: Int32, urgency: Int, isIncremental: Bool) {
+    var priority = nghttp2_extpri(urgency: UInt32(urgency), inc: isIncremental ? 1 : 0)
+    _ = unsafe nghttp2_session_change_extpri_stream_priority(session, stream, &priority, 0)
+  }
+
+  /// How many streams the peer takes at a time.
+  // SAFETY: the session is this object's own.
+  package var peerStreamsMax: Int {
+    unsafe Int(nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
+  }
+
+  // MARK: The end
+
+  /// Tells the peer to begin no more streams, while those under way on the wire are still taken (RFC 9113 section 6.8).
+  // SAFETY: the session is this object's own.
+  package func announceEnd() { _ = unsafe nghttp2_submit_shutdown_notice(session) }
+
+  /// Takes no further stream.
+  // SAFETY: the session is this object's own.
+  package func takeNoMore(code: UInt32 = Code.none) {
+    _ = unsafe nghttp2_submit_goaway(
+      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nghttp2_session_get_last_proc_stream_id(session), code, nil, 0)
+  }
+
+  /// Ends the connection with this code once it was sent.
+  // SAFETY: the session is this object's own.
+  package func terminate(code: UInt32) { _ = unsafe nghttp2_session_terminate_session(session, code) }
+
+  // MARK: What libnghttp2 calls
+
+  // SAFETY: libnghttp2's argument is the session object, which is alive in its own calls.
+  static func of(_ argument: UnsafeMutableRawPointer?) -> HTTP2Session {
+    unsafe Unmanaged<HTTP2Session>.fromOpaque(argument!).takeUnretainedValue()
+  }
+  // SAFETY: as at `handler`.
+  var owner: any HTTP2Handler { unsafe handler }
+  // SAFETY: as at `out`.
+  var buffer: Buffer? { unsafe out }
+}

@@ -1,0 +1,61 @@
+// What a client of HTTP/2 may ask of us beside requests, which have limits of their own: frames that cost it nothing, and streams
+// that it begins and takes back. Each has a budget that fills again with time; whoever uses one up is ended with ENHANCE_YOUR_CALM.
+// A value, so that tests can spend it.
+
+import Platform
+import Wire
+
+package struct HTTP2Budget {
+  /// Frames that carry nothing (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM, empty DATA, and unknown ones) that a connection
+  /// may send at once, and in a second.
+  package static let framesAtOnce = 1_000
+  package static let framesPerSecond = 200
+  /// So many of those frames come with a request, or with data that is sent, for they answer it.
+  package static let framesPerRequest = 4
+  /// Streams that end by a reset before they were answered: at once, and in a second (CVE-2023-44487). Also those that we reset for
+  /// what the client did.
+  package static let resetsAtOnce = 200
+  package static let resetsPerSecond = 20
+
+  private var frames = HTTP2Budget.framesAtOnce
+  private var resets = HTTP2Budget.resetsAtOnce
+  private var filledMilliseconds: UInt64
+
+  package init(nowMilliseconds: UInt64) { filledMilliseconds = nowMilliseconds }
+
+  /// Nil while it is within its budget.
+  package mutating func note(_ frame: HTTP2Session.Frame, nowMilliseconds: UInt64) -> Refusal? {
+    switch frame.kind {
+    case .headers, .continuation, .goaway: return nil
+    case .data: if frame.bytes > 0 || frame.endsStream { return nil }
+    case .settings where frame.isAck, .ping where frame.isAck: return nil
+    case .priority, .reset, .settings, .pushPromise, .ping, .windowUpdate, .other: break
+    }
+    if frames <= 0 { fill(nowMilliseconds) }
+    guard frames > 0 else { return .http2Flood }
+    frames -= 1
+    return nil
+  }
+
+  /// A stream ended by a reset. Nil while that is within its budget.
+  package mutating func noteReset(nowMilliseconds: UInt64) -> Refusal? {
+    if resets <= 0 { fill(nowMilliseconds) }
+    guard resets > 0 else { return .http2Resets }
+    resets -= 1
+    return nil
+  }
+
+  package mutating func noteUse() { frames = min(frames + HTTP2Budget.framesPerRequest, HTTP2Budget.framesAtOnce) }
+
+  private mutating func fill(_ now: UInt64) {
+    let passed = Int(clamping: now &- filledMilliseconds)
+    guard passed > 0 else { return }
+    let seconds = min(passed, 10_000)
+    let newFrames = HTTP2Budget.framesPerSecond * seconds / 1_000
+    let newResets = HTTP2Budget.resetsPerSecond * seconds / 1_000
+    guard newFrames > 0, newResets > 0 else { return }
+    filledMilliseconds = now
+    frames = min(frames + newFrames, HTTP2Budget.framesAtOnce)
+    resets = min(resets + newResets, HTTP2Budget.resetsAtOnce)
+  }
+}

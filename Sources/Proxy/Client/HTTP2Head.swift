@@ -1,0 +1,266 @@
+// A header block of a request, or its trailers, as it comes field by field: what only HTTP/2 forbids is found here (RFC 9113
+// sections 8.2 and 8.3), and then the head is written as text and judged by the functions that judge HTTP/1's. One for each
+// connection, for there header blocks come one after the other; they may come in pieces.
+//
+//   begin ─► add … ─► write ─► RequestHead
+//
+// Invariants: `fields` has at most the bytes of the limit, whatever came; `listBytes` counts everything that came.
+
+import Platform
+import Policy
+import Wire
+
+final class HTTP2Head {
+  private(set) var isTrailer = false
+  /// The first thing that was wrong.
+  private(set) var refusal: Refusal?
+  /// The header block is not over.
+  private(set) var isOpen = false
+  /// `:protocol` asks for a WebSocket (RFC 8441).
+  private(set) var wantsWebSocket = false
+  /// Its content is gRPC's.
+  private(set) var isGRPC = false
+  /// How urgent its response is (RFC 9218).
+  private(set) var priority: (urgency: Int, isIncremental: Bool)?
+
+  /// The fields that are neither pseudo-fields nor Cookie, as their lines; then the values of the others.
+  private let lines: Buffer
+  private let pseudo: Buffer
+  private let cookie: Buffer
+  private var method = ByteRange.empty
+  private var scheme = ByteRange.empty
+  private var authority = ByteRange.empty
+  private var path = ByteRange.empty
+  private var seen: UInt8 = 0
+  private var hasRegular = false
+  private var fieldCount = 0
+  /// As RFC 9113 section 6.5.2 counts them: names, values, and 32 for each field.
+  private var listBytes = 0
+  private var limits = HeadLimits(headBytes: 0, fields: 0)
+
+  private static let methodBit: UInt8 = 1
+  private static let schemeBit: UInt8 = 2
+  private static let authorityBit: UInt8 = 4
+  private static let pathBit: UInt8 = 8
+  private static let protocolBit: UInt8 = 16
+  /// A head of more than so many times what is allowed ends the connection: decompressing it is work, too.
+  private static let excess = 4
+
+  init(_ worker: Worker) {
+    lines = Buffer(pool: worker.pool, small: worker.smallPool)
+    pseudo = Buffer(pool: worker.pool, small: worker.smallPool)
+    cookie = Buffer(pool: worker.pool, small: worker.smallPool)
+  }
+
+  func begin(isTrailer: Bool, limits: HeadLimits) {
+    clear()
+    self.isTrailer = isTrailer
+    self.limits = limits
+    isOpen = true
+  }
+
+  /// Forgets the head, and gives its memory back.
+  func clear() {
+    lines.reset()
+    pseudo.reset()
+    cookie.reset()
+    refusal = nil
+    isOpen = false
+    wantsWebSocket = false
+    priority = nil
+    isGRPC = false
+    seen = 0
+    hasRegular = false
+    fieldCount = 0
+    listBytes = 0
+    method = .empty
+    scheme = .empty
+    authority = .empty
+    path = .empty
+  }
+
+  /// Takes a field. False when there has been so much that the connection is to end.
+  func add(name: Span<UInt8>, value: Span<UInt8>) -> Bool {
+    listBytes += name.count + value.count + 32
+    guard listBytes <= limits.headBytes else {
+      refuse(.headTooLarge)
+      return listBytes <= limits.headBytes * HTTP2Head.excess
+    }
+    if name.count > 0, name[0] == 0x3a {
+      addPseudo(name, value)
+      return true
+    }
+    hasRegular = true
+    let isCookie = name.equals("cookie")
+    if !isCookie { fieldCount += 1 }
+    if fieldCount > limits.fields { refuse(.tooManyFields) }
+    if let found = HTTP2Head.check(name, value) { refuse(found) }
+    guard refusal == nil else { return true }
+    if name.equals("content-type") { isGRPC = GRPCAnswer.isType(value) }
+    if name.equals("priority") { priority = HTTP2Priority.read(value) }
+    // It is ours to make where there is a WebSocket upstream (RFC 8441 section 5).
+    if wantsWebSocket, name.equals("sec-websocket-key") { return true }
+    // RFC 9113 section 8.2.3: crumbs are one line again before anybody else sees them.
+    if isCookie, !isTrailer {
+      cookie.append(cookie.isEmpty ? "cookie: " : "; ")
+      cookie.append(value)
+    } else {
+      lines.append(name)
+      lines.append(": ")
+      lines.append(value)
+      lines.append("\r\n")
+    }
+    return true
+  }
+
+  private func refuse(_ refusal: Refusal) { if self.refusal == nil { self.refusal = refusal } }
+
+  /// RFC 9113 sections 8.2.1 and 8.2.2. Which bytes a name and a value may have is for `Wire` to judge.
+  static func check(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Refusal? {
+    for i in 0..<name.count where name[i] >= 0x41 && name[i] <= 0x5a { return .nameCase }
+    // A line end would begin another field in the text.
+    for i in 0..<name.count where name[i] <= 0x20 || name[i] == 0x3a || name[i] >= 0x7f { return .nameToken }
+    if name.isEmpty { return .nameToken }
+    for i in 0..<value.count where value[i] == 0x0d || value[i] == 0x0a || value[i] == 0 { return .valueInvalid }
+    if value.count > 0, isBlank(value[0]) || isBlank(value[value.count - 1]) { return .valueInvalid }
+    switch name.count {
+    case 2: if name.equals("te"), !value.equals("trailers") { return .http2ConnectionField }
+    case 7: if name.equals("upgrade") { return .http2ConnectionField }
+    case 10: if name.equals("connection") || name.equals("keep-alive") { return .http2ConnectionField }
+    case 16: if name.equals("proxy-connection") { return .http2ConnectionField }
+    case 17: if name.equals("transfer-encoding") { return .http2ConnectionField }
+    default: break
+    }
+    return nil
+  }
+
+  private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
+
+  /// RFC 9113 section 8.3: each once, before all other fields, and no unknown one; none in trailers (section 8.1).
+  private func addPseudo(_ name: Span<UInt8>, _ value: Span<UInt8>) {
+    let bit: UInt8 =
+      if name.equals(":method") {
+        HTTP2Head.methodBit
+      } else if name.equals(":path") {
+        HTTP2Head.pathBit
+      } else if name.equals(":scheme") {
+        HTTP2Head.schemeBit
+      } else if name.equals(":authority") {
+        HTTP2Head.authorityBit
+      } else if name.equals(":protocol") {
+        HTTP2Head.protocolBit
+      } else {
+        0
+      }
+    guard bit != 0, !isTrailer, !hasRegular, seen & bit == 0 else { return refuse(.http2PseudoField) }
+    seen |= bit
+    guard refusal == nil else { return }
+    let range = ByteRange(pseudo.count, value.count)
+    pseudo.append(value)
+    switch bit {
+    case HTTP2Head.methodBit: method = range
+    case HTTP2Head.pathBit: path = range
+    case HTTP2Head.schemeBit: scheme = range
+    case HTTP2Head.authorityBit: authority = range
+    // Another protocol than WebSocket is none that we could join to anything.
+    default: if value.equals("websocket") { wantsWebSocket = true } else { refuse(.http2PseudoField) }
+    }
+  }
+
+  // MARK: The whole
+
+  /// Writes the head to `out`, which is empty, and reads it into `head`. After `.complete` it is all that `out` holds.
+  func write(_ head: RequestHead, into out: Buffer) -> HeadOutcome {
+    isOpen = false
+    if let refusal { return .refused(refusal) }
+    let isConnect = pseudo.withReadable { $0.extracting(method.range).equals("CONNECT") }
+    guard seen & HTTP2Head.methodBit != 0, !wantsWebSocket || isConnect else { return .refused(.http2PseudoField) }
+    // RFC 9113 section 8.5; with `:protocol` it has all of them (RFC 8441 section 4).
+    let wanted = HTTP2Head.schemeBit | HTTP2Head.pathBit
+    let needsAll = !isConnect || wantsWebSocket
+    if needsAll ? seen & wanted != wanted : (seen & wanted != 0 || seen & HTTP2Head.authorityBit == 0) {
+      return .refused(.http2PseudoField)
+    }
+    if needsAll, path.isEmpty { return .refused(.http2PseudoField) }
+    if wantsWebSocket, seen & HTTP2Head.authorityBit == 0 { return .refused(.http2PseudoField) }
+    return writeText(head, into: out)
+  }
+
+  private func writeText(_ head: RequestHead, into out: Buffer) -> HeadOutcome {
+    var fields = RequestPseudoFields()
+    func put(_ range: ByteRange, _ bit: UInt8) -> ByteRange? {
+      guard seen & bit != 0 else { return nil }
+      let at = out.count
+      pseudo.withReadable { out.append($0.extracting(range.range)) }
+      return ByteRange(at, Int(range.count))
+    }
+    if wantsWebSocket {
+      // What it is upstream (RFC 6455 section 4.1), and therefore what is signed.
+      fields.method = ByteRange(out.count, 3)
+      out.append("GET")
+    } else {
+      fields.method = put(method, HTTP2Head.methodBit)
+    }
+    fields.scheme = put(scheme, HTTP2Head.schemeBit)
+    fields.authority = put(authority, HTTP2Head.authorityBit)
+    fields.path = put(path, HTTP2Head.pathBit)
+    if !cookie.isEmpty {
+      cookie.append("\r\n")
+      lines.append(first: cookie.count, of: cookie)
+    }
+    guard !lines.overflowed, !cookie.overflowed, !out.overflowed else { return .refused(.headTooLarge) }
+    // The text has the lines behind the pseudo-fields' values; where each lies is found as they are added.
+    let textLimits = HeadLimits(headBytes: limits.headBytes, fields: limits.fields + 1)
+    if let refusal = out.withReadable({ head.begin($0, fields, limits: textLimits) }) { return .refused(refusal) }
+    let refusal = HTTP2Head.addLines(lines, to: out) { head.add($0, name: $1, value: $2) }
+    if let refusal { return .refused(refusal) }
+    out.append("\r\n")
+    return out.withReadable { head.finish($0) }
+  }
+
+  /// Writes trailers to `out`, behind what it holds, and reads them into `trailers`; with the empty line.
+  func write(_ trailers: TrailerSection, into out: Buffer, using scratch: Buffer) -> HeadOutcome {
+    isOpen = false
+    if let refusal { return .refused(refusal) }
+    scratch.removeAll()
+    trailers.begin(limits: limits)
+    if let refusal = HTTP2Head.addLines(lines, to: scratch, { trailers.add($0, name: $1, value: $2) }) {
+      return .refused(refusal)
+    }
+    scratch.append("\r\n")
+    let outcome = scratch.withReadable { trailers.finish($0) }
+    if case .complete = outcome { out.append(first: scratch.count, of: scratch) }
+    return outcome
+  }
+
+  /// Appends the lines one by one, and has each of them added.
+  private static func addLines(
+    _ lines: Buffer, to out: Buffer, _ add: (Span<UInt8>, ByteRange, ByteRange) -> Refusal?
+  ) -> Refusal? {
+    lines.withReadable { bytes in
+      var at = 0
+      while at < bytes.count {
+        var colon = at
+        while bytes[colon] != 0x3a { colon += 1 }
+        var end = colon + 2
+        while bytes[end] != 0x0d { end += 1 }
+        let start = out.count
+        out.append(bytes.extracting(at..<(end + 2)))
+        guard !out.overflowed else { return .headTooLarge }
+        let name = ByteRange(start, colon - at)
+        let value = ByteRange(start + colon - at + 2, end - colon - 2)
+        if let refusal = out.withReadable({ add($0, name, value) }) { return refusal }
+        at = end + 2
+      }
+      return nil
+    }
+  }
+}
+
+extension Span<UInt8> {
+  /// Whether these bytes are that word, in that case.
+  func equals(_ word: StaticString) -> Bool {
+    guard count == word.utf8CodeUnitCount else { return false }
+    return AsciiWord.isEqual(self, word)
+  }
+}

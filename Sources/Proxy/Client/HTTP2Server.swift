@@ -1,0 +1,371 @@
+// A client's connection that speaks HTTP/2 (RFC 9113): its session, and its streams. A stream is a `Downstream` of its own, without a
+// socket, whose leg is in HTTP2Stream; so an exchange is the same whichever way its request came. What the connection has shown of its
+// client (listener, rule, PROXY header, certificate) is copied to each stream as it begins.
+//
+//   bytes ─► HTTP2Session ─► head ─► stream + exchange
+//                       ├──► data ─► the stream's input          then, for each stream that was touched: advance
+//                       └──► reset, end
+//   flush: the streams' output ─► frames ─► the connection's output ─► socket
+//
+// What libnghttp2 calls back with (HTTP2ServerEvents) is only noted; exchanges take their steps when it has returned.
+//
+// Invariants: `streams` are those that have an exchange, each with its index in `position`; a session's mark for a stream is its slot
+// and one, and 0 once it is over here. Nothing is sent while bytes are received.
+
+import Platform
+import Policy
+import Wire
+
+final class HTTP2Server {
+  let connection: Downstream
+  let worker: Worker
+  private(set) var session: HTTP2Session!
+  private(set) var streams: ContiguousArray<Downstream> = []
+  /// Streams that something was noted for.
+  private var touched: ContiguousArray<Downstream> = []
+  private var touchedNow: ContiguousArray<Downstream> = []
+  let head: HTTP2Head
+  var budget: HTTP2Budget
+  /// Why the connection ends, if it is for something that the client did.
+  var refusal: Refusal?
+  /// The session is being told what came.
+  private var isReceiving = false
+  private var drainStep = DrainStep.none
+  /// The client begins no more streams.
+  var clientLeaves = false
+  /// Connections to servers that speak for this client, and wait for its next request (mode `bound`).
+  private(set) var spare: ContiguousArray<Upstream> = []
+  /// The stream whose own bytes are being fetched.
+  private(set) var pulling: Downstream?
+  /// Streams whose frames found no room.
+  private var unfetched: ContiguousArray<Downstream> = []
+
+  private enum DrainStep { case none, announced, final }
+
+  /// Reads of one connection in one turn, before others have theirs.
+  private static let readsPerTurn = 8
+  /// What each stream may send before its bytes have left; also what its input can hold.
+  static let streamWindow = 65_535
+  /// What all of a connection's streams may send before their bytes have left.
+  static let connectionWindow = 1 << 20
+  /// How many connections to servers are kept for a client's next requests.
+  private static let spareMax = 16
+
+  init?(_ connection: Downstream, _ worker: Worker) {
+    self.connection = connection
+    self.worker = worker
+    head = HTTP2Head(worker)
+    budget = HTTP2Budget(nowMilliseconds: worker.nowMilliseconds)
+    let settings = HTTP2Session.Settings(
+      streamsMax: worker.plan.config.limits.streams, streamWindow: HTTP2Server.streamWindow,
+      connectionWindow: HTTP2Server.connectionWindow, headBytesMax: limits.headBytes)
+    session = HTTP2Session(.server, settings, handler: self, memory: worker.http2Memory)
+    if session == nil { return nil }
+  }
+
+  var limits: HeadLimits { worker.plan.requestLimits(hasGrown: connection.isAttested) }
+
+  /// How a connection begins that speaks HTTP/2 by prior knowledge (RFC 9113 section 3.4).
+  private static let prefaceText: StaticString = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+  enum Preface { case whole, begun, none }
+
+  /// Whether the bytes that came first are that.
+  static func preface(_ input: Buffer) -> Preface {
+    input.withReadable { bytes in
+      let n = min(bytes.count, prefaceText.utf8CodeUnitCount)
+      guard AsciiWord.begins(prefaceText, with: bytes.extracting(first: n)) else { return .none }
+      return n == prefaceText.utf8CodeUnitCount ? .whole : .begun
+    }
+  }
+
+  // MARK: Events
+
+  /// Does what can be done now: reads, has the exchanges go on, and leaves what is to be sent for the end of the turn.
+  func progress() {
+    let d = connection
+    // What told that it is HTTP/2.
+    if !d.input.isEmpty {
+      take()
+      guard d.phase == .http2 else { return }
+    }
+    for _ in 0..<HTTP2Server.readsPerTurn {
+      switch d.transport.read(into: d.input) {
+      case .bytes:
+        take()
+        guard d.phase == .http2 else { return }
+      case .blocked:
+        d.input.releaseIfEmpty()
+        advanceTouched()
+        if d.phase == .http2 { worker.flushLater(d) }
+        return
+      case .ended, .failed:
+        d.close(worker)
+        return
+      }
+    }
+    worker.enqueue(d)
+    worker.flushLater(d)
+  }
+
+  /// Hands what was read to the session, and has the exchanges go on.
+  private func take() {
+    let d = connection
+    isReceiving = true
+    var received = d.input.withReadable { session.receive($0) }
+    isReceiving = false
+    d.input.removeAll()
+    // libnghttp2 ends a connection by itself for what is no HTTP/2.
+    if received == .all, !session.takesMore, !clientLeaves, drainStep != .final { received = .failed }
+    switch received {
+    case .all: break
+    case .failed: end(refusal ?? .http2Protocol)
+    case .flooded: end(refusal ?? .http2Flood)
+    }
+    advanceTouched()
+  }
+
+  /// The connection ends for what the client did; what it began is cut.
+  private func end(_ refusal: Refusal) {
+    self.refusal = refusal
+    worker.counters.add(refusal)
+    worker.log.recordRefused(connection, refusal, .none, worker)
+    session.terminate(
+      code: refusal == .http2Protocol ? HTTP2Session.Code.protocolError : HTTP2Session.Code.enhanceYourCalm)
+    flush()
+    cutStreams()
+    if connection.phase == .http2 { connection.closeInOrder(waits: true, worker) }
+  }
+
+  func touch(_ s: Downstream) {
+    guard !s.stream!.isTouched else { return }
+    // What is noted while bytes are sent waits for nobody's return.
+    guard isReceiving else {
+      worker.enqueue(s)
+      return
+    }
+    s.stream!.isTouched = true
+    touched.append(s)
+  }
+
+  private func advanceTouched() {
+    while !touched.isEmpty {
+      swap(&touched, &touchedNow)
+      for s in touchedNow {
+        guard let stream = s.stream, stream.isTouched else { continue }
+        stream.isTouched = false
+        guard let x = s.exchange else { continue }
+        if stream.isReset {
+          x.advance(worker, .fault(.clientGone))
+        } else if let first = stream.first {
+          stream.first = nil
+          x.advance(worker, first)
+          // A tunnel that has just begun may have bytes at hand.
+          if s.phase == .tunnel { worker.pump(s) }
+        } else {
+          worker.pump(s)
+        }
+      }
+      touchedNow.removeAll(keepingCapacity: true)
+    }
+  }
+
+  // MARK: Sending
+
+  /// Fetches a stream's frames into the connection's output, as far as windows and memory allow.
+  func pull(_ s: Downstream) {
+    pulling = s
+    defer { pulling = nil }
+    let d = connection
+    guard d.phase == .http2, let stream = s.stream else { return }
+    var sent = session.send(into: d.output)
+    if sent == .full, d.transport.write(contentsOf: d.output) != .failed { sent = session.send(into: d.output) }
+    if sent == .all {
+      stream.hasUnfetched = false
+    } else if !stream.waitsForRoom {
+      stream.waitsForRoom = true
+      unfetched.append(s)
+    }
+    worker.flushLater(d)
+  }
+
+  /// Sends what is to be sent, at the end of a turn.
+  func flush() {
+    let d = connection
+    guard d.phase == .http2 else { return }
+    while true {
+      let sent = session.send(into: d.output)
+      let moved = d.transport.flush(d.output)
+      if sent == .failed || moved == .failed {
+        d.close(worker)
+        return
+      }
+      if sent == .all { wakeUnfetched() }
+      guard sent == .full, d.output.isEmpty, !d.transport.hasUnsent else { break }
+    }
+    d.output.releaseIfEmpty()
+    if session.isOver || (drainStep == .final && streams.isEmpty), refusal == nil, d.isFlushed {
+      d.closeInOrder(waits: true, worker)
+      return
+    }
+    setDeadline()
+  }
+
+  /// Everything that was submitted is in frames.
+  private func wakeUnfetched() {
+    guard !unfetched.isEmpty else { return }
+    for s in unfetched {
+      guard let stream = s.stream, stream.server === self, stream.waitsForRoom else { continue }
+      stream.waitsForRoom = false
+      stream.hasUnfetched = false
+      worker.enqueue(s)
+    }
+    unfetched.removeAll(keepingCapacity: true)
+  }
+
+  // MARK: Deadlines
+
+  /// A header block that has begun has its time, and so has a connection without a request; the rest have their exchanges' timers.
+  private func setDeadline() {
+    let d = connection
+    if drainStep == .announced { return }
+    if head.isOpen || (d.requestCount == 0 && streams.isEmpty) {
+      if worker.wheel.deadline(of: d.timer) == 0 {
+        worker.setDeadline(d, afterMilliseconds: worker.plan.config.timeouts.headMilliseconds)
+      }
+      return
+    }
+    guard streams.isEmpty else {
+      worker.clearDeadline(d)
+      return
+    }
+    if worker.wheel.deadline(of: d.timer) == 0 {
+      worker.setDeadline(d, afterMilliseconds: worker.plan.config.timeouts.idleMilliseconds)
+    }
+  }
+
+  func expired() {
+    if drainStep == .announced {
+      endDrain()
+      return
+    }
+    if head.isOpen {
+      end(.headTimeout)
+      return
+    }
+    session.terminate(code: HTTP2Session.Code.none)
+    flush()
+    if connection.phase == .http2 { connection.closeLate(worker) }
+  }
+
+  // MARK: Drain
+
+  /// Ends the connection in two steps (RFC 9113 section 6.8): the client is told to begin no more streams, and those that were on
+  /// their way meanwhile are served; a second later it is told which one was the last.
+  func drain() {
+    guard drainStep == .none else { return }
+    drainStep = .announced
+    session.announceEnd()
+    worker.setDeadline(connection, afterMilliseconds: Worker.drainFirstRequestMilliseconds)
+    worker.flushLater(connection)
+  }
+
+  private func endDrain() {
+    drainStep = .final
+    session.takeNoMore()
+    worker.clearDeadline(connection)
+    worker.flushLater(connection)
+  }
+
+  /// Ends every request that is under way, and the connection unless it has tunnels.
+  func cut() {
+    for s in Array(streams) where s.phase != .tunnel { worker.cut(s) }
+    if streams.isEmpty { connection.close(worker) }
+  }
+
+  /// The connection is closed: so are its streams.
+  func closed() {
+    cutStreams()
+    while let u = spare.popLast() { u.close(worker) }
+    head.clear()
+  }
+
+  private func cutStreams() {
+    while let s = streams.last {
+      if let x = s.exchange { x.abandon(.clientReset, worker) } else { over(s, code: HTTP2Session.Code.cancel) }
+    }
+  }
+
+  // MARK: Connections that speak for this client
+
+  /// Keeps one for a later request. False when there are enough.
+  func keep(_ u: Upstream) -> Bool {
+    guard spare.count < HTTP2Server.spareMax, connection.phase == .http2 else { return false }
+    u.owner = connection
+    spare.append(u)
+    return true
+  }
+
+  func takeSpare() -> Upstream? { spare.popLast() }
+
+  func forget(_ u: Upstream) { if let at = spare.firstIndex(where: { $0 === u }) { spare.remove(at: at) } }
+
+  // MARK: Streams
+
+  func find(_ stream: Int32) -> Downstream? {
+    let mark = session.mark(stream: stream)
+    return mark > 0 ? worker.streams.all[mark - 1] : nil
+  }
+
+  /// Begins a stream for the head that was read. Nil when there is no slot.
+  func begin(_ id: Int32) -> Downstream? {
+    let d = connection
+    let capacity = worker.pool.chunkBytes
+    let made = worker.streams.take(
+      replaces: { $0.input.capacity != capacity },
+      make: { Downstream(stream: $0, pool: worker.pool, small: worker.smallPool, outputPool: worker.streamPool) })
+    guard let s = made else { return nil }
+    s.phase = .head
+    s.begin(on: d, id, self, position: streams.count)
+    streams.append(s)
+    session.setMark(s.slot + 1, stream: id)
+    worker.clearDeadline(d)
+    return s
+  }
+
+  /// A stream's exchange is over, or could not begin.
+  func over(_ s: Downstream, code: UInt32) {
+    guard let stream = s.stream, stream.server === self else { return }
+    let last = streams.removeLast()
+    if last !== s {
+      streams[stream.position] = last
+      last.stream!.position = stream.position
+    }
+    if !stream.isClosed {
+      session.setMark(0, stream: stream.id)
+      if code != HTTP2Session.Code.none {
+        session.reset(stream: stream.id, code: code)
+        // What the client provoked counts as if it had reset the stream itself.
+        if code == HTTP2Session.Code.protocolError { spendReset() }
+      } else if !stream.isEndOut {
+        session.reset(stream: stream.id, code: HTTP2Session.Code.internalError)
+      } else if !stream.inputEnded {
+        // RFC 9113 section 8.1: the answer is whole, and the rest of the request is not read.
+        session.reset(stream: stream.id, code: HTTP2Session.Code.none)
+      }
+    }
+    let unused = s.input.count + stream.arriving.count
+    if unused > 0 { session.consumedConnection(unused) }
+    stream.isTouched = false
+    s.clear()
+    worker.streams.give(s.slot)
+    worker.flushLater(connection)
+  }
+
+  func spendReset() {
+    guard let refusal = budget.noteReset(nowMilliseconds: worker.nowMilliseconds), self.refusal == nil else { return }
+    // Acted on when libnghttp2 has returned: the next frame ends it.
+    overspent = refusal
+  }
+  private(set) var overspent: Refusal?
+}

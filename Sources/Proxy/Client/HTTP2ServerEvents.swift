@@ -1,0 +1,182 @@
+// What a session says of a client's connection: heads, data, ends. It is noted here, and acted on by `HTTP2Server.progress`, when
+// libnghttp2 has returned.
+
+import Platform
+import Policy
+import Wire
+
+extension HTTP2Server: HTTP2Handler {
+  func noteFrame(_ frame: HTTP2Session.Frame) -> Bool {
+    guard let found = overspent ?? budget.note(frame, nowMilliseconds: worker.nowMilliseconds) else { return true }
+    refusal = found
+    return false
+  }
+
+  func headBegan(stream: Int32, isTrailer: Bool) {
+    let limits = isTrailer ? worker.plan.trailerLimits(hasGrown: connection.isAttested) : self.limits
+    head.begin(isTrailer: isTrailer, limits: limits)
+  }
+
+  func field(stream: Int32, name: Span<UInt8>, value: Span<UInt8>) -> Bool {
+    guard head.add(name: name, value: value) else {
+      refusal = .headTooLarge
+      return false
+    }
+    return true
+  }
+
+  func headEnded(stream: Int32, isTrailer: Bool, endsStream: Bool) {
+    defer { head.clear() }
+    guard !isTrailer else {
+      takeTrailers(stream, endsStream: endsStream)
+      return
+    }
+    budget.noteUse()
+    // Rules that a reload brought hold for the connection first, and each stream begins with what it has come to.
+    _ = connection.adopt(worker)
+    connection.requestCount += 1
+    guard let s = begin(stream) else {
+      session.reset(stream: stream, code: HTTP2Session.Code.refusedStream)
+      return
+    }
+    s.inputEnded = endsStream
+    s.stream!.inputEnded = endsStream
+    s.stream!.isGRPC = head.isGRPC
+    let outcome = head.write(worker.requestHead, into: s.input)
+    guard let x = Begin.take(s, worker) else {
+      over(s, code: HTTP2Session.Code.refusedStream)
+      return
+    }
+    let state = s.stream!
+    state.first =
+      switch outcome {
+      case .complete(let length):
+        if let refusal = judge(s, x) {
+          Begin.refused(x, refusal, headBytes: length, worker)
+        } else {
+          Begin.request(x, length, worker)
+        }
+      case .refused(.methodRefused): Begin.refused(x, .methodRefused, headBytes: s.input.count, worker)
+      case .refused(let refusal): malformed(s, x, refusal)
+      case .incomplete: malformed(s, x, .requestLine)
+      }
+    touch(s)
+  }
+
+  /// What takes the whole head, and only HTTP/2 asks.
+  private func judge(_ s: Downstream, _ x: Exchange) -> Refusal? {
+    let state = s.stream!
+    state.wantsWebSocket = head.wantsWebSocket
+    if case .length(let length) = x.head.framing, x.head.has(.contentLength) {
+      state.declared = length
+      // RFC 9113 section 8.1.1.
+      if s.inputEnded, length > 0 {
+        state.resetCode = HTTP2Session.Code.protocolError
+        return .contentLengthMismatch
+      }
+    }
+    if let priority = head.priority {
+      session.setPriority(stream: state.id, urgency: priority.urgency, isIncremental: priority.isIncremental)
+    }
+    return s.input.withReadable { text in
+      connection.mayBeAsked(for: text.extracting(x.head.authority.range)) ? nil : .misdirected
+    }
+  }
+
+  /// RFC 9113 section 8.1.1: a malformed request may have an answer, and is a stream error.
+  private func malformed(_ s: Downstream, _ x: Exchange, _ refusal: Refusal) -> Step {
+    if refusal.status == 400 { s.stream!.resetCode = HTTP2Session.Code.protocolError }
+    s.stream!.isMalformed = true
+    s.input.removeAll()
+    return Begin.refused(x, refusal, headBytes: 0, worker)
+  }
+
+  private func takeTrailers(_ id: Int32, endsStream: Bool) {
+    guard let s = find(id), let state = s.stream, let x = s.exchange else { return }
+    guard endsStream else { return fault(s, .http2PseudoField) }
+    let before = s.input.count
+    switch head.write(worker.trailers, into: s.input, using: worker.http2Text) {
+    case .complete: state.trailerBytes = s.input.count - before
+    case .refused(let refusal): fault(s, refusal)
+    case .incomplete: fault(s, .framingChunk)
+    }
+    // Where the body's length was stated there is no place for them; a validator still refuses what names an identity.
+    if state.declared != nil || x.isTunnel {
+      if worker.trailers.hasIdentity, x.isVerified, worker.plan.config.identity.mode == .enforce {
+        fault(s, .trailerIdentity)
+      }
+      s.input.removeLast(state.trailerBytes)
+      state.trailerBytes = 0
+    }
+  }
+
+  /// A request that was wrong behind its head.
+  private func fault(_ s: Downstream, _ refusal: Refusal) {
+    s.stream!.fault = refusal
+    s.stream!.resetCode = HTTP2Session.Code.protocolError
+    touch(s)
+  }
+
+  func data(stream: Int32, _ bytes: Span<UInt8>) {
+    guard let s = find(stream), let state = s.stream, state.fault == nil else {
+      session.consumed(stream: stream, bytes.count)
+      return
+    }
+    state.received += UInt64(bytes.count)
+    if let declared = state.declared, state.received > declared {
+      session.consumed(stream: stream, bytes.count)
+      fault(s, .contentLengthMismatch)
+      return
+    }
+    let buffer = state.wantsWebSocket ? state.arriving : s.input
+    buffer.append(bytes)
+    // The window is the buffer's size, so this is a fault of ours.
+    if buffer.overflowed { fault(s, .http2Protocol) }
+    s.exchange?.downstreamProgressMilliseconds = worker.nowMilliseconds
+    touch(s)
+  }
+
+  func inputEnded(stream: Int32) {
+    guard let s = find(stream), let state = s.stream else { return }
+    state.inputEnded = true
+    // A tunnel finds its end behind the bytes that came before it.
+    if !state.wantsWebSocket { s.inputEnded = true }
+    if let declared = state.declared, state.received != declared, state.fault == nil {
+      fault(s, .contentLengthMismatch)
+    }
+    touch(s)
+  }
+
+  func closed(stream: Int32, code: UInt32) {
+    guard let s = find(stream), let state = s.stream else { return }
+    state.isClosed = true
+    session.setMark(0, stream: stream)
+    guard !state.isEndOut || !state.inputEnded || code != 0 else { return }
+    state.isReset = true
+    spendReset()
+    touch(s)
+  }
+
+  func goingAway(lastStream: Int32) { clientLeaves = true }
+
+  func sendable(stream: Int32, most: Int) -> HTTP2Session.BodyPart {
+    guard let s = find(stream), let state = s.stream else { return .nothing }
+    let n = min(s.output.count, most)
+    guard state.outputEnded, n == s.output.count else { return n > 0 ? .bytes(n) : .nothing }
+    state.isEndOut = true
+    guard !state.trailers.isEmpty else { return .last(n) }
+    let isSubmitted = state.trailers.withReadable { session.submitTrailers(stream: stream, worker.http2Lines, $0) }
+    return isSubmitted ? .lastBeforeTrailers(n) : .last(n)
+  }
+
+  func take(stream: Int32, count: Int, into out: Buffer) {
+    budget.noteUse()
+    guard let s = find(stream), let state = s.stream else { return }
+    out.append(first: count, of: s.output)
+    s.output.consume(count)
+    s.output.releaseIfEmpty()
+    state.sentBytes &+= UInt32(truncatingIfNeeded: count)
+    // Whoever waited for room goes on.
+    if s !== pulling { worker.enqueue(s) }
+  }
+}

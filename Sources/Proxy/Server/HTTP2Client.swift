@@ -1,0 +1,406 @@
+// A connection to a server that speaks HTTP/2 (RFC 9113): its session, and its streams. A stream is an `Upstream` of its own, without a
+// socket, that belongs to one exchange; so an exchange is the same whichever way its request goes. A response's head is
+// written as HTTP/1's text into the stream's input and judged by the parser that judges HTTP/1's.
+//
+//   Attempt ─► HTTP2Client.open ─► stream ─► head, body ─► frames ─► the connection's output ─► socket
+//   bytes ─► HTTP2Session ─► the stream's input ─► the exchange goes on
+//
+// A shared connection has streams of any client; one that speaks for a client (mode `bound`) has that client's only, and ends with its
+// connection.
+//
+// Invariants: `streams` are those that belong to an exchange, each with its index in `position`; a session's mark for a stream is its slot
+// and one, and 0 once it is over here.
+
+import Platform
+import Policy
+import Wire
+
+final class HTTP2Client {
+  let connection: Upstream
+  let worker: Worker
+  private(set) var session: HTTP2Session!
+  private(set) var streams: ContiguousArray<Upstream> = []
+  private var touched: ContiguousArray<Upstream> = []
+  private var touchedNow: ContiguousArray<Upstream> = []
+  let head: HTTP2ResponseText
+  /// The server takes no more streams, or none may be given to it.
+  private(set) var isLeaving = false
+  private(set) var pulling: Upstream?
+  private var unfetched: ContiguousArray<Upstream> = []
+  /// The session is being told what came.
+  private var isReceiving = false
+  /// In the worker's list of connections whose bytes are to be sent.
+  var isToBeFlushed = false
+  /// Frames that carry nothing, in the present second: a server is trusted further than a client, not without end.
+  private var emptyFrames = 0
+  private var emptySinceMilliseconds: UInt64 = 0
+
+  private static let readsPerTurn = 8
+  /// What each stream may send before its bytes have left.
+  static let streamWindow = 65_535
+  static let connectionWindow = 1 << 20
+  /// Streams that a connection has at a time, whatever the server allows.
+  static let streamsMax = 100
+  private static let emptyFramesPerSecond = 10_000
+
+  init?(_ connection: Upstream, _ worker: Worker) {
+    self.connection = connection
+    self.worker = worker
+    head = HTTP2ResponseText(worker)
+    let settings = HTTP2Session.Settings(
+      streamsMax: 0, streamWindow: HTTP2Client.streamWindow, connectionWindow: HTTP2Client.connectionWindow,
+      headBytesMax: HTTP2ResponseText.listBytesMax)
+    session = HTTP2Session(.client, settings, handler: self, memory: worker.http2Memory)
+    if session == nil { return nil }
+  }
+
+  /// Another request may go this way.
+  var mayOpen: Bool {
+    !isLeaving && connection.phase != .free && streams.count < min(HTTP2Client.streamsMax, session.peerStreamsMax)
+  }
+
+  // MARK: Events
+
+  /// Does what can be done now: reads, and has the exchanges go on.
+  func progress() {
+    let u = connection
+    for _ in 0..<HTTP2Client.readsPerTurn {
+      switch u.transport.read(into: u.input) {
+      case .bytes:
+        isReceiving = true
+        let received = u.input.withReadable { session.receive($0) }
+        isReceiving = false
+        u.input.removeAll()
+        advanceTouched()
+        guard received == .all, session.takesMore || isLeaving else {
+          fail(.closedBeforeResponse)
+          return
+        }
+        guard u.phase == .ready else { return }
+      case .blocked:
+        u.input.releaseIfEmpty()
+        worker.flushLater(self)
+        return
+      case .ended, .failed:
+        fail(.closedBeforeResponse)
+        return
+      }
+    }
+    // The others first; what is left has the next turn.
+    worker.readLater(self)
+  }
+
+  private func touch(_ s: Upstream) {
+    guard let stream = s.stream, !stream.isTouched else { return }
+    guard isReceiving else {
+      if let x = s.exchange { worker.enqueue(x.downstream) }
+      return
+    }
+    stream.isTouched = true
+    touched.append(s)
+  }
+
+  private func advanceTouched() {
+    while !touched.isEmpty {
+      swap(&touched, &touchedNow)
+      for s in touchedNow {
+        guard let stream = s.stream, stream.isTouched else { continue }
+        stream.isTouched = false
+        if let x = s.exchange { worker.pump(x.downstream) }
+      }
+      touchedNow.removeAll(keepingCapacity: true)
+    }
+  }
+
+  /// The connection is ready for requests: those that waited leave.
+  func becameReady() {
+    for s in Array(streams) {
+      s.phase = .ready
+      guard let x = s.exchange else { continue }
+      x.upstreamProgressMilliseconds = worker.nowMilliseconds
+      s.flush(worker)
+      Deadlines.setServer(x, x.downstream, s, worker)
+    }
+    worker.flushLater(self)
+  }
+
+  /// The connection is lost, or could not be made: so are its streams.
+  func fail(_ fault: ExchangeMachine.Fault) {
+    isLeaving = true
+    while let s = streams.last {
+      guard let x = s.exchange else {
+        over(s)
+        continue
+      }
+      s.stream!.isReset = true
+      // What it said before it went may be whole.
+      if fault == .closedBeforeResponse, s.phase == .ready {
+        worker.pump(x.downstream)
+        guard streams.last === s else { continue }
+      }
+      x.advance(worker, .fault(x.machine.response == .awaiting ? fault : .truncatedResponse))
+      if streams.last === s { s.close(worker) }
+    }
+    connection.close(worker)
+  }
+
+  /// The connection is closed.
+  func closed() {
+    isLeaving = true
+    while let s = streams.last { s.close(worker) }
+    head.clear()
+  }
+
+  /// It takes no more streams, and ends with its last one.
+  func retire() {
+    isLeaving = true
+    rest()
+  }
+
+  // MARK: Sending
+
+  func pull(_ s: Upstream) {
+    guard connection.phase == .ready, let stream = s.stream else { return }
+    pulling = s
+    defer { pulling = nil }
+    let u = connection
+    var sent = session.send(into: u.output)
+    if sent == .full, u.transport.write(contentsOf: u.output) != .failed { sent = session.send(into: u.output) }
+    if sent == .all {
+      stream.hasUnfetched = false
+    } else if !stream.waitsForRoom {
+      stream.waitsForRoom = true
+      unfetched.append(s)
+    }
+    worker.flushLater(self)
+  }
+
+  /// Sends what is to be sent, at the end of a turn.
+  func flush() {
+    let u = connection
+    guard u.phase == .ready else { return }
+    while true {
+      let sent = session.send(into: u.output)
+      let moved = u.transport.flush(u.output)
+      if sent == .failed || moved == .failed || moved == .ended {
+        // What the server said before it went is found by reading.
+        u.output.removeAll()
+        isLeaving = true
+        u.transport.noteReadable()
+        worker.readLater(self)
+        return
+      }
+      if sent == .all { wakeUnfetched() }
+      guard sent == .full, u.output.isEmpty, !u.transport.hasUnsent else { break }
+    }
+    u.output.releaseIfEmpty()
+    rest()
+  }
+
+  private func wakeUnfetched() {
+    guard !unfetched.isEmpty else { return }
+    for s in unfetched {
+      guard let stream = s.stream, stream.client === self, stream.waitsForRoom else { continue }
+      stream.waitsForRoom = false
+      stream.hasUnfetched = false
+      if let x = s.exchange { worker.enqueue(x.downstream) }
+    }
+    unfetched.removeAll(keepingCapacity: true)
+  }
+
+  /// Without a stream it is kept for the next one, for a while; or it ends.
+  private func rest() {
+    let u = connection
+    guard streams.isEmpty, u.phase == .ready else {
+      if u.phase == .ready { worker.wheel.set(u.timer, deadlineMilliseconds: 0) }
+      return
+    }
+    if isLeaving || u.pool?.isRetired == true || worker.isDraining {
+      if u.isFlushed { u.close(worker) }
+      return
+    }
+    guard worker.wheel.deadline(of: u.timer) == 0 else { return }
+    worker.wheel.set(
+      u.timer,
+      deadlineMilliseconds: worker.nowMilliseconds + UInt64(worker.plan.config.timeouts.idleMilliseconds) * 3 / 4)
+  }
+
+  // MARK: Streams
+
+  func find(_ stream: Int32) -> Upstream? {
+    let mark = session.mark(stream: stream)
+    return mark > 0 ? worker.serverStreams.all[mark - 1] : nil
+  }
+
+  /// A stream for an exchange, to which the pool gives it. Nil when there is no slot.
+  func open() -> Upstream? {
+    let capacity = worker.pool.chunkBytes
+    let made = worker.serverStreams.take(
+      replaces: { $0.input.capacity != capacity },
+      make: { Upstream(stream: $0, pool: worker.pool, small: worker.smallPool, outputPool: worker.streamPool) })
+    guard let s = made else { return nil }
+    let state = s.streamState ?? ServerStream(worker)
+    s.streamState = state
+    state.begin(self, position: streams.count)
+    s.stream = state
+    s.pool = connection.pool
+    s.owner = nil
+    s.phase = connection.phase == .ready ? .ready : .connecting
+    s.served = connection.served
+    s.boundClient = connection.boundClient
+    s.boundSigner = connection.boundSigner
+    streams.append(s)
+    worker.wheel.set(
+      connection.timer,
+      deadlineMilliseconds: connection.phase == .ready ? 0 : worker.wheel.deadline(of: connection.timer))
+    return s
+  }
+
+  /// Hands a request's head to the session: the lines that `write` appends, `:method` first. False when the server takes no more streams,
+  /// or it cannot be sent.
+  func begin(_ s: Upstream, hasBody: Bool, _ write: (Buffer) -> Bool) -> Bool {
+    guard let stream = s.stream else { return false }
+    let text = worker.http2Text
+    text.removeAll()
+    guard write(text), !text.overflowed,
+      let id = text.withReadable({ session.request(worker.http2Lines, $0, hasBody: hasBody) })
+    else { return false }
+    stream.id = id
+    stream.hasUnfetched = true
+    stream.outputEnded = !hasBody
+    stream.isEndOut = !hasBody
+    session.setMark(s.slot + 1, stream: id)
+    return true
+  }
+
+  /// A stream's exchange has no more use for it.
+  func over(_ s: Upstream) {
+    guard let stream = s.stream, stream.client === self else { return }
+    let last = streams.removeLast()
+    if last !== s {
+      streams[stream.position] = last
+      last.stream!.position = stream.position
+    }
+    if stream.id > 0, !stream.isClosed {
+      session.setMark(0, stream: stream.id)
+      if !stream.isEndOut || !stream.inputEnded { session.reset(stream: stream.id, code: HTTP2Session.Code.cancel) }
+    }
+    if stream.unconsumed > 0 { session.consumedConnection(stream.unconsumed) }
+    connection.served += 1
+    worker.wheel.set(s.timer, deadlineMilliseconds: 0)
+    s.clear()
+    worker.serverStreams.give(s.slot)
+    worker.flushLater(self)
+  }
+}
+
+// MARK: What the session says
+
+extension HTTP2Client: HTTP2Handler {
+  func noteFrame(_ frame: HTTP2Session.Frame) -> Bool {
+    switch frame.kind {
+    case .headers, .continuation, .goaway, .windowUpdate: return true
+    case .data: if frame.bytes > 0 || frame.endsStream { return true }
+    case .priority, .reset, .settings, .pushPromise, .ping, .other: break
+    }
+    if worker.nowMilliseconds &- emptySinceMilliseconds > 1_000 {
+      emptySinceMilliseconds = worker.nowMilliseconds
+      emptyFrames = 0
+    }
+    emptyFrames += 1
+    return emptyFrames <= HTTP2Client.emptyFramesPerSecond
+  }
+
+  func headBegan(stream: Int32, isTrailer: Bool) { head.begin() }
+
+  func field(stream: Int32, name: Span<UInt8>, value: Span<UInt8>) -> Bool { head.add(name: name, value: value) }
+
+  func headEnded(stream: Int32, isTrailer: Bool, endsStream: Bool) {
+    defer { head.clear() }
+    guard let s = find(stream), let state = s.stream else { return }
+    if state.hasFinalHead {
+      // RFC 9113 section 8.1: trailers end the message.
+      guard endsStream, head.writeTrailers(behind: state.arriving) else {
+        state.isBad = true
+        touch(s)
+        return
+      }
+      state.trailerBytes = head.trailerBytes
+      touch(s)
+      return
+    }
+    guard state.arriving.isEmpty, let status = head.write(into: s.input) else {
+      state.isBad = true
+      touch(s)
+      return
+    }
+    if status >= 200 {
+      state.hasFinalHead = true
+      state.endedWithHead = endsStream
+    } else if endsStream {
+      state.isBad = true
+    }
+    s.exchange?.upstreamProgressMilliseconds = worker.nowMilliseconds
+    touch(s)
+  }
+
+  func data(stream: Int32, _ bytes: Span<UInt8>) {
+    guard let s = find(stream), let state = s.stream, state.hasFinalHead else {
+      session.consumed(stream: stream, bytes.count)
+      if let s = find(stream) {
+        s.stream?.isBad = true
+        touch(s)
+      }
+      return
+    }
+    state.arriving.append(bytes)
+    state.unconsumed += bytes.count
+    if state.arriving.overflowed { state.isBad = true }
+    s.exchange?.upstreamProgressMilliseconds = worker.nowMilliseconds
+    touch(s)
+  }
+
+  func inputEnded(stream: Int32) {
+    guard let s = find(stream), let state = s.stream else { return }
+    state.inputEnded = true
+    touch(s)
+  }
+
+  func closed(stream: Int32, code: UInt32) {
+    guard let s = find(stream), let state = s.stream else { return }
+    state.isClosed = true
+    session.setMark(0, stream: stream)
+    if state.inputEnded, code == 0 { return }
+    // RFC 9113 section 8.7: nothing was done with it.
+    state.isUnprocessed = code == HTTP2Session.Code.refusedStream
+    if !state.inputEnded { state.isReset = true }
+    // A server that has answered wants no more of the request.
+    s.exchange?.upstreamDeaf = true
+    touch(s)
+  }
+
+  func goingAway(lastStream: Int32) {
+    isLeaving = true
+    worker.flushLater(self)
+  }
+
+  func sendable(stream: Int32, most: Int) -> HTTP2Session.BodyPart {
+    guard let s = find(stream), let state = s.stream else { return .nothing }
+    let n = min(s.output.count, most)
+    guard state.outputEnded, n == s.output.count else { return n > 0 ? .bytes(n) : .nothing }
+    state.isEndOut = true
+    guard !state.trailers.isEmpty else { return .last(n) }
+    let isSubmitted = state.trailers.withReadable { session.submitTrailers(stream: stream, worker.http2Lines, $0) }
+    return isSubmitted ? .lastBeforeTrailers(n) : .last(n)
+  }
+
+  func take(stream: Int32, count: Int, into out: Buffer) {
+    guard let s = find(stream) else { return }
+    out.append(first: count, of: s.output)
+    s.output.consume(count)
+    s.output.releaseIfEmpty()
+    guard let x = s.exchange else { return }
+    x.upstreamProgressMilliseconds = worker.nowMilliseconds
+    if s !== pulling { worker.enqueue(x.downstream) }
+  }
+}

@@ -1,0 +1,179 @@
+// The server's leg of an exchange, as a stream of HTTP/2 (RFC 9113 section 8.1). The functions of HTTP1Client and Upstream call these
+// where the connection is a stream.
+
+import Platform
+import Policy
+import Wire
+
+/// What a stream to a server has that a connection has not. Made once for a slot of the table of such streams, and used again and again.
+final class ServerStream {
+  /// 0 before its head was handed to the session.
+  var id: Int32 = 0
+  /// Nil while no stream has the slot.
+  private(set) var client: HTTP2Client!
+  /// In the connection's list.
+  var position = 0
+  /// Something came that its exchange has not been told.
+  var isTouched = false
+  /// The server has reset it, or the connection is lost.
+  var isReset = false
+  /// The server has said that it did nothing with the request.
+  var isUnprocessed = false
+  /// libnghttp2 knows it no more.
+  var isClosed = false
+  /// What came is no message.
+  var isBad = false
+  /// The server sends no more.
+  var inputEnded = false
+  var hasFinalHead = false
+  /// The response ended with its head: it has no body, and no trailers but what the head says (as gRPC's Trailers-Only).
+  var endedWithHead = false
+  /// The body as it came, and behind it the trailers.
+  let arriving: Buffer
+  var trailerBytes = 0
+  /// The trailers lie in front of the input.
+  var trailersAreOffered = false
+  /// Bytes of the body for which the window was not given back.
+  var unconsumed = 0
+  /// Nothing more is written to `output`.
+  var outputEnded = false
+  /// The end of the request went into a frame.
+  var isEndOut = false
+  /// Something was submitted that is not in a frame yet.
+  var hasUnfetched = false
+  /// It is in the connection's list of those.
+  var waitsForRoom = false
+  /// The lines of the request's trailers.
+  let trailers: Buffer
+
+  init(_ worker: Worker) {
+    arriving = Buffer(pool: worker.pool, small: worker.smallPool)
+    trailers = Buffer(pool: worker.pool, small: worker.smallPool)
+  }
+
+  func begin(_ client: HTTP2Client, position: Int) {
+    self.client = client
+    self.position = position
+  }
+
+  /// Forgets the stream that is over.
+  func clear() {
+    client = nil
+    id = 0
+    isTouched = false
+    isReset = false
+    isUnprocessed = false
+    isClosed = false
+    isBad = false
+    inputEnded = false
+    hasFinalHead = false
+    endedWithHead = false
+    arriving.reset()
+    trailerBytes = 0
+    trailersAreOffered = false
+    unconsumed = 0
+    outputEnded = false
+    isEndOut = false
+    hasUnfetched = false
+    waitsForRoom = false
+    trailers.reset()
+  }
+}
+
+extension Upstream {
+  var isStream: Bool { stream != nil }
+
+  /// The connection that it is a stream of, or itself.
+  var carrier: Upstream { stream?.client.connection ?? self }
+
+  /// Reads what has come of the response, as far as there is room.
+  func receive() -> IOResult {
+    guard let stream else { return transport.read(into: input) }
+    let n = min(stream.arriving.count - stream.trailerBytes, input.room)
+    guard n > 0 else { return stream.inputEnded ? .ended : stream.isReset ? .failed : .blocked }
+    input.append(first: n, of: stream.arriving)
+    stream.arriving.consume(n)
+    stream.arriving.releaseIfEmpty()
+    return .bytes(n)
+  }
+
+  /// What is wrong with a stream before anything is read from it.
+  func streamFault(_ stream: ServerStream) -> ExchangeMachine.Fault? {
+    if stream.isBad { return .badResponse }
+    return stream.isUnprocessed && input.isEmpty ? .unprocessed : nil
+  }
+
+  /// The end of a body, behind which a stream may have trailers.
+  func endPiece(_ stream: ServerStream) -> Piece {
+    if stream.trailerBytes > 0, !stream.trailersAreOffered {
+      guard input.room >= stream.trailerBytes else { return .fault(.badResponse) }
+      input.append(first: stream.trailerBytes, of: stream.arriving)
+      stream.arriving.consume(stream.trailerBytes)
+      stream.trailersAreOffered = true
+    }
+    if stream.trailersAreOffered, stream.trailerBytes > 0 { return .trailers(stream.trailerBytes) }
+    return stream.inputEnded || stream.isReset ? .end : .blocked
+  }
+
+  /// `n` bytes of the body, or of the trailers, were passed on.
+  func useStream(_ n: Int, _ stream: ServerStream) {
+    input.consume(n)
+    guard !stream.trailersAreOffered else {
+      stream.trailerBytes = 0
+      return
+    }
+    stream.unconsumed -= n
+    if stream.isClosed {
+      stream.client.session.consumedConnection(n)
+    } else {
+      stream.client.session.consumed(stream: stream.id, n)
+    }
+    stream.client.worker.flushLater(stream.client)
+  }
+
+  /// Writes payload from the request's body, as far as there is room.
+  func writeStreamBody(_ count: Int, of x: Exchange, _ stream: ServerStream, _ worker: Worker) -> Written {
+    guard hasRoom(1, worker) else { return .blocked }
+    let n = min(count, output.room)
+    x.withBody { output.append($0.extracting(first: n)) }
+    stream.client.session.resume(stream: stream.id)
+    stream.hasUnfetched = true
+    return .took(n)
+  }
+
+  /// Fetches what was written into frames.
+  func flushStream(_ stream: ServerStream, _ worker: Worker) -> Flushed {
+    guard stream.client.connection.phase == .ready, stream.id > 0 else { return .sent }
+    if stream.isReset || stream.isClosed {
+      output.removeAll()
+      output.releaseIfEmpty()
+      return .failed
+    }
+    stream.client.pull(self)
+    exchange?.machine.noteSent()
+    return .sent
+  }
+
+  /// The request is over.
+  func writeEnd(of x: Exchange, _ worker: Worker) -> Bool {
+    if let stream {
+      stream.outputEnded = true
+      stream.hasUnfetched = true
+      stream.client.session.resume(stream: stream.id)
+      return true
+    }
+    guard x.request.goesInChunks, !x.request.trailersSent else { return true }
+    guard hasRoom(5, worker) else { return false }
+    output.append("0\r\n\r\n")
+    return true
+  }
+
+  /// Writes the trailers that may pass, from the first `count` bytes of the request's body. There is room.
+  func write(_ trailers: TrailerSection, _ count: Int, of x: Exchange) {
+    if let stream {
+      x.withBody { TrailerWriter.writeFields($0.extracting(first: count), trailers, into: stream.trailers) }
+    } else {
+      x.withBody { TrailerWriter.write($0.extracting(first: count), trailers, into: output) }
+    }
+  }
+}

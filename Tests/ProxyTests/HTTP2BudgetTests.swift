@@ -1,0 +1,90 @@
+// What a client of HTTP/2 may ask of us beside requests, and what its Priority field and gRPC's statuses come to.
+
+import Platform
+import Proxy
+import Testing
+import Wire
+
+@Suite struct HTTP2BudgetTests {
+  private func frame(
+    _ kind: HTTP2Session.Frame.Kind, bytes: Int = 8, isAck: Bool = false, endsStream: Bool = false
+  ) -> HTTP2Session.Frame {
+    HTTP2Session.Frame(kind: kind, stream: 1, bytes: bytes, isAck: isAck, endsStream: endsStream)
+  }
+
+  private static let empty: [HTTP2Session.Frame.Kind] = [
+    .ping, .settings, .priority, .windowUpdate, .reset, .other, .pushPromise,
+  ]
+
+  @Test(arguments: empty) func aFloodOfFramesThatCarryNothingEnds(_ kind: HTTP2Session.Frame.Kind) {
+    var budget = HTTP2Budget(nowMilliseconds: 1_000)
+    for i in 0..<HTTP2Budget.framesAtOnce { #expect(budget.note(frame(kind), nowMilliseconds: 1_000) == nil, "\(i)") }
+    #expect(budget.note(frame(kind), nowMilliseconds: 1_000) == .http2Flood)
+  }
+
+  @Test func emptyDataCountsAndDataThatEndsOrCarriesDoesNot() {
+    var budget = HTTP2Budget(nowMilliseconds: 0)
+    for _ in 0..<10_000 {
+      #expect(budget.note(frame(.data, bytes: 1), nowMilliseconds: 0) == nil)
+      #expect(budget.note(frame(.data, bytes: 0, endsStream: true), nowMilliseconds: 0) == nil)
+      #expect(budget.note(frame(.headers), nowMilliseconds: 0) == nil)
+      #expect(budget.note(frame(.ping, isAck: true), nowMilliseconds: 0) == nil)
+      #expect(budget.note(frame(.settings, isAck: true), nowMilliseconds: 0) == nil)
+    }
+    for _ in 0..<HTTP2Budget.framesAtOnce { #expect(budget.note(frame(.data, bytes: 0), nowMilliseconds: 0) == nil) }
+    #expect(budget.note(frame(.data, bytes: 0), nowMilliseconds: 0) == .http2Flood)
+  }
+
+  /// A browser's download: a WINDOW_UPDATE or two for each piece.
+  @Test func whatAnswersOurDataIsNoFlood() {
+    var budget = HTTP2Budget(nowMilliseconds: 0)
+    for _ in 0..<100_000 {
+      budget.noteUse()
+      for _ in 0..<HTTP2Budget.framesPerRequest {
+        #expect(budget.note(frame(.windowUpdate), nowMilliseconds: 0) == nil)
+      }
+    }
+  }
+
+  @Test func budgetsFillWithTimeAndNotBeyondTheirSize() {
+    var budget = HTTP2Budget(nowMilliseconds: 0)
+    var now: UInt64 = 0
+    for _ in 0..<HTTP2Budget.framesAtOnce { _ = budget.note(frame(.ping), nowMilliseconds: now) }
+    for _ in 0..<HTTP2Budget.resetsAtOnce { #expect(budget.noteReset(nowMilliseconds: now) == nil) }
+    #expect(budget.noteReset(nowMilliseconds: now) == .http2Resets)
+    now = 1_000
+    for _ in 0..<HTTP2Budget.resetsPerSecond { #expect(budget.noteReset(nowMilliseconds: now) == nil) }
+    #expect(budget.noteReset(nowMilliseconds: now) == .http2Resets)
+    for _ in 0..<HTTP2Budget.framesPerSecond { #expect(budget.note(frame(.ping), nowMilliseconds: now) == nil) }
+    #expect(budget.note(frame(.ping), nowMilliseconds: now) == .http2Flood)
+    now = 1_000_000_000
+    for _ in 0..<HTTP2Budget.framesAtOnce { #expect(budget.note(frame(.ping), nowMilliseconds: now) == nil) }
+    #expect(budget.note(frame(.ping), nowMilliseconds: now) == .http2Flood)
+  }
+
+  /// Asking often does not keep a budget from filling.
+  @Test func aBudgetFillsHoweverOftenItIsAsked() {
+    var budget = HTTP2Budget(nowMilliseconds: 0)
+    for _ in 0..<HTTP2Budget.resetsAtOnce { _ = budget.noteReset(nowMilliseconds: 0) }
+    var allowed = 0
+    for now in UInt64(1)...10_000 where budget.noteReset(nowMilliseconds: now) == nil { allowed += 1 }
+    #expect((HTTP2Budget.resetsPerSecond * 9...HTTP2Budget.resetsPerSecond * 10).contains(allowed), "\(allowed)")
+  }
+
+  @Test(arguments: [
+    ("", 3, false), ("u=0", 0, false), ("u=7, i", 7, true), ("i", 3, true), ("i=?1,u=5", 5, true), ("i=?0", 3, false),
+    ("u=8", 3, false), ("u=-1", 3, false), ("u=12", 3, false), (" u=1 ,\ti ", 1, true), ("x=1, u=2", 2, false),
+    ("u", 3, false), ("u=1;p, i", 3, true), (",,,", 3, false), ("i=?2", 3, false),
+  ])
+  func prioritiesAreReadAndNonsenseIsNone(_ text: String, _ urgency: Int, _ isIncremental: Bool) {
+    let read = HTTP2Priority.read(Array(text.utf8).span)
+    #expect(read.urgency == urgency && read.isIncremental == isIncremental, "\(text)")
+  }
+
+  @Test(arguments: [
+    (400, 13), (401, 16), (403, 7), (404, 12), (413, 8), (429, 14), (431, 13), (500, 2), (502, 14), (503, 14),
+    (504, 14),
+    (421, 2),
+  ])
+  func grpcGetsItsOwnStatus(_ http: Int, _ grpc: Int) { #expect(GRPCAnswer.status(http) == grpc) }
+}
