@@ -40,7 +40,11 @@ import Wire
       #expect(NormalPath.of(path) == path)
     }
     #expect(plain > 300)
-    #expect(PathText.isPlain("/service-0999/state".utf8.span))
-    #expect(!PathText.isPlain("/1234567/./".utf8.span) && !PathText.isPlain("/123456//".utf8.span))
+    for (path, isPlain) in [
+      ("/service-0999/state", true), ("/1234567/./", false), ("/123456//", false), ("/a%20", false),
+    ] {
+      let found = PathText.isPlain(Array(path.utf8).span)
+      #expect(found == isPlain, "\(path)")
+    }
   }
 }

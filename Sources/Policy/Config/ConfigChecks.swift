@@ -62,8 +62,9 @@ extension Reading {
   }
 
   private mutating func checkRouteListeners() {
-    guard !faulty.contains("listeners") else { return }
     let names = config.listeners.map(\.name)
+    // One without a name is told of already.
+    guard !faulty.contains("listeners"), !names.contains("") else { return }
     for (index, route) in config.routes.enumerated() {
       for name in route.match.listeners where !names.contains(name) {
         let suggestion = Spelling.nearest(to: name, among: names).map { ": did you mean `\($0)`?" }

@@ -161,8 +161,9 @@ extension Downstream {
 
   /// Makes room for a response's head, which goes out whole or not at all: a head that lost its last fields would still look like one.
   func makeRoom(forHead n: Int) -> HeadRoom {
-    // A stream's goes to its session.
-    if isStream || output.room >= n { return .room }
+    // A stream's goes to its session, by way of the worker's text.
+    if let stream { return n <= stream.server.worker.http2Text.capacity ? .room : .never }
+    if output.room >= n { return .room }
     guard flush() else { return .clientGone }
     if output.room >= n { return .room }
     return output.isEmpty ? .never : .blocked

@@ -154,12 +154,12 @@ import Wire
   @Test(arguments: ConfigKeyTests.whole.map(\.key))
   func theManualHasEveryKey(key: String) throws {
     let name = key.split(separator: ".").last ?? ""
-    let whole = ["log", "admin"].contains(key.prefix { $0 != "." }) ? key : String(name)
+    let whole = ["log", "admin", "headers"].contains(key.prefix { $0 != "." }) ? key : String(name)
     #expect(try Self.manual().contains("`\(whole)`"))
   }
 
   /// Each example, put into a configuration that holds the sections it lacks.
-  @Test(arguments: [("CONFIG", 8), ("BALANCERS", 13)])
+  @Test(arguments: [("CONFIG", 9), ("BALANCERS", 13)])
   func theManualsExamplesReadWithoutAnError(manual: String, count: Int) throws {
     let examples = try Self.manual(manual).split(separator: "```yaml\n").dropFirst().compactMap { part in
       part.range(of: "```").map { String(part[..<$0.lowerBound]) }

@@ -270,7 +270,8 @@ import Testing
     let name = String(key.split(separator: ".").last!)
     var slip = Array(name)
     slip.swapAt(slip.count - 1, slip.count - 2)
-    guard slip != Array(name) else { return }
+    // `hsst` is as near to `host`.
+    guard slip != Array(name), name != "hsts" else { return }
     let section = key.split(separator: ".").count == 1 ? "" : String(key.split(separator: ".")[0])
     // Replace the key within its own section.
     var lines = Self.document().split(separator: "\n", omittingEmptySubsequences: false).map(String.init)

@@ -9,7 +9,7 @@ import Testing
     // A redirect lets pass what it would not change: what stands behind it is still reached, and compared.
     TrustDiffTests.Edit(
       "  - { path: /a, to: signed }\n  - { to: signed }\n",
-      "  - { redirect: { scheme: https } }\n  - { to: plain }\n", ["weakens route 24>25", "weakens route 25>25"],
+      "  - { redirect: { scheme: https } }\n  - { to: plain }\n", ["weakens route 25>25"],
       ["strengthens route 25>25"]),
     TrustDiffTests.Edit("  - { path: /a, to: signed }\n", "  - { redirect: { scheme: https } }\n", [], []),
     // What is answered here tells nobody anything.
