@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo test simulate bench bench-micro faults incident fmt lint clean deps-build deps-test
+.PHONY: help build deb demo test simulate bench bench-micro faults incident fmt lint clean deps-build deps-test deps-deb
 MAKEFLAGS += --no-print-directory
 
 SWIFT ?= swift
@@ -17,6 +17,9 @@ help: ## list the targets
 
 build: deps-build ## build the proxy: .build/release/countersign
 	$(SWIFT_BUILD) --product countersign
+
+deb: build deps-deb ## make the Debian package: .build/countersign_VERSION_ARCH.deb
+	@packaging/deb/build .build/release/countersign .build
 
 demo: build ## show it work, then serve until interrupted; ONCE=1 ends after the show
 	$(SWIFT_BUILD) --product printer-monitor
@@ -34,6 +37,9 @@ test: deps-test ## run every test, as CI does
 	@.build/release/countersign-micro --quick > /dev/null
 	@.ci/readme
 	@.ci/alone conf/demo/run --once
+	@.ci/deb
+	@.ci/schema
+	@.ci/migrating
 	@# The sample backend is asynchronous and shares few threads with other tests of its process: it has a run of its own.
 	@$(SWIFT) test -c release --skip-build --disable-xctest --filter MonitorTests
 	@$(SWIFT) test -c release --skip-build --disable-xctest --skip MonitorTests
@@ -70,4 +76,7 @@ deps-build:
 	@.ci/deps build
 
 deps-test:
-	@.ci/deps build test
+	@.ci/deps build deb test
+
+deps-deb:
+	@.ci/deps build deb

@@ -13,6 +13,8 @@ package struct LogLine {
     case line
     /// It was over before the window: nothing else was looked at.
     case early
+    /// It tells of a beginning (`event`); the exchange has another line at its end.
+    case beginning
     case malformed
   }
 
@@ -43,6 +45,7 @@ package struct LogLine {
   /// Of the field that was asked for.
   package private(set) var value = ByteRange.empty
   package private(set) var hasValue = false
+  private var hasEvent = false
 
   package init() {}
 
@@ -97,14 +100,15 @@ package struct LogLine {
         hasValue = true
       }
     }
-    return line[at] == 0x7d && at + 1 == line.count ? .line : .malformed
+    guard line[at] == 0x7d, at + 1 == line.count else { return .malformed }
+    return hasEvent ? .beginning : .line
   }
 
   // MARK: Members
 
   private enum Member: UInt8 {
     case time, client, evidence, listener, rule, edge, config, generation, connection, route, method, host, path,
-      status, refusal, suppressed, duration, upstream
+      status, refusal, suppressed, duration, upstream, event
 
     /// Nil for one that is not looked at. A name as two words, the first byte lowest.
     @inline(__always) init?(_ line: Span<UInt8>, _ name: ByteRange) {
@@ -132,6 +136,7 @@ package struct LogLine {
       case (0x7373657270707573, 0x6465): self = .suppressed
       case (0x6e6f697461727564, 0x736d5f): self = .duration
       case (0x6d61657274737075, 0x0): self = .upstream
+      case (0x746e657665, 0x0): self = .event
       default: return nil
       }
     }
@@ -167,6 +172,7 @@ package struct LogLine {
     case .path: path = value
     case .refusal: refusal = value
     case .upstream: upstream = value
+    case .event: hasEvent = true
     case .status:
       guard let number = LogLine.whole(line, value), number <= 999 else { return false }
       status = Int(number)

@@ -102,7 +102,7 @@ package final class MergedLog {
         : source.input.withLine { source.line.parse($0, from: window.from, field: field, &source.clock) }
       switch outcome {
       case .line: if window.holds(source.line) { return true }
-      case .early: break
+      case .early, .beginning: break
       case .malformed where source.input.isUnfinished: counts.cutOff += 1
       case .malformed:
         counts.malformed += 1

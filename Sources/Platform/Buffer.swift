@@ -117,8 +117,14 @@ import Wire
   /// Returns the memory to the pool if the buffer is empty.
   @inlinable public func releaseIfEmpty() {
     checkNotBorrowed()
+    // SAFETY: the state's own memory.
+    if isEmpty, unsafe state.pointee.base != nil { release() }
+  }
+
+  /// Returns the memory to the pool; the buffer is empty.
+  @usableFromInline @inline(never) func release() {
     // SAFETY: the chunk came from the pool, nothing in it is lent, and this buffer forgets it.
-    guard isEmpty, let base = unsafe state.pointee.base else { return }
+    guard let base = unsafe state.pointee.base else { return }
     unsafe giveBack(base)
     unsafe state.pointee.base = nil
     unsafe state.pointee.limit = 0

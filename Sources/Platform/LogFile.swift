@@ -1,4 +1,4 @@
-// The destination of a log: a file, standard output or standard error. Used by one log thread at a time.
+// The destination of a log: a file, standard output or standard error, or a syslog daemon. Used by one log thread at a time.
 //
 // Pipes, terminals and sockets are written without blocking. Standard output and standard error are shared with other
 // processes, so O_NONBLOCK must not be set on them; a pipe or terminal is opened a second time through /proc instead, which
@@ -29,11 +29,14 @@ package final class LogFile: @unchecked Sendable {
     case socket
     /// A pipe or device of other processes that cannot be opened again. Polled before each write.
     case shared
+    /// One datagram a line.
+    case syslog
   }
 
   private var descriptor: Int32
   private var kind: Kind
   private let path: String?
+  private var syslog: SyslogSocket?
 
   package init(_ standard: Standard) {
     path = nil
@@ -60,9 +63,19 @@ package final class LogFile: @unchecked Sendable {
     updateKind()
   }
 
+  /// Sends to a daemon that listens at a datagram socket. That nobody does is not an error: `isOpen` is false then, until
+  /// `reopen` finds somebody.
+  package init(syslog path: String) throws(SystemError) {
+    self.path = path
+    syslog = SyslogSocket()
+    kind = .syslog
+    descriptor = SyslogSocket.connect(path)
+    guard descriptor >= 0 || LogFile.isNobodyThere(cs_errno()) else { throw SystemError(path) }
+  }
+
   deinit { if descriptor > STDERR_FILENO { close(descriptor) } }
 
-  /// False for a FIFO that has no reader.
+  /// False for a FIFO that has no reader, and for a socket that nobody listens at.
   package var isOpen: Bool { descriptor >= 0 }
 
   private static func open(_ path: String) -> Int32 {
@@ -80,6 +93,11 @@ package final class LogFile: @unchecked Sendable {
     return unsafe code == ENXIO && stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFIFO
   }
 
+  /// A daemon that is not running, or not yet; also one that has ended while we were connected to it.
+  private static func isNobodyThere(_ code: Int32) -> Bool {
+    [ENOENT, ECONNREFUSED, ECONNRESET, ENOTCONN, EPIPE].contains(code)
+  }
+
   private static func fileType(_ descriptor: Int32) -> mode_t {
     var status = stat()
     // SAFETY: `status` is a whole struct stat for the call to fill.
@@ -94,6 +112,7 @@ package final class LogFile: @unchecked Sendable {
   /// Opens the path again, after log rotation has moved the old file away. If that fails, the old file stays open.
   package func reopen() throws(SystemError) {
     guard let path else { return }
+    if kind == .syslog { return try reconnect(path) }
     let new = LogFile.open(path)
     guard new >= 0 || LogFile.isUnreadFIFO(path) else { throw SystemError(path) }
     if descriptor >= 0 { close(descriptor) }
@@ -101,10 +120,19 @@ package final class LogFile: @unchecked Sendable {
     updateKind()
   }
 
-  /// Writes from index `start` on, as much as one call of the system takes.
+  /// Another daemon may listen at the path now.
+  private func reconnect(_ path: String) throws(SystemError) {
+    let new = SyslogSocket.connect(path)
+    guard new >= 0 || LogFile.isNobodyThere(cs_errno()) else { throw SystemError(path) }
+    if descriptor >= 0 { close(descriptor) }
+    descriptor = new
+  }
+
+  /// Writes from index `start` on, as much as one call of the system takes; to a syslog daemon one line.
   package func write(_ bytes: [UInt8], from start: Int = 0) -> Outcome {
     guard isOpen else { return .failed(SystemError(path ?? "", code: ENXIO)) }
     precondition(bytes.indices.contains(start))
+    if kind == .syslog { return sendLine(bytes, start) }
     var most = bytes.count - start
     if kind == .shared {
       guard Sockets.waitWritable(descriptor, timeoutMilliseconds: 0) else { return .full }
@@ -131,6 +159,24 @@ package final class LogFile: @unchecked Sendable {
       default: break
       }
       return .failed(SystemError(path ?? "write", code: code))
+    }
+  }
+
+  private func sendLine(_ bytes: [UInt8], _ start: Int) -> Outcome {
+    while true {
+      let n = syslog?.send(bytes, from: start, to: descriptor) ?? -1
+      if n > 0 { return .wrote(n) }
+      let code = cs_errno()
+      switch code {
+      case EINTR: continue
+      // ENOBUFS: the system has no memory for it just now.
+      case EAGAIN, ENOBUFS: return .full
+      case _ where LogFile.isNobodyThere(code):
+        close(descriptor)
+        descriptor = -1
+      default: break
+      }
+      return .failed(SystemError(path ?? "send", code: code))
     }
   }
 

@@ -65,6 +65,11 @@ final class FieldTable {
     return lines[index]
   }
 
+  func withhold(_ index: Int) {
+    precondition(index >= 0 && index < count, "no such field")
+    lines[index].isNominated = true
+  }
+
   func has(_ kind: FieldKind) -> Bool { seen & kind.bit != 0 }
 
   /// The first line of a kind that occurs.

@@ -9,7 +9,7 @@ public enum Refusal: UInt8, CaseIterable, Sendable {
   case hostMissing, hostMultiple, hostInvalid, targetForm, absoluteForm, methodRefused
   // What only HTTP/2 can have wrong (RFC 9113)
   case nameCase, http2PseudoField, http2ConnectionField, contentLengthMismatch, misdirected
-  case http2Protocol, http2Flood, http2Resets
+  case http2Protocol, http2Flood, http2Resets, http2Busy
   case headTooLarge, tooManyFields, headTimeout, trailerIdentity, expectation, bodyTooLarge, bodyTimeout
   // The signed identity
   case identityMissing, identityDuplicate, identityForeign, identityForm, identityAddress
@@ -29,6 +29,8 @@ public enum Refusal: UInt8, CaseIterable, Sendable {
     upstreamConnectTimeout, upstreamTls,
     upstreamReset, upgradeUnsupported
   case upstreamTimeout, upstreamResponse
+  // What a route asks for
+  case accessDenied, rateLimited, credentialsMissing, credentialsWrong, credentialsBusy
   // The connection
   case tlsHandshake, plainHttp, handshakeTimeout, connectionLimit, clientLimit, clientReset, clientTimeout, draining
 }
@@ -76,6 +78,7 @@ extension Refusal {
     case .http2Protocol: ("http2-protocol", 0, true)
     case .http2Flood: ("http2-flood", 0, true)
     case .http2Resets: ("http2-resets", 0, true)
+    case .http2Busy: ("http2-busy", 0, false)
     case .headTooLarge: ("head-too-large", 431, true)
     case .tooManyFields: ("too-many-fields", 431, true)
     case .headTimeout: ("head-timeout", 408, true)
@@ -146,6 +149,11 @@ extension Refusal {
     case .upgradeUnsupported: ("upgrade-unsupported", 501, false)
     case .upstreamTimeout: ("upstream-timeout", 504, false)
     case .upstreamResponse: ("upstream-response", 502, false)
+    case .accessDenied: ("access-denied", 403, false)
+    case .rateLimited: ("rate-limited", 429, false)
+    case .credentialsMissing: ("credentials-missing", 401, false)
+    case .credentialsWrong: ("credentials-wrong", 401, false)
+    case .credentialsBusy: ("credentials-busy", 503, false)
     case .tlsHandshake: ("tls-handshake", 0, true)
     case .plainHttp: ("plain-http", 400, true)
     case .handshakeTimeout: ("handshake-timeout", 0, true)

@@ -50,6 +50,8 @@ public final class RequestHead {
   public func value(_ index: Int) -> ByteRange { table.line(index).value }
   /// Listed in Connection, so meant for this hop only.
   public func isNominated(_ index: Int) -> Bool { table.line(index).isNominated }
+  /// Has a field treated as if Connection listed it: it was meant for us, and goes no further.
+  public func withhold(_ index: Int) { table.withhold(index) }
   /// The first line of a kind, or nil.
   public func firstIndex(_ kind: FieldKind) -> Int? { table.has(kind) ? table.firstIndex(kind) : nil }
   public func has(_ kind: FieldKind) -> Bool { table.has(kind) }

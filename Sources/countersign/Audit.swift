@@ -27,7 +27,7 @@ struct AuditCommand: ParsableCommand {
       was reached, no line has the field), 2 the command was not understood.
       """)
 
-  @Argument(help: ArgumentHelp("Access logs; `-` is standard input.", valueName: "file"))
+  @Argument(help: ArgumentHelp("Access logs; `-` is standard input.", valueName: "file"), completion: .file())
   var files: [String]
 
   @Option(help: ArgumentHelp("The window's beginning, within it.", valueName: "time"))
@@ -111,14 +111,14 @@ struct AuditCommand: ParsableCommand {
       let summary = Summary()
       try summary.read(log)
       progress.clear()
-      tellMalformed(log)
+      try tellMalformed(log)
       try SummaryReport(summary, log.counts, window, files: files).write(format, to: out)
       return
     }
     let search = Affected(field: affected, AuditLimits())
     try search.find(in: log)
     progress.clear()
-    tellMalformed(log)
+    try tellMalformed(log)
     guard search.linesWithField > 0 || search.linesInWindow == 0 else {
       throw AuditError(
         "no request of the window has the member \"\(affected)\"; `log.fields` of the configuration says what lines have"
@@ -135,8 +135,13 @@ struct AuditCommand: ParsableCommand {
     try AffectedReport(search, window, to: out).write(format, log)
   }
 
-  private func tellMalformed(_ log: MergedLog) {
+  private func tellMalformed(_ log: MergedLog) throws(AuditError) {
     guard log.counts.malformed > 0, let first = log.counts.firstMalformed else { return }
+    guard log.counts.malformed < log.counts.lines else {
+      throw AuditError(
+        "no line is one of `log.format: json`, which an audit needs (the first is \(first)); logs of other formats have not "
+          + "all that it asks for")
+    }
     Console.complain(
       "countersign audit: \(log.counts.malformed) lines are not of an access log and were passed over, the first is \(first)"
     )

@@ -23,11 +23,19 @@ struct Check: ParsableCommand {
 
         countersign check -c new.yaml --against edge.yaml --log access.log
 
+      With `--schema` it prints the JSON schema that an editor completes and checks configurations with.
+
       Exit codes: 0 it would run, and a reload would take it; 1 it would not, or a reload would refuse it because it \
       weakens trust and does not say so (`accept_weaker`, which is printed then); 2 the command was not understood.
       """)
 
-  @OptionGroup var config: ConfigOptions
+  @Option(
+    name: [.customShort("c"), .customLong("config")], help: ArgumentHelp("The configuration.", valueName: "file"),
+    completion: .file())
+  var path: String?
+
+  @Flag(help: "Print the JSON schema of configurations, for editors, and look at none.")
+  var schema = false
 
   @Flag(help: "Print the configuration with all defaults filled in, as YAML that reads back to the same.")
   var resolved = false
@@ -36,25 +44,32 @@ struct Check: ParsableCommand {
   var live = false
 
   @Option(
-    help: ArgumentHelp("Compare trust with this configuration: the one that is in use.", valueName: "running"))
+    help: ArgumentHelp("Compare trust with this configuration: the one that is in use.", valueName: "running"),
+    completion: .file())
   var against: String?
 
-  @Option(help: ArgumentHelp("With `--against`: the access log of what is in use.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("With `--against`: the access log of what is in use.", valueName: "file"), completion: .file())
   var log: String?
 
   func validate() throws {
+    if path == nil, !schema { throw ValidationError("Missing expected argument '-c <file>'") }
+    if schema, path != nil || resolved || live || against != nil || log != nil {
+      throw ValidationError("--schema stands alone: it looks at no configuration")
+    }
     if log != nil, against == nil { throw ValidationError("--log is part of --against") }
     if resolved, against != nil { throw ValidationError("--resolved and --against are two questions") }
   }
 
   func run() throws {
-    let read = ConfigReader.read(path: config.path)
+    guard let path else { return print(ConfigSchema.json, terminator: "") }
+    let read = ConfigReader.read(path: path)
     let findings = Engine.check(read, asksValidators: live)
-    let checked = try Self.report(findings, on: read, config.path)
+    let checked = try Self.report(findings, on: read, path)
     if let against {
-      return try Against(newPath: config.path, oldPath: against, logPath: log).report(checked)
+      return try Against(newPath: path, oldPath: against, logPath: log).report(checked)
     }
-    print(resolved ? checked.resolved() : "\(config.path): would run\n", terminator: "")
+    print(resolved ? checked.resolved() : "\(path): would run\n", terminator: "")
   }
 
   /// The configuration, after its findings were reported; ends the command with `code` when it has errors.

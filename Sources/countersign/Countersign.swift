@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import Platform
+import Proxy
 
 @main
 struct Countersign: ParsableCommand {
@@ -23,7 +24,7 @@ struct Countersign: ParsableCommand {
       docs/CONFIG.md explains the configuration. \
       Exit codes: 0 all is well, 1 it is not, 2 the command was not understood.
       """,
-    version: "0.1.0",
+    version: BuildInfo.version,
     subcommands: [
       Run.self, Check.self, Explain.self, Doctor.self, AuditCommand.self, Route.self, Servers.self, Status.self,
       UpgradeCommand.self, Keys.self, Certs.self,
@@ -45,7 +46,8 @@ struct Countersign: ParsableCommand {
 /// `-c FILE`, for the commands that take a configuration.
 struct ConfigOptions: ParsableArguments {
   @Option(
-    name: [.customShort("c"), .customLong("config")], help: ArgumentHelp("The configuration.", valueName: "file"))
+    name: [.customShort("c"), .customLong("config")], help: ArgumentHelp("The configuration.", valueName: "file"),
+    completion: .file())
   var path: String
 }
 

@@ -39,6 +39,9 @@ struct Doctor: ParsableCommand {
   @Option(help: ArgumentHelp("Who may have signed the certificate, with https (PEM).", valueName: "file"))
   var ca = "/etc/ssl/certs/ca-certificates.crt"
 
+  @Flag(help: "Speak HTTP/2: for a listener that has no http/1.1 among its protocols.")
+  var http2 = false
+
   @Flag(help: "Addresses are translated on the way: they must differ, and need not be those that were sent from.")
   var nat = false
 
@@ -66,7 +69,7 @@ struct Doctor: ParsableCommand {
     let addresses = from.compactMap { IPAddress($0) }
     let mark = "/.well-known/countersign-probe/\(try SecureRandom.word())"
     let probe: Probe
-    do { probe = try Probe(url: url, authorities: ca) } catch {
+    do { probe = try Probe(url: url, authorities: ca, isHTTP2: http2) } catch {
       Console.complain("countersign: \(error)")
       throw ExitCode(2)
     }

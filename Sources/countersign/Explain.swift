@@ -34,7 +34,8 @@ struct Explain: ParsableCommand {
 
   @Option(
     name: [.customShort("c"), .customLong("config")],
-    help: ArgumentHelp("The configuration; with --live, one that names the admin listener.", valueName: "file"))
+    help: ArgumentHelp("The configuration; with --live, one that names the admin listener.", valueName: "file"),
+    completion: .file())
   var configPath: String?
 
   @Option(help: ArgumentHelp("The listener, by its name.", valueName: "name"))
@@ -124,8 +125,8 @@ struct Explain: ParsableCommand {
       print("to       \(local)\(to == nil ? ", as nothing is said" : "")")
     }
     print("rule     \(explanation.rule)")
-    let line = policy[policy.rule(for: peer)].line
-    print("at       \(line > 0 ? "\(file):\(line)" : "\(file), by default")")
+    let place = policy[policy.rule(for: peer)].place
+    print("at       \(place.line > 0 ? "\(place.file ?? file):\(place.line)" : "\(file), by default")")
     for step in explanation.steps { print("step     \(step)") }
     let rule = policy.rule(for: peer)
     if proxySource != nil, policy[rule].evidence != .refuse, !policy[rule].proxyProtocolRequired {

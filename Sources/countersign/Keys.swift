@@ -54,7 +54,7 @@ extension Keys {
     @Option(help: "hmac or ed25519.")
     var algorithm = KeyAlgorithm.hmac
 
-    @Option(help: ArgumentHelp("The key set.", valueName: "file"))
+    @Option(help: ArgumentHelp("The key set.", valueName: "file"), completion: .file())
     var out: String
 
     @OptionGroup var reading: GroupOption
@@ -82,10 +82,10 @@ extension Keys {
     @Option(help: ArgumentHelp("The validator, as its `identity.audience`: 1 to 64 of a-z 0-9 . -", valueName: "name"))
     var audience: String
 
-    @Option(name: .customLong("in"), help: ArgumentHelp("The edge's key set.", valueName: "file"))
+    @Option(name: .customLong("in"), help: ArgumentHelp("The edge's key set.", valueName: "file"), completion: .file())
     var source: String
 
-    @Option(help: ArgumentHelp("The validator's key set.", valueName: "file"))
+    @Option(help: ArgumentHelp("The validator's key set.", valueName: "file"), completion: .file())
     var out: String
 
     @OptionGroup var reading: GroupOption

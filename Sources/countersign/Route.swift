@@ -12,7 +12,8 @@ struct AdminOptions: ParsableArguments {
 
   @Option(
     name: [.customShort("c"), .customLong("config")],
-    help: ArgumentHelp("Or the configuration that it runs with, which names it.", valueName: "file"))
+    help: ArgumentHelp("Or the configuration that it runs with, which names it.", valueName: "file"),
+    completion: .file())
   var config: String?
 
   func validate() throws {

@@ -124,6 +124,31 @@ extension EndToEnd {
       #expect(after.validator.others - before.validator.others < UInt64(count * 8))
     }
 
+    /// Nor does one on a route that asks for an address, a rate and a password, once the password is known.
+    @Test func aRequestOnARouteThatAsksForMuchAllocatesNothing() throws {
+      let workspace = try Workspace()
+      let backend = try RecordingBackend(keepsBytes: false) { try $0.reply("fine") }
+      let users = try workspace.write("users", "alice:$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n")
+      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+      configuration.access = "off"
+      configuration.routes = [
+        "to: backend, access: { allow: [127.0.0.0/8], deny: [127.99.0.0/16], htpasswd: \"\(users)\" }, "
+          + "limits: { body: 1MiB, rate: { requests: 10000/s } }, timeouts: { idle: 30s }"
+      ]
+      let file = workspace.file("edge.count")
+      let edge = try Countersign(configuration, in: workspace, environment: try Self.counting(in: file))
+      let connection = try Connection(to: edge["public"])
+      let credentials = "Authorization: Basic \(Data("alice:U*U".utf8).base64EncodedString())"
+      func ask(_ count: Int) throws {
+        for _ in 0..<count { #expect(try connection.get("/counted", fields: [credentials]).status == 200) }
+      }
+      try ask(200)
+      let before = try Self.count(file)
+      #expect(before.others > 0, "nothing is counted at all")
+      try ask(500)
+      #expect(try Self.count(file).others - before.others == 0)
+    }
+
     private static func counting(in file: String) throws -> [String: String] {
       ["LD_PRELOAD": try Programs.allocationCounter, "ALLOCATION_COUNTER": file]
     }

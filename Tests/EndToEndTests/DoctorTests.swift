@@ -126,6 +126,24 @@ extension EndToEnd {
       #expect(named.succeeded, "\(named.output)\(named.error)")
     }
 
+    @Test(arguments: [false, true])
+    func aListenerOfHTTP2AloneIsAskedInHTTP2(tls: Bool) throws {
+      let site = try Site(tls: tls, edge: { $0.listeners[0].more.append("protocols: [\(tls ? "h2" : "h2c")]") })
+      let url = "\(tls ? "https" : "http")://localhost:\(try site.publicAddress.port)"
+      let command = [
+        try Programs.countersign, "doctor", url, "--ca", try Certificates.standard.ca, "--from", Peer.client(1),
+        "--from",
+        Peer.client(2),
+      ]
+      let outcome = try ChildProcess.run(command + ["--http2"])
+      #expect(outcome.succeeded, "\(outcome.output)\(outcome.error)")
+      #expect(
+        outcome.output.contains("probe    2 from \(Peer.client(2)): status 200, verified as \(Peer.client(2))\n"),
+        "\(outcome.output)")
+      let without = try ChildProcess.run(command)
+      #expect(without.exit == .code(1), "\(without.output)")
+    }
+
     @Test(arguments: [
       (["ftp://x", "--from", "127.0.0.1", "--from", "127.0.0.2"], "begins with http:// or https://"),
       (["http://x", "--from", "127.0.0.1"], "give two or more different addresses"),

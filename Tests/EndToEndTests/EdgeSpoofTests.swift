@@ -10,6 +10,8 @@ extension EndToEnd {
     private static let shared = Result { try Site(.shared) }
     /// An edge that speaks to the backend itself, in plain words.
     private static let alone = Result { try AloneSite() }
+    /// One that is spoken to by HTTP/2, with a validator behind it.
+    private static let http2 = Result { try Site(.shared, edge: { $0.listeners[0].more = ["protocols: [h2c]"] }) }
 
     private final class AloneSite: Sendable {
       let workspace: Workspace
@@ -23,14 +25,25 @@ extension EndToEnd {
       }
     }
 
-    enum Place: String, CaseIterable, Sendable { case bound, shared, alone }
+    enum Place: String, CaseIterable, Sendable {
+      case bound, shared, alone, http2
+
+      /// Where fields speak of the connection.
+      static let ofHTTP1: [Place] = [.bound, .shared, .alone]
+    }
 
     private static func place(_ place: Place) throws -> (backend: RecordingBackend, edge: Countersign) {
       switch place {
       case .bound: (try bound.get().backend, try bound.get().edge)
       case .shared: (try shared.get().backend, try shared.get().edge)
       case .alone: (try alone.get().backend, try alone.get().edge)
+      case .http2: (try http2.get().backend, try http2.get().edge)
       }
+    }
+
+    private static func client(_ place: Place) throws -> SpokenClient {
+      let address = try self.place(place).edge["public"]
+      return place == .http2 ? .http2(try .cleartext(to: address)) : .http1(try Connection(to: address))
     }
 
     private func mark() -> String { "/edge-spoof/\(UUID().uuidString)" }
@@ -90,12 +103,12 @@ extension EndToEnd {
 
     @Test(arguments: Place.allCases, identityNames)
     func aSpoofedIdentityNeverReachesTheBackend(_ place: Place, _ name: String) throws {
-      let (backend, edge) = try Self.place(place)
-      let connection = try Connection(to: edge["public"])
+      let backend = try Self.place(place).backend
+      let client = try Self.client(place)
       for (index, spelling) in Self.spellings(name).enumerated() {
         let mark = "\(mark())/\(index)"
         let value = name.hasPrefix("Forwarded") ? "for=\(Peer.claimed)" : Peer.claimed
-        let response = try connection.get(mark, fields: ["\(spelling): \(value)"])
+        let response = try client.get(mark, fields: ["\(spelling): \(value)"])
         #expect(response.status == 200, "\(spelling)")
         seesOnlyTheTruth(try backend.waitForRequest(to: mark).head, client: Peer.client())
       }
@@ -104,10 +117,10 @@ extension EndToEnd {
 
     @Test(arguments: Place.allCases)
     func honestFieldsReachTheBackendUntouched(_ place: Place) throws {
-      let (backend, edge) = try Self.place(place)
+      let backend = try Self.place(place).backend
       let mark = mark()
-      let lines = Self.honestNames.enumerated().map { "\($1): honest \($0)" }
-      let response = try Connection(to: edge["public"]).get(mark, fields: lines)
+      let lines = Self.honestNames.enumerated().map { "\(place == .http2 ? $1.lowercased() : $1): honest \($0)" }
+      let response = try Self.client(place).get(mark, fields: lines)
       #expect(response.status == 200)
       let head = try backend.waitForRequest(to: mark).head
       for line in lines { #expect(head.text.contains("\r\n\(line)\r\n"), "\(line)") }
@@ -116,38 +129,35 @@ extension EndToEnd {
 
     @Test(arguments: Place.allCases)
     func manyAtOnceAndManyOfEachAreRemoved(_ place: Place) throws {
-      let (backend, edge) = try Self.place(place)
+      let backend = try Self.place(place).backend
       let mark = mark()
       let fields = Self.identityNames.flatMap {
         ["\($0): \(Peer.claimed)", "\($0.uppercased()): \(Peer.claimed), \(Peer.client(99))"]
       }
-      let response = try Connection(to: edge["public"]).get(mark, fields: Array(fields.prefix(90)))
+      let response = try Self.client(place).get(mark, fields: Array(fields.prefix(90)))
       #expect(response.status == 200)
       seesOnlyTheTruth(try backend.waitForRequest(to: mark).head, client: Peer.client())
     }
 
     @Test(arguments: Place.allCases)
     func trailersCarryNoIdentity(_ place: Place) throws {
-      let (backend, edge) = try Self.place(place)
-      let connection = try Connection(to: edge["public"])
+      let backend = try Self.place(place).backend
+      let client = try Self.client(place)
       for name in Self.identityNames.prefix(20) {
         let mark = mark()
-        try connection.send(
-          Text.request(mark, method: "POST", fields: ["Transfer-Encoding: chunked", "Trailer: \(name)"])
-            + Text.chunks(
-              ["body"],
-              trailers: [
-                "\(name): \(Peer.claimed)", "\(name.replacing("-", with: "_")): \(Peer.claimed)", "X-Honest: \(mark)",
-              ]))
-        #expect(try connection.readResponse().status == 200)
+        let honest = "\(place == .http2 ? "x-honest" : "X-Honest"): \(mark)"
+        let status = try client.post(
+          mark, fields: ["Trailer: \(name)"], body: "body",
+          trailers: ["\(name): \(Peer.claimed)", "\(name.replacing("-", with: "_")): \(Peer.claimed)", honest])
+        #expect(status == 200)
         seesOnlyTheTruth(try backend.waitForRequest(to: mark).head, client: Peer.client())
-        #expect(backend.saw("X-Honest: \(mark)"), "an honest trailer is passed on")
+        #expect(backend.saw(honest), "an honest trailer is passed on")
       }
       #expect(!backend.saw(Peer.claimed))
     }
 
     /// A nomination is honoured before anything of ours is written, so it cannot take ours away.
-    @Test(arguments: Place.allCases)
+    @Test(arguments: Place.ofHTTP1)
     func nominationsTakeNothingAway(_ place: Place) throws {
       let (backend, edge) = try Self.place(place)
       let connection = try Connection(to: edge["public"])

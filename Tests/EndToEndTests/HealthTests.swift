@@ -112,17 +112,26 @@ extension EndToEnd {
 
     // MARK: Validators
 
-    @Test(arguments: Site.Mode.allCases, [false, true])
-    func aCheckOfAValidatorGoesTheWholeWay(_ mode: Site.Mode, hopTLS: Bool) throws {
+    /// What is spoken between edge and validator.
+    enum Hop: CaseIterable { case plain, tls, http2, http2TLS }
+
+    @Test(arguments: Site.Mode.allCases, Hop.allCases)
+    func aCheckOfAValidatorGoesTheWholeWay(_ mode: Site.Mode, _ hop: Hop) throws {
       let manner = Guarded(Manner.well)
+      let hopTLS = hop == .tls || hop == .http2TLS
+      let isHTTP2 = hop == .http2 || hop == .http2TLS
       let site = try Site(
         mode, hopTLS: hopTLS,
         script: { exchange in
           let fails = exchange.target == "/healthz?deep" && manner.now == .failing
           try exchange.reply(exchange.clientAddress, status: fails ? "503 Service Unavailable" : "200 OK")
         },
-        validator: { $0.hasAdmin = true },
+        validator: {
+          $0.hasAdmin = true
+          if isHTTP2 { $0.listeners[0].more.append("protocols: [\(hopTLS ? "h2" : "h2c")]") }
+        },
         edge: {
+          if isHTTP2 { $0.upstreams[0].members.append("protocol: http2") }
           $0.upstreams[0].members.append(
             "health: { path: \"/healthz?deep\", interval: 2s, timeout: 2s, fall: 2, host: \(Site.host) }")
           $0.hasAdmin = true
@@ -166,13 +175,20 @@ extension EndToEnd {
       try site.edge.said("upstream monitor: server \(server) is down: status 502; 0 of 1 serve")
     }
 
-    @Test(arguments: Site.Mode.allCases)
-    func aValidatorThatDoesNotKnowTheKeyIsDown(_ mode: Site.Mode) throws {
+    @Test(arguments: Site.Mode.allCases, [Hop.plain, .http2])
+    func aValidatorThatDoesNotKnowTheKeyIsDown(_ mode: Site.Mode, _ hop: Hop) throws {
       let strangers = try Workspace()
       let others = try Keys(in: strangers, prefix: "other-")
       let site = try Site(
-        mode, validator: { $0.identity[0] = "keys: \"\(others.validator)\"" },
-        edge: { $0.upstreams[0].members.append(Self.health) })
+        mode,
+        validator: {
+          $0.identity[0] = "keys: \"\(others.validator)\""
+          if hop == .http2 { $0.listeners[0].more.append("protocols: [h2c]") }
+        },
+        edge: {
+          if hop == .http2 { $0.upstreams[0].members.append("protocol: http2") }
+          $0.upstreams[0].members.append(Self.health)
+        })
       let line = try site.edge.said("is down: ")
       switch mode {
       case .shared: #expect(line.contains("the validator refused the signature: status 403"), "\(line)")

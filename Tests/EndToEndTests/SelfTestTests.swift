@@ -24,9 +24,17 @@ extension EndToEnd {
       validator.access.selfTests.filter { $0.status == 200 }
     }
 
-    @Test(arguments: Site.Mode.allCases) func aValidatorThatTakesBothProbesIsNoNews(_ mode: Site.Mode) throws {
-      let bench = try ValidatorBench(mode)
-      let configuration = try Self.edge("\(bench.address)", mode)
+    /// A validator that takes HTTP/2 beside HTTP/1.1.
+    private static func bench(_ mode: Site.Mode, isHTTP2: Bool) throws -> ValidatorBench {
+      try ValidatorBench(mode) { if isHTTP2 { $0.listeners[0].more.append("protocols: [h2c, http/1.1]") } }
+    }
+
+    @Test(arguments: Site.Mode.allCases, [false, true])
+    func aValidatorThatTakesBothProbesIsNoNews(_ mode: Site.Mode, isHTTP2: Bool) throws {
+      let bench = try Self.bench(mode, isHTTP2: isHTTP2)
+      let configuration = try Self.edge("\(bench.address)", mode) {
+        if isHTTP2 { $0.upstreams[0].members.append("protocol: http2") }
+      }
       let edge = try Countersign(configuration, in: bench.workspace)
       #expect(Self.said(edge) == [])
       try eventually("both probes are in the log") { Self.probes(bench.validator).count == 2 }
@@ -49,8 +57,11 @@ extension EndToEnd {
       #expect(Self.probes(bench.validator).count == 10, "without --live nobody is asked")
     }
 
-    @Test(arguments: Site.Mode.allCases) func overTLSTheyAreAskedToo(_ mode: Site.Mode) throws {
-      let site = try Site(mode, hopTLS: true)
+    @Test(arguments: Site.Mode.allCases, [false, true])
+    func overTLSTheyAreAskedToo(_ mode: Site.Mode, isHTTP2: Bool) throws {
+      let site = try Site(
+        mode, hopTLS: true, validator: { if isHTTP2 { $0.listeners[0].more.append("protocols: [h2]") } },
+        edge: { if isHTTP2 { $0.upstreams[0].members.append("protocol: http2") } })
       let second = try Countersign(site.edgeConfiguration, name: "second", in: site.workspace)
       #expect(Self.said(second) == [])
       var wrong = site.edgeConfiguration
@@ -109,9 +120,12 @@ extension EndToEnd {
     ]
 
     /// The same mistakes at a start, where the validator may be the one that is behind, and at a reload, which would lose what works.
-    @Test(arguments: refusals) func whatAValidatorRefusesIsAWarningAndNoReload(_ refusal: Refusal) throws {
-      let bench = try ValidatorBench(refusal.mode)
-      let right = try Self.edge("\(bench.address)", refusal.mode)
+    @Test(arguments: refusals, [false, true])
+    func whatAValidatorRefusesIsAWarningAndNoReload(_ refusal: Refusal, isHTTP2: Bool) throws {
+      let bench = try Self.bench(refusal.mode, isHTTP2: isHTTP2)
+      let right = try Self.edge("\(bench.address)", refusal.mode) {
+        if isHTTP2 { $0.upstreams[0].members.append("protocol: http2") }
+      }
       var wrong = right
       refusal.change(&wrong)
       let early = try Countersign(wrong, name: "early", in: bench.workspace)

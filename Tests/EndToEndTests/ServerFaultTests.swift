@@ -173,6 +173,37 @@ extension EndToEnd {
 
     // MARK: Idle
 
+    /// What ended one kept connection may have ended them all, as a process that drains does.
+    @Test func aRequestMeetsOneEndedConnectionAtMost() throws {
+      let count = 8
+      let served = Guarded<Set<Int>>([])
+      let backend = try RecordingBackend { exchange in
+        // Each connection has one answer, and the first ones wait for each other, so that they are `count`.
+        guard served.with({ $0.insert(exchange.request.connection).inserted }) else { return exchange.end() }
+        guard served.wait(until: .usual, { $0.count >= count ? true : nil }) != nil else {
+          throw Trouble("fewer than \(count) connections came")
+        }
+        try exchange.reply("\(exchange.request.connection)")
+      }
+      let workspace = try Workspace()
+      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+      configuration.workers = "1"
+      let edge = try Countersign(configuration, in: workspace)
+      let clients = try (0..<count).map { try Connection(to: edge["public"], from: Peer.client($0)) }
+      for client in clients { try client.send(Text.request("/first")) }
+      for client in clients { #expect(try client.readResponse().status == 200) }
+      #expect(backend.connectionCount == count)
+      for method in ["GET", "PUT"] {
+        try clients[0].send(Text.request("/\(method)", method: method, body: method == "PUT" ? "all" : nil))
+        #expect(try clients[0].readResponse().status == 200, "\(method)")
+        #expect(backend.requests(to: "/\(method)").count == 2, "\(method)")
+      }
+      // What may have been acted on is not sent again.
+      try clients[0].send(Text.request("/POST", method: "POST", body: "once"))
+      #expect(try clients[0].readResponse().status == 502)
+      #expect(backend.requests(to: "/POST").count == 1)
+    }
+
     /// So that no request meets the validator's end of the connection on its way.
     @Test func theEdgeEndsAnIdleBoundConnectionFirst() throws {
       let site = try Site(

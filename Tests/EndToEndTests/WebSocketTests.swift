@@ -54,6 +54,29 @@ extension EndToEnd {
       #expect(entry.status == 101)
     }
 
+    /// An upgrade may not be sent twice, and whoever has a kept connection may end it just then.
+    @Test(arguments: Site.Mode.allCases)
+    func anUpgradeGetsANewConnection(_ mode: Site.Mode) throws {
+      let used = Guarded<Set<Int>>([])
+      let site = try Site(
+        mode,
+        script: { exchange in
+          guard used.with({ $0.insert(exchange.request.connection).inserted }) else { return exchange.end() }
+          try Self.echo(exchange)
+        }, validator: { $0.workers = "1" }, edge: { $0.workers = "1" })
+      let connection = try site.connect()
+      #expect(try connection.get("/first").status == 200)
+      #expect(try connection.get("/ws", fields: Self.upgrade).status == 101)
+      let frame = Self.frame("hello")
+      try connection.send(frame)
+      #expect(try connection.read(frame.count) == frame)
+      #expect(site.backend.requests(to: "/ws").count == 1)
+      connection.shutdownWrite()
+      #expect(try connection.readToEnd() == [])
+      let peers = try ["/first", "/ws"].map { try site.validator.access.wait(path: $0).peer }
+      #expect(peers[0] != peers[1])
+    }
+
     @Test func aTunnelOverTLSCarriesAMebibyte() throws {
       let site = try Site(.bound, tls: true, hopTLS: true, script: Self.echo)
       let connection = try site.connectTLS()

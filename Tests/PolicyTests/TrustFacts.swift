@@ -11,7 +11,7 @@ enum TrustFacts {
       let from = words.removeFirst()
       var rule = Config.TrustRule(evidence: try #require(Config.Evidence(rawValue: words.removeFirst())))
       if from != "any" { rule.from = try from.split(separator: ",").map { try #require(IPPrefix(String($0))) } }
-      rule.line = index + 1
+      rule.place.line = index + 1
       while let word = words.popFirst() {
         switch word {
         case "then": rule.thenForwarded = true

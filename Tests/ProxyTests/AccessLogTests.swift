@@ -40,7 +40,7 @@ import Wire
   private func write(path: [UInt8]) {
     log.line(time: Self.time.span, nowMilliseconds: 0) { line in
       line.append(",\"path\":\"")
-      line.appendEscaped(path.span, most: AccessLog.pathBytesMax)
+      line.appendEscaped(path.span, most: LogVariable.pathBytesMax)
       line.append(0x22)
       line.member(",\"status\":", 200)
     }
@@ -63,7 +63,7 @@ import Wire
       let lines = try lines()
       try #require(lines.count == 1)
       let record = try parse(lines[0])
-      #expect(try bytes(record["path"]) == Array(path.prefix(AccessLog.pathBytesMax)))
+      #expect(try bytes(record["path"]) == Array(path.prefix(LogVariable.pathBytesMax)))
       #expect(record["time"] as? String == "1994-11-06T08:49:37.000Z")
       #expect(record["status"] as? Int == 200 && record.count == 3)
     }
@@ -75,17 +75,27 @@ import Wire
     let count = 40
     for _ in 0..<count {
       log.line(time: Self.time.span, nowMilliseconds: 0) { line in
-        for (key, most) in [("method", 32), ("host", AccessLog.hostBytesMax), ("path", AccessLog.pathBytesMax)] {
+        for (key, most) in [
+          ("method", LogVariable.methodBytesMax), ("host", LogVariable.hostBytesMax),
+          ("path", LogVariable.pathBytesMax), ("user_agent", LogVariable.userAgentBytesMax),
+          ("referer", LogVariable.refererBytesMax), ("sni", LogVariable.sniBytesMax),
+          ("alpn", LogVariable.alpnBytesMax),
+        ] {
           line.append(text: ",\"\(key)\":\"")
           line.appendEscaped(worst.span, most: most)
           line.append(0x22)
         }
         line.member(",\"server\":", text: [UInt8](repeating: 0x22, count: 112))
         RefusalDetail.named("", worst, "").write(to: line)
-        for key in ["listener", "rule", "upstream", "edge", "evidence", "connection", "client", "peer"] {
+        for key in [
+          "listener", "rule", "upstream", "edge", "evidence", "connection", "client", "peer", "request_id", "protocol",
+        ] {
           line.append(text: ",\"\(key)\":\"\(String(repeating: "n", count: 64))\"")
         }
-        for key in ["generation", "status", "bytes_in", "bytes_out", "duration_ms", "upstream_ms"] {
+        for key in [
+          "generation", "status", "bytes_in", "bytes_out", "duration_ms", "upstream_ms", "retries", "queue_ms",
+          "connect_ms", "response_ms",
+        ] {
           line.append(text: ",\"\(key)\":")
           line.append(decimal: .max)
         }
@@ -101,7 +111,7 @@ import Wire
     #expect(lines.count == count)
     for line in lines {
       #expect(line.count < AccessLog.lineBytesMax)
-      #expect(try bytes(parse(line)["path"]) == Array(worst.prefix(AccessLog.pathBytesMax)))
+      #expect(try bytes(parse(line)["path"]) == Array(worst.prefix(LogVariable.pathBytesMax)))
     }
     #expect(queue.dropped == 0)
   }

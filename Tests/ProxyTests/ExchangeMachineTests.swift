@@ -29,7 +29,7 @@ private struct Step: CustomStringConvertible {
     guard sent || response == .awaiting else { return false }
     machine.begin(
       hasBody: request == .body, isIdempotent: isIdempotent, keepAlive: keepAlive)
-    machine.allow(retries: retries, on: [.connect, .reset, .timeout])
+    machine.allow(ExchangeMachine.Retries(retries, on: [.connect, .reset, .timeout]))
     if isAttempted { machine.attempt(reused: reused) }
     if sent { machine.noteSent() }
     if !isHeld { machine.noteNotHeld() }
@@ -122,7 +122,7 @@ private let faults: [ExchangeMachine.Fault] = [
         #expect(verdict == .answer(.upstreamReset), "\(step)")
       } else {
         #expect(verdict == .resend, "\(step)")
-        for _ in 1..<ExchangeMachine.staleTriesMax { #expect(machine.fault(.unprocessed) == .resend) }
+        for _ in 1..<ExchangeMachine.unprocessedTriesMax { #expect(machine.fault(.unprocessed) == .resend) }
         #expect(machine.fault(.unprocessed) == .answer(.upstreamReset))
       }
     }
@@ -167,7 +167,7 @@ private let faults: [ExchangeMachine.Fault] = [
         for fault in faults {
           var machine = ExchangeMachine()
           machine.begin(hasBody: false, isIdempotent: true, keepAlive: true)
-          machine.allow(retries: 1, on: allowed)
+          machine.allow(ExchangeMachine.Retries(1, on: allowed))
           machine.attempt(reused: false)
           machine.noteSent()
           #expect((machine.fault(fault) == .retry) == (occasion == allowed), "\(fault)")
@@ -180,7 +180,7 @@ private let faults: [ExchangeMachine.Fault] = [
   @Test func whatCannotBeTriedAgainWaitsForAServerThatFailsAndNotForOneTakenAway() {
     var machine = ExchangeMachine()
     machine.begin(hasBody: false, isIdempotent: false, keepAlive: true)
-    machine.allow(retries: 1, on: [.connect, .reset, .timeout])
+    machine.allow(ExchangeMachine.Retries(1, on: [.connect, .reset, .timeout]))
     machine.attempt(reused: false)
     machine.noteSent()
     #expect(machine.fault(.serverDown(isTakenAway: false)) == .passOn)
@@ -219,23 +219,26 @@ private let faults: [ExchangeMachine.Fault] = [
           machine.attempt(reused: true)
           if step.sent { machine.noteSent() }
         }
-        #expect(retries <= step.retries + ExchangeMachine.staleTriesMax, "\(fault) at \(step)")
+        let more = fault == .unprocessed ? ExchangeMachine.unprocessedTriesMax : 1
+        #expect(retries <= step.retries + more, "\(fault) at \(step)")
         #expect(waits <= ExchangeMachine.startingTriesMax, "\(fault) at \(step)")
       }
     }
   }
 
+  /// And behind it there is no further kept connection that could be stale as well.
   @Test func aStaleConnectionCostsNoConfiguredTry() {
     var machine = ExchangeMachine()
     machine.begin(hasBody: false, isIdempotent: true, keepAlive: true)
-    machine.allow(retries: 1, on: [.connect, .reset, .timeout])
+    machine.allow(ExchangeMachine.Retries(1, on: [.connect, .reset, .timeout]))
     var verdicts: [ExchangeMachine.Verdict] = []
-    for reused in [true, true, true, false] {
+    for reused in [true, false, false] {
       machine.attempt(reused: reused)
       machine.noteSent()
       verdicts.append(machine.fault(.closedBeforeResponse))
+      #expect(machine.hasMetStale)
     }
-    #expect(verdicts == [.resend, .resend, .retry, .answer(.upstreamReset)])
+    #expect(verdicts == [.resend, .retry, .answer(.upstreamReset)])
   }
 
   @Test func aStaleConnectionTakesAPostAlongOnlyUnsent() {
@@ -265,7 +268,7 @@ private let faults: [ExchangeMachine.Fault] = [
   @Test func theRoutesRetriesCount() {
     var machine = ExchangeMachine()
     machine.begin(hasBody: false, isIdempotent: true, keepAlive: true)
-    machine.allow(retries: 2, on: [.connect])
+    machine.allow(ExchangeMachine.Retries(2, on: [.connect]))
     machine.attempt(reused: false)
     #expect(machine.fault(.connect) == .retry && machine.fault(.connect) == .retry)
     #expect(machine.fault(.connect) == .answer(.upstreamConnect))
@@ -278,7 +281,7 @@ private let faults: [ExchangeMachine.Fault] = [
       _ = machine.fault(.closedBeforeResponse)
       machine.begin(hasBody: true, isIdempotent: false, keepAlive: true)
       #expect(machine.request == .body && machine.response == .awaiting && machine.ending == nil)
-      #expect(!machine.sent && !machine.reused && machine.replayable)
+      #expect(!machine.sent && !machine.reused && machine.replayable && !machine.hasMetStale)
       #expect(!machine.isIdempotent && machine.keepsDownstream)
     }
   }
@@ -320,7 +323,7 @@ private let faults: [ExchangeMachine.Fault] = [
   @Test func aServerThatAnsweredEarlyIsOutOfStepEvenIfTheRequestEndsBeforeIt() throws {
     var machine = ExchangeMachine()
     machine.begin(hasBody: true, isIdempotent: true, keepAlive: true)
-    machine.allow(retries: 1, on: [.connect, .reset, .timeout])
+    machine.allow(ExchangeMachine.Retries(1, on: [.connect, .reset, .timeout]))
     machine.attempt(reused: false)
     machine.noteSent()
     machine.responseHead(keepAlive: true)
@@ -334,7 +337,7 @@ private let faults: [ExchangeMachine.Fault] = [
     for (downstream, upstream) in [(true, true), (true, false), (false, true), (false, false)] {
       var machine = ExchangeMachine()
       machine.begin(hasBody: false, isIdempotent: true, keepAlive: true)
-      machine.allow(retries: 1, on: [.connect, .reset, .timeout])
+      machine.allow(ExchangeMachine.Retries(1, on: [.connect, .reset, .timeout]))
       machine.attempt(reused: true)
       machine.noteSent()
       if !downstream { machine.noteDownstreamCloses() }

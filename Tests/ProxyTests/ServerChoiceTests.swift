@@ -299,6 +299,51 @@ import Wire
     }
   }
 
+  @Test(arguments: [Config.Balance.roundRobin, .leastRequests, .clientHash])
+  func anOnlyServerServesUnlessItIsFullOrWithdrawn(_ balance: Config.Balance) {
+    var config = Config.Upstream(name: "app")
+    config.balance = balance
+    config.slowStartMilliseconds = 10_000
+    let (plan, pools) = UpstreamPlan.of(config, 1)
+    let server = pools[0]
+    let now = Clock.Reading(wallMilliseconds: 0, monotonicMilliseconds: 1_000)
+    func chosen(_ milliseconds: UInt64 = 1_000) -> ServerChoice {
+      plan.choose(client: Self.client, tried: 0, nowMilliseconds: milliseconds)
+    }
+    if case .server(let found, isLastResort: false) = chosen() {
+      #expect(found === server)
+    } else {
+      Issue.record("it serves")
+    }
+    server.configure(weight: 1, isBackup: false, connectionsMax: 1)
+    #expect(server.status.takePlace(most: 1))
+    guard case .full = chosen() else {
+      Issue.record("it is full")
+      return
+    }
+    server.status.givePlace()
+    // It fails: nobody else could have the request.
+    _ = server.status.setChecks(pass: false, why: "", now: now)
+    guard case .server(_, isLastResort: true) = chosen() else {
+      Issue.record("it is a last resort")
+      return
+    }
+    // Back again it starts slowly, which is over in its time: then nothing is known of it any more.
+    _ = server.status.setChecks(pass: true, why: "", now: now)
+    guard case .server(_, isLastResort: false) = chosen() else {
+      Issue.record("it serves again")
+      return
+    }
+    #expect(server.status.isMarked)
+    _ = chosen(11_000)
+    #expect(!server.status.isMarked)
+    _ = server.status.setOrder(.down, user: 0, why: "", now: now)
+    guard case .none = chosen() else {
+      Issue.record("there is none")
+      return
+    }
+  }
+
   @Test func aServerThatAnOperatorHasWithdrawnIsNeverChosen() {
     let (plan, pools) = plan(.roundRobin, 2)
     let now = Clock.Reading(wallMilliseconds: 0, monotonicMilliseconds: 0)

@@ -13,6 +13,7 @@ private final class Cell: Slot {
     self.slot = slot
     self.make = make
   }
+  func begin(generation: UInt32) { self.generation = generation }
   var token: Token { Token(.downstream, slot: slot, generation: generation) }
 }
 

@@ -15,6 +15,14 @@ struct EdgeConfiguration {
   let usesValidator: Bool
   let told: Told
   let text: String
+  /// What it speaks with clients, and whether with servers HTTP/2.
+  let speaks: Speaks
+  let isHTTP2: Bool
+
+  enum Speaks { case both, http1, http2 }
+
+  /// Where its servers listen.
+  var port: UInt16 { told.port(isHTTP2: isHTTP2) }
 
   /// Requests may be refused because too many wait, or wait too long.
   var mayTurnAway: Bool { text.contains("queue: { requests: 1,") }
@@ -46,20 +54,23 @@ struct Configurations {
     var edges: [EdgeConfiguration] = []
     for told in Told.allCases {
       for usesValidator in told == .attest || told == .bound ? [false, true] : [false] {
-        for _ in 0..<6 {
+        for number in 0..<8 {
           let demandsHeader = !random.oneIn(3)
           var limits: [Endpoint: Int] = [:]
-          let text = Configurations.edge(told, usesValidator, demandsHeader, edgeKeys, &limits, &random)
+          let isHTTP2 = number.isMultiple(of: 2)
+          let speaks: EdgeConfiguration.Speaks = random.oneIn(5) ? random.oneIn(2) ? .http1 : .http2 : .both
+          let text = Configurations.edge(
+            told, isHTTP2, speaks, usesValidator, demandsHeader, edgeKeys, &limits, &random)
           let snapshot = try Configurations.build(text, tickets, generation: UInt64(edges.count + 1))
           edges.append(
             EdgeConfiguration(
               snapshot: snapshot, demandsHeader: demandsHeader, usesValidator: usesValidator, told: told, text: text,
-              limits: limits))
+              speaks: speaks, isHTTP2: isHTTP2, limits: limits))
         }
       }
     }
     self.edges = edges
-    validators = try (0..<3).map { i in
+    validators = try (0..<6).map { i in
       try Configurations.build(Configurations.validator(validatorKeys, i), tickets, generation: UInt64(i + 1))
     }
   }
@@ -77,11 +88,12 @@ struct Configurations {
   }
 
   private static func edge(
-    _ told: Told, _ usesValidator: Bool, _ demandsHeader: Bool, _ keys: String, _ limits: inout [Endpoint: Int],
+    _ told: Told, _ isHTTP2: Bool, _ speaks: EdgeConfiguration.Speaks, _ usesValidator: Bool, _ demandsHeader: Bool,
+    _ keys: String, _ limits: inout [Endpoint: Int],
     _ random: inout Seeded
   ) -> String {
     let count = usesValidator ? 1 : 1 + random.below(3)
-    let port = told.rawValue
+    let port = usesValidator ? told.rawValue : told.port(isHTTP2: isHTTP2)
     let list = usesValidator ? ["10.0.0.2:\(port)"] : servers.prefix(count).map { "\($0):\(port)" }
     // The first serves always; each further one may be a backup.
     var entries: [String] = []
@@ -106,6 +118,7 @@ struct Configurations {
       "listeners:",
       "  - name: public",
       "    listen: \"10.0.0.1:80\"",
+      "    protocols: \(speaks == .both ? "[h2c, http/1.1]" : speaks == .http1 ? "[http/1.1]" : "[h2c]")",
       "    trust: [\(rules.joined(separator: ", "))]",
       "routes: [{ to: app }]",
       "upstreams:",
@@ -121,6 +134,7 @@ struct Configurations {
     if areLimited {
       lines.append("    queue: { requests: \(random.oneIn(3) ? "1, timeout: 3s" : "1000, timeout: 10m") }")
     }
+    if isHTTP2 { lines.append("    protocol: http2") }
     switch told {
     case .plain: lines.append("    identity: plain")
     case .nothing: lines.append("    identity: none")
@@ -129,7 +143,7 @@ struct Configurations {
       if count > 1 { lines.append("    shared_audience: true") }
       if told == .bound { lines.append("    proxy_protocol: v2") }
     }
-    lines.append("limits: { head: \(random.oneIn(4) ? "96KiB" : "32KiB") }")
+    lines.append("limits: { head: \(random.oneIn(4) ? "96KiB" : "32KiB"), streams: \(random.oneIn(4) ? 2 : 100) }")
     lines += [
       "timeouts: { idle: \(["20s", "60s"][random.below(2)]), upstream_response: 30s, tunnel: 90s }", "workers: 1",
     ]
@@ -137,22 +151,27 @@ struct Configurations {
   }
 
   private static func validator(_ keys: String, _ variant: Int) -> String {
-    """
-    identity: { keys: "\(keys)", audience: monitor-1, edges: [edge-a], clock_skew: 500ms }
-    listeners:
-      - name: shared
-        listen: "10.0.0.2:81"
-        trust: [{ from: any, evidence: attested }]
-      - name: bound
-        listen: "10.0.0.2:82"
-        trust: [{ from: any, evidence: attested, proxy_protocol: required }]
-    routes: [{ to: backend }]
-    upstreams:
-      backend: { servers: ["10.1.0.1:80", "10.1.0.2:80"], identity: plain, retries: { count: \(variant) } }
-    limits: { head: \(variant == 2 ? "96KiB" : "32KiB") }
-    timeouts: { idle: 120s }
-    workers: 1
-    """
+    let isHTTP2 = variant >= 3
+    let port = Told.plain.port(isHTTP2: isHTTP2)
+    return """
+      identity: { keys: "\(keys)", audience: monitor-1, edges: [edge-a], clock_skew: 500ms }
+      listeners:
+        - name: shared
+          listen: "10.0.0.2:81"
+          protocols: [h2c, http/1.1]
+          trust: [{ from: any, evidence: attested }]
+        - name: bound
+          listen: "10.0.0.2:82"
+          protocols: [h2c, http/1.1]
+          trust: [{ from: any, evidence: attested, proxy_protocol: required }]
+      routes: [{ to: backend }]
+      upstreams:
+        backend: { servers: ["10.1.0.1:\(port)", "10.1.0.2:\(port)"], protocol: \(isHTTP2 ? "http2" : "http1"),
+                   identity: plain, retries: { count: \(variant % 3) } }
+      limits: { head: \(variant % 3 == 2 ? "96KiB" : "32KiB") }
+      timeouts: { idle: 120s }
+      workers: 1
+      """
   }
 }
 

@@ -442,6 +442,8 @@ final class Kernel {
 
   // MARK: For the World
 
+  func listens(at local: Endpoint) -> Bool { listeners[local] != nil }
+
   /// A connection to a listener of the engine; nil when nobody listens there.
   func open(from local: Endpoint, to remote: Endpoint) -> Stream? {
     guard let listener = listeners[remote] else { return nil }

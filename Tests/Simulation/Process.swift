@@ -89,7 +89,8 @@ final class Process {
     for lines in shared.accessLog.takeLines(most: 1 << 20) {
       for line in String(decoding: lines, as: UTF8.self).split(separator: "\n") {
         // A connection that was refused before any request has none of these.
-        if line.contains("\"bytes_in\":"), !line.contains(",\"bytes_in\":0,\"bytes_out\":0,\"duration_ms\"") {
+        let hasNothing = line.contains(",\"bytes_in\":0,\"bytes_out\":0,\"duration_ms\"")
+        if line.contains("\"bytes_in\":"), !hasNothing || line.contains("\"refusal\":\"client-reset\"") {
           recorded += 1
         }
         take(String(line))

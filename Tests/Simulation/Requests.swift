@@ -27,7 +27,18 @@ final class Request {
   enum Body { case none, length(Int), chunked(Int) }
 
   /// What is wrong with it.
-  enum Flaw: CaseIterable { case bothFramings, badChunk, noHost, foldedLine, doubledLength, bareLF }
+  enum Flaw {
+    case bothFramings, badChunk, noHost, foldedLine, doubledLength, bareLF
+    /// Of HTTP/2 only. The length that is stated is not the one that comes.
+    case wrongLength, upperCase, connectionField, doubledPath, lineEnd
+
+    static let http1: [Flaw] = [.bothFramings, .badChunk, .noHost, .foldedLine, .doubledLength, .bareLF]
+    static let http2: [Flaw] = [
+      .wrongLength, .noHost, .doubledLength, .upperCase, .connectionField, .doubledPath, .lineEnd,
+    ]
+    /// It shows only in the body.
+    var isLate: Bool { self == .badChunk || self == .wrongLength }
+  }
 
   let id: Int
   unowned let client: Client
@@ -48,6 +59,10 @@ final class Request {
   var edgeLines = 0
   /// What its client writes in the tunnel that it asks for, where that is a WebSocket's frames.
   var socket: WebSocketEnd?
+  /// Bytes that its client put into the tunnel that it asked for.
+  var tunnelSent = 0
+  /// Its client was told that nothing was done with it.
+  var isRefused = false
   /// Its client got a server's whole response.
   var isServed = false
   /// Its client got the head of a final response.
@@ -89,19 +104,28 @@ final class Request {
     "signature-input: cs=(\"@method\");created=1;tag=\"countersign\"",
   ]
 
+  /// Fields that claim to be somebody, at times.
+  private func claims(_ random: inout Seeded) -> [String] {
+    guard random.oneIn(3) else { return [] }
+    var lines = (0...random.below(2)).map { _ in Request.claims[random.below(Request.claims.count)] }
+    if client.sender == .proxy {
+      lines.removeAll { $0.hasPrefix("X-Forwarded-For") || $0.hasPrefix("X_Forwarded_For") }
+      lines.removeAll { $0.hasPrefix("Connection: x-forwarded-for") }
+    }
+    return lines
+  }
+
+  /// What the client itself had claimed stands to the left.
+  private func forwardedFor(_ random: inout Seeded) -> String {
+    "\(random.oneIn(3) ? "\(Request.spoof), " : "")\(truth.addressText)"
+  }
+
   /// The head as it goes out, and the body behind it.
   func wire(_ random: inout Seeded) -> (head: [UInt8], body: [UInt8]) {
     var lines = ["\(method) /r/\(id) HTTP/1.\(isOld ? 0 : 1)"]
     if flaw != .noHost { lines.append("Host: app.example.com") }
-    if random.oneIn(3) {
-      for _ in 0...random.below(2) { lines.append(Request.claims[random.below(Request.claims.count)]) }
-    }
-    if client.sender == .proxy {
-      lines.removeAll { $0.hasPrefix("X-Forwarded-For") || $0.hasPrefix("X_Forwarded_For") }
-      lines.removeAll { $0.hasPrefix("Connection: x-forwarded-for") }
-      // What the client itself had claimed stands to the left.
-      lines.append("X-Forwarded-For: \(random.oneIn(3) ? "\(Request.spoof), " : "")\(truth.addressText)")
-    }
+    lines += claims(&random)
+    if client.sender == .proxy { lines.append("X-Forwarded-For: \(forwardedFor(&random))") }
     if asksWebSocket {
       lines += [
         "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
@@ -127,6 +151,36 @@ final class Request {
     }
     let end = flaw == .bareLF ? "\n" : "\r\n"
     return (Array((lines.joined(separator: end) + end + end).utf8), text)
+  }
+
+  /// The same for HTTP/2: the fields of its head, and its trailers.
+  func fields(_ random: inout Seeded) -> (head: HTTP2End.Fields, trailers: HTTP2End.Fields) {
+    var fields: HTTP2End.Fields = [(":method", method), (":scheme", "http"), (":path", "/r/\(id)")]
+    if flaw != .noHost { fields.append((":authority", "app.example.com")) }
+    if flaw == .doubledPath { fields.append((":path", "/r/\(id)")) }
+    fields.shuffle(using: &random)
+    for line in claims(&random) where !line.hasPrefix("Connection") {
+      let parts = line.split(separator: ":", maxSplits: 1)
+      fields.append((parts[0].lowercased(), parts[1].trimmed))
+    }
+    if client.sender == .proxy { fields.append(("x-forwarded-for", forwardedFor(&random))) }
+    if random.oneIn(3) { for n in 0..<random.below(6) { fields.append(("cookie", "crumb\(n)=\(id)")) } }
+    if expectsContinue { fields.append(("expect", "100-continue")) }
+    if largeFieldBytes > 0 { fields.append(("x-large", String(repeating: "a", count: largeFieldBytes))) }
+    if flaw == .upperCase { fields.append(("X-Upper", "a")) }
+    if flaw == .connectionField { fields.append(("connection", "close")) }
+    if flaw == .lineEnd { fields.append(("x-folded", "a\r\nx-forwarded-for: \(Request.spoof)")) }
+    if case .length(let n) = body {
+      let stated = flaw == .wrongLength ? (n > 0 && random.oneIn(2) ? n - 1 : n + 1) : n
+      fields.append(("content-length", "\(stated)"))
+      if flaw == .doubledLength { fields.append(("content-length", "\(n + 1)")) }
+    }
+    var trailers: HTTP2End.Fields = []
+    if case .chunked = body {
+      if random.oneIn(3) { trailers.append(("x-trailer", "\(id)")) }
+      if random.oneIn(4) { trailers.append(("x-forwarded-for", Request.spoof)) }
+    }
+    return (fields, trailers)
   }
 
   private func chunks(_ count: Int, _ random: inout Seeded) -> [UInt8] {
@@ -184,6 +238,10 @@ final class Attempt: CustomStringConvertible {
   var hasTinyChunks = false
   /// Lines of the head end in a bare LF.
   var hasBareLF = false
+  /// Its server said that it did nothing with it.
+  var isUnprocessed = false
+  /// Of HTTP/2: the response ends with its head where it has no body.
+  var endsWithHead = false
   /// Every byte of the response was handed over.
   var isResponseWhole = false
   /// What its server writes in a tunnel, where its client speaks WebSocket.
@@ -207,6 +265,14 @@ final class Attempt: CustomStringConvertible {
     return text
   }
 
+  /// The head's fields for HTTP/2.
+  func fields() -> HTTP2End.Fields {
+    var fields: HTTP2End.Fields = [(":status", "\(status)"), ("x-sim", "\(request.id).\(number)")]
+    if framing == .length { fields.append(("content-length", "\(length)")) }
+    if saysStarting { fields.append(("countersign-refusal", "starting")) }
+    return fields
+  }
+
   func head() -> [UInt8] {
     var lines = ["HTTP/1.1 \(status) Some", "X-Sim: \(request.id).\(number)"]
     switch framing {
@@ -220,4 +286,8 @@ final class Attempt: CustomStringConvertible {
     let end = hasBareLF ? "\n" : "\r\n"
     return Array((lines.joined(separator: end) + end + end).utf8)
   }
+}
+
+extension Substring {
+  fileprivate var trimmed: String { String(drop { $0 == " " }) }
 }

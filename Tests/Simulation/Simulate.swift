@@ -36,13 +36,14 @@ struct Simulate: ParsableCommand {
     }
     var tally = Tally()
     for seed in first..<first + UInt64(seeds) { tally += try play(seed, configurations, isTraced: trace) }
+    let events = Tally.Event.allCases.map { "\(tally.events[$0, default: 0]) \($0.rawValue)" }.joined(separator: ", ")
     print(
       """
       \(seeds) seeds from \(first): nothing broken. \(tally.requests) requests, \(tally.served) of them served, \
       \(tally.attempts) seen by servers, \(tally.retries) retries, \(tally.starting) for starting validators, \
       \(tally.reused) over kept connections, \(tally.tunnels) tunnels, \(tally.closed) ends of them told to close, \
       \(tally.reloads) reloads, \(tally.queued) waited for a place, \(tally.ejections) ejections, \
-      \(tally.denied) tries denied by the budget
+      \(tally.denied) tries denied by the budget; HTTP/2: \(events)
       """)
   }
 

@@ -7,6 +7,21 @@ struct Tally {
   /// Ends of tunnels that were told to close by a process that drains.
   var closed = 0
 
+  /// What happens in HTTP/2 alone.
+  enum Event: String, CaseIterable {
+    case clientStream = "streams of clients"
+    case clientReset = "taken back"
+    case clientRefused = "refused"
+    case clientToldToGo = "clients told to go"
+    case lateData = "data behind a stream's end"
+    case serverStream = "streams to servers"
+    case serverRefuses = "refused by servers"
+    case serverReset = "reset by servers"
+    case serverSeesReset = "reset to servers"
+    case serverGoes = "connections that servers ended"
+  }
+  var events: [Event: Int] = [:]
+
   static func += (all: inout Tally, one: Tally) {
     all.requests += one.requests
     all.attempts += one.attempts
@@ -20,5 +35,6 @@ struct Tally {
     all.ejections += one.ejections
     all.denied += one.denied
     all.closed += one.closed
+    all.events.merge(one.events, uniquingKeysWith: +)
   }
 }

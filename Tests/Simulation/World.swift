@@ -23,7 +23,13 @@ final class World {
   var random: Seeded
   private let edge: Process
   private let validator: Process?
-  private var configuration: EdgeConfiguration
+  private var configuration: EdgeConfiguration {
+    didSet { noteConfiguration() }
+  }
+  /// At some time in this run the edge spoke one protocol alone with its clients, or a server was to speak HTTP/2.
+  private(set) var hasSpokenHTTP1Alone = false
+  private(set) var hasSpokenHTTP2Alone = false
+  private(set) var hasHadHTTP2Servers = false
   /// How many requests a server may have, at most, by the configurations that were in use so far.
   private var limits: [Endpoint: Int]
   private(set) var requests: [Int: Request] = [:]
@@ -57,7 +63,9 @@ final class World {
     hasTunnels = hasFaults && opensTunnels
     clientsLeft = 1 + random.below(5)
     var first = configurations.edges[random.below(configurations.edges.count)]
-    while !hasFaults, first.mayTurnAway { first = configurations.edges[random.below(configurations.edges.count)] }
+    while !hasFaults, first.mayTurnAway || first.speaks != .both {
+      first = configurations.edges[random.below(configurations.edges.count)]
+    }
     configuration = first
     limits = first.limits
     let addsValidator = random.oneIn(4)
@@ -68,7 +76,17 @@ final class World {
       ? try Process(
         configurations.validators[random.below(configurations.validators.count)],
         listeners: [("shared", Configurations.validatorShared), ("bound", Configurations.validatorBound)]) : nil
+    noteConfiguration()
     trace { "configuration:\n\(self.configuration.text)" }
+  }
+
+  private func noteConfiguration() {
+    switch configuration.speaks {
+    case .both: break
+    case .http1: hasSpokenHTTP1Alone = true
+    case .http2: hasSpokenHTTP2Alone = true
+    }
+    if configuration.isHTTP2 || validator != nil { hasHadHTTP2Servers = true }
   }
 
   // MARK: Telling
@@ -79,6 +97,14 @@ final class World {
 
   func trace(_ what: () -> String) {
     if isTraced { lines.append("\(steps) \(kernel.monotonicNanoseconds / 1_000_000 - 1_000_000) ms: \(what())") }
+  }
+
+  /// What happened once more.
+  func note(_ event: Tally.Event) { tally.events[event, default: 0] += 1 }
+
+  /// A window of HTTP/2, often so small that a message takes many of them.
+  func window() -> Int {
+    random.oneIn(30) ? 1 + random.below(5) : [100, 3_000, 17_000, 65_535, 1 << 20][random.below(5)]
   }
 
   /// How many bytes move at once: often few, so that everything is cut everywhere.
@@ -203,15 +229,16 @@ final class World {
   }
 
   private func establish(_ stream: Stream) {
-    if stream.remote.address == Configurations.validatorShared.address, validator == nil || validator!.isOver {
+    if stream.remote.address == Configurations.validatorShared.address, !kernel.listens(at: stream.remote) {
       kernel.refuse(stream, Errno.refused)
       return
     }
-    guard let far = kernel.establish(stream), let told = Told(rawValue: far.local.port) else { return }
+    guard let far = kernel.establish(stream), let (told, isHTTP2) = Told.of(port: far.local.port) else { return }
     stream.capacity = capacity()
     far.capacity = capacity()
     trace { "a connection to \(far.local) is made, \(far.remote)" }
-    servers.append(Server(world: self, stream: far, told: told))
+    servers.append(
+      isHTTP2 ? ServerHTTP2(world: self, stream: far, told: told) : ServerHTTP1(world: self, stream: far, told: told))
   }
 
   /// At times so little that a response takes thousands of writes.
@@ -234,13 +261,28 @@ final class World {
     if hasFaults, sender == .balancer || sender == .switching, random.oneIn(4) { sendsHeader.toggle() }
     let truth = Endpoint(address: 0xc000_0201 + UInt32(random.below(200)), port: UInt16(1_024 + random.below(60_000)))
     let announced = sendsHeader ? truth : nil
-    let client = Client(
-      world: self, stream: stream, sender: sender, announced: announced,
-      mayComeBare: sender != .balancer && !(sender == .switching && configuration.demandsHeader),
-      pipelines: random.oneIn(2), preamble: announced.map { preamble($0) } ?? [])
+    let mayComeBare = sender != .balancer && !(sender == .switching && configuration.demandsHeader)
+    let header = announced.map { preamble($0) } ?? []
+    let client: Client
+    let isHTTP2 =
+      switch configuration.speaks {
+      case .both: random.oneIn(2)
+      case .http1: random.oneIn(20)
+      case .http2: !random.oneIn(20)
+      }
+    if isHTTP2 {
+      client = ClientHTTP2(
+        world: self, stream: stream, sender: sender, announced: announced, mayComeBare: mayComeBare, preamble: header)
+    } else {
+      client = ClientHTTP1(
+        world: self, stream: stream, sender: sender, announced: announced, mayComeBare: mayComeBare,
+        pipelines: random.oneIn(2), preamble: header)
+    }
     for _ in 0...random.below(4) { client.add(request(of: client)) }
     clients.append(client)
-    trace { "client \(source) connects as \(sender)\(announced.map { ", PROXY header of \($0)" } ?? "")" }
+    trace {
+      "client \(source) connects as \(sender)\(isHTTP2 ? " by HTTP/2" : "")\(announced.map { ", PROXY header of \($0)" } ?? "")"
+    }
   }
 
   private func preamble(_ source: Endpoint) -> [UInt8] {
@@ -272,20 +314,23 @@ final class World {
     }
     let isLast = random.oneIn(6)
     var flaw: Request.Flaw?
-    if hasFaults, random.oneIn(12) { flaw = Request.Flaw.allCases[random.below(Request.Flaw.allCases.count)] }
+    let isHTTP2 = client is ClientHTTP2
+    let flaws = isHTTP2 ? Request.Flaw.http2 : Request.Flaw.http1
+    if hasFaults, random.oneIn(12) { flaw = flaws[random.below(flaws.count)] }
     switch (flaw, body) {
-    case (.bothFramings, .length), (.doubledLength, .length), (.badChunk, .chunked(1...)): break
-    case (.bothFramings, _), (.doubledLength, _), (.badChunk, _): flaw = nil
+    case (.bothFramings, .length), (.doubledLength, .length), (.wrongLength, .length), (.badChunk, .chunked(1...)):
+      break
+    case (.bothFramings, _), (.doubledLength, _), (.wrongLength, _), (.badChunk, _): flaw = nil
     default: break
     }
-    let isOld = random.oneIn(10)
+    let isOld = random.oneIn(10) && !isHTTP2
     if isOld, case .chunked(let size) = body {
       body = .length(size)
       flaw = nil
     }
     let request = Request(
       id: id, client: client, method: method, body: body, truth: truth,
-      asksWebSocket: method == "GET" && !isOld && random.oneIn(hasTunnels ? 2 : 6),
+      asksWebSocket: method == "GET" && !isOld && !isHTTP2 && random.oneIn(hasTunnels ? 2 : 6),
       expectsContinue: body.isSent && !isOld && random.oneIn(6), closes: isLast || isOld, isOld: isOld, flaw: flaw)
     if hasFaults, configuration.takesLargeHeads, random.oneIn(6) {
       request.largeFieldBytes = 60_000 + random.below(37_500)
@@ -318,6 +363,7 @@ final class World {
     attempt.hasTinyChunks = attempt.framing == .chunked && attempt.length <= 5_000 && random.oneIn(3)
     if expects { attempt.interims.append(100) }
     if random.oneIn(6), attempt.status != 101 { attempt.interims.append(103) }
+    attempt.endsWithHead = random.oneIn(2)
     attempt.closesBehind = attempt.status != 101 && random.oneIn(8)
     guard hasFaults, !isEnding else { return }
     if told == .attest || told == .bound, random.oneIn(8) {
@@ -327,6 +373,7 @@ final class World {
       attempt.saysStarting = true
     }
     attempt.isEarly = random.oneIn(6)
+    attempt.isUnprocessed = random.oneIn(12)
     if expects, random.oneIn(4) { attempt.interims.removeAll { $0 == 100 } }
     switch random.below(30) {
     case 0: attempt.ending = .cut(reset: false)
@@ -354,7 +401,7 @@ final class World {
     if !next.demandsHeader {
       for client in clients where client.sender == .switching { client.mayComeBare = true }
     }
-    guard hasFaults || !next.mayTurnAway else { return }
+    guard hasFaults || !next.mayTurnAway && next.speaks == .both else { return }
     configuration = next
     limits.merge(next.limits) { max($0, $1) }
     trace { "the edge is reloaded to:\n\(next.text)" }
@@ -383,8 +430,10 @@ final class World {
   private func checkLimits() {
     // A validator has the same servers, without a limit.
     for (endpoint, most) in limits where validator == nil {
-      let under = servers.count { server in
-        server.stream.local == endpoint && server.hasRequest && server.stream.peer?.isClosed == false
+      let under = servers.reduce(0) { sum, server in
+        guard server.stream.local == endpoint, server.stream.peer?.isClosed == false else { return sum }
+        // What a server of HTTP/2 has not read yet may have taken a request back.
+        return sum + (server is ServerHTTP2 && hasFaults ? 0 : server.openRequests)
       }
       if under > most { violate("server \(endpoint) has \(under) requests and may have \(most)") }
     }
@@ -402,10 +451,10 @@ final class World {
     trace { "the servers are \(servers) now" }
     // What the configuration does not list has no limit.
     for index in Configurations.servers.indices {
-      let endpoint = Endpoint(address: 0x0a01_0001 + UInt32(index), port: configuration.told.rawValue)
+      let endpoint = Endpoint(address: 0x0a01_0001 + UInt32(index), port: configuration.port)
       if configuration.limits[endpoint] == nil { limits[endpoint] = .max }
     }
-    edge.change(servers: servers.map { "\($0):\(configuration.told.rawValue)" }, in: configuration.snapshot)
+    edge.change(servers: servers.map { "\($0):\(configuration.port)" }, in: configuration.snapshot)
   }
 
   private func drain() {
@@ -455,7 +504,9 @@ final class World {
       violate("\(client.stream.local) has said nothing for long, and its connection is still open")
     }
     if let client = clients.first(where: { !$0.isDone }), violation == nil {
-      violate("\(client.stream.local) still waits for /r/\(client.awaited?.id ?? 0) (\(client.stream.outline))")
+      violate(
+        "\(client.stream.local) still waits for /r/\(client.awaited?.id ?? 0): "
+          + kernel.streams.map(\.outline).joined(separator: "; "))
     }
     leave()
     checkRecords()
@@ -489,6 +540,9 @@ final class World {
       if request.edgeLines > 1 || (!request.attempts.isEmpty && request.edgeLines != 1) {
         violate("/r/\(request.id) has \(request.edgeLines) lines in the access log")
       }
+      if request.isRefused, request.attempts.contains(where: { !$0.saysStarting && !$0.isUnprocessed }) {
+        violate("the client of /r/\(request.id) was told that nothing was done with it, and a server had it")
+      }
     }
   }
 
@@ -520,6 +574,7 @@ final class World {
 
   private func readLogs() {
     edge.readLog { line in
+      trace { "the edge's log: \(line)" }
       guard let id = line.number(of: "path\":\"/r/"), let request = requests[id] else {
         checkConnection(line)
         return
@@ -528,6 +583,7 @@ final class World {
       check(line, request)
     }
     validator?.readLog { line in
+      trace { "the validator's log: \(line)" }
       guard let id = line.number(of: "path\":\"/r/"), let request = requests[id] else { return }
       check(line, request)
     }

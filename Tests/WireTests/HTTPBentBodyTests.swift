@@ -1,6 +1,7 @@
 // Chunks of the operator's own servers that are not how they should be and have one reading: taken in a response, refused
 // in a request.
 
+import TestSupport
 import Testing
 import Wire
 

@@ -1,5 +1,6 @@
 // Content and its end: the decoder is fed every document in pieces of every size, and must hand out the same payload.
 
+import TestSupport
 import Testing
 import Wire
 

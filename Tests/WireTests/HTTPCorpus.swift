@@ -1,6 +1,7 @@
 // Every message that the tests of heads and bodies read, and its mutations, from one place: what holds of all of them is
 // checked of all of them.
 
+import TestSupport
 import Wire
 
 enum HTTPCorpus {

@@ -1,6 +1,7 @@
 // Field names in every spelling: what is protected, what stands in for it, and what a validator refuses of names (the rows of
 // docs/IDENTITY.md section 6 that concern them).
 
+import TestSupport
 import Testing
 import Wire
 

@@ -1,6 +1,7 @@
 // One message, two ways into a head: parsed from HTTP/1, and field by field. Every document and mutation of the corpus is read
 // both ways, and no difference is found: the same refusal, or the same from every accessor.
 
+import TestSupport
 import Testing
 import Wire
 

@@ -1,5 +1,6 @@
 // Request heads: what is read out of good ones, and the name of what is wrong with bad ones.
 
+import TestSupport
 import Testing
 import Wire
 

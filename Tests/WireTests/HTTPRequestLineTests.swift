@@ -1,5 +1,6 @@
 // Request lines: methods, the four forms of a target, versions, and what is none of them.
 
+import TestSupport
 import Testing
 import Wire
 

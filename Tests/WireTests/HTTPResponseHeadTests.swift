@@ -1,5 +1,6 @@
 // Response heads and where their content ends.
 
+import TestSupport
 import Testing
 import Wire
 

@@ -15,6 +15,8 @@ ERRORS_MAX = 0.001
 # server (a check a second is as much); or a tenth of what the other has of either; in p99 a quarter, or 10 ms on a shared machine.
 ERRORS_ALIKE, ERRORS_ALIKE_REQUESTS, SHARE_ALIKE, ALIKE, P99_ALIKE, P99_ALIKE_MS = 0.001, 2, 0.011, 1.1, 1.25, 10.0
 RETURNED_REQUESTS = 5
+# What a peer does better is named from these differences on, alike or not: in errors and share, in ms, in seconds until it is back.
+NAMED_SHARE, NAMED_MS, NAMED_SECONDS = 0.0005, 1.0, 0.5
 
 
 def percentile(values, share):
@@ -187,6 +189,24 @@ def text(document):
     return "\n".join(lines)
 
 
+def better_at_peer(own, other):
+    """The figures in which a peer is better, however little: [text]."""
+    found = []
+    for phase, label in (("fault", ""), ("settled", f" after {SETTLED_SECONDS:.0f} s")):
+        mine, its = own[phase], other[phase]
+        if not mine["requests"]:
+            continue
+        if round(mine["errors"], 4) > round(its["errors"], 4):
+            found.append(f"errors{label} {percent(its['errors'])} %")
+        if mine["p99_ms"] - its["p99_ms"] >= NAMED_MS:
+            found.append(f"p99{label} {milliseconds(its['p99_ms'])} ms")
+        if mine["bad_share"] - its["bad_share"] >= NAMED_SHARE:
+            found.append(f"share{label} {percent(its['bad_share'])} %")
+    if other["returned_s"] is not None and (own["returned_s"] is None or own["returned_s"] - other["returned_s"] >= NAMED_SECONDS):
+        found.append(f"back {seconds(other['returned_s'])} s")
+    return found
+
+
 def markdown(document):
     machine, settings = document["machine"], document["settings"]
     lines = [
@@ -202,8 +222,10 @@ def markdown(document):
         f"Of the requests that were due while the server was bad, and behind the arrow of those from {SETTLED_SECONDS:.0f} s into that until "
         f"{SAVED_SECONDS} s before its end: "
         "errors (no answer, or another than 200), time until whatever came, and the share that was tried at the bad server. *Twice*: "
-        "requests that more than one server has read, or one server more than once; for a GET that is allowed. `bench/faults/README.md` "
-        "says how, and what counts as alike.", "",
+        f"requests that more than one server has read, or one server more than once; for a GET that is allowed. *Back*: how long the server "
+        f"had been good again when it had had {RETURNED_REQUESTS} requests; *not*: not within the {settings['recovery_seconds']:.0f} s. `bench/faults/README.md` "
+        "says how, and what counts as alike. What the better peer does better is named, alike or not, from 0.01 % of errors, "
+        f"{NAMED_MS:.0f} ms, {NAMED_SHARE * 100:.2f} % of share and {NAMED_SECONDS} s of *back* on.", "",
         "| fault, method, checks | countersign | nginx | haproxy | as good as the better peer | errors ≤ 0.1 % |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
@@ -213,15 +235,17 @@ def markdown(document):
             fault, settled = found["fault"], found["settled"]
             cells.append(f"errors {percent(fault['errors'])} → {percent(settled['errors'])} %<br>p50 {milliseconds(fault['p50_ms'])}, "
                          f"p99 {milliseconds(fault['p99_ms'])} → {milliseconds(settled['p99_ms'])} ms<br>"
-                         f"bad {percent(fault['bad_share'])} → {percent(settled['bad_share'])} %<br>twice {found['twice']}")
+                         f"bad {percent(fault['bad_share'])} → {percent(settled['bad_share'])} %<br>twice {found['twice']}, "
+                         f"back {seconds(found['returned_s'])}{' s' if found['returned_s'] is not None else ''}")
         said = f"yes ({outcome['better_peer']})" if outcome["is_as_good"] else f"**no**: {', '.join(outcome['worse'])} ({outcome['better_peer']})"
+        better = better_at_peer(by_program["countersign"], by_program[outcome["better_peer"]])
+        said += f"<br>it has: {', '.join(better)}" if better else ""
         lines.append(f"| {name.replace('-', ', ')} | {' | '.join(cells)} | {said} | {target(outcome).replace('NO', '**no**')} |")
-    lines += ["", "Before and after the fault, where all three are good: errors in both phases, p99, and how long the server had been good "
-              f"again until it had had {RETURNED_REQUESTS} requests.", "",
+    lines += ["", "Before and after the fault, where all three are good: errors in both phases, and p99.", "",
               "| fault, method, checks | countersign | nginx | haproxy |", "| --- | --- | --- | --- |"]
     for name, by_program, _ in rows(document):
         cells = [f"errors {percent(found['healthy']['errors'])}, {percent(found['recovery']['errors'])} %<br>"
-                 f"p99 {milliseconds(found['healthy']['p99_ms'])}, {milliseconds(found['recovery']['p99_ms'])} ms<br>"
-                 f"back: {seconds(found['returned_s'])}{' s' if found['returned_s'] is not None else ' in time'}" for found in by_program.values()]
+                 f"p99 {milliseconds(found['healthy']['p99_ms'])}, {milliseconds(found['recovery']['p99_ms'])} ms"
+                 for found in by_program.values()]
         lines.append(f"| {name.replace('-', ', ')} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -120,16 +120,21 @@ class Wrk:
 
 
 class H2Load:
-    """h2load with HTTP/1.1 for a time that is set beforehand: only when it ends by itself does it say how many failed."""
+    """h2load for a time that is set beforehand: only when it ends by itself does it say how many failed. With HTTP/1.1, or with so
+    many streams on each connection; with `message`, a POST of that file as gRPC would make it."""
 
-    def __init__(self, bench, address, tls, path="/", connections=64):
+    def __init__(self, bench, address, tls, path="/", connections=64, streams=None, message=None):
         self.output = bench.directory / "h2load.out"
         # Beyond what is measured, for the handshakes and for waiting until it flows.
         seconds = bench.warm_seconds + bench.round_seconds + (1.0 if bench.quick else 2.5)
-        command = ["h2load", "--h1", "-t1", f"-c{connections}", f"--duration={seconds:.0f}",
-                   f"--tls13-ciphers={CIPHER}", f"--groups={GROUP}"]
-        for header in HEADERS:
+        command = ["h2load", "-t1", f"-c{connections}", f"--duration={seconds:.0f}", f"--tls13-ciphers={CIPHER}",
+                   f"--groups={GROUP}", *(["--h1"] if streams is None else [f"-m{streams}"])]
+        headers = HEADERS if message is None else ["user-agent: grpc-c++/1.51.1", "content-type: application/grpc", "te: trailers"]
+        for header in headers:
             command += ["-H", header]
+        if message:
+            command += ["-d", message]
+        self.protocol = None if streams is None else "h2" if tls else "h2c"
         command.append(f"{'https' if tls else 'http'}://{address[0]}:{address[1]}{path}")
         with open(self.output, "wb") as output:
             self.process = Process("h2load", command, bench.load_processor, bench.directory, output)
@@ -142,6 +147,8 @@ class H2Load:
         statuses = re.search(r"^status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx$", text, re.M)
         if not outlasted:
             raise Disturbed("h2load ended before it was measured")
+        if self.protocol and f"Application protocol: {self.protocol}\n" not in text:
+            raise BenchError(f"h2load does not speak {self.protocol}: {text}")
         if not failures or any(map(int, failures.groups())) or not statuses or int(statuses.group(1)) == 0:
             raise BenchError(f"h2load: {self.process.errors.read_text().strip() or text}")
         return {}

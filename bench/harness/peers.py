@@ -24,11 +24,12 @@ class Server:
 
 @dataclass
 class Backend(Server):
-    """Also where it takes PROXY headers, its unix socket, and where it tells its count of requests."""
+    """Also where it takes PROXY headers, its unix socket, where it speaks HTTP/2 without TLS, and where it tells its count of requests."""
 
     proxied: str
     unix: str
     status: tuple
+    http2: str
 
 
 def fill(template, **values):
@@ -38,6 +39,7 @@ def fill(template, **values):
     values.setdefault("certificate", WORK / "certs/server.pem")
     values.setdefault("key", WORK / "certs/server.key")
     values.setdefault("files", host.FILES_MAX)
+    values.setdefault("hand_on", "proxy_pass http")
     values.setdefault("stream_module", host.NGINX_STREAM)
     lines = []
     for line in text.splitlines():
@@ -68,14 +70,14 @@ def nginx(bench, template, at, upstream="", processor=None, **values):
     return Server(process, address)
 
 
-def haproxy(bench, template, at, upstream, tls=False, bound=False, log=False):
+def haproxy(bench, template, at, upstream, tls=False, bound=False, log=False, http2=False, server_http2=False):
     address = (at, free_port(at))
     directory = bench.directory / bench.new_name("haproxy")
     directory.mkdir(parents=True)
     # One file for chain and key; groups are set where it binds.
-    bind = f"ssl crt {WORK / 'certs/server-haproxy.pem'} curves X25519:P-256:P-384" if tls else ""
+    bind = f"ssl crt {WORK / 'certs/server-haproxy.pem'} curves X25519:P-256:P-384{' alpn h2,http/1.1' if http2 else ''}" if tls else ""
     text = fill(f"haproxy/{template}", listen="{}:{}".format(*address), upstream=str(upstream).replace("unix:", "unix@"), ssl=bind,
-                scheme="https" if tls else "http", proxy="send-proxy-v2" if bound else "",
+                scheme="https" if tls else "http", proxy="send-proxy-v2" if bound else "proto h2" if server_http2 else "",
                 reuse="never" if bound else "always",
                 log_global="log stdout format raw local0" if log else "", log="log global\n  option httplog" if log else "")
     path = directory / "haproxy.cfg"
@@ -94,7 +96,7 @@ def countersign(bench, template, at, upstream, processor=None, program=COUNTERSI
         copy = directory / keys
         copy.touch(mode=0o600)
         copy.write_bytes((WORK / keys).read_bytes())
-    values = {"access_log": "off", "proxy": "off", "trust": "trust: []", "routes": "[{ to: app }]", **values}
+    values = {"access_log": "off", "proxy": "off", "trust": "trust: []", "routes": "[{ to: app }]", "protocol": "http1", **values}
     path = directory / "countersign.yaml"
     path.write_text(fill(f"countersign/{template}", listen="{}:{}".format(*address), upstream=upstream, tls=tls, **values))
     process = Process("countersign", [program, "run", "-c", path],
@@ -150,10 +152,11 @@ def floor(bench, at, upstream=None, tls=False):
 
 def backend(bench):
     """nginx with the small answer."""
-    proxy, status = ((BACKEND_HOST, free_port(BACKEND_HOST)) for _ in range(2))
+    proxy, status, http2 = ((BACKEND_HOST, free_port(BACKEND_HOST)) for _ in range(3))
     server = nginx(bench, "backend.conf", BACKEND_HOST, processor=bench.load_processor, files_directory=WORK,
-                   listen_proxy="{}:{}".format(*proxy), listen_status="{}:{}".format(*status))
-    return Backend(server.process, server.address, "{}:{}".format(*proxy), f"unix:{server.process.directory}/socket", status)
+                   listen_proxy="{}:{}".format(*proxy), listen_status="{}:{}".format(*status), listen_calls="{}:{}".format(*http2))
+    return Backend(server.process, server.address, "{}:{}".format(*proxy), f"unix:{server.process.directory}/socket", status,
+                   "{}:{}".format(*http2))
 
 
 def reading_backend(bench):

@@ -70,6 +70,18 @@ def builds(bench):
     return [(OURS, host.COUNTERSIGN)] + ([(BEFORE, bench.before)] if bench.before else [])
 
 
+def http2_hop(bench, server, calls=False):
+    """Each as the one proxy between a client of HTTP/2, over TLS, and the backend, to which HTTP/1.1 is spoken, or HTTP/2 for `calls` of
+    gRPC."""
+    upstream, protocol = (server.http2, "http2") if calls else (str(server), "http1")
+    entrants = [Entrant(name, peers.countersign(bench, "edge.yaml", EDGE_HOST, upstream, program=program, tls=True, protocol=protocol))
+                for name, program in builds(bench)]
+    entrants.append(Entrant("nginx", peers.nginx(bench, "http.conf", EDGE_HOST, upstream, tls=True, ssl="ssl http2",
+                                                  hand_on="grpc_pass grpc" if calls else "proxy_pass http")))
+    entrants.append(Entrant("haproxy", peers.haproxy(bench, "http.cfg", EDGE_HOST, upstream, tls=True, http2=True, server_http2=calls)))
+    return entrants
+
+
 def single_hop(bench, upstreams, tls, log=False, optional=False):
     """Each as the one proxy between client and backend. `upstreams` is one for all, or gives the next entrant's own."""
     next_upstream = upstreams if callable(upstreams) else lambda: upstreams

@@ -8,7 +8,7 @@ from .host import BenchError
 from .load import Client, Counter, CurlDownloads, H2Load, Reading, Wrk, get_once, measure, measure_whole
 from .peers import EDGE_HOST, VALIDATOR_HOST
 from .process import running, stop_since
-from .row import LIBSSL, OURS, PEERS, Cell, Entrant, Figure, Row, builds, check, cpu, loaded_cells, single_hop
+from .row import LIBSSL, OURS, PEERS, Cell, Entrant, Figure, Row, builds, check, cpu, http2_hop, loaded_cells, single_hop
 
 
 def small_get(bench, tls, log=False, optional=False):
@@ -96,6 +96,25 @@ def h2load(bench):
     server = peers.backend(bench)
     entrants = single_hop(bench, server, True, optional=True)
     return loaded_cells(bench, entrants, Counter(server.status), True, load=H2Load)
+
+
+def http2_get(bench, streams):
+    server = peers.backend(bench)
+    return loaded_cells(bench, http2_hop(bench, server), Counter(server.status), True, load=H2Load, connections=16, streams=streams)
+
+
+def http2_download(bench, streams):
+    server = peers.backend(bench)
+    return loaded_cells(bench, http2_hop(bench, server), Counter(server.status), True, load=H2Load, path="/1m", warm_units=100,
+                        connections=4, streams=streams)
+
+
+def grpc_unary(bench):
+    server = peers.backend(bench)
+    message = bench.directory / "message"
+    message.write_bytes(bytes([0, 0, 0, 0, 64]) + bytes(64))
+    return loaded_cells(bench, http2_hop(bench, server, calls=True), Counter(server.status), True, load=H2Load,
+                        path="/bench.Service/Unary", connections=16, streams=10, message=message)
 
 
 def curl(bench):
@@ -261,6 +280,12 @@ ROWS = [
     Row("tls-get-bound", [cpu("the same, bound with PROXY v2", 0.90, judged_by=("haproxy",))], bound,
         ["nginx sends PROXY headers (v1) only below HTTP, where it sets no X-Forwarded-For: shown, but not held against."]),
     Row("h2load", [cpu("small GET, TLS 1.3 keep-alive, from h2load --h1", 0.70)], h2load),
+    *(Row(f"h2-get-{n}", [cpu(f"small GET over HTTP/2 and TLS, {n} at a time on a connection", 0.90)],
+          lambda b, n=n: http2_get(b, n)) for n in (1, 10, 100)),
+    *(Row(f"h2-download-{n}", [cpu(f"1 MiB response over HTTP/2 and TLS, {n} at a time on a connection", 0.90, "µs a MiB")],
+          lambda b, n=n: http2_download(b, n)) for n in (1, 10, 100)),
+    Row("grpc-unary", [cpu("unary calls of gRPC, HTTP/2 on both sides, TLS to the client", 0.90, "µs a call")],
+        grpc_unary, ["nginx has one call at a time on each of its connections to the server."]),
     Row("plain-get", [cpu("small GET without TLS, edge signing", 0.90)], lambda b: small_get(b, False, optional=True)),
     Row("validator", [cpu("validator hop alone (verify, replay window, rewrite)", 0.90)], validator),
     Row("unix-backend", [cpu("validator hop, by the socket to its backend", 0.80, against="first")], unix_backend),

@@ -38,7 +38,6 @@ import Wire
     defer { unsafe nghttp2_option_del(options) }
     unsafe nghttp2_option_set_no_auto_window_update(options, 1)
     unsafe nghttp2_option_set_no_http_messaging(options, 1)
-    unsafe nghttp2_option_set_no_closed_streams(options, 1)
     unsafe nghttp2_option_set_builtin_recv_extension_type(options, UInt8(NGHTTP2_PRIORITY_UPDATE.rawValue))
     return unsafe body(options)
   }

@@ -22,6 +22,10 @@ package struct Config: Sendable, Equatable {
   package var admin: Admin?
   /// Worker threads; nil is one for each processor that the process may use.
   package var workers: Int?
+  /// Of answers of our own, where the route has none.
+  package var errorPages: [ErrorPage] = []
+  /// Such answers name their reason (RFC 9209).
+  package var proxyStatus = false
   /// The hash of the one weakening of trust that a reload may bring into force; `WeakerHash`.
   package var acceptWeaker: String?
   /// Where each value stands in the file, by its path: `identity.keys`, `listeners[0].tls[1].certificate`,
@@ -45,10 +49,10 @@ package struct Config: Sendable, Equatable {
     var config = self
     config.file = ""
     config.places = [:]
-    for i in config.routes.indices { config.routes[i].line = 0 }
+    for i in config.routes.indices { config.routes[i].place = .none }
     for i in config.listeners.indices {
-      for j in config.listeners[i].trust.indices { config.listeners[i].trust[j].line = 0 }
-      for j in config.listeners[i].checks.indices { config.listeners[i].checks[j].line = 0 }
+      for j in config.listeners[i].trust.indices { config.listeners[i].trust[j].place = .none }
+      for j in config.listeners[i].checks.indices { config.listeners[i].checks[j].place = .none }
     }
     return config
   }
@@ -144,8 +148,7 @@ package struct Config: Sendable, Equatable {
     package var from: [IPPrefix]
     /// Nil: only connections and PROXY headers without a client are taken for checks.
     package var path: String?
-    /// In the file.
-    package var line = 0
+    package var place = Place.none
 
     package init(from: [IPPrefix], path: String?) {
       self.from = from
@@ -171,8 +174,8 @@ package struct Config: Sendable, Equatable {
     package var proxyProtocolRequired = false
     /// `proxy-protocol` only: until this time, in milliseconds since 1970, a peer that sends no header is the client itself.
     package var cutoverEndMilliseconds: UInt64?
-    /// Line of the rule in the file, for `explain` and the log.
-    package var line = 0
+    /// For `explain` and the log.
+    package var place = Place.none
 
     package init(evidence: Evidence) { self.evidence = evidence }
   }
@@ -279,12 +282,22 @@ package struct Config: Sendable, Equatable {
 
   package struct Log: Sendable, Equatable {
     package var access = Destination.stdout
+    package var format = Format.json
+    /// With `json`: members that lines have beside the usual ones.
+    package var extra: [LogVariable] = []
+    package var query = Query.full
+    /// A line also when a tunnel begins.
+    package var tellsTunnelBegin = false
     /// Of these the access log has digests, each as a member of its name.
     package var fields: [Field] = []
     /// Path of the key set whose one key makes the digests, made absolute; with `fields`.
     package var fieldsKey: String?
     package init() {}
-    package enum Destination: Sendable, Equatable { case off, stdout, file(String) }
+    /// `syslog`: a datagram socket, by its path.
+    package enum Destination: Sendable, Equatable { case off, stdout, file(String), syslog(String) }
+    package enum Format: Sendable, Equatable { case json, combined, template(LogTemplate) }
+    /// What is shown of a target's query: all, the names alone, or nothing.
+    package enum Query: String, Sendable, CaseIterable { case full, names, none }
 
     package struct Field: Sendable, Equatable {
       /// The member's name in a line.

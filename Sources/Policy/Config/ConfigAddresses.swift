@@ -153,7 +153,7 @@ extension Reading {
     guard !name.isEmpty, !name.hasSuffix("/"), !name.utf8.contains(0) else {
       return wrong(node, path, expected: expected)
     }
-    let socket = absolute(name)
+    let socket = absolute(name, from: node.place)
     // sun_path holds 108 bytes, one of them the end.
     guard socket.utf8.count <= 107 else {
       return wrong(node, path, expected: "a socket path of at most 107 bytes when absolute")

@@ -21,7 +21,7 @@ extension Reading {
         continue
       }
       var check = Config.BalancerCheck(from: [], path: fields["path"].flatMap { checkPath($0, "\(path).path") })
-      check.line = node.place.line
+      check.place = node.place
       if case .scalar("any", _) = from.value {
         error(from.place, "`checks` from everywhere would answer every client: name the load balancers' own addresses")
         continue
@@ -35,7 +35,7 @@ extension Reading {
           error(place, "`checks` from everywhere would answer every client: name the load balancers' own addresses")
         }
         if let earlier = taken.updateValue(place, forKey: prefix) {
-          error(place, "`\(prefix)` has a check in line \(earlier.line) already; one range has one check")
+          error(place, "`\(prefix)` has a check in \(spot(earlier, from: place)) already; one range has one check")
         }
       }
       check.from = ranges.map(\.prefix)

@@ -33,6 +33,14 @@ extension Config {
     package var port: UInt16?
     /// Nil: as the upstream is reached.
     package var tls: TLS?
+    /// What is spoken, where it is not what the upstream's servers speak.
+    package var statedProtocol: ServerProtocol?
+
+    /// What the checks of an upstream's servers speak.
+    package func serverProtocol(of upstream: Upstream) -> ServerProtocol {
+      if case .grpc = kind { return .http2 }
+      return statedProtocol ?? upstream.serverProtocol
+    }
 
     package init(_ kind: Kind) { self.kind = kind }
 
@@ -43,6 +51,9 @@ extension Config {
       ///   - host: the Host field; nil: the name of the upstream's certificate, or the server as it is written.
       ///   - statuses: the good ones.
       case http(path: String, host: String?, statuses: [ClosedRange<Int>])
+      /// grpc.health.v1.Health/Check.
+      /// - Parameter service: empty: the server.
+      case grpc(service: String, host: String?)
     }
 
     package enum TLS: Sendable, Equatable { case off, own(UpstreamTLS) }

@@ -32,7 +32,7 @@ extension Reading {
         error(place, "`\(listener.name)` names an admin listener in the log; give this one another name")
       }
       if !listener.name.isEmpty, let earlier = names.updateValue(place, forKey: listener.name) {
-        error(place, "a listener in line \(earlier.line) has the name `\(listener.name)` already")
+        error(place, "a listener in \(spot(earlier, from: place)) has the name `\(listener.name)` already")
       }
       claim(listener.address, config.place(of: "\(path).listen"), &addresses)
     }
@@ -46,7 +46,7 @@ extension Reading {
     default: break
     }
     if let earlier = taken.updateValue(place, forKey: address) {
-      error(place, "the address in line \(earlier.line) is the same; one address has one listener")
+      error(place, "the address in \(spot(earlier, from: place)) is the same; one address has one listener")
     }
   }
 
@@ -90,7 +90,7 @@ extension Reading {
       guard let name = route.name else { continue }
       let place = config.place(of: "routes[\(index)].name")
       if let earlier = names.updateValue(place, forKey: name) {
-        error(place, "a route in line \(earlier.line) has the name `\(name)` already")
+        error(place, "a route in \(spot(earlier, from: place)) has the name `\(name)` already")
       }
     }
   }
@@ -168,7 +168,8 @@ extension Reading {
       guard let earlier = cover.add(route, index: index).map({ config.routes[$0] }) else { continue }
       let what = earlier.match.isEverything ? "request" : "request that this one matches"
       warn(
-        config.place(of: "routes[\(index)]"), "never reached: the route in line \(earlier.line) takes every \(what)")
+        config.place(of: "routes[\(index)]"),
+        "never reached: the route in \(spot(earlier.place, from: route.place)) takes every \(what)")
     }
     for name in config.upstreams.map(\.name) where !config.routes.contains(where: { $0.to == name }) {
       warn(config.place(of: "upstreams.\(name)"), "no route leads to the upstream `\(name)`")

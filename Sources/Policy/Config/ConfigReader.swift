@@ -37,17 +37,17 @@ package enum ConfigReader {
   }
 
   /// `path` need not exist: relative paths in `text` are relative to its directory.
-  package static func read(text: String, path: String) -> ConfigResult {
-    var text = text
-    // Contiguous UTF-8 without a byte order mark: columns are then those an editor shows.
-    if text.unicodeScalars.first == "\u{FEFF}" { text.unicodeScalars.removeFirst() }
-    text.makeContiguousUTF8()
+  /// - Parameter environment: what `${NAME}` stands for.
+  package static func read(
+    text: String, path: String, environment: @escaping @Sendable (String) -> String? = Environment.value
+  ) -> ConfigResult {
+    let text = withoutMark(text)
     guard text.utf8.count <= bytesMax else { return failure("is larger than \(bytesMax >> 20) MiB") }
     let document = YAMLDocument(text: text)
-    var reading = Reading(file: path)
+    var reading = Reading(file: path, environment: environment)
     reading.diagnostics = document.diagnostics
     if let root = document.root {
-      reading.configuration(root)
+      reading.configuration(reading.including(root))
       reading.crossChecks()
     } else if document.diagnostics.isEmpty {
       reading.error(Place(line: 1, column: 1), "the file is empty; a configuration has at least \(Reading.essential)")
@@ -74,11 +74,19 @@ package enum ConfigReader {
     return reading.prefix(YAMLNode(place: .none, value: .scalar(text, plain: false)), "range")
   }
 
+  /// Contiguous UTF-8 without a byte order mark: columns are then those an editor shows.
+  static func withoutMark(_ text: String) -> String {
+    var text = text
+    if text.unicodeScalars.first == "\u{FEFF}" { text.unicodeScalars.removeFirst() }
+    text.makeContiguousUTF8()
+    return text
+  }
+
   private static func failure(_ message: String) -> ConfigResult {
     ConfigResult(config: nil, diagnostics: [Diagnostic(.error, at: .none, message)])
   }
 
-  private static func notUTF8(_ data: [UInt8]) -> Diagnostic {
+  static func notUTF8(_ data: [UInt8], file: String? = nil) -> Diagnostic {
     // The repaired text is the same up to the first fault, which stands there as U+FFFD.
     var line = 1
     var column = 1
@@ -87,7 +95,7 @@ package enum ConfigReader {
       column = scalar == "\n" ? 1 : column + 1
       line += scalar == "\n" ? 1 : 0
     }
-    return Diagnostic(.error, at: Place(line: line, column: column), "is not UTF-8 from here on")
+    return Diagnostic(.error, at: Place(line: line, column: column, file: file), "is not UTF-8 from here on")
   }
 }
 
@@ -97,22 +105,25 @@ struct Reading {
 
   var config = Config()
   var diagnostics: [Diagnostic] = []
-  /// Absolute: what relative paths start from.
-  let directory: String
+  let environment: @Sendable (String) -> String?
   /// Keys whose value was wrong: no further finding follows from their absence.
   var faulty: Set<String> = []
   /// The first upstream that is attested to, and the first rule that takes attestations, by their place.
   var attests: Place?
   var verifies: Place?
 
-  init(file: String) {
+  init(file: String, environment: @escaping @Sendable (String) -> String? = Environment.value) {
     config.file = file
-    let base = URL(fileURLWithPath: FileManager.default.currentDirectoryPath, isDirectory: true)
-    directory = URL(fileURLWithPath: file, relativeTo: base).standardizedFileURL.deletingLastPathComponent().path
+    self.environment = environment
   }
 
   mutating func error(_ place: Place, _ message: String) {
     diagnostics.append(Diagnostic(.error, at: place, message))
+  }
+
+  /// Where something else stands that a finding at `place` is about: its line, with its file where that is another one.
+  func spot(_ earlier: Place, from place: Place) -> String {
+    earlier.file == place.file ? "line \(earlier.line)" : "\(earlier.file ?? config.file):\(earlier.line)"
   }
 
   mutating func warn(_ place: Place, _ message: String) {

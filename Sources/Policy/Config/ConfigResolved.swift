@@ -11,7 +11,9 @@ extension Config {
     out.line(0, "listeners:")
     for listener in listeners { out.listener(listener) }
     out.line(0, "routes:")
-    for route in routes { out.line(1, "- { \(route.resolved(Resolved.quote)) }") }
+    for route in routes {
+      out.line(1, "- { \(route.resolved(Resolved.quote, verbatim: Resolved.verbatim)) }")
+    }
     out.line(0, "path_mismatch: \(pathMismatch.rawValue)")
     out.line(0, "headers: \(headers.resolved(Resolved.quote))")
     out.line(0, "upstreams:")
@@ -21,7 +23,7 @@ extension Config {
   }
 }
 
-private struct Resolved {
+struct Resolved {
   private(set) var text = ""
 
   mutating func line(_ depth: Int, _ content: String) {
@@ -32,8 +34,11 @@ private struct Resolved {
     if let value { line(depth, "\(key): \(value)") }
   }
 
+  /// A value, in which `${` would stand for something outside.
+  static func quote(_ text: String) -> String { verbatim(text.replacing("${", with: "$${")) }
+
   /// Double quotes, in which every text can be written (YAML 1.2 section 7.3.1).
-  static func quote(_ text: String) -> String {
+  static func verbatim(_ text: String) -> String {
     var out = "\""
     for scalar in text.unicodeScalars {
       switch scalar {
@@ -57,7 +62,7 @@ private struct Resolved {
     return out + "\""
   }
 
-  private func list(_ prefixes: [IPPrefix]) -> String { "[\(prefixes.map { "\"\($0)\"" }.joined(separator: ", "))]" }
+  static func list(_ prefixes: [IPPrefix]) -> String { "[\(prefixes.map { "\"\($0)\"" }.joined(separator: ", "))]" }
 
   private func endpoint(_ endpoint: Config.Endpoint) -> String {
     switch endpoint {
@@ -82,7 +87,7 @@ private struct Resolved {
     pair(1, "edges", "[\(identity.edges.map(Self.quote).joined(separator: ", "))]")
     pair(1, "clock_skew", Unit.duration(identity.clockSkewMilliseconds))
     pair(1, "mode", identity.mode.rawValue)
-    pair(1, "infrastructure", list(identity.infrastructure))
+    pair(1, "infrastructure", Self.list(identity.infrastructure))
     // What `run` adds to it; said, and not written, for it follows from the rest.
     for (prefix, source) in infrastructure.derived {
       let source = source.filter { !$0.isNewline }
@@ -113,20 +118,20 @@ private struct Resolved {
     }
     pair(2, "on_collapse", listener.onCollapse.rawValue)
     pair(2, "unready_on_collapse", "\(listener.isUnreadyOnCollapse)")
-    pair(2, "shared_addresses", list(listener.sharedAddresses))
+    pair(2, "shared_addresses", Self.list(listener.sharedAddresses))
     guard !listener.checks.isEmpty else { return }
     line(2, "checks:")
     for check in listener.checks {
-      line(3, "- { from: \(list(check.from))\(check.path.map { ", path: \(Self.quote($0))" } ?? "") }")
+      line(3, "- { from: \(Self.list(check.from))\(check.path.map { ", path: \(Self.quote($0))" } ?? "") }")
     }
   }
 
   private mutating func rule(_ rule: Config.TrustRule) {
-    var parts = ["from: \(rule.from.isEmpty ? "any" : list(rule.from))", "evidence: \(rule.evidence.rawValue)"]
+    var parts = ["from: \(rule.from.isEmpty ? "any" : Self.list(rule.from))", "evidence: \(rule.evidence.rawValue)"]
     if rule.thenForwarded { parts.append("then: forwarded") }
     if rule.evidence == .forwarded || rule.thenForwarded {
       parts.append("header: \(rule.header.rawValue)")
-      parts.append("hops: \(list(rule.hops))")
+      parts.append("hops: \(Self.list(rule.hops))")
     }
     if rule.evidence != .attested, rule.evidence != .refuse { parts.append("scheme: \(rule.scheme.rawValue)") }
     if rule.evidence == .attested { parts.append("proxy_protocol: \(rule.proxyProtocolRequired ? "required" : "off")") }
@@ -150,7 +155,7 @@ private struct Resolved {
     servers(upstream.servers)
     pair(2, "tls", upstream.tls.map(tls))
     pair(2, "balance", upstream.balance.rawValue)
-    pair(2, "health", upstream.health.map(health))
+    pair(2, "health", upstream.health.map { health($0, of: upstream) })
     pair(2, "passive", upstream.passive.map(passive) ?? "off")
     let occasions = Config.Retries.Occasions.named.filter { upstream.retries.on.contains($0.occasion) }.map(\.name)
     let on = (occasions + upstream.retries.statuses.map(String.init)).joined(separator: ", ")
@@ -186,14 +191,18 @@ private struct Resolved {
     return "{ ca: \(Self.quote(tls.ca)), name: \(Self.quote(tls.name))\(own) }"
   }
 
-  private func health(_ health: Config.Health) -> String {
+  private func health(_ health: Config.Health, of upstream: Config.Upstream) -> String {
     var parts: [String]
     switch health.kind {
     case .tcp: parts = ["tcp: true"]
     case .http(let path, let host, let statuses):
       parts = ["path: \(Self.quote(path))", "status: \(ranges(statuses))"]
       if let host { parts.append("host: \(Self.quote(host))") }
+    case .grpc(let service, let host):
+      parts = ["grpc: \(Self.quote(service))"]
+      if let host { parts.append("host: \(Self.quote(host))") }
     }
+    if case .grpc = health.kind {} else { parts.append("protocol: \(health.serverProtocol(of: upstream).rawValue)") }
     parts.append("interval: \(Unit.duration(health.intervalMilliseconds))")
     parts.append("timeout: \(Unit.duration(health.timeoutMilliseconds))")
     parts.append("rise: \(health.rise)")
@@ -246,8 +255,18 @@ private struct Resolved {
     case .off: pair(1, "access", "off")
     case .stdout: pair(1, "access", "stdout")
     case .file(let path): pair(1, "access", Self.quote(path))
+    case .syslog(let path): pair(1, "access", Self.quote("syslog:\(path)"))
     }
-    pair(1, "format", "json")
+    switch config.log.format {
+    case .json: pair(1, "format", "json")
+    case .combined: pair(1, "format", "combined")
+    case .template(let template):
+      pair(1, "format", "template")
+      pair(1, "template", Self.verbatim(template.text))
+    }
+    if config.log.format == .json { pair(1, "extra", "[\(config.log.extra.map(\.rawValue).joined(separator: ", "))]") }
+    pair(1, "query", config.log.query.rawValue)
+    pair(1, "tunnels", config.log.tellsTunnelBegin ? "both" : "end")
     if !config.log.fields.isEmpty {
       line(1, "fields:")
       for field in config.log.fields {
@@ -262,6 +281,11 @@ private struct Resolved {
     pair(1, "fields_key", config.log.fieldsKey.map(Self.quote))
     let control = config.admin?.control.map { ", control: \(endpoint($0))" } ?? ""
     pair(0, "admin", config.admin.map { "{ listen: \(endpoint($0.address))\(control) }" })
+    if !config.errorPages.isEmpty {
+      line(0, "error_pages:")
+      for page in config.errorPages { line(1, "- \(page.resolved)") }
+    }
+    pair(0, "proxy_status", "\(config.proxyStatus)")
     pair(0, "workers", config.workers.map(String.init) ?? "auto")
     pair(0, "accept_weaker", config.acceptWeaker.map(Self.quote))
   }

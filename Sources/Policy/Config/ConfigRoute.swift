@@ -18,7 +18,10 @@ extension Config {
     /// Nothing passes here while clients cannot be told apart.
     package var needsDistinctClients = false
     package var changes = RouteChanges()
-    package var line = 0
+    package var limits = RouteLimits()
+    package var access = Access()
+    package var errorPages: [ErrorPage] = []
+    package var place = Place.none
 
     package init(match: RouteMatch = RouteMatch(), to: String) {
       self.match = match

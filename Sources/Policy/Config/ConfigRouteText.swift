@@ -3,8 +3,8 @@
 import Wire
 
 extension Config.Route {
-  /// The inside of `{ … }`; `quote` makes a text one of YAML.
-  func resolved(_ quote: (String) -> String) -> String {
+  /// The inside of `{ … }`; `quote` makes a text one of YAML, `verbatim` one in which `${` is nothing special.
+  func resolved(_ quote: (String) -> String, verbatim: (String) -> String) -> String {
     var pairs: [String] = []
     func add(_ key: String, _ value: String?) { if let value { pairs.append("\(key): \(value)") } }
     func list(_ words: [String]) -> String? { words.isEmpty ? nil : "[\(words.map(quote).joined(separator: ", "))]" }
@@ -12,13 +12,13 @@ extension Config.Route {
     switch match.host {
     case .name(let name): add("host", quote(name))
     case .below(let name): add("host", quote("*.\(name)"))
-    case .pattern(let pattern): add("host_regex", quote(pattern))
+    case .pattern(let pattern): add("host_regex", verbatim(pattern))
     case nil: break
     }
     switch match.path {
     case .exact(let path): add("path", quote(path))
     case .prefix(let path): add("path_prefix", quote(path))
-    case .pattern(let pattern): add("path_regex", quote(pattern))
+    case .pattern(let pattern): add("path_regex", verbatim(pattern))
     case nil: break
     }
     add("method", list(match.methods))
@@ -48,6 +48,7 @@ extension Config.Route {
       changes.hsts.map {
         "{ max_age: \($0.seconds)s, include_subdomains: \($0.includesSubdomains), preload: \($0.isPreloaded) }"
       })
+    pairs += limitPairs
     return pairs.joined(separator: ", ")
   }
 }

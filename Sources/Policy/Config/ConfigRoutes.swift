@@ -4,11 +4,12 @@
 import Wire
 
 extension Reading {
-  private static let routeKeys = [
-    "listener", "host", "host_regex", "path", "path_prefix", "path_regex", "method", "header", "client", "normalize",
-    "to", "redirect", "respond", "files", "name", "enabled", "needs_distinct_clients", "strip_prefix", "rewrite",
-    "request_headers", "response_headers", "hsts",
-  ]
+  private static let routeKeys =
+    [
+      "listener", "host", "host_regex", "path", "path_prefix", "path_regex", "method", "header", "client", "normalize",
+      "to", "redirect", "respond", "files", "name", "enabled", "needs_distinct_clients", "strip_prefix", "rewrite",
+      "request_headers", "response_headers", "hsts",
+    ] + routeLimitKeys
   /// What a route's requests come to.
   private static let goals = ["to", "redirect", "respond", "files"]
   private static let routeClientsMax = 1_000
@@ -23,7 +24,7 @@ extension Reading {
 
   private mutating func route(_ node: YAMLNode, _ path: String) -> Config.Route {
     var route = Config.Route(to: "")
-    route.line = node.place.line
+    route.place = node.place
     guard let fields = fields(node, path, keys: Self.routeKeys) else { return route }
     route.match = match(fields)
     goal(of: &route, fields)
@@ -33,6 +34,7 @@ extension Reading {
       route.needsDistinctClients = truth
     }
     route.changes = changes(fields, of: route)
+    routeLimits(fields, &route)
     return route
   }
 

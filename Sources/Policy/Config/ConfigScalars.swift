@@ -46,8 +46,14 @@ enum Unit {
 }
 
 extension Reading {
-  /// The raw text of a scalar.
+  /// The text of a scalar, with what it refers to outside.
   mutating func text(_ node: YAMLNode, _ path: String, expected: String) -> String? {
+    guard let text = verbatim(node, path, expected: expected) else { return nil }
+    return expanded(text, node, path)
+  }
+
+  /// The same, in which a `$` is a `$`.
+  mutating func verbatim(_ node: YAMLNode, _ path: String, expected: String) -> String? {
     guard case .scalar(let text, let plain) = node.value, !(plain && text.isEmpty) else {
       return wrong(node, path, expected: expected)
     }
@@ -58,7 +64,9 @@ extension Reading {
   mutating func wrong<T>(_ node: YAMLNode, _ path: String, expected: String, suggestion: String? = nil) -> T? {
     faulty.insert(path)
     if node.isRefused { return nil }
-    let end = suggestion.map { ": did you mean `\($0)`?" } ?? ""
+    // What a reference stands for is not shown, nor is anything made of it.
+    var end = suggestion.map { ": did you mean `\($0)`?" } ?? ""
+    if case .scalar(let text, _) = node.value, text.contains("${") { end = ", which stands for something else" }
     error(node.place, "expected \(expected) for `\(path)`, found \(describe(node))\(end)")
     return nil
   }
@@ -181,17 +189,20 @@ extension Reading {
     guard text.utf8.count <= 4095, !text.utf8.contains(0), !text.hasPrefix("~"), !text.hasSuffix("/") else {
       return wrong(node, path, expected: what)
     }
-    return absolute(text)
+    return absolute(text, from: node.place)
   }
 
-  func absolute(_ path: String) -> String {
-    URL(fileURLWithPath: path, relativeTo: URL(fileURLWithPath: directory, isDirectory: true)).standardizedFileURL.path
+  /// Relative paths start from the file that they stand in.
+  func absolute(_ path: String, from place: Place) -> String {
+    let base = URL(fileURLWithPath: FileManager.default.currentDirectoryPath, isDirectory: true)
+    let file = URL(fileURLWithPath: place.file ?? config.file, relativeTo: base).standardizedFileURL
+    return URL(fileURLWithPath: path, relativeTo: file.deletingLastPathComponent()).standardizedFileURL.path
   }
 
   /// PCRE2, compiled later; only its length is bounded here.
   mutating func pattern(_ node: YAMLNode, _ path: String) -> String? {
     let expected = "a pattern (PCRE2) of 1 to 2048 bytes"
-    guard let text = text(node, path, expected: expected) else { return nil }
+    guard let text = verbatim(node, path, expected: expected) else { return nil }
     return (1...2048).contains(text.utf8.count) ? text : wrong(node, path, expected: expected)
   }
 

@@ -7,7 +7,7 @@ extension Reading {
   mutating func configuration(_ root: YAMLNode) {
     let keys = [
       "identity", "listeners", "routes", "upstreams", "timeouts", "limits", "log", "admin", "workers", "accept_weaker",
-      "path_mismatch", "headers",
+      "error_pages", "proxy_status", "include", "path_mismatch", "headers",
     ]
     let required = [
       (key: "listeners", what: "a list of where connections come in"),
@@ -30,6 +30,8 @@ extension Reading {
     if let node = fields["workers"], !isWord(node, "auto") {
       config.workers = orAuto(node) { $0.count(node, "workers", 1...256) }
     }
+    if let node = fields["error_pages"] { config.errorPages = errorPages(node, "error_pages") }
+    if let node = fields["proxy_status"], let truth = truth(node, "proxy_status") { config.proxyStatus = truth }
     if let node = fields["accept_weaker"] { config.acceptWeaker = weakerHash(node) }
   }
 

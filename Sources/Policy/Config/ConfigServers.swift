@@ -49,20 +49,29 @@ extension Reading {
 
   mutating func health(_ node: YAMLNode, _ path: String) -> Config.Health? {
     let keys = [
-      "path", "tcp", "interval", "timeout", "rise", "fall", "status", "host", "port", "tls",
+      "path", "tcp", "grpc", "protocol", "interval", "timeout", "rise", "fall", "status", "host", "port", "tls",
     ]
     guard let fields = fields(node, path, keys: keys) else { return nil }
     var isTCP = false
     if let node = fields["tcp"], let truth = truth(node, "\(path).tcp") { isTCP = truth }
     var health = Config.Health(.tcp)
     if isTCP {
-      for key in ["path", "status", "host"] {
+      for key in ["path", "grpc", "status", "host"] {
         if let node = fields[key] { error(node.place, "`\(key)` is not used with `tcp: true`") }
       }
+    } else if let node = fields["grpc"] {
+      for key in ["path", "status", "protocol"] {
+        if let node = fields[key] { error(node.place, "`\(key)` is not used with `grpc`") }
+      }
+      health.kind = .grpc(
+        service: grpcService(node, "\(path).grpc") ?? "",
+        host: fields["host"].flatMap { healthHost($0, "\(path).host") })
     } else {
       if fields["path"] == nil {
         error(
-          node.place, "`\(path)` lacks `path`: what is asked for, such as `/healthz`; `tcp: true` only connects")
+          node.place,
+          "`\(path)` lacks `path`: what is asked for, such as `/healthz`; `grpc` asks gRPC's health service, `tcp: true` only connects"
+        )
       }
       health.kind = .http(
         path: fields["path"].flatMap { target($0, "\(path).path") } ?? "/",
@@ -82,6 +91,9 @@ extension Reading {
     } else {
       health.timeoutMilliseconds = min(health.timeoutMilliseconds, health.intervalMilliseconds)
     }
+    if let node = fields["protocol"], let word: Config.ServerProtocol = word(node, "\(path).protocol") {
+      health.statedProtocol = word
+    }
     if let node = fields["rise"], let rise = count(node, "\(path).rise", 1...100) { health.rise = rise }
     if let node = fields["fall"], let fall = count(node, "\(path).fall", 1...100) { health.fall = fall }
     if let node = fields["port"], let port = count(node, "\(path).port", 1...65_535) { health.port = UInt16(port) }
@@ -93,6 +105,16 @@ extension Reading {
       }
     }
     return health
+  }
+
+  /// The name of a service of gRPC, or nothing: then the server as a whole is asked for.
+  private mutating func grpcService(_ node: YAMLNode, _ path: String) -> String? {
+    let expected = "the name of a service, at most 256 visible ASCII characters, or `\"\"` for the whole server"
+    guard let text = text(node, path, expected: expected) else { return nil }
+    guard text.utf8.count <= 256, text.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
+      return wrong(node, path, expected: expected)
+    }
+    return text
   }
 
   /// A name, or an address, with or without a port: as it stands in Host.
@@ -197,7 +219,7 @@ extension Reading {
   }
 
   /// Statuses and ranges of them: `[200-299, 301]`, or one.
-  private mutating func statuses(_ node: YAMLNode, _ path: String) -> [ClosedRange<Int>]? {
+  mutating func statuses(_ node: YAMLNode, _ path: String) -> [ClosedRange<Int>]? {
     let expected = "a status or a range of them, such as `200-299`, within 100-599"
     guard let nodes = elements(node, path, of: "statuses such as `200` and `200-299`", orOne: true) else { return nil }
     var ranges: [ClosedRange<Int>] = []

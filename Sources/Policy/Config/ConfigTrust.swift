@@ -29,7 +29,7 @@ extension Reading {
     let evidence: Config.Evidence? = fields["evidence"].flatMap { word($0, "\(path).evidence") }
     if evidence == .attested { verifies = verifies ?? fields["evidence"]?.place }
     var rule = Config.TrustRule(evidence: evidence ?? .refuse)
-    rule.line = node.place.line
+    rule.place = node.place
     let from = fields["from"].flatMap { self.from($0, "\(path).from", taken: &taken) }
     rule.from = from?.map(\.prefix) ?? []
     if let node = fields["then"] {
@@ -140,7 +140,7 @@ extension Reading {
   private mutating func claim(_ prefix: IPPrefix?, _ place: Place, _ taken: inout [IPPrefix?: Place]) {
     let name = prefix.map { "`\($0)`" } ?? "`any`"
     if let earlier = taken[prefix] {
-      error(place, "\(name) has a rule in line \(earlier.line) already; one range has one rule")
+      error(place, "\(name) has a rule in \(spot(earlier, from: place)) already; one range has one rule")
     }
     taken[prefix] = place
   }

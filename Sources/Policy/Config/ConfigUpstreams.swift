@@ -57,7 +57,10 @@ extension Reading {
     if let node = fields["balance"], let balance: Config.Balance = word(node, "\(path).balance") {
       upstream.balance = balance
     }
-    if let node = fields["health"] { upstream.health = health(node, "\(path).health") }
+    if let node = fields["health"] {
+      upstream.health = health(node, "\(path).health")
+      if upstream.health?.statedProtocol == upstream.serverProtocol { upstream.health?.statedProtocol = nil }
+    }
     if let node = fields["passive"] { upstream.passive = passive(node, "\(path).passive") }
     if let node = fields["retries"] { upstream.retries = retries(node, "\(path).retries") }
     if let node = fields["queue"] {

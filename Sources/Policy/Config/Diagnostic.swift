@@ -2,19 +2,28 @@
 // files that a configuration names (Snapshot in Proxy), with the same words: what was expected, what was found,
 // and the nearest valid spelling.
 
-/// A place in the configuration file; both count from 1. Line 0: no place in particular.
+/// A place in the configuration; line and column count from 1. Line 0: no place in particular.
 package struct Place: Sendable, Hashable, Comparable {
   package var line: Int
   package var column: Int
+  /// The included file that it is in, as messages name it; nil: the configuration's own.
+  package var file: String?
 
-  package init(line: Int, column: Int) {
+  package init(line: Int, column: Int, file: String? = nil) {
     self.line = line
     self.column = column
+    self.file = file
   }
+
+  /// `line 12`, or `conf.d/app.yaml:12`.
+  package var name: String { file.map { "\($0):\(line)" } ?? "line \(line)" }
 
   package static let none = Place(line: 0, column: 0)
 
-  package static func < (a: Place, b: Place) -> Bool { (a.line, a.column) < (b.line, b.column) }
+  /// The configuration's own file comes before those that it includes.
+  package static func < (a: Place, b: Place) -> Bool {
+    (a.file ?? "", a.line, a.column) < (b.file ?? "", b.line, b.column)
+  }
 }
 
 /// One finding. An error keeps the configuration from being used; a warning does not.
@@ -24,20 +33,24 @@ package struct Diagnostic: Sendable, Equatable {
   package var severity: Severity
   package var line: Int
   package var column: Int
+  /// As in its place.
+  package var file: String?
   package var message: String
 
   package init(_ severity: Severity, at place: Place, _ message: String) {
     self.severity = severity
     line = place.line
     column = place.column
+    file = place.file
     self.message = message
   }
 
-  package var place: Place { Place(line: line, column: column) }
+  package var place: Place { Place(line: line, column: column, file: file) }
 
   /// `file:line:column: message`; a warning says that it is one.
   package func text(file: String) -> String {
     let kind = severity == .warning ? "warning: " : ""
+    let file = self.file ?? file
     return line == 0 ? "\(file): \(kind)\(message)" : "\(file):\(line):\(column): \(kind)\(message)"
   }
 }

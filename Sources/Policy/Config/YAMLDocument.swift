@@ -31,6 +31,9 @@ struct YAMLDocument {
   private(set) var root: YAMLNode?
   private(set) var diagnostics: [Diagnostic] = []
 
+  /// The included file that this is, as places name it.
+  private let file: String?
+
   private static let depthMax = 16
   /// After so many anchors and aliases the rest is not read.
   private static let aliasesMax = 16
@@ -39,7 +42,8 @@ struct YAMLDocument {
   /// What follows is not read: there are too many aliases, or it is nested too deep.
   private var isGivenUp = false
 
-  init(text: String) {
+  init(text: String, file: String? = nil) {
+    self.file = file
     guard checkCharacters(text) else { return }
     do throws(YAMLSyntaxError) {
       try read(text)
@@ -58,7 +62,7 @@ struct YAMLDocument {
       _ = try parser.next()
       let next = try parser.next()
       guard next.kind == .streamEnd else {
-        return report(Place(next.mark), "a second document: one file holds one configuration")
+        return report(place(next.mark), "a second document: one file holds one configuration")
       }
     }
     if !node.isRefused { root = node }
@@ -75,7 +79,7 @@ struct YAMLDocument {
   private mutating func node(
     _ event: YAMLEvent, _ parser: YAMLParser, depth: Int
   ) throws(YAMLSyntaxError) -> YAMLNode {
-    let place = Place(event.mark)
+    let place = self.place(event.mark)
     if event.kind == .alias || event.isAnchored {
       countAlias()
       return try refuse(event, parser, Self.noAliases)
@@ -122,7 +126,7 @@ struct YAMLDocument {
   private mutating func refuse(
     _ event: YAMLEvent, _ parser: YAMLParser, _ message: String
   ) throws(YAMLSyntaxError) -> YAMLNode {
-    report(Place(event.mark), message)
+    report(place(event.mark), message)
     var depth = 0
     var kind = event.kind
     while !isGivenUp {
@@ -136,7 +140,7 @@ struct YAMLDocument {
       if next.kind == .alias || next.isAnchored { countAlias() }
       kind = next.kind
     }
-    return YAMLNode(place: Place(event.mark), value: .refused)
+    return YAMLNode(place: place(event.mark), value: .refused)
   }
 
   private mutating func pairs(
@@ -163,8 +167,8 @@ struct YAMLDocument {
   }
 }
 
-extension Place {
-  fileprivate init(_ mark: YAMLMark) { self.init(line: mark.line, column: mark.column) }
+extension YAMLDocument {
+  private func place(_ mark: YAMLMark) -> Place { Place(line: mark.line, column: mark.column, file: file) }
 }
 
 // MARK: Syntax
@@ -183,7 +187,7 @@ extension YAMLDocument {
       default:
         let hex = String(scalar.value, radix: 16, uppercase: true)
         let code = String(repeating: "0", count: max(0, 4 - hex.count)) + hex
-        report(Place(line: line, column: column), "the character U+\(code) has no place in a configuration")
+        report(Place(line: line, column: column, file: file), "the character U+\(code) has no place in a configuration")
         return false
       }
       column += 1
@@ -192,7 +196,7 @@ extension YAMLDocument {
   }
 
   private mutating func report(syntax error: YAMLSyntaxError) {
-    report(Place(error.mark), Self.explain(error))
+    report(place(error.mark), Self.explain(error))
   }
 
   private static func explain(_ error: YAMLSyntaxError) -> String {

@@ -43,6 +43,8 @@ package struct TrustChange: Sendable, Equatable {
     case claims
     case clockSkew = "clock-skew"
     case admin
+    case routeAccess = "route-access"
+    case routePassword = "route-password"
     case distinctClients = "distinct-clients"
     case routeEnabled = "route-enabled"
     case pathMismatch = "path-mismatch"
@@ -68,13 +70,12 @@ package struct TrustChange: Sendable, Equatable {
   /// A value of one of the two files: as the list shows it, and all of it for the hash, without its place.
   package struct Value: Sendable, Equatable {
     package var text: String
-    /// Where it stands; line 0: nowhere.
-    package var line: Int
+    package var place: Place
     var whole: String
 
-    init(_ text: String, line: Int, whole: String? = nil) {
+    init(_ text: String, at place: Place, whole: String? = nil) {
       self.text = text
-      self.line = line
+      self.place = place
       self.whole = whole ?? text
     }
   }
@@ -104,24 +105,27 @@ package struct TrustChange: Sendable, Equatable {
   /// The change as lines for people. `oldFile` and `newFile` are how the two files are called.
   package func lines(oldFile: String, newFile: String) -> [String] {
     [
-      "\(Self.place(newFile, new.line)): \(effect.text) trust (\(kind.rawValue)): \(text)",
-      "  before: \(old.text) (\(Self.place(oldFile, old.line)))",
-      "  after:  \(new.text) (\(Self.place(newFile, new.line)))",
+      "\(Self.place(newFile, new)): \(effect.text) trust (\(kind.rawValue)): \(text)",
+      "  before: \(old.text) (\(Self.place(oldFile, old)))",
+      "  after:  \(new.text) (\(Self.place(newFile, new)))",
     ]
   }
 
   /// The same in one line, for the log; `prefix` is `warning: ` for one.
   package func line(oldFile: String, newFile: String, prefix: String) -> String {
-    "\(Self.place(newFile, new.line)): \(prefix)\(effect.text) trust (\(kind.rawValue)): \(text); "
-      + "before: \(old.text) (\(Self.place(oldFile, old.line))), after: \(new.text)"
+    "\(Self.place(newFile, new)): \(prefix)\(effect.text) trust (\(kind.rawValue)): \(text); "
+      + "before: \(old.text) (\(Self.place(oldFile, old))), after: \(new.text)"
   }
 
-  private static func place(_ file: String, _ line: Int) -> String { line > 0 ? "\(file):\(line)" : file }
+  private static func place(_ file: String, _ value: Value) -> String {
+    let file = value.place.file ?? file
+    return value.place.line > 0 ? "\(file):\(value.place.line)" : file
+  }
 
   /// In the order of a list: what weakens first, the weakest of it at the top.
   static func isListedBefore(_ a: TrustChange, _ b: TrustChange) -> Bool {
     let (rankA, rankB) = (Kind.rank[a.kind] ?? 0, Kind.rank[b.kind] ?? 0)
-    return (a.effect.rawValue, rankA, a.new.line, a.subject) < (b.effect.rawValue, rankB, b.new.line, b.subject)
+    return (a.effect.rawValue, rankA, a.new.place, a.subject) < (b.effect.rawValue, rankB, b.new.place, b.subject)
   }
 }
 

@@ -23,6 +23,7 @@ package struct TrustDiff {
     diff.routes()
     diff.unroutedRequests()
     diff.distinctClients()
+    diff.access()
     diff.enabledRoutes()
     diff.pathMismatch()
     diff.admin()
@@ -47,11 +48,11 @@ package struct TrustDiff {
   }
 
   func oldValue(_ path: String, _ text: String, whole: String? = nil) -> Value {
-    Value(text, line: old.config.place(of: path).line, whole: whole)
+    Value(text, at: old.config.place(of: path), whole: whole)
   }
 
   func newValue(_ path: String, _ text: String, whole: String? = nil) -> Value {
-    Value(text, line: new.config.place(of: path).line, whole: whole)
+    Value(text, at: new.config.place(of: path), whole: whole)
   }
 
   /// Names for people and for comparing, in their order.
@@ -170,24 +171,25 @@ package struct TrustDiff {
       add(
         .infrastructure, .weakens, "infrastructure \(gone.whole)",
         "\(gone.text) could never be a client and now can: somebody in front who does not pass its client on is taken for one",
-        Value("infrastructure", line: Self.line(of: gone, in: old.config)),
+        Value("infrastructure", at: Self.place(of: gone, in: old.config)),
         newValue("identity.infrastructure", "not infrastructure"), .clients(gone))
     }
     if !come.isEmpty {
       add(
         .infrastructure, .strengthens, "infrastructure \(come.whole)", "\(come.text) can no longer be a client",
         oldValue("identity.infrastructure", "not infrastructure"),
-        Value("infrastructure", line: Self.line(of: come, in: new.config)), .clients(come))
+        Value("infrastructure", at: Self.place(of: come, in: new.config)), .clients(come))
     }
   }
 
-  /// The first line that makes one of these infrastructure.
-  private static func line(of addresses: AddressSet, in config: Config) -> Int {
+  /// Where the first of these becomes infrastructure.
+  private static func place(of addresses: AddressSet, in config: Config) -> Place {
     func names(_ range: IPPrefix) -> Bool { !AddressSet([range]).intersection(addresses).isEmpty }
     if let index = config.identity.infrastructure.firstIndex(where: names) {
-      return config.place(of: "identity.infrastructure[\(index)]").line
+      return config.place(of: "identity.infrastructure[\(index)]")
     }
-    return config.listeners.lazy.flatMap(\.trust).first { $0.namesOthers && $0.from.contains(where: names) }?.line ?? 0
+    return config.listeners.lazy.flatMap(\.trust).first { $0.namesOthers && $0.from.contains(where: names) }?.place
+      ?? .none
   }
 
   // MARK: Keys

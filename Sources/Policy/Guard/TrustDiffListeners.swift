@@ -51,7 +51,7 @@ extension TrustDiff {
       "listener `\(listener.name)` at \(listener.address.text) is new"
         + (claims.isEmpty
           ? ", and takes \(words.isEmpty ? "nobody" : words)" : ", and believes its peers about who the client is"),
-      Value("no such listener", line: old.config.place(of: "listeners").line),
+      Value("no such listener", at: old.config.place(of: "listeners")),
       newValue(path, words, whole: "\(listener.address.text) \(whole(listener))"), .nobody)
   }
 
@@ -59,7 +59,7 @@ extension TrustDiff {
     add(
       .listenerRemoved, .strengthens, "listener \(listener.name)", "listener `\(listener.name)` is gone",
       oldValue("listeners[\(index)]", listener.address.text),
-      Value("no such listener", line: new.config.place(of: "listeners").line), .listeners([listener.name]))
+      Value("no such listener", at: new.config.place(of: "listeners")), .listeners([listener.name]))
   }
 
   /// What its peers can show and be served.

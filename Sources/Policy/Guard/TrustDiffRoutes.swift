@@ -60,7 +60,7 @@ extension TrustDiff {
         }
       add(
         .routeEnabled, next.isEnabled ? .changes : .strengthens, "route \(called)", text,
-        Value("enabled: \(was.isEnabled)", line: was.line), Value("enabled: \(next.isEnabled)", line: next.line),
+        Value("enabled: \(was.isEnabled)", at: was.place), Value("enabled: \(next.isEnabled)", at: next.place),
         .nobody)
     }
   }
@@ -91,7 +91,7 @@ extension TrustDiff {
       // Where it is not certain which requests they are, it depends on all routes.
       let whole = (isCertain ? [route] : all).flatMap { [$0.match.text, "\($0.needsDistinctClients)"] }
       return Value(
-        "needs_distinct_clients: \(route.needsDistinctClients)", line: route.line,
+        "needs_distinct_clients: \(route.needsDistinctClients)", at: route.place,
         whole: whole.map { "\($0.utf8.count):\($0)" }.joined())
     }
     add(
@@ -138,7 +138,7 @@ extension TrustDiff {
       possible += passed.values.filter { $0.index > at }.map { (was[at], $0.route) }
       if passed[next.to].map({ $0.index < at }) ?? true { passed[next.to] = Last(index: at, route: next) }
     }
-    for (route, next) in possible.sorted(by: { ($0.was.line, $0.next.line) < ($1.was.line, $1.next.line) })
+    for (route, next) in possible.sorted(by: { ($0.was.place, $0.next.place) < ($1.was.place, $1.next.place) })
     where route.to != next.to && told.insert(Lead(from: route.to, to: next.to)).inserted {
       moved(route, next, isCertain: false)
     }
@@ -163,7 +163,7 @@ extension TrustDiff {
       add(
         .route, .changes, "route none \(next.to)",
         "requests that no route took may go to the upstream `\(next.to)`, which is told \(what)",
-        Value("no route", line: 0), Value("\(next.match.text) to \(next.to)", line: next.line), .nobody)
+        Value("no route", at: .none), Value("\(next.match.text) to \(next.to)", at: next.place), .nobody)
     }
   }
 
@@ -172,18 +172,18 @@ extension TrustDiff {
     add(
       .route, .changes, "route answered \(next.match.text)",
       "requests that were answered here (\(was.goal)) go to the upstream `\(next.to)`",
-      Value("\(was.match.text) to \(was.goal)", line: was.line),
-      Value("\(next.match.text) to \(next.to)", line: next.line), .nobody)
+      Value("\(was.match.text) to \(was.goal)", at: was.place),
+      Value("\(next.match.text) to \(next.to)", at: next.place), .nobody)
   }
 
   /// What stands behind a route for every request is never reached.
-  private static func reached(_ routes: [Config.Route]) -> [Config.Route] {
+  static func reached(_ routes: [Config.Route]) -> [Config.Route] {
     guard let all = routes.firstIndex(where: \.takesEverything) else { return routes }
     return Array(routes[...all])
   }
 
   /// Of equal patterns the first is reached.
-  private static func indices(_ routes: [Config.Route]) -> [Config.Route.Requests: Int] {
+  static func indices(_ routes: [Config.Route]) -> [Config.Route.Requests: Int] {
     Dictionary(routes.enumerated().map { ($1.requests, $0) }) { first, _ in first }
   }
 
@@ -211,7 +211,7 @@ extension TrustDiff {
       let routes = isCertain ? [route] : all
       let whole = routes.flatMap { [$0.match.text, $0.goal] } + values.map(\.whole)
       return Value(
-        "\(route.match.text) to \(route.goal)", line: route.line,
+        "\(route.match.text) to \(route.goal)", at: route.place,
         whole: whole.map { "\($0.utf8.count):\($0)" }.joined())
     }
     add(
@@ -225,14 +225,14 @@ extension TrustDiff {
 
 extension Config.Route {
   /// Which requests it takes: routes that are equal in this take the same.
-  fileprivate struct Requests: Hashable {
+  struct Requests: Hashable {
     let match: Config.RouteMatch
     /// A redirect without a path lets pass what it would not change.
     let scheme: Config.LinkScheme?
     let host: String?
   }
 
-  fileprivate var requests: Requests {
+  var requests: Requests {
     guard case .redirect(let redirect)? = answer, redirect.path == nil else {
       return Requests(match: match, scheme: nil, host: nil)
     }

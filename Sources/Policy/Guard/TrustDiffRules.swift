@@ -13,7 +13,7 @@ private struct RuleLookup {
   /// The rule for whoever is in no range; `rules.count` is the default.
   let anyRule: Int
   /// Where the default stands that is not written: at the list.
-  private let listLine: Int
+  private let list: Place
 
   struct Found: Hashable {
     let rule: Int
@@ -21,12 +21,12 @@ private struct RuleLookup {
     let prefix: IPPrefix?
   }
 
-  init(_ listener: Config.Listener, listLine: Int) {
+  init(_ listener: Config.Listener, list: Place) {
     rules = listener.trust + [Config.TrustRule(evidence: .socket)]
     entries = listener.trust.enumerated().flatMap { index, rule in rule.from.map { ($0, index) } }
     peers = PrefixTable(entries.enumerated().map { ($1.prefix, UInt32($0)) })
     anyRule = listener.trust.firstIndex { $0.from.isEmpty } ?? listener.trust.count
-    self.listLine = listLine
+    self.list = list
   }
 
   func find(_ peer: IPAddress) -> Found {
@@ -37,7 +37,7 @@ private struct RuleLookup {
   var unlisted: Found { Found(rule: anyRule, prefix: nil) }
   /// Whether somebody wrote a rule for `any`.
   var hasAny: Bool { anyRule < rules.count - 1 }
-  func line(of rule: Int) -> Int { rule < rules.count - 1 ? rules[rule].line : listLine }
+  func place(of rule: Int) -> Place { rule < rules.count - 1 ? rules[rule].place : list }
   var ranges: [IPPrefix] { entries.map(\.prefix) }
 
   /// Addresses that a rule names one by one and takes for clients (`CompiledRule.namedClients`).
@@ -57,8 +57,8 @@ extension TrustDiff {
   mutating func rules(
     _ was: Config.Listener, _ now: Config.Listener, place: (old: Int, new: Int)
   ) {
-    let before = RuleLookup(was, listLine: old.config.place(of: "listeners[\(place.old)].trust").line)
-    let after = RuleLookup(now, listLine: new.config.place(of: "listeners[\(place.new)].trust").line)
+    let before = RuleLookup(was, list: old.config.place(of: "listeners[\(place.old)].trust"))
+    let after = RuleLookup(now, list: new.config.place(of: "listeners[\(place.new)].trust"))
     if was.address.isUnix || now.address.isUnix {
       // Who comes over a unix socket has no address.
       let pair = Pair(old: before.anyRule, new: after.anyRule, isSameRange: after.hasAny)
@@ -114,8 +114,8 @@ extension TrustDiff {
     let change = RuleChange(
       subject: "listener \(now.name) \(isRest || peers == nil ? "any" : peers?.whole ?? "")",
       whose: "listener `\(now.name)`: \(who)",
-      old: Value(rule.demand, line: before.line(of: pair.old), whole: rule.wholeDemand),
-      new: Value(next.demand, line: after.line(of: pair.new), whole: next.wholeDemand),
+      old: Value(rule.demand, at: before.place(of: pair.old), whole: rule.wholeDemand),
+      new: Value(next.demand, at: after.place(of: pair.new), whole: next.wholeDemand),
       reach: peers.map { .peers($0, listener: was.name) } ?? .listeners([was.name]))
     if rule.evidence != next.evidence || rule.thenForwarded != next.thenForwarded {
       evidence(change, rule, next, peers: peers, isSameRange: pair.isSameRange)
@@ -260,8 +260,8 @@ extension TrustDiff {
         .ownAddress, .weakens, "listener \(now.name) \(prefix)",
         "listener `\(now.name)`: a rule names \(address): programs on this host that connect from there are clients, also a "
           + "proxy that does not pass its client on",
-        Value(before.rules[from.rule].demand, line: before.line(of: from.rule), whole: "not named"),
-        Value("\(address) \(after.rules[to.rule].demand)", line: after.line(of: to.rule), whole: "named"),
+        Value(before.rules[from.rule].demand, at: before.place(of: from.rule), whole: "not named"),
+        Value("\(address) \(after.rules[to.rule].demand)", at: after.place(of: to.rule), whole: "named"),
         .peers(AddressSet([prefix]), listener: was.name))
     }
   }

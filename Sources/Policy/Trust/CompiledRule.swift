@@ -17,9 +17,9 @@ extension TrustPolicy {
     package let proxyProtocolRequired: Bool
     /// With `proxy-protocol`: until when a peer may come without its header; milliseconds since 1970.
     package let cutoverEndMilliseconds: UInt64?
-    /// In the file; 0 for the default.
-    package let line: Int
-    /// For the access log: `line 12`, or `default`.
+    /// None for the default.
+    package let place: Place
+    /// For the access log: `line 12`, `conf.d/app.yaml:12`, or `default`.
     package let name: String
     /// For people: `line 12: 10.0.0.0/24 proxy-protocol`, or `default: any socket`.
     package let description: String
@@ -34,8 +34,8 @@ extension TrustPolicy {
       proxyProtocolRequired =
         rule.evidence == .proxyProtocol || rule.evidence == .attested && rule.proxyProtocolRequired
       cutoverEndMilliseconds = rule.evidence == .proxyProtocol ? rule.cutoverEndMilliseconds : nil
-      line = rule.line
-      name = isDefault ? "default" : "line \(rule.line)"
+      place = rule.place
+      name = isDefault ? "default" : rule.place.name
       var words = rule.from.isEmpty ? "any" : rule.from.prefix(3).map(\.description).joined(separator: ", ")
       if rule.from.count > 3 { words += " and \(rule.from.count - 3) more" }
       words += " \(rule.evidence.rawValue)"

@@ -252,8 +252,10 @@ extension Downstream {
   private func settleScheme() {
     guard let listener else { return }
     scheme = listener.trust.connectionScheme(rule: rule, proxy: announced, isTLS: isTLS)
-    client?.secure = scheme.isSecure
-    client?.certificate = scheme.isOwnTLS ? certificate : nil
+    guard var known = client else { return }
+    known.secure = scheme.isSecure
+    known.certificate = scheme.isOwnTLS ? certificate : nil
+    client = known
   }
 
   /// Whether a connection that outlived a reload may go on: it comes under the present rules of the socket that it came in by.
@@ -349,9 +351,12 @@ extension Downstream {
   }
 
   /// Whether requests for this authority belong on the connection: its client was shown a certificate with that name (RFC 9110
-  /// section 7.4). Asked of HTTP/2 alone, whose clients send requests for many names over one connection.
+  /// section 7.4). Asked of HTTP/2 alone, whose clients send requests for many names over one connection; and of clients alone, for a
+  /// proxy or an edge connects to us by our name and brings requests for any.
   func mayBeAsked(for authority: Span<UInt8>) -> Bool {
-    guard isTLS, let tls = transport.serverContext else { return true }
+    guard isTLS, let tls = transport.serverContext, let rule = listener?.trust[rule],
+      rule.evidence == .socket || rule.evidence == .proxyProtocol && !rule.thenForwarded
+    else { return true }
     var end = authority.count
     if let colon = (0..<end).last(where: { authority[$0] == 0x3a }), authority[end - 1] != 0x5d { end = colon }
     let host = authority.extracting(first: end)

@@ -59,8 +59,12 @@ final class Downstream {
   var peerPort: UInt16 = 0
   var local: IPAddress?
   var localPort: UInt16 = 0
-  /// Index of the trust rule that matched the peer.
-  var rule = 0
+  /// Index of the trust rule that matched the peer. Set behind `listener`, whose rule it is.
+  var rule = 0 {
+    didSet { evidence = listener?.trust.evidence(of: rule) }
+  }
+  /// What that rule asks the peer to show; nil before there is one. Each request looks at it several times.
+  private(set) var evidence: Config.Evidence?
   /// Index of the listener's check whose range holds the peer.
   var check: Int?
   var connection = ConnectionID(high: 0, low: 0)
@@ -153,6 +157,8 @@ final class Downstream {
   var isToBeFlushed = false
   /// When a closing connection is no longer read.
   var lingerEndMilliseconds: UInt64 = 0
+  /// How much of a closing connection is still read.
+  var lingerBytesLeft = Int.max
   /// What the kernel held for the client of a closing connection when its time was last up.
   var lingerOwedBytes = Int.max
 
@@ -185,7 +191,8 @@ final class Downstream {
   /// Nothing waits to be sent to the client.
   var isFlushed: Bool {
     guard let stream else { return output.isEmpty && !transport.hasUnsent }
-    return output.isEmpty && !stream.hasUnfetched && (!stream.outputEnded || stream.isEndOut || stream.isClosed)
+    return output.isEmpty && !stream.hasUnfetched
+      && (!stream.outputEnded || stream.isEndOut || stream.isClosed || stream.resetCode != 0)
   }
   /// The client takes nothing more before the next event.
   var isWriteBlocked: Bool { stream == nil ? transport.isWriteBlocked : !output.isEmpty }
@@ -202,6 +209,7 @@ final class Downstream {
     input.reset()
     output.reset()
     listener = nil
+    evidence = nil
     peer = nil
     local = nil
     announcement = nil
@@ -232,15 +240,12 @@ final class Downstream {
   // MARK: What is known of it
 
   /// Requests of this connection are signed by an edge, or refused.
-  var isAttested: Bool {
-    guard let listener else { return false }
-    return listener.trust.evidence(of: rule) == .attested
-  }
+  var isAttested: Bool { if case .attested? = evidence { true } else { false } }
 
   /// The client is a program on this host, and speaks for nobody else: a proxy or an edge there would pass on what it is told.
   var isTriedOut: Bool {
-    guard let listener, peer?.unmapped.isLoopback == true else { return false }
-    return listener.trust.evidence(of: rule) == .socket
+    guard case .socket? = evidence else { return false }
+    return peer?.unmapped.isLoopback == true
   }
 
   var beginsWithTLS: Bool { input.withReadable { !$0.isEmpty && $0[0] == Downstream.handshakeRecordType } }
@@ -265,14 +270,20 @@ final class Downstream {
     input.removeAll()
     lingerEndMilliseconds = worker.nowMilliseconds + Downstream.discardMilliseconds
     lingerOwedBytes = .max
+    lingerBytesLeft = .max
     worker.wheel.set(timer, deadlineMilliseconds: worker.nowMilliseconds + Downstream.discardQuietMilliseconds)
   }
 
   func linger(_ worker: Worker) {
     for _ in 0..<Downstream.lingerReadsPerTurn {
       switch transport.read(into: input) {
-      case .bytes:
+      case .bytes(let n):
         input.removeAll()
+        lingerBytesLeft -= n
+        guard lingerBytesLeft > 0 else {
+          close(worker, reset: true)
+          return
+        }
         let quiet = worker.nowMilliseconds + Downstream.discardQuietMilliseconds
         worker.wheel.set(timer, deadlineMilliseconds: min(lingerEndMilliseconds, quiet))
       case .blocked:

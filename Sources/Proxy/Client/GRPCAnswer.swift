@@ -1,5 +1,8 @@
 // An answer of our own to a request of gRPC: a response that is its own trailers ("Trailers-Only" in gRPC's protocol over HTTP/2), with
 // the status that gRPC's mapping gives for one of HTTP (https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md).
+//
+// A client gets it with 200, as every response of gRPC. An edge gets it from its validator with the status of HTTP, by which it knows
+// a refusal, a validator that starts, and what it may send again; its client gets 200 from it.
 
 import Platform
 import Wire
@@ -27,8 +30,20 @@ package enum GRPCAnswer {
     }
   }
 
-  static func write(status: Int, mark: ValidatorMark, date: Span<UInt8>, into out: Buffer) {
-    out.append(":status: 200\r\ncontent-type: application/grpc\r\ndate: ")
+  /// Whether a response that ended with its head is such an answer of a validator's.
+  static func isOne(_ bytes: Span<UInt8>, _ head: ResponseHead) -> Bool {
+    guard head.status >= 400 else { return false }
+    for i in 0..<head.fieldCount where bytes.extracting(head.name(i).range).equalsIgnoringCase("grpc-status") {
+      return true
+    }
+    return false
+  }
+
+  /// - Parameter isForEdge: who asks is an edge.
+  static func write(status: Int, isForEdge: Bool, mark: ValidatorMark, date: Span<UInt8>, into out: Buffer) {
+    out.append(":status: ")
+    out.append(decimal: UInt64(isForEdge ? status : 200))
+    out.append("\r\ncontent-type: application/grpc\r\ndate: ")
     out.append(date)
     out.append("\r\ngrpc-status: ")
     out.append(decimal: UInt64(GRPCAnswer.status(status)))

@@ -29,7 +29,7 @@ extension Downstream {
   func readHead(_ worker: Worker) -> HeadRead {
     while true {
       if !input.isEmpty, input.count > headSeen, requestCount == 0, listener?.opening == .either {
-        switch HTTP2Server.preface(input) {
+        switch HTTP2Preface.look(at: input) {
         case .whole:
           beginHTTP2(worker)
           http2?.progress()
@@ -183,18 +183,20 @@ extension Downstream {
     isTunnel: Bool, _ worker: Worker
   ) {
     let isFinal = head.status >= 200 || isTunnel
+    let date = worker.date.imf
     func write(into out: Buffer) {
       u.input.withReadable {
         HeadWriter.writeResponse(
           $0, head: head, length: length, framing: framing, keepAlive: x.machine.keepsDownstream,
           clientMinorVersion: x.minorVersion, isTunnel: isTunnel, isStream: isStream,
+          isGRPCAnswer: x.isGRPC && x.isSigned && u.stream?.endedWithHead == true && GRPCAnswer.isOne($0, head),
           mark: isFinal ? x.mark(worker) : .none,
           cookieLine: x.setsCookie && isFinal ? u.pool?.cookieLine(isSecure: x.identity?.secure ?? false) ?? [] : [],
           edit: isFinal ? x.route?.responseEdit : nil,
           addLines: { edit in
             x.headText.withReadable { edit.lines.write(FieldValues(x), $0, x.head, into: out) }
           },
-          date: worker.date.imf.span, into: out)
+          date: date.span, rate: x.rate, rateOfRoute: head.status >= 200 ? x.rateOfRoute : nil, into: out)
       }
     }
     if let stream {
@@ -211,32 +213,34 @@ extension Downstream {
   /// Writes an answer of our own, and says how many bytes it has.
   func writeAnswer(
     status: Int, sentence: StaticString, keepAlive: Bool, isHead: Bool, mark: ValidatorMark = .none,
-    retryAfterSeconds: Int = 1, _ worker: Worker
+    retryAfterSeconds: Int = 1, parts: AnswerParts = AnswerParts(), _ worker: Worker
   ) -> Int {
     let reason = HeadWriter.reason(status)
     return writeAnswer(
-      status: status, contentBytes: HeadWriter.answerBytes(reason, sentence), keepAlive: keepAlive, isHead: isHead,
-      mark: mark, retryAfterSeconds: retryAfterSeconds, worker
-    ) { HeadWriter.writeAnswerContent(status: status, reason, sentence, into: $0) }
+      status: status, contentBytes: HeadWriter.answerBytes(reason, sentence, parts), keepAlive: keepAlive,
+      isHead: isHead, mark: mark, retryAfterSeconds: retryAfterSeconds, parts: parts, worker
+    ) { HeadWriter.writeAnswerContent(status: status, reason, sentence, parts, into: $0) }
   }
 
   /// Writes an answer of our own with `contentBytes` of text, which `content` appends, and says how many bytes it has.
   func writeAnswer(
     status: Int, contentBytes: Int, keepAlive: Bool, isHead: Bool, mark: ValidatorMark, isStorable: Bool = true,
-    retryAfterSeconds: Int = 1, _ worker: Worker, content: (Buffer) -> Void
+    retryAfterSeconds: Int = 1, parts: AnswerParts = AnswerParts(), _ worker: Worker, content: (Buffer) -> Void
   ) -> Int {
+    let date = worker.date.imf
     // A client of gRPC looks for its own status, and finds no page of text.
     if let stream, stream.isGRPC, status >= 400 {
       return writeStreamHead(stream, isInterim: false, hasBody: false) {
-        GRPCAnswer.write(status: status, mark: mark, date: worker.date.imf.span, into: $0)
+        GRPCAnswer.write(
+          status: status, isForEdge: isAttested, mark: mark, date: date.span, into: $0)
       }
     }
     let before = output.count
     func writeHead(into out: Buffer) {
       HeadWriter.writeAnswerHead(
         status: status, reason: HeadWriter.reason(status), contentBytes: contentBytes, keepAlive: keepAlive,
-        isStream: isStream, mark: mark, isStorable: isStorable, retryAfterSeconds: retryAfterSeconds,
-        date: worker.date.imf.span, into: out)
+        isStream: isStream, mark: mark, isStorable: isStorable, retryAfterSeconds: retryAfterSeconds, parts: parts,
+        date: date.span, into: out)
     }
     var headBytes = 0
     if let stream {

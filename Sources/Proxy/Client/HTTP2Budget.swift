@@ -2,7 +2,6 @@
 // that it begins and takes back. Each has a budget that fills again with time; whoever uses one up is ended with ENHANCE_YOUR_CALM.
 // A value, so that tests can spend it.
 
-import Platform
 import Wire
 
 package struct HTTP2Budget {
@@ -23,17 +22,11 @@ package struct HTTP2Budget {
 
   package init(nowMilliseconds: UInt64) { filledMilliseconds = nowMilliseconds }
 
-  /// Nil while it is within its budget.
-  package mutating func note(_ frame: HTTP2Session.Frame, nowMilliseconds: UInt64) -> Refusal? {
-    switch frame.kind {
-    case .headers, .continuation, .goaway: return nil
-    case .data: if frame.bytes > 0 || frame.endsStream { return nil }
-    case .settings where frame.isAck, .ping where frame.isAck: return nil
-    case .priority, .reset, .settings, .pushPromise, .ping, .windowUpdate, .other: break
-    }
-    if frames <= 0 { fill(nowMilliseconds) }
-    guard frames > 0 else { return .http2Flood }
-    frames -= 1
+  /// So many frames came that carry nothing. Nil while that is within its budget.
+  package mutating func note(emptyFrames count: Int, nowMilliseconds: UInt64) -> Refusal? {
+    if frames < count { fill(nowMilliseconds) }
+    guard frames >= count else { return .http2Flood }
+    frames -= count
     return nil
   }
 

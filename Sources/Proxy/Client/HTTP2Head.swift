@@ -46,6 +46,9 @@ final class HTTP2Head {
   /// A head of more than so many times what is allowed ends the connection: decompressing it is work, too.
   private static let excess = 4
 
+  /// How large its text is, or a little less.
+  var textBytes: Int { pseudo.count + lines.count + cookie.count }
+
   init(_ worker: Worker) {
     lines = Buffer(pool: worker.pool, small: worker.smallPool)
     pseudo = Buffer(pool: worker.pool, small: worker.smallPool)
@@ -123,15 +126,18 @@ final class HTTP2Head {
     if name.isEmpty { return .nameToken }
     for i in 0..<value.count where value[i] == 0x0d || value[i] == 0x0a || value[i] == 0 { return .valueInvalid }
     if value.count > 0, isBlank(value[0]) || isBlank(value[value.count - 1]) { return .valueInvalid }
+    return isOfConnection(name, value) ? .http2ConnectionField : nil
+  }
+
+  private static func isOfConnection(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
     switch name.count {
-    case 2: if name.equals("te"), !value.equals("trailers") { return .http2ConnectionField }
-    case 7: if name.equals("upgrade") { return .http2ConnectionField }
-    case 10: if name.equals("connection") || name.equals("keep-alive") { return .http2ConnectionField }
-    case 16: if name.equals("proxy-connection") { return .http2ConnectionField }
-    case 17: if name.equals("transfer-encoding") { return .http2ConnectionField }
-    default: break
+    case 2: name.equals("te") && !value.equals("trailers")
+    case 7: name.equals("upgrade")
+    case 10: name.equals("connection") || name.equals("keep-alive")
+    case 16: name.equals("proxy-connection")
+    case 17: name.equals("transfer-encoding")
+    default: false
     }
-    return nil
   }
 
   private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }

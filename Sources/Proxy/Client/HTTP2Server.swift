@@ -28,9 +28,12 @@ final class HTTP2Server {
   var budget: HTTP2Budget
   /// Why the connection ends, if it is for something that the client did.
   var refusal: Refusal?
+  private var frames = HTTP2FrameScan()
   /// The session is being told what came.
   private var isReceiving = false
   private var drainStep = DrainStep.none
+  /// Its time without a request is over.
+  private var isExpired = false
   /// The client begins no more streams.
   var clientLeaves = false
   /// Connections to servers that speak for this client, and wait for its next request (mode `bound`).
@@ -48,6 +51,11 @@ final class HTTP2Server {
   static let streamWindow = 65_535
   /// What all of a connection's streams may send before their bytes have left.
   static let connectionWindow = 1 << 20
+  /// What is read of a connection that was ended for what its client did, so that the client learns why.
+  private static let floodLingerBytes = 64 * 1024
+  /// What the heads of a connection's requests may have together, before it has to wait with more of them.
+  static let heldHeadBytesMax = 512 * 1024
+  var heldHeadBytes = 0
   /// How many connections to servers are kept for a client's next requests.
   private static let spareMax = 16
 
@@ -65,20 +73,6 @@ final class HTTP2Server {
 
   var limits: HeadLimits { worker.plan.requestLimits(hasGrown: connection.isAttested) }
 
-  /// How a connection begins that speaks HTTP/2 by prior knowledge (RFC 9113 section 3.4).
-  private static let prefaceText: StaticString = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-  enum Preface { case whole, begun, none }
-
-  /// Whether the bytes that came first are that.
-  static func preface(_ input: Buffer) -> Preface {
-    input.withReadable { bytes in
-      let n = min(bytes.count, prefaceText.utf8CodeUnitCount)
-      guard AsciiWord.begins(prefaceText, with: bytes.extracting(first: n)) else { return .none }
-      return n == prefaceText.utf8CodeUnitCount ? .whole : .begun
-    }
-  }
-
   // MARK: Events
 
   /// Does what can be done now: reads, has the exchanges go on, and leaves what is to be sent for the end of the turn.
@@ -93,7 +87,7 @@ final class HTTP2Server {
       switch d.transport.read(into: d.input) {
       case .bytes:
         take()
-        guard d.phase == .http2 else { return }
+        guard d.http2 === self, d.phase == .http2 else { return }
       case .blocked:
         d.input.releaseIfEmpty()
         advanceTouched()
@@ -111,12 +105,21 @@ final class HTTP2Server {
   /// Hands what was read to the session, and has the exchanges go on.
   private func take() {
     let d = connection
+    switch d.input.withReadable({ frames.scan($0) }) {
+    case nil: break
+    case .continuations: return end(.http2Flood)
+    case .priority, .skippedStream: return end(.http2Protocol)
+    case .closedStream: return end(.http2Protocol, code: HTTP2Session.Code.streamClosed)
+    }
+    if let refusal = budget.note(emptyFrames: frames.takeEmptyFrames(), nowMilliseconds: worker.nowMilliseconds) {
+      return end(refusal)
+    }
     isReceiving = true
     var received = d.input.withReadable { session.receive($0) }
     isReceiving = false
     d.input.removeAll()
     // libnghttp2 ends a connection by itself for what is no HTTP/2.
-    if received == .all, !session.takesMore, !clientLeaves, drainStep != .final { received = .failed }
+    if received == .all, !session.takesMore, !clientLeaves, drainStep == .none { received = .failed }
     switch received {
     case .all: break
     case .failed: end(refusal ?? .http2Protocol)
@@ -126,15 +129,18 @@ final class HTTP2Server {
   }
 
   /// The connection ends for what the client did; what it began is cut.
-  private func end(_ refusal: Refusal) {
+  private func end(_ refusal: Refusal, code: UInt32 = HTTP2Session.Code.protocolError) {
     self.refusal = refusal
     worker.counters.add(refusal)
     worker.log.recordRefused(connection, refusal, .none, worker)
     session.terminate(
-      code: refusal == .http2Protocol ? HTTP2Session.Code.protocolError : HTTP2Session.Code.enhanceYourCalm)
+      code: refusal == .http2Protocol ? code : HTTP2Session.Code.enhanceYourCalm)
     flush()
     cutStreams()
-    if connection.phase == .http2 { connection.closeInOrder(waits: true, worker) }
+    guard connection.phase == .http2 else { return }
+    connection.closeInOrder(waits: true, worker)
+    // Of one that floods us little more is read.
+    connection.lingerBytesLeft = HTTP2Server.floodLingerBytes
   }
 
   func touch(_ s: Downstream) {
@@ -157,6 +163,16 @@ final class HTTP2Server {
         guard let x = s.exchange else { continue }
         if stream.isReset {
           x.advance(worker, .fault(.clientGone))
+        } else if let fault = stream.fault, !stream.isFaultTold {
+          // Whatever has become of it: nothing that was written for a server has left yet in this turn.
+          stream.isFaultTold = true
+          if let first = stream.first, case .refuse = first {
+            stream.first = nil
+            x.advance(worker, first)
+          } else {
+            stream.first = nil
+            x.advance(worker, .fault(.request(fault)))
+          }
         } else if let first = stream.first {
           stream.first = nil
           x.advance(worker, first)
@@ -204,7 +220,13 @@ final class HTTP2Server {
       guard sent == .full, d.output.isEmpty, !d.transport.hasUnsent else { break }
     }
     d.output.releaseIfEmpty()
-    if session.isOver || (drainStep == .final && streams.isEmpty), refusal == nil, d.isFlushed {
+    // libnghttp2 has ended the connection by itself, for what is no HTTP/2, and has said so.
+    if session.isOver, refusal == nil, !isExpired, !streams.isEmpty || (drainStep == .none && !clientLeaves) {
+      end(.http2Protocol)
+      return
+    }
+    let isOver = drainStep == .none ? session.isOver : drainStep == .final && streams.isEmpty
+    if isOver, refusal == nil, d.isFlushed {
       d.closeInOrder(waits: true, worker)
       return
     }
@@ -253,6 +275,7 @@ final class HTTP2Server {
       end(.headTimeout)
       return
     }
+    isExpired = true
     session.terminate(code: HTTP2Session.Code.none)
     flush()
     if connection.phase == .http2 { connection.closeLate(worker) }
@@ -329,7 +352,8 @@ final class HTTP2Server {
     s.begin(on: d, id, self, position: streams.count)
     streams.append(s)
     session.setMark(s.slot + 1, stream: id)
-    worker.clearDeadline(d)
+    // The second step of a drain comes all the same.
+    if drainStep != .announced { worker.clearDeadline(d) }
     return s
   }
 
@@ -354,7 +378,10 @@ final class HTTP2Server {
         session.reset(stream: stream.id, code: HTTP2Session.Code.none)
       }
     }
-    let unused = s.input.count + stream.arriving.count
+    heldHeadBytes -= stream.headBytes
+    if let u = s.boundUpstream { u.close(worker) }
+    // Trailers are not counted in windows.
+    let unused = max(0, s.input.count - stream.trailerBytes) + stream.arriving.count
     if unused > 0 { session.consumedConnection(unused) }
     stream.isTouched = false
     s.clear()

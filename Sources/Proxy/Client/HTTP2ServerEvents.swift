@@ -7,7 +7,7 @@ import Wire
 
 extension HTTP2Server: HTTP2Handler {
   func noteFrame(_ frame: HTTP2Session.Frame) -> Bool {
-    guard let found = overspent ?? budget.note(frame, nowMilliseconds: worker.nowMilliseconds) else { return true }
+    guard let found = overspent else { return true }
     refusal = found
     return false
   }
@@ -35,13 +35,19 @@ extension HTTP2Server: HTTP2Handler {
     // Rules that a reload brought hold for the connection first, and each stream begins with what it has come to.
     _ = connection.adopt(worker)
     connection.requestCount += 1
-    guard let s = begin(stream) else {
+    // The client may begin it again (RFC 9113 section 8.7).
+    guard heldHeadBytes + head.textBytes <= max(HTTP2Server.heldHeadBytesMax, limits.headBytes), let s = begin(stream)
+    else {
+      worker.counters.add(.http2Busy)
+      worker.log.recordRefused(connection, .http2Busy, .none, worker)
       session.reset(stream: stream, code: HTTP2Session.Code.refusedStream)
       return
     }
     s.inputEnded = endsStream
     s.stream!.inputEnded = endsStream
     s.stream!.isGRPC = head.isGRPC
+    s.stream!.headBytes = head.textBytes
+    heldHeadBytes += head.textBytes
     let outcome = head.write(worker.requestHead, into: s.input)
     guard let x = Begin.take(s, worker) else {
       over(s, code: HTTP2Session.Code.refusedStream)
@@ -153,7 +159,10 @@ extension HTTP2Server: HTTP2Handler {
     session.setMark(0, stream: stream)
     guard !state.isEndOut || !state.inputEnded || code != 0 else { return }
     state.isReset = true
-    spendReset()
+    // An edge passes on what its clients take back, who each have a budget there; it must not lose its connection, and with it the
+    // requests of others, for what some of them do.
+    let isFromEdge = s.exchange.map { $0.isVerified && $0.identity != nil } ?? false
+    if !isFromEdge { spendReset() }
     touch(s)
   }
 
@@ -162,7 +171,8 @@ extension HTTP2Server: HTTP2Handler {
   func sendable(stream: Int32, most: Int) -> HTTP2Session.BodyPart {
     guard let s = find(stream), let state = s.stream else { return .nothing }
     let n = min(s.output.count, most)
-    guard state.outputEnded, n == s.output.count else { return n > 0 ? .bytes(n) : .nothing }
+    // The answer to a malformed request is ended by a reset, which no stream can have that has ended on both sides.
+    guard state.outputEnded, n == s.output.count, state.resetCode == 0 else { return n > 0 ? .bytes(n) : .nothing }
     state.isEndOut = true
     guard !state.trailers.isEmpty else { return .last(n) }
     let isSubmitted = state.trailers.withReadable { session.submitTrailers(stream: stream, worker.http2Lines, $0) }

@@ -23,16 +23,22 @@ final class StreamState {
   var isClosed = false
   /// What was wrong behind the head.
   var fault: Refusal?
+  /// Its exchange has been told.
+  var isFaultTold = false
   /// Its head was not understood, so nothing is known of a body.
   var isMalformed = false
   /// With which code it is reset when its answer is out; 0: it is not.
   var resetCode: UInt32 = 0
+  /// What its head takes of what the connection's heads may.
+  var headBytes = 0
   /// Content-Length of the request.
   var declared: UInt64?
   /// Bytes of DATA that came.
   var received: UInt64 = 0
   /// At the end of `input`.
   var trailerBytes = 0
+  /// The same of what is held of the body for another try.
+  var heldTrailerBytes = 0
   /// The client sends no more.
   var inputEnded = false
   /// Nothing more is written to `output`.
@@ -77,11 +83,14 @@ final class StreamState {
     isReset = false
     isClosed = false
     fault = nil
+    isFaultTold = false
     isMalformed = false
     resetCode = 0
+    headBytes = 0
     declared = nil
     received = 0
     trailerBytes = 0
+    heldTrailerBytes = 0
     inputEnded = false
     outputEnded = false
     isEndOut = false
@@ -117,7 +126,7 @@ extension Downstream {
   func nextStreamPiece(of x: Exchange, _ stream: StreamState) -> Piece {
     if let fault = stream.fault { return .fault(.request(fault)) }
     if stream.isReset { return .fault(.clientGone) }
-    let trailerBytes = x.isResending ? 0 : stream.trailerBytes
+    let trailerBytes = x.isResending ? stream.heldTrailerBytes : stream.trailerBytes
     var decoder = x.request.decoder
     let step = x.withBody { decoder.step($0.extracting(droppingLast: trailerBytes)) }
     x.request.decoder = decoder
@@ -128,17 +137,24 @@ extension Downstream {
     case .end: return .end
     case .incomplete:
       guard inputEnded else { return .blocked }
-      guard trailerBytes > 0 else { return .end }
-      // What is held could not be told from them on another try.
-      x.discardHeld()
-      return .trailers(trailerBytes)
+      return trailerBytes > 0 ? .trailers(trailerBytes) : .end
     }
   }
 
   /// `n` bytes of the body were used: the client may send as many more.
   func noteUsed(_ n: Int, _ stream: StreamState) {
-    if stream.trailerBytes > 0, input.count < stream.trailerBytes { stream.trailerBytes = 0 }
-    if !stream.isClosed { stream.server.session.consumed(stream: stream.id, n) }
+    var n = n
+    if stream.trailerBytes > input.count {
+      // Trailers are not counted in windows.
+      n -= min(n, stream.trailerBytes - input.count)
+      if exchange?.machine.replayable == true { stream.heldTrailerBytes = stream.trailerBytes }
+      stream.trailerBytes = 0
+    }
+    if stream.isClosed {
+      stream.server.session.consumedConnection(n)
+    } else {
+      stream.server.session.consumed(stream: stream.id, n)
+    }
     stream.server.worker.flushLater(stream.server.connection)
   }
 
@@ -153,6 +169,7 @@ extension Downstream {
     text.removeAll()
     write(text)
     let session = stream.server.session!
+    let hasBody = hasBody || stream.resetCode != 0
     stream.hasUnfetched = true
     guard !stream.isClosed else { return text.count }
     let isTaken = text.withReadable {

@@ -47,7 +47,7 @@ extension Exchange {
   }
 
   /// What becomes of a fault. What it says of the server is noted first.
-  private func judge(_ fault: ExchangeMachine.Fault, _ worker: Worker) -> Step {
+  @inline(never) private func judge(_ fault: ExchangeMachine.Fault, _ worker: Worker) -> Step {
     noteFailure(fault, worker)
     let verdict = machine.fault(fault, mayRetry: mayRetry(worker))
     if machine.isRetryDenied {
@@ -61,6 +61,7 @@ extension Exchange {
     switch verdict {
     case .retry, .resend:
       worker.counters.add(.retries)
+      timing.retries += 1
       if verdict == .retry { group?.budget.noteRetry(nowMilliseconds: worker.nowMilliseconds) }
       drop(worker)
       return tryAgain(worker)
@@ -149,8 +150,8 @@ extension Exchange {
   }
 
   private func sendBody(_ count: Int, _ u: Upstream, _ worker: Worker) -> Step {
-    let most = worker.plan.config.limits.bodyBytes
-    if most > 0, request.bodyBytes + UInt64(count) > UInt64(most) { return .fault(.request(.bodyTooLarge)) }
+    let most = bodyBytesMax(worker)
+    if most > 0, request.bodyBytes + UInt64(count) > most { return .fault(.request(.bodyTooLarge)) }
     // The upstream takes no more. What it said before is for the reading side to find; once that is on its way to the
     // client, the client may go on sending.
     guard !upstreamDeaf else {
@@ -348,7 +349,8 @@ extension Exchange {
     case .end:
       guard downstream.writeEnd(of: self) else { return .blocked }
       machine.responseEnded()
-      return .moved
+      // Where the request is over too, all that is left is to send.
+      return machine.request == .done ? .blocked : .moved
     case .head, .blocked: return .blocked
     case .fault(.badResponse): return badResponse(.chunk)
     case .fault(let fault): return .fault(fault)

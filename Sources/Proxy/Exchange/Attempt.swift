@@ -32,7 +32,9 @@ enum Attempt {
     case .connection(let u):
       if let refusal = write(x, group, into: u, worker) { return .refuse(refusal) }
       x.upstreamProgressMilliseconds = worker.nowMilliseconds
-      return .moved
+      // A request that is all written has nothing to do before its response comes, which cannot be there yet: a kept connection was
+      // quiet. A stream may have ended meanwhile.
+      return x.machine.request == .done && !u.isStream ? .blocked : .moved
     case .full: return x.waitForPlace(group, worker)
     }
   }
@@ -147,13 +149,19 @@ enum Attempt {
 
   // MARK: Choosing a connection
 
+  /// Whether a kept connection of HTTP/1.1 may have the request: not when another one had ended, for what ended it may have ended
+  /// them all. Nor an upgrade, which may not be sent twice, so that it must not meet such an end on its way; and a tunnel never gives
+  /// its connection back. HTTP/2 says what it takes no more.
+  private static func mayReuse(_ x: Exchange) -> Bool { !x.machine.hasMetStale && !x.wantsWebSocket }
+
   private static func sharedConnection(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> Found {
     let choice = takePlace(x, group, worker)
     guard case .server(let server, _) = choice else { return without(choice) }
     if server.isHTTP2 {
-      return stream(x, server, server.takeHTTP2(), worker) { Dial.begin(x, server, preamble: nil, worker) }
+      let client = server.takeHTTP2(isNew: x.machine.hasMetStale)
+      return stream(x, server, client, worker) { Dial.begin(x, server, preamble: nil, worker) }
     }
-    while let u = server.takeIdle(worker) {
+    while mayReuse(x), let u = server.takeIdle(worker) {
       // From before a reload that changed the limits of heads.
       guard u.output.capacity == worker.pool.chunkBytes else {
         u.close(worker)
@@ -189,12 +197,12 @@ enum Attempt {
   ) -> Found {
     let d = x.downstream!
     if group.config.serverProtocol == .http2 { return boundStream(x, group, identity, worker) }
-    if let stream = d.stream, d.boundUpstream == nil, let kept = stream.server.takeSpare() {
+    if mayReuse(x), let stream = d.stream, d.boundUpstream == nil, let kept = stream.server.takeSpare() {
       kept.owner = d
       d.boundUpstream = kept
     }
     // While its server is full, another one may have the request.
-    if let u = d.boundUpstream, u.phase == .ready, u.exchange == nil, u.boundClient == identity,
+    if mayReuse(x), let u = d.boundUpstream, u.phase == .ready, u.exchange == nil, u.boundClient == identity,
       u.boundSigner.map({ $0.speaksAs(group.signer) }) ?? false,
       let server = u.pool, group.servers.contains(where: { $0 === server }),
       mayGoOn(at: server, of: group, worker), u.isQuiet(for: x, worker),
@@ -206,7 +214,7 @@ enum Attempt {
     }
     let choice = takePlace(x, group, worker)
     guard case .server(let server, _) = choice else { return without(choice) }
-    // Another client behind the same balancer connection, another upstream, or a connection that ended.
+    // Another client behind the same balancer connection, another upstream, a connection that ended, or an upgrade.
     if let u = d.boundUpstream { u.close(worker) }
     guard let signer = group.signer, let draft = preamble(x, signer, identity, worker) else {
       return .refused(.signFailed)
@@ -227,7 +235,7 @@ enum Attempt {
   ) -> Found {
     let owner = x.downstream.carrier
     for u in owner.boundConnections {
-      guard let client = u.http2, client.mayOpen, u.boundClient == identity,
+      guard let client = u.http2, client.mayOpen, !x.machine.hasMetStale || u.served == 0, u.boundClient == identity,
         u.boundSigner.map({ $0.speaksAs(group.signer) }) ?? false,
         let server = u.pool, group.servers.contains(where: { $0 === server }),
         mayGoOn(at: server, of: group, worker), takePlace(x, at: server)

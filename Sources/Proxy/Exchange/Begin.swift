@@ -12,7 +12,10 @@ enum Begin {
     let chunkBytes = worker.pool.chunkBytes
     let taken = worker.exchanges.take(
       replaces: { $0.chunkBytes != chunkBytes },
-      make: { Exchange(slot: $0, pool: worker.pool, head: worker.makeHead(), headMake: worker.headMake) })
+      make: {
+        Exchange(
+          slot: $0, pool: worker.pool, middle: worker.streamPool, head: worker.makeHead(), headMake: worker.headMake)
+      })
     guard let x = taken else { return nil }
     let parsed = worker.requestHead
     worker.requestHead = x.headMake == worker.headMake ? x.head : worker.makeHead()
@@ -21,6 +24,7 @@ enum Begin {
     x.downstream = d
     d.exchange = x
     d.requestCount += 1
+    x.timing.number = d.requestCount
     d.phase = .exchange
     d.headSeen = 0
     worker.clearDeadline(d)
@@ -49,7 +53,7 @@ enum Begin {
       keepAlive: x.head.keepAlive && !worker.isDraining)
     x.downstreamProgressMilliseconds = worker.nowMilliseconds
     guard d.adopt(worker) else { return .refuse(.draining) }
-    if BalancerCheck.asks(d, x.head, in: x.headText) { return BalancerCheck.answer(x, worker) }
+    if d.check != nil, BalancerCheck.asks(d, x.head, in: x.headText) { return BalancerCheck.answer(x, worker) }
     let refusal = Identification.settle(x, d, worker)
     if worker.shared.walks.isArmed { worker.shared.walks.note(x, d, refusal: refusal, worker) }
     if let refusal { return .refuse(refusal) }
@@ -61,16 +65,28 @@ enum Begin {
     switch RouteGate.choose(x, worker) {
     case .refused(let refusal): return .refuse(refusal)
     case .route(let route):
+      x.group = route.group
+      x.times = route.times
       if route.needsRequestID { x.requestID = RequestID.settle(x, route.requestIDMode) }
-      let most = worker.plan.config.limits.bodyBytes
-      if most > 0, case .length(let length) = x.request.framing, length > UInt64(most) { return .refuse(.bodyTooLarge) }
-      if let answer = route.answer { return RouteAnswering.begin(x, route, answer, worker) }
-      guard let group = route.group else { return .refuse(.routeNone) }
-      x.group = group
-      x.machine.allow(retries: group.config.retries.count, on: group.config.retries.on)
-      group.budget.noteRequest(nowMilliseconds: worker.nowMilliseconds)
-      return Attempt.begin(x, group, worker)
+      if let demands = route.demands, let step = demands.step(x, route, worker) { return step }
+      if isBodyTooLarge(x, worker) { return .refuse(.bodyTooLarge) }
+      return send(x, route, worker)
     }
+  }
+
+  static func isBodyTooLarge(_ x: Exchange, _ worker: Worker) -> Bool {
+    let most = x.bodyBytesMax(worker)
+    if most > 0, case .length(let length) = x.request.framing { return length > most }
+    return false
+  }
+
+  /// The first try of a request that its route lets pass, or the route's own answer to it.
+  static func send(_ x: Exchange, _ route: RoutePlan, _ worker: Worker) -> Step {
+    if let answer = route.answer { return RouteAnswering.begin(x, route, answer, worker) }
+    guard let group = route.group else { return .refuse(.routeNone) }
+    x.machine.allow(group.retries)
+    group.budget.noteRequest(nowMilliseconds: worker.nowMilliseconds)
+    return Attempt.begin(x, group, worker)
   }
 
   /// The exchange of a check in HTTP/1.0 without Host, whose connection ends with the answer.

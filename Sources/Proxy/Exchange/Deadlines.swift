@@ -1,4 +1,8 @@
 // Which side owes something while an exchange is under way, and until when; and what its timer's end means.
+//
+// A call of gRPC may be a stream on which nobody has anything to say for hours. While its client may send more, and once its response
+// has begun, silence has the deadline of a tunnel; a server that was asked and has not begun to answer has that of any response, and
+// whoever takes nothing that of any other.
 
 import Platform
 import Policy
@@ -29,7 +33,12 @@ enum Deadlines {
       return
     }
     if worker.wheel.deadline(of: x.timer) == 0 { x.downstreamProgressMilliseconds = now }
-    let idle = UInt64(worker.plan.config.timeouts.idleMilliseconds)
+    if x.isGRPC, !owesRoom {
+      let latest = max(x.downstreamProgressMilliseconds, x.upstreamProgressMilliseconds)
+      worker.wheel.set(x.timer, deadlineMilliseconds: latest + UInt64(x.tunnelMilliseconds(worker)))
+      return
+    }
+    let idle = UInt64(x.idleMilliseconds(worker))
     worker.wheel.set(x.timer, deadlineMilliseconds: x.downstreamProgressMilliseconds + idle)
   }
 
@@ -51,7 +60,8 @@ enum Deadlines {
       return
     }
     if worker.wheel.deadline(of: u.timer) == 0 { x.upstreamProgressMilliseconds = worker.nowMilliseconds }
-    let most = UInt64(worker.plan.config.timeouts.upstreamResponseMilliseconds)
+    let mayBeSilent = x.isGRPC && x.machine.response == .body && u.isFlushed
+    let most = UInt64(mayBeSilent ? x.tunnelMilliseconds(worker) : x.responseMilliseconds(worker))
     worker.wheel.set(u.timer, deadlineMilliseconds: x.upstreamProgressMilliseconds + most)
   }
 
@@ -63,6 +73,8 @@ enum Deadlines {
       Tunnel.expired(x, worker)
     } else if x.queueTicket != 0 {
       x.advance(worker, .refuse(.queueTimeout))
+    } else if x.awaitsLogin {
+      x.advance(worker, .refuse(.credentialsBusy))
     } else if x.isBackingOff {
       x.advance(worker, x.tryAgain(worker))
     } else if x.machine.isDiscarding, d.isFlushed {

@@ -12,6 +12,7 @@ extension Exchange {
     guard machine.response == .awaiting else { return .blocked }
     drop(worker)
     leaveQueue(worker)
+    leaveLogin(worker)
     isBackingOff = false
     self.refusal = refusal
     worker.counters.add(refusal)
@@ -25,7 +26,7 @@ extension Exchange {
       downstream.writeAnswer(
         status: status, sentence: downstream.isTriedOut && refusal.isNamedOnLoopback ? refusal.name : "",
         keepAlive: keep, isHead: method == .head, mark: mark(worker),
-        retryAfterSeconds: retryAfterSeconds, worker))
+        retryAfterSeconds: retryAfterSeconds, parts: parts(of: refusal, worker), worker))
     machine.answered(keepAlive: keep)
     return .moved
   }

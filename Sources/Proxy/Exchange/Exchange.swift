@@ -26,6 +26,12 @@ final class Exchange {
   var group: UpstreamPlan?
   /// What led to `group`.
   var route: RoutePlan?
+  /// Of `route`.
+  var times = RouteTimes()
+  /// What its client is told of the rate that it was counted under.
+  var rate = RateNotice.none
+  /// It waits for its password to be checked.
+  var awaitsLogin = false
 
   // The request.
   /// The head as it was parsed: its ranges count from the first byte of `headText`.
@@ -124,19 +130,24 @@ final class Exchange {
   var responseStartedMicroseconds: UInt64 = 0
   var bytesIn: UInt64 = 0
   var bytesOut: UInt64 = 0
+  var timing = ExchangeTiming()
   /// When a byte last moved, on either side; deadlines count from there.
   var downstreamProgressMilliseconds: UInt64 = 0
   var upstreamProgressMilliseconds: UInt64 = 0
 
-  init(slot: Int, pool: BufferPool, head: RequestHead, headMake: Int) {
+  /// - Parameter middle: has chunks for heads that are neither small nor large, since many may be under way.
+  init(slot: Int, pool: BufferPool, middle: BufferPool, head: RequestHead, headMake: Int) {
     self.slot = slot
     self.head = head
     self.headMake = headMake
-    largeHead = Buffer(pool: pool)
+    largeHead = Buffer(pool: pool, small: middle)
     held = Buffer(pool: pool)
     targetText = Buffer(pool: pool)
     headText = smallHead
   }
+
+  /// A call of gRPC, from a client of HTTP/2 to a server of HTTP/2.
+  var isGRPC: Bool { downstream.stream?.isGRPC == true && group?.config.serverProtocol == .http2 }
 
   /// Its index in the worker's timer wheel: until when one of its sides owes something, or when it goes on by itself.
   var timer: Int { Worker.firstSlotTimer + slot * Worker.timersPerSlot + 2 }
@@ -156,6 +167,9 @@ final class Exchange {
     server = nil
     group = nil
     route = nil
+    times = RouteTimes()
+    rate = .none
+    awaitsLogin = false
     retryAfterSeconds = 1
     smallHead.removeAll()
     if headText !== smallHead {
@@ -199,6 +213,7 @@ final class Exchange {
     responseStartedMicroseconds = 0
     bytesIn = 0
     bytesOut = 0
+    timing = ExchangeTiming()
     downstream = nil
     generation &+= 1
   }

@@ -30,21 +30,47 @@ package struct ExchangeMachine: Sendable {
   /// Everything taken from the client is still held and can be sent again.
   package private(set) var replayable = true
   package private(set) var isIdempotent = false
-  private var triesLeft = 0
-  private var retriesOn: Config.Retries.Occasions = []
+  /// Further tries that are left, and what they may follow.
+  private var retries = Retries()
   /// A try was not made only because the budget for them is used up.
   package private(set) var isRetryDenied = false
-  private var staleTriesLeft = 0
+  /// A kept connection that this exchange had was stale.
+  package private(set) var hasMetStale = false
+  private var unprocessedTriesLeft = 0
   private var startingTriesLeft = 0
   private var downstreamKeepAlive = false
   private var upstreamKeepAlive = false
 
-  /// How often a stale kept-alive connection may be replaced in one exchange, apart from the configured retries.
-  package static let staleTriesMax = 2
+  /// How often a server may say that it did nothing with the request, apart from the configured retries.
+  package static let unprocessedTriesMax = 2
   /// How often a validator that has just started is asked again, in the edge's next second each time.
   package static let startingTriesMax = 6
 
   package init() {}
+
+  /// The further tries that an upstream's configuration allows. Made once for each plan, because the operations on a set of
+  /// occasions are generic code of another module: about 800 instructions if each request asked anew, and an exclusivity check
+  /// wherever the machine is looked at.
+  package struct Retries: Sendable {
+    fileprivate var left = 0
+    fileprivate let afterConnect: Bool
+    fileprivate let afterReset: Bool
+    fileprivate let afterTimeout: Bool
+
+    /// None.
+    fileprivate init() {
+      afterConnect = false
+      afterReset = false
+      afterTimeout = false
+    }
+
+    package init(_ count: Int, on occasions: Config.Retries.Occasions) {
+      left = count
+      afterConnect = occasions.contains(.connect)
+      afterReset = occasions.contains(.reset)
+      afterTimeout = occasions.contains(.timeout)
+    }
+  }
 
   /// What went wrong.
   package enum Fault: Equatable, Sendable {
@@ -103,15 +129,12 @@ package struct ExchangeMachine: Sendable {
     request = hasBody ? .body : .done
     self.isIdempotent = isIdempotent
     downstreamKeepAlive = keepAlive
-    staleTriesLeft = ExchangeMachine.staleTriesMax
+    unprocessedTriesLeft = ExchangeMachine.unprocessedTriesMax
     startingTriesLeft = ExchangeMachine.startingTriesMax
   }
 
-  /// The route's upstream allows this many further tries, after these faults.
-  package mutating func allow(retries: Int, on occasions: Config.Retries.Occasions) {
-    triesLeft = retries
-    retriesOn = occasions
-  }
+  /// The route's upstream allows these further tries.
+  package mutating func allow(_ retries: Retries) { self.retries = retries }
 
   /// An answer of our own stands in for the response.
   package mutating func answered(keepAlive: Bool) {
@@ -173,48 +196,45 @@ package struct ExchangeMachine: Sendable {
   package mutating func fault(_ fault: Fault, mayRetry: Bool = true) -> Verdict {
     isRetryDenied = false
     switch fault {
-    case .clientGone, .clientTimeout:
-      // It has its answer, and went instead of sending what nobody wants.
-      if isDiscarding {
-        downstreamKeepAlive = false
-        return .passOn
-      }
-      return .abort(fault == .clientTimeout ? .clientTimeout : .clientReset)
+    case .clientGone: return clientFailed(.clientReset)
+    case .clientTimeout: return clientFailed(.clientTimeout)
     case .request(let refusal): return response == .awaiting ? .answer(refusal) : .abort(refusal)
     case .truncatedResponse: return .abort(.upstreamReset)
     case .badResponse: return response == .awaiting ? .answer(.upstreamResponse) : .abort(.upstreamResponse)
-    case .responseTimeout: return tryAgain(.timeout, mayRetry, orElse: .upstreamTimeout)
+    case .responseTimeout: return tryAgain(retries.afterTimeout, mayRetry, orElse: .upstreamTimeout)
     case .badStatus:
       // The upstream's configuration names the status itself.
-      guard isHarmless, replayable, triesLeft > 0, mayRetry, response == .awaiting else { return .passOn }
-      triesLeft -= 1
+      guard isHarmless, replayable, retries.left > 0, mayRetry, response == .awaiting else { return .passOn }
+      retries.left -= 1
       return .retry
     case .serverDown(let isTakenAway):
       guard response == .awaiting else { return .passOn }
-      let verdict = tryAgain(.reset, mayRetry, orElse: .upstreamReset)
+      let verdict = tryAgain(retries.afterReset, mayRetry, orElse: .upstreamReset)
       // Where it cannot be tried again, an answer may still come.
-      return verdict == .retry || isTakenAway ? verdict : .passOn
+      if case .retry = verdict { return verdict }
+      return isTakenAway ? verdict : .passOn
     case .starting:
       guard replayable, response == .awaiting, startingTriesLeft > 0 else { return .passOn }
       startingTriesLeft -= 1
       return .retryLater
-    case .connect: return tryAgain(.connect, mayRetry, orElse: .upstreamConnect)
-    case .connectTimeout: return tryAgain(.connect, mayRetry, orElse: .upstreamConnectTimeout)
-    case .upstreamTLS: return tryAgain(.connect, mayRetry, orElse: .upstreamTls)
+    case .connect: return tryAgain(retries.afterConnect, mayRetry, orElse: .upstreamConnect)
+    case .connectTimeout: return tryAgain(retries.afterConnect, mayRetry, orElse: .upstreamConnectTimeout)
+    case .upstreamTLS: return tryAgain(retries.afterConnect, mayRetry, orElse: .upstreamTls)
     case .unprocessed:
       guard response == .awaiting else { return .abort(.upstreamReset) }
       // Whatever was sent of it: nobody has acted on it.
-      guard replayable, staleTriesLeft > 0 else { return .answer(.upstreamReset) }
-      staleTriesLeft -= 1
+      guard replayable, unprocessedTriesLeft > 0 else { return .answer(.upstreamReset) }
+      unprocessedTriesLeft -= 1
       return .resend
     case .closedBeforeResponse:
       guard response == .awaiting else { return .abort(.upstreamReset) }
-      // A connection that was idle may have been closed just as the request went out: that is no failed try.
-      if reused, isHarmless, replayable, staleTriesLeft > 0 {
-        staleTriesLeft -= 1
+      // A connection that was idle may have been closed just as the request went out: that is no failed try. What closed it, as the
+      // end of a process does, may have closed the other kept ones too, so from here on this request gets new ones.
+      if reused, isHarmless, replayable, !hasMetStale {
+        hasMetStale = true
         return .resend
       }
-      return tryAgain(.reset, mayRetry, orElse: .upstreamReset)
+      return tryAgain(retries.afterReset, mayRetry, orElse: .upstreamReset)
     }
   }
 
@@ -222,16 +242,22 @@ package struct ExchangeMachine: Sendable {
   /// which was never made took no bytes is for the worker to be right about, not for this to rely on.
   private var isHarmless: Bool { !sent || isIdempotent }
 
-  private mutating func tryAgain(
-    _ occasion: Config.Retries.Occasions, _ mayRetry: Bool, orElse refusal: Refusal
-  ) -> Verdict {
+  private mutating func clientFailed(_ refusal: Refusal) -> Verdict {
+    guard isDiscarding else { return .abort(refusal) }
+    // It has its answer, and went instead of sending what nobody wants.
+    downstreamKeepAlive = false
+    return .passOn
+  }
+
+  /// - Parameter isAllowed: the configuration has a further try after what went wrong.
+  private mutating func tryAgain(_ isAllowed: Bool, _ mayRetry: Bool, orElse refusal: Refusal) -> Verdict {
     guard response == .awaiting else { return .abort(refusal) }
-    guard isHarmless, replayable, triesLeft > 0, retriesOn.contains(occasion) else { return .answer(refusal) }
+    guard isHarmless, replayable, retries.left > 0, isAllowed else { return .answer(refusal) }
     guard mayRetry else {
       isRetryDenied = true
       return .answer(refusal)
     }
-    triesLeft -= 1
+    retries.left -= 1
     return .retry
   }
 

@@ -11,7 +11,8 @@ import Wire
 
 package enum HeadWriter {
   /// What a response head may grow by: date, framing, connection, and three bytes a line that is written anew.
-  static let responseGrowthBytes = 256 + StickyCookie.lineBytesMax + 3 * (Plan.responseFieldsMax + HeadGrowth.fields)
+  static let responseGrowthBytes =
+    256 + RateNotice.bytesMax + StickyCookie.lineBytesMax + 3 * (Plan.responseFieldsMax + HeadGrowth.fields)
 
   /// Kinds that never pass from a request to the next hop as they came.
   private static let requestDropped: UInt64 =
@@ -166,17 +167,19 @@ package enum HeadWriter {
     }
   }
 
-  /// A whole response head for the client, with the empty line. `mark`: what a validator says to its edge. `edit`: what the route
-  /// changes about the fields, of which `addLines` appends those that it adds.
+  /// A whole response head for the client, with the empty line. `mark`: what a validator says to its edge. `isGRPCAnswer`: it is a
+  /// validator's own to a call of gRPC (`GRPCAnswer`). `edit`: what the route changes about the fields, of which `addLines` appends
+  /// those that it adds.
   package static func writeResponse(
     _ bytes: Span<UInt8>, head: ResponseHead, length: Int, framing: ResponseFraming, keepAlive: Bool,
-    clientMinorVersion: Int, isTunnel: Bool, isStream: Bool = false, mark: ValidatorMark = .none,
-    cookieLine: [UInt8] = [], edit: HeadEdit? = nil, addLines: (HeadEdit) -> Void = { _ in }, date: Span<UInt8>,
-    into out: Buffer
+    clientMinorVersion: Int, isTunnel: Bool, isStream: Bool = false, isGRPCAnswer: Bool = false,
+    mark: ValidatorMark = .none, cookieLine: [UInt8] = [], edit: HeadEdit? = nil,
+    addLines: (HeadEdit) -> Void = { _ in }, date: Span<UInt8>,
+    rate: RateNotice = .none, rateOfRoute: RouteRate? = nil, into out: Buffer
   ) {
     if isStream {
       // RFC 8441 section 5.1: what 101 says in HTTP/1.1.
-      writeStatusField(isTunnel ? 200 : head.status, into: out)
+      writeStatusField(isTunnel || isGRPCAnswer ? 200 : head.status, into: out)
     } else {
       out.append("HTTP/1.1 ")
       out.append(decimal: UInt64(head.status))
@@ -231,6 +234,7 @@ package enum HeadWriter {
     out.append(mark.line)
     if !cookieLine.isEmpty { out.append(cookieLine.span) }
     if let edit { addLines(edit) }
+    if let rateOfRoute { rate.write(rateOfRoute, into: out) }
     if !isStream { out.append("\r\n") }
   }
 
@@ -258,24 +262,32 @@ package enum HeadWriter {
   package static func writeAnswer(
     status: Int, reason: StaticString, sentence: StaticString = "", keepAlive: Bool, isHead: Bool,
     mark: ValidatorMark = .none,
-    retryAfterSeconds: Int = 1, date: Span<UInt8>, into out: Buffer
+    retryAfterSeconds: Int = 1, parts: AnswerParts = AnswerParts(), date: Span<UInt8>, into out: Buffer
   ) {
     writeAnswerHead(
-      status: status, reason: reason, contentBytes: answerBytes(reason, sentence),
-      keepAlive: keepAlive, mark: mark, retryAfterSeconds: retryAfterSeconds, date: date, into: out)
+      status: status, reason: reason, contentBytes: answerBytes(reason, sentence, parts),
+      keepAlive: keepAlive, mark: mark, retryAfterSeconds: retryAfterSeconds, parts: parts, date: date, into: out)
     guard !isHead else { return }
-    writeAnswerContent(status: status, reason, sentence, into: out)
+    writeAnswerContent(status: status, reason, sentence, parts, into: out)
   }
 
   /// How many bytes `writeAnswerContent` appends.
-  static func answerBytes(_ reason: StaticString, _ sentence: StaticString) -> Int {
+  static func answerBytes(
+    _ reason: StaticString, _ sentence: StaticString, _ parts: AnswerParts = AnswerParts()
+  ) -> Int {
+    if let page = parts.page { return page.bytes.count }
     let sentenceBytes = sentence.utf8CodeUnitCount
     return reason.utf8CodeUnitCount + 5 + (sentenceBytes > 0 ? sentenceBytes + 1 : 0)
   }
 
   static func writeAnswerContent(
-    status: Int, _ reason: StaticString, _ sentence: StaticString, into out: Buffer
+    status: Int, _ reason: StaticString, _ sentence: StaticString, _ parts: AnswerParts = AnswerParts(),
+    into out: Buffer
   ) {
+    if let page = parts.page {
+      out.append(page.bytes.span)
+      return
+    }
     out.append(decimal: UInt64(status))
     out.append(0x20)
     out.append(reason)
@@ -288,7 +300,8 @@ package enum HeadWriter {
   /// The head of an answer of our own, with the empty line; `contentBytes` of text follow it. `isStorable`: caches may keep it.
   static func writeAnswerHead(
     status: Int, reason: StaticString, contentBytes: Int, keepAlive: Bool, isStream: Bool = false, mark: ValidatorMark,
-    isStorable: Bool = true, retryAfterSeconds: Int = 1, date: Span<UInt8>, into out: Buffer
+    isStorable: Bool = true, retryAfterSeconds: Int = 1, parts: AnswerParts = AnswerParts(),
+    date: Span<UInt8>, into out: Buffer
   ) {
     if isStream {
       writeStatusField(status, into: out)
@@ -301,16 +314,19 @@ package enum HeadWriter {
     }
     out.append("Date: ")
     out.append(date)
-    out.append("\r\nContent-Type: text/plain\r\nContent-Length: ")
+    out.append("\r\nContent-Type: ")
+    out.append(parts.page?.contentType ?? "text/plain")
+    out.append("\r\nContent-Length: ")
     out.append(decimal: UInt64(contentBytes))
     out.append("\r\n")
     if !isStorable { out.append("Cache-Control: no-store\r\n") }
     if status == 405 { out.append("Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n") }
-    if status == 503 {
+    if status == 503 || status == 429 {
       out.append("Retry-After: ")
       out.append(decimal: UInt64(retryAfterSeconds))
       out.append("\r\n")
     }
+    parts.writeFields(into: out)
     out.append(mark.line)
     guard !isStream else { return }
     out.append(keepAlive ? "\r\n" : "Connection: close\r\n\r\n")
@@ -321,6 +337,7 @@ package enum HeadWriter {
     switch status {
     case 200: "OK"
     case 400: "Bad Request"
+    case 401: "Unauthorized"
     case 403: "Forbidden"
     case 404: "Not Found"
     case 405: "Method Not Allowed"
@@ -329,6 +346,7 @@ package enum HeadWriter {
     case 417: "Expectation Failed"
     case 421: "Misdirected Request"
     case 425: "Too Early"
+    case 429: "Too Many Requests"
     case 431: "Request Header Fields Too Large"
     case 500: "Internal Server Error"
     case 501: "Not Implemented"

@@ -13,20 +13,21 @@ enum Identification {
       if let address = d.refusedClient { x.detail = infrastructureDetail(d, address) }
       return refusal
     }
-    guard let listener = d.listener else { return .clientUnknown }
-    let evidence = listener.trust.evidence(of: d.rule)
-    x.isVerified = evidence == .attested
-    x.schemeSource = evidence == .attested ? .attested : d.scheme.source
-    switch evidence {
+    x.isVerified = d.isAttested
+    x.schemeSource = d.isAttested ? .attested : d.scheme.source
+    switch d.evidence {
+    case nil: return .clientUnknown
     case .refuse: return .peerRefused
     case .socket:
       x.identity = d.client
       return d.client == nil ? .clientUnknown : nil
     case .attested:
+      guard let listener = d.listener else { return .clientUnknown }
       // Without a verified header only while starting (`announce`).
       if d.bound == nil, listener.trust[d.rule].proxyProtocolRequired { return .starting }
       return verify(x, d, listener, worker)
     case .proxyProtocol:
+      guard let listener = d.listener else { return .clientUnknown }
       guard let announced = d.announced else {
         // For each request, because a cutover ends at its time whatever connections there are.
         guard listener.trust.isInCutover(rule: d.rule, nowMilliseconds: worker.wallMilliseconds) else {
@@ -43,7 +44,9 @@ enum Identification {
       }
       x.identity = d.client
       return d.client == nil ? .clientUnknown : nil
-    case .forwarded: return forwarded(x, d, listener, from: d.peer, port: d.peerPort, version: 0)
+    case .forwarded:
+      guard let listener = d.listener else { return .clientUnknown }
+      return forwarded(x, d, listener, from: d.peer, port: d.peerPort, version: 0)
     }
   }
 

@@ -7,7 +7,7 @@ struct MessageState {
   /// How the body ends as it comes.
   private(set) var framing = BodyFraming.none
   /// Reads the body. Changed as a copy: a mutating call on a property of a class costs a dynamic exclusivity check.
-  var decoder = BodyDecoder(.none)
+  var decoder: BodyDecoder
   /// Bytes of the body that were passed on.
   var bodyBytes: UInt64 = 0
   /// The body goes out in chunks.
@@ -15,7 +15,7 @@ struct MessageState {
   /// A trailer section went out in place of a bare last chunk.
   var trailersSent = false
 
-  init() {}
+  init() { decoder = BodyDecoder(.none) }
 
   /// The framing and the decoder that reads it, or reads and discards it: one is never without the other, so that no body
   /// is taken for the next message.

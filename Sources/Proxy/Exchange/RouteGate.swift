@@ -1,5 +1,5 @@
 // Whether a request may take the route that it matches: a route can be closed, by an operator or in the configuration, and one that
-// needs to tell clients apart is closed while that cannot be done.
+// needs to tell clients apart is closed while that cannot be done; and a route may be for some addresses only.
 
 import Platform
 import Policy
@@ -18,7 +18,7 @@ enum RouteGate {
 
   /// Finds the route of a request whose client is settled, and asks whether it may take it.
   static func choose(_ x: Exchange, _ worker: Worker) -> Chosen {
-    switch worker.plan.route(x) {
+    switch worker.plan.route(of: x) {
     case .undecided: return .refused(.routeUndecided)
     case .none: return .refused(.routeNone)
     case .route(let route):
@@ -30,7 +30,8 @@ enum RouteGate {
   }
 
   /// Of a path that leads to two routes by the way it is read: what either route refuses is refused. Then what is answered here is
-  /// stricter than what reaches an upstream, and the route that stands first is stricter than the other.
+  /// stricter than what reaches an upstream, what asks for something is stricter than what does not, and the route that stands first
+  /// is stricter than the other.
   private static func chooseStricter(
     _ x: Exchange, _ sent: RoutePlan?, _ normal: RoutePlan?, _ worker: Worker
   ) -> Chosen {
@@ -45,11 +46,18 @@ enum RouteGate {
     if let refusal = refusal(x, sent, worker) { return .refused(refusal) }
     x.route = normal
     if let refusal = refusal(x, normal, worker) { return .refused(refusal) }
-    let isSentFirst = sent.index < normal.index
-    let isSentStricter = (sent.answer != nil) == (normal.answer != nil) ? isSentFirst : sent.answer != nil
-    let route = isSentStricter ? sent : normal
+    let route = isStricter(sent, than: normal) ? sent : normal
+    let other = route === sent ? normal : sent
+    // What both ask of a client cannot be asked by one.
+    if route.answer == nil, other.demands != nil { return .refused(.pathAmbiguous) }
     x.route = route
     return .route(route)
+  }
+
+  private static func isStricter(_ route: RoutePlan, than other: RoutePlan) -> Bool {
+    if (route.answer != nil) != (other.answer != nil) { return route.answer != nil }
+    if (route.demands != nil) != (other.demands != nil) { return route.demands != nil }
+    return route.index < other.index
   }
 
   private static func text(_ route: RoutePlan?) -> String {
@@ -69,6 +77,10 @@ enum RouteGate {
         x.detail = .named("", closure.whyBytes, "")
       }
       return .routeClosed
+    }
+    if let demands = route.demands, !demands.admits(x.identity) {
+      x.detail = .text("the client's address may not take this route")
+      return .accessDenied
     }
     guard route.needsDistinctClients, let why = whyIndistinct(x) else { return nil }
     x.retryAfterSeconds = usualRetrySeconds
@@ -119,7 +131,7 @@ extension Worker {
 
   /// Why the request of a tunnel could not be begun now, as far as its route decides.
   private func refusalNow(_ x: Exchange) -> Refusal? {
-    switch plan.route(x) {
+    switch plan.route(of: x) {
     case .route(let now): RouteGate.refusal(x, now, self)
     case .ambiguous(let sent, let normal):
       sent.flatMap { RouteGate.refusal(x, $0, self) } ?? normal.flatMap { RouteGate.refusal(x, $0, self) }

@@ -22,8 +22,9 @@ enum Tunnel {
     d.phase = .tunnel
     worker.openTunnels += 1
     worker.counters.add(.tunnels)
+    worker.log.recordTunnelBegin(x, worker)
     worker.wheel.set(u.timer, deadlineMilliseconds: 0)
-    let most = UInt64(worker.plan.config.timeouts.tunnelMilliseconds)
+    let most = UInt64(x.tunnelMilliseconds(worker))
     worker.wheel.set(x.timer, deadlineMilliseconds: worker.nowMilliseconds + most)
     if let drain = worker.drain { TunnelClosing.schedule(x, drain, worker) }
   }
@@ -41,12 +42,15 @@ enum Tunnel {
         break
       }
       steps += 1
+      // Changed as copies: properties that are passed on to be changed cost every exchange an exclusivity check where it reads them.
+      var (upstreamDeaf, upstreamEnded, clientDeaf) = (x.upstreamDeaf, x.upstreamEnded, x.clientDeaf)
       let up = carry(
         from: client, d.input, to: server, u.output, &x.tunnel.up, sourceEnded: &d.inputEnded,
-        sinkIsDeaf: &x.upstreamDeaf, sourceIsDeaf: &x.clientDeaf)
+        sinkIsDeaf: &upstreamDeaf, sourceIsDeaf: &clientDeaf)
       let down = carry(
-        from: server, u.input, to: client, d.output, &x.tunnel.down, sourceEnded: &x.upstreamEnded,
-        sinkIsDeaf: &x.clientDeaf, sourceIsDeaf: &x.upstreamDeaf)
+        from: server, u.input, to: client, d.output, &x.tunnel.down, sourceEnded: &upstreamEnded,
+        sinkIsDeaf: &clientDeaf, sourceIsDeaf: &upstreamDeaf)
+      (x.upstreamDeaf, x.upstreamEnded, x.clientDeaf) = (upstreamDeaf, upstreamEnded, clientDeaf)
       if case .moved(let n) = up { x.bytesIn += UInt64(n) }
       if case .moved(let n) = down { x.bytesOut += UInt64(n) }
       if up.isDelivery || down.isDelivery { delivered = true }
@@ -84,9 +88,8 @@ enum Tunnel {
     let justEnded = isOneSided && !x.isTunnelClosing
     if justEnded { x.isTunnelClosing = true }
     guard delivered || justEnded else { return }
-    let timeouts = worker.plan.config.timeouts
-    let tunnel = timeouts.tunnelMilliseconds
-    let most = isOneSided ? min(timeouts.tunnelCloseMilliseconds, tunnel) : tunnel
+    let tunnel = x.tunnelMilliseconds(worker)
+    let most = isOneSided ? min(worker.plan.config.timeouts.tunnelCloseMilliseconds, tunnel) : tunnel
     let deadline = worker.nowMilliseconds + UInt64(most)
     worker.wheel.set(x.timer, deadlineMilliseconds: min(deadline, x.tunnel.closesAtMilliseconds))
   }

@@ -88,7 +88,7 @@ extension Exchange {
   func mark(_ worker: Worker) -> ValidatorMark {
     guard downstream.isAttested else { return .none }
     if refusal == .starting { return .starting }
-    if worker.plan.config.identity.mode == .observe { return .observed }
+    if case .observe = worker.plan.config.identity.mode { return .observed }
     return refusal.map(\.isOfIdentity) ?? false ? .refused : .enforced
   }
 }

@@ -168,7 +168,8 @@ enum LiveValidators {
       let request = ProbeRequest(
         host: Array(name.utf8), path: Array(path.utf8), claims: "User-Agent: countersign-self-test\r\n"),
       let head = request.written(
-        identity, as: .attest, fields: [], signer: signer, ProbeRequest.Changes(), wallMilliseconds: now)
+        identity, as: .attest, fields: [], signer: signer, ProbeRequest.Changes(), wallMilliseconds: now,
+        protocol: upstream.serverProtocol, isSecure: upstream.tls != nil)
     else { return nil }
     var preamble: [UInt8] = []
     if upstream.proxyProtocol {
@@ -259,7 +260,8 @@ enum LiveValidators {
   ) throws(ConnectionFailure) -> ValidatorAnswer? {
     let connection = try BlockingConnection(
       to: question.server.address, preamble: probe.preamble, tls: question.upstream.tls,
-      deadlineMilliseconds: untilMilliseconds, place: question.server.text)
+      isHTTP2: question.upstream.config.serverProtocol == .http2, deadlineMilliseconds: untilMilliseconds,
+      place: question.server.text)
     // A validator that refuses the PROXY header may have ended the connection by now.
     do { try connection.send(probe.head) } catch { return nil }
     var bytes: [UInt8] = []
@@ -271,7 +273,8 @@ enum LiveValidators {
       case .incomplete: continue
       case .unread:
         if bytes.isEmpty { return nil }
-        throw ConnectionFailure(description: "\(question.server.text) does not answer in HTTP/1.1")
+        let version = question.upstream.config.serverProtocol == .http2 ? "HTTP/2" : "HTTP/1.1"
+        throw ConnectionFailure(description: "\(question.server.text) does not answer in \(version)")
       }
     }
   }
@@ -285,6 +288,11 @@ enum LiveValidators {
     case (.starting, _): return .warning("has just started, and does not take anything yet")
     case (.refused, 421):
       return .refused("it is not the audience `\(question.upstream.config.audience ?? "")` (audience-wrong)")
+    // HTTP/2 does not tell the two apart by the end of the connection.
+    case (.refused, 403) where question.upstream.config.serverProtocol == .http2:
+      return .refused(
+        "the key `\(question.keyID)` is unknown there, not valid now or another one under that name, `identity.edges` there does not have "
+          + "`\(question.edge)`, or the time that it is signed for is not now by the clock there\(clock(answer))\(log)")
     case (.refused, 403) where !answer.closes:
       return .refused(
         "the time that it is signed for is not now by the clock there (time-future, time-expired)\(clock(answer))")

@@ -271,6 +271,13 @@ final class Load: Sendable {
         said.append("\(path): the access log is a FIFO that nobody reads; its lines are lost until somebody does")
       }
       return file
+    case .syslog(let path):
+      begin("connecting to the syslog socket \(path)")
+      let file = try LogFile(syslog: path)
+      if !file.isOpen {
+        said.append("\(path): nobody takes the access log there; its lines are lost until somebody does")
+      }
+      return file
     }
   }
 }

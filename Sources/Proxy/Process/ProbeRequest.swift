@@ -38,10 +38,11 @@ struct ProbeRequest {
   /// In place of a server's name.
   private static let server = Array("server.invalid".utf8)
 
-  /// The head as an upstream gets it; nil where it cannot be changed as the route says, or signed.
+  /// The head as an upstream gets it, for HTTP/2 the lines of its fields; nil where it cannot be changed as the route says, or signed.
   func written(
     _ identity: ClientIdentity, as kind: Config.UpstreamIdentity, fields: Config.PlainFields, signer: Signer?,
-    _ changes: Changes, wallMilliseconds: UInt64
+    _ changes: Changes, wallMilliseconds: UInt64, protocol spoken: Config.ServerProtocol = .http1,
+    isSecure: Bool = false
   ) -> [UInt8]? {
     let added = changes.fields?.lines.bytesMax(hostBytes: Int(head.authority.count)) ?? 0
     let line = Buffer(capacity: 2 * text.count + Worker.headGrowthBytes)
@@ -54,15 +55,22 @@ struct ProbeRequest {
     values.isSecure = identity.secure
     values.requestID = .made(identity.connection, 1)
     let isSigned = line.withReadable { line in
-      HeadWriter.writeRequest(
-        text.span, head: head, line: line, target, framing: head.framing, webSocket: false, expectsContinue: false,
-        edit: changes.fields, values, into: out)
+      switch spoken {
+      case .http1:
+        HeadWriter.writeRequest(
+          text.span, head: head, line: line, target, framing: head.framing, webSocket: false, expectsContinue: false,
+          edit: changes.fields, values, into: out)
+      case .http2:
+        HeadWriter.writeStreamRequest(
+          text.span, head: head, line: line, target, framing: head.framing, isSecure: isSecure, expectsContinue: false,
+          edit: changes.fields, values, into: out)
+      }
       return Attempt.writeIdentity(
         identity, as: kind, fields: fields, signer: signer, host: host.span, line: line, target,
         wallMilliseconds: wallMilliseconds, into: out)
     }
     guard isSigned else { return nil }
-    out.append("\r\n")
+    if spoken == .http1 { out.append("\r\n") }
     return out.overflowed ? nil : out.copyBytes()
   }
 }

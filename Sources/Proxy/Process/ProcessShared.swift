@@ -1,4 +1,4 @@
-// What the threads of the process have in common. Nothing here is touched on a request's path but the replay windows;
+// What the threads of the process have in common. Nothing here is touched on a request's path but the replay windows and the counts of rates;
 // the rest is for accepting, for reloading and for telling operators.
 
 import Platform
@@ -17,12 +17,15 @@ package final class ProcessShared: Sendable {
   let operationalLog: OperationalLog
   package let readiness: ServiceReadiness
   package let routes = RouteDirectory()
+  package let routeMetrics: RouteMetrics
   package let servers: ServerDirectory
   package let health: HealthChecker
   let checkedServers = Mutex(CheckedServers())
   package let names: NameResolver
   package let collapses: CollapseMonitors
   package let walks = WalkRecorder()
+  let rates: RateTable
+  let passwords: PasswordChecker
   var validators: ValidatorWatch { readiness.validators }
   /// When the process began. How long ago that is only the monotonic clock tells: the other one may be set back.
   let start: Clock.Reading
@@ -52,9 +55,16 @@ package final class ProcessShared: Sendable {
     start = Clock.read()
     self.windows = windows ?? ReplayWindows(start: start, windowBits: replayWindowBits)
     servers = ServerDirectory(workers: workers)
+    routeMetrics = RouteMetrics(workers: workers)
     health = try HealthChecker()
     names = try NameResolver(log: log)
     mailboxes = try (0..<workers).map { _ in try Mailbox() }
+    passwords = try PasswordChecker(mailboxes)
+    guard
+      let rates = RateTable(
+        key0: try SecureRandom.word(), key1: try SecureRandom.word(), nowMicroseconds: Clock.monotonicMicroseconds())
+    else { throw SystemError("memfd_create") }
+    self.rates = rates
     counters = (0..<workers).map { _ in Counters() }
     accessLog = try LogQueue(bytesMax: LogQueue.accessBytesMax)
     senderLanes = SendableLanes(
@@ -93,6 +103,7 @@ package final class ProcessShared: Sendable {
   /// Counts a client's connection where there is a limit on them; `counted` is what must be given back.
   func takeClient(_ address: IPAddress, most: Int, counted: inout IPAddress?) -> Bool {
     guard most > 0, counted == nil else { return true }
+    let address = address.clientUnit
     let taken = clients.withLock { clients in
       let now = clients[address, default: 0]
       guard now < most else { return false }

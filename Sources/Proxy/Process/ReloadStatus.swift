@@ -13,6 +13,9 @@ struct ReloadStatus: Sendable {
 
   /// Until when the certificates in use are valid.
   private var expiries: [CertificateExpiry]
+  /// Reloads of this process, by what became of them.
+  private var taken = 0
+  private var refused = 0
 
   init(nowMilliseconds: UInt64, generation: UInt64 = 1, expiries: [CertificateExpiry] = []) {
     self.generation = generation
@@ -25,9 +28,13 @@ struct ReloadStatus: Sendable {
     expiries = snapshot.expiries
     lastSuccessMilliseconds = nowMilliseconds
     failure = nil
+    taken += 1
   }
 
-  mutating func noteFailure(_ why: String, nowMilliseconds: UInt64) { failure = (nowMilliseconds, why) }
+  mutating func noteFailure(_ why: String, nowMilliseconds: UInt64) {
+    failure = (nowMilliseconds, why)
+    refused += 1
+  }
 
   var metrics: String {
     """
@@ -40,6 +47,10 @@ struct ReloadStatus: Sendable {
     # HELP countersign_config_generation Configurations that came into force since the start, upgrades counted in.
     # TYPE countersign_config_generation gauge
     countersign_config_generation \(generation)
+    # HELP countersign_config_reloads_total Reloads of this process, by what became of them.
+    # TYPE countersign_config_reloads_total counter
+    countersign_config_reloads_total{result="taken"} \(taken)
+    countersign_config_reloads_total{result="refused"} \(refused)
 
     """ + SnapshotFiles.metrics(expiries)
   }

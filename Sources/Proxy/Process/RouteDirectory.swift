@@ -23,7 +23,7 @@ package final class RouteDirectory: Sendable {
   package struct Route: Sendable {
     package let name: String
     package let to: String
-    package let line: Int
+    package let place: Place
     package let isEnabled: Bool
     package let needsDistinctClients: Bool
   }
@@ -55,7 +55,7 @@ package final class RouteDirectory: Sendable {
     let routes = config.routes.compactMap { route in
       route.name.map {
         Route(
-          name: $0, to: route.goal, line: route.line, isEnabled: route.isEnabled,
+          name: $0, to: route.goal, place: route.place, isEnabled: route.isEnabled,
           needsDistinctClients: route.needsDistinctClients)
       }
     }

@@ -69,7 +69,7 @@ struct RouteProbes {
             // One that stands in front and matches, or it was a bad proposal.
             let isInFront = other < index && judge.outcome(other, host, path) != .noMatch
             guard !isInFront, judge.outcome(index, host, path) == .match else { continue }
-            what = "the route in line \(routes[other].line)"
+            what = "the route in \(routes[other].place.name)"
           case .none:
             guard judge.outcome(index, host, path) == .match else { continue }
             what = "no route"

@@ -22,6 +22,7 @@ package final class Snapshot: Sendable {
   let upstreams: [Upstream]
   /// What each of the config's routes answers with, where that was loaded.
   let routes: [RouteContent?]
+  let routeFiles: RouteFiles
   /// What the servers' names came to when it was built.
   let names: LoadedNames
   /// Until when its certificates are valid, each file once.
@@ -79,6 +80,7 @@ package final class Snapshot: Sendable {
   private init(
     config: Config, boundary: TrustBoundary, generation: UInt64, digest: String, keys: KeySet?,
     logFieldKeys: LogFieldKeys?, listeners: [Listener], upstreams: [Upstream], routes: [RouteContent?],
+    routeFiles: RouteFiles,
     names: LoadedNames, expiries: [CertificateExpiry]
   ) {
     self.config = config
@@ -91,6 +93,7 @@ package final class Snapshot: Sendable {
     self.listeners = listeners
     self.upstreams = upstreams
     self.routes = routes
+    self.routeFiles = routeFiles
     self.names = names
     self.expiries = expiries
   }
@@ -198,11 +201,13 @@ package final class Snapshot: Sendable {
       let path = "upstreams.\(upstream.name)"
       let application: ALPNProtocol = upstream.serverProtocol == .http2 ? .http2 : .http1
       let tls = clientTLS(upstream.tls, at: "\(path).tls", of: upstream.name, application)
+      let checked: ALPNProtocol = upstream.health?.serverProtocol(of: upstream) == .http2 ? .http2 : .http1
       let healthTLS: TLSClientContext? =
         switch upstream.health?.tls {
-        case nil: tls
+        case nil where checked == application: tls
+        case nil: clientTLS(upstream.tls, at: "\(path).tls", of: upstream.name, checked)
         case .off: nil
-        case .own(let own): clientTLS(own, at: "\(path).health.tls", of: upstream.name, .http1)
+        case .own(let own): clientTLS(own, at: "\(path).health.tls", of: upstream.name, checked)
         }
       findings += unresolved(upstream, names, config, lastKnown)
       let servers = ServerList.make(upstream) { names.answer($0) ?? lastKnown($0) }
@@ -224,6 +229,7 @@ package final class Snapshot: Sendable {
         Upstream(config: upstream, tls: tls, healthTLS: healthTLS, servers: servers, sticky: sticky))
     }
 
+    let routeFiles = RouteFiles.load(config, begin, fail)
     let routes = loadRoutes(config, begin, fail)
     findings += files.findings
     // Or what was loaded would be taken, at the next reload, for what was compared.
@@ -239,7 +245,7 @@ package final class Snapshot: Sendable {
       Snapshot(
         config: config, boundary: boundary, generation: generation, digest: digest, keys: keys,
         logFieldKeys: logFieldKeys, listeners: listeners, upstreams: upstreams, routes: routes,
-        names: names, expiries: files.expiries),
+        routeFiles: routeFiles, names: names, expiries: files.expiries),
       findings
     )
   }

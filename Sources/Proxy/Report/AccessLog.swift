@@ -1,27 +1,47 @@
-// One JSON object a line for each exchange, and for each connection that was refused before one. A worker writes lines
-// into a buffer of its own and hands full buffers to the log thread (LogThread); it never waits for a disk.
+// One line for each exchange, and for each connection that was refused before one: a JSON object (ExchangeRecord), or as a template says
+// (TextRecord). A worker writes lines into a buffer of its own and hands full buffers to the log thread (LogThread); it never waits for a disk.
 
 import Platform
+import Policy
 import Wire
 
 /// A worker's end of the log.
 package final class AccessLog {
   private let buffer = Buffer(capacity: AccessLog.capacity)
   private let queue: LogQueue
-  var isOn = false
+  private(set) var isOn = false
+  /// Nil: lines are JSON.
+  private(set) var template: LogTemplate?
+  /// Members of lines in JSON beside the usual ones.
+  private(set) var extra: [LogVariable] = []
+  private(set) var query = Config.Log.Query.full
+  /// A tunnel has a line also when it begins.
+  private(set) var tellsTunnelBegin = false
   private var firstWaitingMilliseconds: UInt64 = 0
 
   private static let capacity = 128 * 1024
   /// A line is never longer: what comes from a peer is cut.
-  package static let lineBytesMax = 20 * 1024
-  package static let pathBytesMax = 2_048
-  package static let hostBytesMax = 255
+  package static let lineBytesMax = Config.Log.lineBytesMax
   /// The longest name of an edge (`Attest`).
   package static let edgeBytesMax = 64
   /// Lines wait this long at most before they are handed over.
   package static let delayMilliseconds: UInt64 = 5
 
   package init(queue: LogQueue) { self.queue = queue }
+
+  /// What a configuration says of it.
+  func configure(_ log: Config.Log) {
+    isOn = log.access != .off
+    template =
+      switch log.format {
+      case .json: nil
+      case .combined: LogTemplate.combined
+      case .template(let template): template
+      }
+    extra = log.extra
+    query = log.query
+    tellsTunnelBegin = log.tellsTunnelBegin
+  }
 
   package var hasWaiting: Bool { !buffer.isEmpty }
 
@@ -36,15 +56,23 @@ package final class AccessLog {
     buffer.removeAll()
   }
 
-  /// Writes one line: `body` appends members, each with a comma before it.
+  /// Writes one line in JSON: `body` appends members, each with a comma before it.
   package func line(time: Span<UInt8>, nowMilliseconds: UInt64, _ body: (Buffer) -> Void) {
+    line(nowMilliseconds: nowMilliseconds) { buffer in
+      buffer.append("{\"time\":\"")
+      buffer.append(time)
+      buffer.append(0x22)
+      body(buffer)
+      buffer.append(0x7d)
+    }
+  }
+
+  /// Writes one line, without its line feed, which is added.
+  func line(nowMilliseconds: UInt64, _ body: (Buffer) -> Void) {
     if buffer.room < AccessLog.lineBytesMax { handOver(nowMilliseconds: nowMilliseconds, force: true) }
     if buffer.isEmpty { firstWaitingMilliseconds = nowMilliseconds }
-    buffer.append("{\"time\":\"")
-    buffer.append(time)
-    buffer.append(0x22)
     body(buffer)
-    buffer.append("}\n")
+    buffer.append(0x0a)
   }
 }
 

@@ -31,14 +31,14 @@ package enum AdminClient {
     return try response(bytes, place)
   }
 
-  /// Sends a request on a connection of its own and reads until the other side ends it.
+  /// Sends a request on a connection of its own and reads until the other side ends it, or with HTTP/2 the answer.
   static func exchange(
     _ text: String, with address: SocketAddress, from source: IPAddress? = nil, tls: TLSClientContext? = nil,
-    place: String
+    isHTTP2: Bool = false, place: String
   ) throws(ConnectionFailure) -> [UInt8] {
     let connection = try BlockingConnection(
-      to: address, from: source, tls: tls, deadlineMilliseconds: Clock.monotonicMilliseconds() + timeoutMilliseconds,
-      place: place)
+      to: address, from: source, tls: tls, isHTTP2: isHTTP2,
+      deadlineMilliseconds: Clock.monotonicMilliseconds() + timeoutMilliseconds, place: place)
     try connection.send(Array(text.utf8))
     var bytes: [UInt8] = []
     while bytes.count < answerBytesMax, let more = try connection.read() { bytes += more }

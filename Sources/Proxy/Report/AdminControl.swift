@@ -170,8 +170,10 @@ package struct AdminControl {
   static func json(_ directory: RouteDirectory) -> String {
     let routes = directory.routes
     var entries = routes.map { route in
-      var text = "{\"name\":\(JSONText.quote(route.name)),\"to\":\(JSONText.quote(route.to)),\"line\":\(route.line)"
+      var text =
+        "{\"name\":\(JSONText.quote(route.name)),\"to\":\(JSONText.quote(route.to)),\"line\":\(route.place.line)"
       text += ",\"enabled\":\(route.isEnabled),\"needs_distinct_clients\":\(route.needsDistinctClients)"
+      if let file = route.place.file { text += ",\"file\":\(JSONText.quote(file))" }
       if let closure = directory.closure(of: route.name) { text += ",\"closed\":\(json(closure))" }
       return text + "}"
     }

@@ -271,8 +271,10 @@ final class AdminServer: Sendable {
       reply(reason == nil ? "200 OK" : "503 Service Unavailable", "\(reason?.text ?? "ok")\n")
     case ("/metrics", let shared?):
       let page =
-        MetricsPage.text(shared.counters, earlier: shared.earlierCounters) + MetricsPage.text(shared)
-        + shared.collapses.metrics + readiness.metrics(now) + MetricsPage.text(shared.servers, now: now)
+        BuildInfo.metrics + MetricsPage.text(shared.counters, earlier: shared.earlierCounters)
+        + MetricsPage.text(shared)
+        + shared.collapses.metrics + readiness.metrics(now) + ServerMetrics.text(shared.servers, now: now)
+        + shared.routeMetrics.text
         + shared.health.metrics.text + (reloads?.metrics ?? "")
       reply("200 OK", page, type: "text/plain; version=0.0.4")
     case ("/status", let shared?):

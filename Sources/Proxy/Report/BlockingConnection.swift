@@ -12,6 +12,8 @@ package struct ConnectionFailure: Error, CustomStringConvertible, Sendable {
 final class BlockingConnection {
   private let transport = Transport()
   private let input = Buffer(capacity: 64 * 1024)
+  /// Of a connection that speaks HTTP/2.
+  private var conversation: HTTP2Conversation?
   private let deadlineMilliseconds: UInt64
   /// How the other side is called in a failure.
   private let place: String
@@ -19,9 +21,10 @@ final class BlockingConnection {
   /// - Parameters:
   ///   - source: the address of this host to connect from; nil: the system's choice.
   ///   - preamble: goes first, before TLS: a PROXY header.
+  ///   - isHTTP2: what is sent is then the lines of a request's head, `:method` first, and what is read the text that HTTP/1 would have.
   init(
     to address: SocketAddress, from source: IPAddress? = nil, preamble: [UInt8] = [], tls: TLSClientContext?,
-    deadlineMilliseconds: UInt64, place: String
+    isHTTP2: Bool = false, deadlineMilliseconds: UInt64, place: String
   ) throws(ConnectionFailure) {
     self.deadlineMilliseconds = deadlineMilliseconds
     self.place = place
@@ -40,8 +43,14 @@ final class BlockingConnection {
     } catch {
       throw ConnectionFailure(description: "\(place): \(error)")
     }
-    if !preamble.isEmpty { try send(preamble) }
+    if !preamble.isEmpty { try write(preamble) }
     if let tls { try shakeHands(tls) }
+    guard isHTTP2 else { return }
+    if tls != nil, !transport.withApplicationProtocol({ $0.equals("h2") }) {
+      throw ConnectionFailure(description: "\(place) does not speak HTTP/2 (ALPN)")
+    }
+    conversation = HTTP2Conversation(HTTP2Means())
+    if conversation == nil { throw ConnectionFailure(description: "\(place): there is no memory for HTTP/2") }
   }
 
   deinit { transport.close() }
@@ -68,6 +77,23 @@ final class BlockingConnection {
   }
 
   func send(_ bytes: [UInt8]) throws(ConnectionFailure) {
+    guard let conversation else {
+      try write(bytes)
+      return
+    }
+    guard conversation.ask(bytes.span, body: []) else {
+      throw ConnectionFailure(description: "\(place) takes no request")
+    }
+    try flush(conversation)
+  }
+
+  private func flush(_ conversation: HTTP2Conversation) throws(ConnectionFailure) {
+    let frames = Buffer(capacity: 2 * HTTP2Session.sendRoomBytes)
+    _ = conversation.send(into: frames)
+    if !frames.isEmpty { try write(frames.copyBytes()) }
+  }
+
+  private func write(_ bytes: [UInt8]) throws(ConnectionFailure) {
     let output = Buffer(capacity: bytes.count)
     output.append(bytes.span)
     switch transport.sendAll(output, deadlineMilliseconds: deadlineMilliseconds) {
@@ -82,7 +108,7 @@ final class BlockingConnection {
   func read() throws(ConnectionFailure) -> [UInt8]? {
     while true {
       transport.noteReadable()
-      switch transport.read(into: input) {
+      switch try receive() {
       case .bytes:
         defer { input.removeAll() }
         return input.copyBytes()
@@ -90,6 +116,15 @@ final class BlockingConnection {
       case .ended, .failed: return nil
       }
     }
+  }
+
+  private func receive() throws(ConnectionFailure) -> IOResult {
+    guard let conversation else { return transport.read(into: input) }
+    let acknowledgements = Buffer(capacity: 2 * HTTP2Session.sendRoomBytes)
+    let moved = conversation.read(from: transport, into: input, acknowledgements)
+    // The other side may have ended by now; what it said before is still an answer.
+    if !acknowledgements.isEmpty { try? write(acknowledgements.copyBytes()) }
+    return moved
   }
 
   private func waitForBytes() throws(ConnectionFailure) {

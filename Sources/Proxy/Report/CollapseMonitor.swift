@@ -90,7 +90,8 @@ package final class CollapseMonitor: Sendable {
   package var collapses: UInt64 { state.withLock { $0.collapses } }
 
   /// For the metrics: about how many clients in two seconds are usual, and how many there were of late.
-  var figures: (usual: Double, last: Double, collapses: UInt64) {
+  typealias Figures = (usual: Double, last: Double, collapses: UInt64)
+  var figures: Figures {
     state.withLock { ($0.requests.usualClients, $0.requests.lastClients, $0.collapses) }
   }
 }
@@ -116,26 +117,26 @@ package final class CollapseMonitors: Sendable {
 
   /// Prometheus text.
   var metrics: String {
-    var page = """
-      # HELP countersign_collapse Whether a listener's many clients have become one, or a few.
-      # TYPE countersign_collapse gauge
-      # HELP countersign_collapses_total How often they have.
-      # TYPE countersign_collapses_total counter
-      # HELP countersign_clients_usual About how many different clients send requests in two seconds, on average.
-      # TYPE countersign_clients_usual gauge
-      # HELP countersign_clients About how many did in the last two.
-      # TYPE countersign_clients gauge
-
-      """
-    for monitor in all {
-      let figures = monitor.figures
-      let label = "{listener=\"\(monitor.name)\"}"
-      page += "countersign_collapse\(label) \(monitor.isCollapsed ? 1 : 0)\n"
-      page += "countersign_collapses_total\(label) \(figures.collapses)\n"
-      page += "countersign_clients_usual\(label) \(Int(figures.usual.rounded()))\n"
-      page += "countersign_clients\(label) \(Int(figures.last.rounded()))\n"
+    let all = all.map { ("{listener=\"\($0.name)\"}", $0.isCollapsed, $0.figures) }
+    func family(_ name: String, _ type: String, _ help: String, _ value: (Bool, CollapseMonitor.Figures) -> Int)
+      -> String
+    {
+      "# HELP countersign_\(name) \(help)\n# TYPE countersign_\(name) \(type)\n"
+        + all.map { "countersign_\(name)\($0.0) \(value($0.1, $0.2))\n" }.joined()
     }
-    return page
+    return family("collapse", "gauge", "Whether a listener's many clients have become one, or a few.") {
+      isCollapsed, _ in
+      isCollapsed ? 1 : 0
+    }
+      + family("collapses_total", "counter", "How often they have.") { _, figures in
+        Int(figures.collapses)
+      }
+      + family(
+        "clients_usual", "gauge", "About how many different clients send requests in two seconds, on average."
+      ) { _, figures in Int(figures.usual.rounded()) }
+      + family("clients", "gauge", "About how many did in the last two.") { _, figures in
+        Int(figures.last.rounded())
+      }
   }
 }
 

@@ -11,6 +11,11 @@ extension AccessLog {
     guard !x.isCheck else { return }
     worker.counters.add(.bytesIn, x.bytesIn)
     worker.counters.add(.bytesOut, x.bytesOut)
+    if let counts = x.route?.counts {
+      counts.note(status: x.status)
+      counts.noteRetries(x.timing.retries)
+      if !x.isTunnel { counts.note(microseconds: worker.nowMicroseconds - x.startedMicroseconds) }
+    }
     switch x.status {
     case 100..<200: worker.counters.add(.responses1xx)
     case 200..<300: worker.counters.add(.responses2xx)
@@ -21,7 +26,9 @@ extension AccessLog {
     default: break
     }
     guard isOn, let d = x.downstream else { return }
-    line(time: worker.date.rfc3339.span, nowMilliseconds: worker.nowMilliseconds) { line in
+    guard template == nil else { return text(.of(x, d), worker) }
+    let time = worker.date.rfc3339
+    line(time: time.span, nowMilliseconds: worker.nowMilliseconds) { line in
       writeConnection(d, d.listener, x.identity ?? d.client, x.schemeSource, into: line)
       if x.isInCutover { line.append(",\"cutover\":true") }
       if let route = x.route { line.member(",\"route\":", text: route.nameBytes) }
@@ -44,6 +51,23 @@ extension AccessLog {
         if let server = x.server { line.member(",\"server\":", text: server.text) }
       }
       if d.tlsVersion.utf8CodeUnitCount > 0 { line.member(",\"tls\":", d.tlsVersion) }
+      writeExtra(x, d, nowMicroseconds: worker.nowMicroseconds, into: line)
+    }
+  }
+
+  /// Records that a tunnel has begun, where that is wanted; `record` follows when it ends.
+  func recordTunnelBegin(_ x: Exchange, _ worker: Worker) {
+    guard isOn, tellsTunnelBegin, let d = x.downstream else { return }
+    guard template == nil else { return text(.of(x, d, isBegin: true), worker) }
+    line(time: worker.date.rfc3339.span, nowMilliseconds: worker.nowMilliseconds) { line in
+      line.append(",\"event\":\"tunnel-begin\"")
+      writeConnection(d, d.listener, x.identity ?? d.client, x.schemeSource, into: line)
+      if let route = x.route { line.member(",\"route\":", text: route.nameBytes) }
+      writeRequest(x, d.listener?.record.digests, into: line)
+      line.member(",\"status\":", UInt64(x.status))
+      if let group = x.group { line.member(",\"upstream\":", text: group.name) }
+      if let server = x.server { line.member(",\"server\":", text: server.text) }
+      writeExtra(x, d, nowMicroseconds: worker.nowMicroseconds, into: line)
     }
   }
 
@@ -54,17 +78,19 @@ extension AccessLog {
     guard isOn, worker.refusedLines.admits(refusal, peer: d.peer, nowMilliseconds: worker.nowMilliseconds) else {
       return
     }
-    line(time: worker.date.rfc3339.span, nowMilliseconds: worker.nowMilliseconds) { line in
+    var detail = detail
+    if refusal == .tlsHandshake, case .none = detail, let why = d.transport.failure {
+      detail = .named("", Array(why.utf8), "")
+    }
+    guard template == nil else { return text(.of(d, refusal, detail), worker) }
+    let time = worker.date.rfc3339
+    line(time: time.span, nowMilliseconds: worker.nowMilliseconds) { line in
       writeConnection(d, d.listener, d.client, d.scheme.source, into: line)
       line.member(",\"status\":", UInt64(refusal == .plainHttp ? refusal.status : 0))
       line.member(",\"refusal\":", refusal.name)
       line.append(",\"bytes_in\":0,\"bytes_out\":0")
       line.member(",\"duration_ms\":", microseconds: (worker.nowMilliseconds - d.acceptedMilliseconds) * 1_000)
-      if refusal == .tlsHandshake, case .none = detail, let why = d.transport.failure {
-        RefusalDetail.named("", Array(why.utf8), "").write(to: line)
-      } else {
-        detail.write(to: line)
-      }
+      detail.write(to: line)
     }
   }
 
@@ -74,7 +100,9 @@ extension AccessLog {
     guard isOn, worker.refusedLines.admits(refusal, peer: peer.ip, nowMilliseconds: worker.nowMilliseconds) else {
       return
     }
-    line(time: worker.date.rfc3339.span, nowMilliseconds: worker.nowMilliseconds) { line in
+    guard template == nil else { return text(.of(refusal, listener, peer: peer), worker) }
+    let time = worker.date.rfc3339
+    line(time: time.span, nowMilliseconds: worker.nowMilliseconds) { line in
       line.member(",\"listener\":", text: listener.nameBytes)
       line.append(members: listener.record.configuration)
       writePeer(peer.ip, peer.port, into: line)
@@ -86,8 +114,10 @@ extension AccessLog {
   /// Records how many connections got no line of their own in the interval that is over.
   func recordSuppressed(_ worker: Worker) {
     worker.refusedLines.endInterval(nowMilliseconds: worker.nowMilliseconds) { refusal, peer, count in
-      guard isOn else { return }
-      line(time: worker.date.rfc3339.span, nowMilliseconds: worker.nowMilliseconds) { line in
+      // A template has no place for a count.
+      guard isOn, template == nil else { return }
+      let time = worker.date.rfc3339
+      line(time: time.span, nowMilliseconds: worker.nowMilliseconds) { line in
         switch peer {
         case .address(let address): line.member(",\"peer\":", address: address)
         case .unix: line.member(",\"peer\":", "unix")
@@ -124,16 +154,8 @@ extension AccessLog {
   }
 
   private func writePeer(_ peer: IPAddress?, _ port: UInt16, into line: Buffer) {
-    guard let peer else {
-      line.append(",\"peer\":\"unix\"")
-      return
-    }
     line.append(",\"peer\":\"")
-    if peer.family == .v6 { line.append(0x5b) }
-    peer.write(to: line)
-    if peer.family == .v6 { line.append(0x5d) }
-    line.append(0x3a)
-    line.append(decimal: UInt64(port))
+    line.append(peer: peer, port: port)
     line.append(0x22)
   }
 
@@ -148,11 +170,11 @@ extension AccessLog {
         line.append(0x22)
       }
       line.append(",\"method\":\"")
-      line.appendEscaped(bytes.extracting(head.methodRange.range), most: 32)
+      line.appendEscaped(bytes.extracting(head.methodRange.range), most: LogVariable.methodBytesMax)
       line.append("\",\"host\":\"")
-      line.appendEscaped(bytes.extracting(head.authority.range), most: AccessLog.hostBytesMax)
+      line.appendEscaped(bytes.extracting(head.authority.range), most: LogVariable.hostBytesMax)
       line.append("\",\"path\":\"")
-      line.appendEscaped(bytes.extracting(head.target.range), most: AccessLog.pathBytesMax)
+      line.append(bytes.extracting(head.target.range), most: LogVariable.pathBytesMax, query: query, .json)
       line.append(0x22)
       digests?.write(bytes, head, into: line)
     }

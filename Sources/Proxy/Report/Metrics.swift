@@ -7,7 +7,7 @@ package enum Counter: Int, CaseIterable {
   case connections, requests, responses1xx, responses2xx, responses3xx, responses4xx, responses5xx
   case bytesIn, bytesOut, upstreamConnections, upstreamReused, retries, retriesDenied, startingRetries, tunnels,
     tunnelsClosed, observed
-  case serverFailures, ejections, lastResorts, queued
+  case serverFailures, ejections, lastResorts, queued, ratesShared, passwordChecks
   case checksReady, checksUnready, checksConnected, cutoverRequests
   case verifiedEnforced, verifiedObserved, verifiedRefused, verifiedNot
   case acceptPauses, reloads
@@ -37,6 +37,13 @@ package enum Counter: Int, CaseIterable {
     case .lastResorts:
       ("countersign_last_resort_total", "Requests sent to a server that is known to fail, because all of them are.")
     case .queued: ("countersign_queued_total", "Requests that waited for a place at a server.")
+    case .ratesShared:
+      (
+        "countersign_rate_shared_total",
+        "Requests counted under a rate together with another client's, for want of room in the table."
+      )
+    case .passwordChecks:
+      ("countersign_password_checks_total", "Passwords that had to be checked against an htpasswd file.")
     case .startingRetries: ("countersign_starting_retries_total", "Requests signed anew for a starting validator.")
     case .tunnels: ("countersign_tunnels_total", "WebSocket tunnels begun.")
     case .tunnelsClosed:

@@ -9,11 +9,13 @@ package struct Probe: Sendable {
   package let host: String
   let port: UInt16
   private let tls: TLSClientContext?
+  private let isHTTP2: Bool
 
   /// - Parameters:
   ///   - url: `http://HOST[:PORT]` or `https://HOST[:PORT]`; what follows is not used.
   ///   - authorities: a PEM file, with https.
-  package init(url: String, authorities: String) throws(ConnectionFailure) {
+  package init(url: String, authorities: String, isHTTP2: Bool = false) throws(ConnectionFailure) {
+    self.isHTTP2 = isHTTP2
     isTLS = url.hasPrefix("https://")
     guard isTLS || url.hasPrefix("http://") else {
       throw ConnectionFailure(description: "the URL begins with http:// or https://, found \(url)")
@@ -34,7 +36,10 @@ package struct Probe: Sendable {
       tls = nil
       return
     }
-    do { tls = try TLSClientContext(authorities: authorities, name: host, certificate: nil) } catch {
+    do {
+      tls = try TLSClientContext(
+        authorities: authorities, name: host, certificate: nil, application: isHTTP2 ? .http2 : .http1)
+    } catch {
       throw ConnectionFailure(description: "\(error)")
     }
   }
@@ -56,9 +61,13 @@ package struct Probe: Sendable {
       throw ConnectionFailure(description: "\(host) has no address of the family of \(source.map { "\($0)" } ?? "")")
     }
     let authority = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+    let agent = "User-Agent: countersign-doctor\r\n"
     let text =
-      "GET \(path) HTTP/1.1\r\nHost: \(authority)\r\nUser-Agent: countersign-doctor\r\nConnection: close\r\n\r\n"
-    let bytes = try AdminClient.exchange(text, with: address, from: source, tls: tls, place: authority)
+      isHTTP2
+      ? ":method: GET\r\n:scheme: \(isTLS ? "https" : "http")\r\n:authority: \(authority)\r\n:path: \(path)\r\n\(agent)"
+      : "GET \(path) HTTP/1.1\r\nHost: \(authority)\r\n\(agent)Connection: close\r\n\r\n"
+    let bytes = try AdminClient.exchange(
+      text, with: address, from: source, tls: tls, isHTTP2: isHTTP2, place: authority)
     guard case .answer(let answer) = ValidatorAnswer.read(bytes, isAll: true) else {
       return Answer(status: 0, client: nil)
     }

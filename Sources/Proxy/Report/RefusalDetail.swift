@@ -3,6 +3,7 @@
 // finds the fault, written by ExchangeRecord.
 
 import Platform
+import Policy
 import Wire
 
 package enum RefusalDetail: Sendable {
@@ -14,28 +15,28 @@ package enum RefusalDetail: Sendable {
   /// A text of the configuration's, or of the system's, between two fixed ones.
   case named(StaticString, [UInt8], StaticString)
 
-  /// The log shows no more of a detail than this.
-  private static let bytesMax = 320
-
   /// Appends the member `detail`, or nothing where there is none.
   package func write(to line: Buffer) {
+    if case .none = self { return }
+    line.append(",\"detail\":\"")
+    write(to: line, .json)
+    line.append(0x22)
+  }
+
+  /// Appends the text alone.
+  func write(to line: Buffer, _ escape: TextEscape) {
     switch self {
     case .none: return
-    case .text(let text):
-      line.append(",\"detail\":\"")
-      line.append(text)
+    case .text(let text): line.append(fixed: text, escape)
     case .number(let before, let number, let after):
-      line.append(",\"detail\":\"")
-      line.append(before)
+      line.append(fixed: before, escape)
       if number < 0 { line.append(0x2d) }
       line.append(decimal: UInt64(number.magnitude))
-      line.append(after)
+      line.append(fixed: after, escape)
     case .named(let before, let name, let after):
-      line.append(",\"detail\":\"")
-      line.append(before)
-      line.appendEscaped(name.span, most: RefusalDetail.bytesMax)
-      line.append(after)
+      line.append(fixed: before, escape)
+      line.append(name.span, most: LogVariable.detailBytesMax, escape)
+      line.append(fixed: after, escape)
     }
-    line.append(0x22)
   }
 }

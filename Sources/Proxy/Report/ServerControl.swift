@@ -61,6 +61,11 @@ extension AdminControl {
 }
 
 extension ServerStatus.Report {
+  /// All that there are.
+  package static let states = [
+    "up", "starting-slowly", "check-failed", "ejected", "on-probation", "drained", "taken-down",
+  ]
+
   /// As operators see it.
   package var state: StaticString {
     switch (order, standing) {
@@ -75,32 +80,6 @@ extension ServerStatus.Report {
 }
 
 extension MetricsPage {
-  /// Whether each server may have requests, and who waits for a place.
-  static func text(_ directory: ServerDirectory, now: Clock.Reading) -> String {
-    let upstreams = directory.all
-    var page = """
-      # HELP countersign_server_up Whether a server may have requests: 0 while checks fail, it is ejected, or an operator says so.
-      # TYPE countersign_server_up gauge
-
-      """
-    for upstream in upstreams {
-      for server in upstream.all {
-        let isUp = server.standing(nowMilliseconds: now.monotonicMilliseconds) == .serving
-        page +=
-          "countersign_server_up{upstream=\"\(upstream.name)\",server=\"\(escaped(server.name))\"} \(isUp ? 1 : 0)\n"
-      }
-    }
-    page += """
-      # HELP countersign_waiting_requests Requests that wait for a place at a server.
-      # TYPE countersign_waiting_requests gauge
-
-      """
-    for upstream in upstreams {
-      page += "countersign_waiting_requests{upstream=\"\(upstream.name)\"} \(upstream.waiting.count)\n"
-    }
-    return page
-  }
-
   /// The escapes of the exposition format: backslash, quote and line feed.
   static func escaped(_ text: String) -> String {
     var out = ""

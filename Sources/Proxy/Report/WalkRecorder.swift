@@ -164,10 +164,11 @@ package final class WalkRecorder: Sendable {
   private func opening(_ d: Downstream, _ listener: ListenerPlan, _ worker: Worker) -> [String] {
     let rule = listener.trust[d.rule]
     let peer = d.peer.map { "\($0) port \(d.peerPort)" } ?? "unix socket"
-    let file = worker.plan.config.file
+    let file = rule.place.file ?? worker.plan.config.file
     return [
       "peer     \(peer), at the listener \(listener.name), connection \(d.connectionText)",
-      "rule     \(rule.description)", "at       \(rule.line > 0 ? "\(file):\(rule.line)" : "\(file), by default")",
+      "rule     \(rule.description)",
+      "at       \(rule.place.line > 0 ? "\(file):\(rule.place.line)" : "\(file), by default")",
     ]
   }
 }

@@ -58,6 +58,19 @@ package struct Balance {
 
   private static let passesMax = 4
 
+  /// The same of the only server that there is: it has the request, unless it is full or withdrawn.
+  static func choose(_ server: ServerPool, slowStartMilliseconds: Int, _ now: UInt64) -> ServerChoice {
+    let availability = server.availability(nowMilliseconds: now)
+    if case .withdrawn = availability { return .none }
+    if server.isFull { return .full }
+    // A slow start ends by being asked for.
+    if server.status.isMarked {
+      _ = server.status.share(slowStartMilliseconds: slowStartMilliseconds, nowMilliseconds: now)
+    }
+    if case .failing = availability { return .server(server, isLastResort: true) }
+    return .server(server, isLastResort: false)
+  }
+
   /// Nil when no server is any more as the first pass found it.
   private mutating func chooseOnce(
     _ servers: ContiguousArray<ServerPool>, client: IPAddress?, tried: UInt64, nowMilliseconds now: UInt64

@@ -49,7 +49,10 @@ enum Dial {
       found = stream
     }
     server.attach(found, to: x, worker)
-    guard worker.poller.add(connection: opened.fd, u.token) else { return .fault(.connect) }
+    guard worker.poller.add(connection: opened.fd, u.token) else {
+      u.close(worker)
+      return .fault(.connect)
+    }
     if let preamble {
       preamble.withBytes { u.output.append($0) }
       u.preambleBytes = u.output.count
@@ -57,7 +60,7 @@ enum Dial {
     // Until the kernel says writable nothing is known, even for a unix socket that connected at once: one event.
     worker.wheel.set(
       u.timer,
-      deadlineMilliseconds: worker.nowMilliseconds + UInt64(worker.plan.config.timeouts.upstreamConnectMilliseconds))
+      deadlineMilliseconds: worker.nowMilliseconds + UInt64(x.connectMilliseconds(worker)))
     if opened.connected, case .fault(let fault) = u.connected(worker) { return .fault(fault) }
     return .connection(found)
   }
@@ -148,6 +151,7 @@ extension Upstream {
       http2.becameReady()
     } else if let x = exchange {
       x.upstreamProgressMilliseconds = worker.nowMilliseconds
+      x.timing.noteReady(worker.nowMicroseconds)
       flush(worker)
       Deadlines.setServer(x, x.downstream, self, worker)
     }

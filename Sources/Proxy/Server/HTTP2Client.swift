@@ -24,7 +24,7 @@ final class HTTP2Client {
   private var touchedNow: ContiguousArray<Upstream> = []
   let head: HTTP2ResponseText
   /// The server takes no more streams, or none may be given to it.
-  private(set) var isLeaving = false
+  var isLeaving = false
   private(set) var pulling: Upstream?
   private var unfetched: ContiguousArray<Upstream> = []
   /// The session is being told what came.
@@ -32,8 +32,8 @@ final class HTTP2Client {
   /// In the worker's list of connections whose bytes are to be sent.
   var isToBeFlushed = false
   /// Frames that carry nothing, in the present second: a server is trusted further than a client, not without end.
-  private var emptyFrames = 0
-  private var emptySinceMilliseconds: UInt64 = 0
+  var emptyFrames = 0
+  var emptySinceMilliseconds: UInt64 = 0
 
   private static let readsPerTurn = 8
   /// What each stream may send before its bytes have left.
@@ -41,12 +41,12 @@ final class HTTP2Client {
   static let connectionWindow = 1 << 20
   /// Streams that a connection has at a time, whatever the server allows.
   static let streamsMax = 100
-  private static let emptyFramesPerSecond = 10_000
+  static let emptyFramesPerSecond = 10_000
 
   init?(_ connection: Upstream, _ worker: Worker) {
     self.connection = connection
     self.worker = worker
-    head = HTTP2ResponseText(worker)
+    head = HTTP2ResponseText(Buffer(pool: worker.pool, small: worker.smallPool))
     let settings = HTTP2Session.Settings(
       streamsMax: 0, streamWindow: HTTP2Client.streamWindow, connectionWindow: HTTP2Client.connectionWindow,
       headBytesMax: HTTP2ResponseText.listBytesMax)
@@ -64,6 +64,11 @@ final class HTTP2Client {
   /// Does what can be done now: reads, and has the exchanges go on.
   func progress() {
     let u = connection
+    // libnghttp2 has ended the connection by itself, for what is no HTTP/2.
+    if session.isOver, !streams.isEmpty {
+      fail(.closedBeforeResponse)
+      return
+    }
     for _ in 0..<HTTP2Client.readsPerTurn {
       switch u.transport.read(into: u.input) {
       case .bytes:
@@ -72,6 +77,8 @@ final class HTTP2Client {
         isReceiving = false
         u.input.removeAll()
         advanceTouched()
+        // What went on may have closed the connection, and something else has its slot.
+        guard u.http2 === self else { return }
         guard received == .all, session.takesMore || isLeaving else {
           fail(.closedBeforeResponse)
           return
@@ -90,7 +97,7 @@ final class HTTP2Client {
     worker.readLater(self)
   }
 
-  private func touch(_ s: Upstream) {
+  func touch(_ s: Upstream) {
     guard let stream = s.stream, !stream.isTouched else { return }
     guard isReceiving else {
       if let x = s.exchange { worker.enqueue(x.downstream) }
@@ -112,36 +119,50 @@ final class HTTP2Client {
     }
   }
 
-  /// The connection is ready for requests: those that waited leave.
+  /// The connection is ready for requests: those that waited leave, and what has come of their bodies meanwhile.
   func becameReady() {
     for s in Array(streams) {
       s.phase = .ready
       guard let x = s.exchange else { continue }
       x.upstreamProgressMilliseconds = worker.nowMilliseconds
+      x.timing.noteReady(worker.nowMicroseconds)
       s.flush(worker)
       Deadlines.setServer(x, x.downstream, s, worker)
+      // No other event may tell: a client that has sent everything says nothing more.
+      worker.enqueue(x.downstream)
     }
     worker.flushLater(self)
   }
 
-  /// The connection is lost, or could not be made: so are its streams.
+  /// The connection is lost, or could not be made: so are its streams, but for those whose response is all here.
   func fail(_ fault: ExchangeMachine.Fault) {
     isLeaving = true
-    while let s = streams.last {
+    for s in Array(streams) {
+      // What became of another one may have ended it.
+      guard let stream = s.stream, stream.client === self else { continue }
       guard let x = s.exchange else {
         over(s)
         continue
       }
-      s.stream!.isReset = true
+      if stream.inputEnded, !stream.isReset {
+        // Its client takes it in its own time.
+        worker.pump(x.downstream)
+        continue
+      }
+      stream.isReset = true
       // What it said before it went may be whole.
       if fault == .closedBeforeResponse, s.phase == .ready {
         worker.pump(x.downstream)
-        guard streams.last === s else { continue }
+        guard s.stream === stream, stream.client === self, s.exchange === x else { continue }
+        if x.machine.response == .done {
+          x.release(worker, keep: false)
+          continue
+        }
       }
       x.advance(worker, .fault(x.machine.response == .awaiting ? fault : .truncatedResponse))
-      if streams.last === s { s.close(worker) }
+      if s.stream === stream, stream.client === self { s.close(worker) }
     }
-    connection.close(worker)
+    if streams.isEmpty, connection.http2 === self { connection.close(worker) }
   }
 
   /// The connection is closed.
@@ -194,6 +215,7 @@ final class HTTP2Client {
       guard sent == .full, u.output.isEmpty, !u.transport.hasUnsent else { break }
     }
     u.output.releaseIfEmpty()
+    if session.isOver, !streams.isEmpty { worker.readLater(self) }
     rest()
   }
 
@@ -215,8 +237,8 @@ final class HTTP2Client {
       if u.phase == .ready { worker.wheel.set(u.timer, deadlineMilliseconds: 0) }
       return
     }
-    if isLeaving || u.pool?.isRetired == true || worker.isDraining {
-      if u.isFlushed { u.close(worker) }
+    if u.isFlushed, isLeaving || u.pool?.isRetired == true || worker.isDraining {
+      u.close(worker)
       return
     }
     guard worker.wheel.deadline(of: u.timer) == 0 else { return }
@@ -291,116 +313,5 @@ final class HTTP2Client {
     s.clear()
     worker.serverStreams.give(s.slot)
     worker.flushLater(self)
-  }
-}
-
-// MARK: What the session says
-
-extension HTTP2Client: HTTP2Handler {
-  func noteFrame(_ frame: HTTP2Session.Frame) -> Bool {
-    switch frame.kind {
-    case .headers, .continuation, .goaway, .windowUpdate: return true
-    case .data: if frame.bytes > 0 || frame.endsStream { return true }
-    case .priority, .reset, .settings, .pushPromise, .ping, .other: break
-    }
-    if worker.nowMilliseconds &- emptySinceMilliseconds > 1_000 {
-      emptySinceMilliseconds = worker.nowMilliseconds
-      emptyFrames = 0
-    }
-    emptyFrames += 1
-    return emptyFrames <= HTTP2Client.emptyFramesPerSecond
-  }
-
-  func headBegan(stream: Int32, isTrailer: Bool) { head.begin() }
-
-  func field(stream: Int32, name: Span<UInt8>, value: Span<UInt8>) -> Bool { head.add(name: name, value: value) }
-
-  func headEnded(stream: Int32, isTrailer: Bool, endsStream: Bool) {
-    defer { head.clear() }
-    guard let s = find(stream), let state = s.stream else { return }
-    if state.hasFinalHead {
-      // RFC 9113 section 8.1: trailers end the message.
-      guard endsStream, head.writeTrailers(behind: state.arriving) else {
-        state.isBad = true
-        touch(s)
-        return
-      }
-      state.trailerBytes = head.trailerBytes
-      touch(s)
-      return
-    }
-    guard state.arriving.isEmpty, let status = head.write(into: s.input) else {
-      state.isBad = true
-      touch(s)
-      return
-    }
-    if status >= 200 {
-      state.hasFinalHead = true
-      state.endedWithHead = endsStream
-    } else if endsStream {
-      state.isBad = true
-    }
-    s.exchange?.upstreamProgressMilliseconds = worker.nowMilliseconds
-    touch(s)
-  }
-
-  func data(stream: Int32, _ bytes: Span<UInt8>) {
-    guard let s = find(stream), let state = s.stream, state.hasFinalHead else {
-      session.consumed(stream: stream, bytes.count)
-      if let s = find(stream) {
-        s.stream?.isBad = true
-        touch(s)
-      }
-      return
-    }
-    state.arriving.append(bytes)
-    state.unconsumed += bytes.count
-    if state.arriving.overflowed { state.isBad = true }
-    s.exchange?.upstreamProgressMilliseconds = worker.nowMilliseconds
-    touch(s)
-  }
-
-  func inputEnded(stream: Int32) {
-    guard let s = find(stream), let state = s.stream else { return }
-    state.inputEnded = true
-    touch(s)
-  }
-
-  func closed(stream: Int32, code: UInt32) {
-    guard let s = find(stream), let state = s.stream else { return }
-    state.isClosed = true
-    session.setMark(0, stream: stream)
-    if state.inputEnded, code == 0 { return }
-    // RFC 9113 section 8.7: nothing was done with it.
-    state.isUnprocessed = code == HTTP2Session.Code.refusedStream
-    if !state.inputEnded { state.isReset = true }
-    // A server that has answered wants no more of the request.
-    s.exchange?.upstreamDeaf = true
-    touch(s)
-  }
-
-  func goingAway(lastStream: Int32) {
-    isLeaving = true
-    worker.flushLater(self)
-  }
-
-  func sendable(stream: Int32, most: Int) -> HTTP2Session.BodyPart {
-    guard let s = find(stream), let state = s.stream else { return .nothing }
-    let n = min(s.output.count, most)
-    guard state.outputEnded, n == s.output.count else { return n > 0 ? .bytes(n) : .nothing }
-    state.isEndOut = true
-    guard !state.trailers.isEmpty else { return .last(n) }
-    let isSubmitted = state.trailers.withReadable { session.submitTrailers(stream: stream, worker.http2Lines, $0) }
-    return isSubmitted ? .lastBeforeTrailers(n) : .last(n)
-  }
-
-  func take(stream: Int32, count: Int, into out: Buffer) {
-    guard let s = find(stream) else { return }
-    out.append(first: count, of: s.output)
-    s.output.consume(count)
-    s.output.releaseIfEmpty()
-    guard let x = s.exchange else { return }
-    x.upstreamProgressMilliseconds = worker.nowMilliseconds
-    if s !== pulling { worker.enqueue(x.downstream) }
   }
 }

@@ -20,7 +20,8 @@ final class HTTP2ResponseText {
   /// A head of more than so many times that ends the connection.
   private static let excess = 4
 
-  init(_ worker: Worker) { lines = Buffer(pool: worker.pool, small: worker.smallPool) }
+  /// - Parameter lines: for what has come of a block; nobody else's.
+  init(_ lines: Buffer) { self.lines = lines }
 
   func begin() { clear() }
 

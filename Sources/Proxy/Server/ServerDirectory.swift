@@ -17,8 +17,11 @@ package final class UpstreamStatus: Sendable {
   /// way round.
   private let present = Mutex<[ServerStatus]>([])
 
+  private let workers: Int
+
   init(name: String, workers: Int) {
     self.name = name
+    self.workers = workers
     waiting = WaitingRequests(workers: workers)
   }
 
@@ -26,7 +29,7 @@ package final class UpstreamStatus: Sendable {
   package func server(_ name: String) -> ServerStatus {
     servers.withLock { servers in
       if let known = servers.first(where: { $0.name == name }) { return known }
-      let new = ServerStatus(name: name, waiting: waiting)
+      let new = ServerStatus(name: name, waiting: waiting, workers: workers)
       servers.append(new)
       return new
     }

@@ -2,6 +2,9 @@
 // gives a connection to an exchange and takes it away. Confined to the worker.
 //
 // Invariants: `active` counts the exchanges that have one of its connections; a connection is in `idle` exactly while `isIdle`.
+//
+// What each request looks at is stored under internal names: of a stored property that other modules see the compiler cannot tell
+// that nobody changes it meanwhile, and each access costs an exclusivity check.
 
 import Platform
 import Policy
@@ -16,6 +19,8 @@ package final class ServerPool {
   let idleMax: Int
   /// What the whole process knows of it.
   package let status: ServerStatus
+  /// What this worker counts of it.
+  let counts: RequestCounts
   /// Names it in `Exchange.triedServers`; 0 where the upstream has more servers than bits.
   package let bit: UInt64
   /// Of its name, for `client-hash`.
@@ -25,10 +30,10 @@ package final class ServerPool {
   /// What a response says so that its client stays here; over TLS, and without.
   private var cookieLines: (secure: [UInt8], plain: [UInt8]) = ([], [])
   // As configured now.
-  package private(set) var weight = 1
+  private(set) var weight = 1
   private(set) var isBackup = false
   /// Requests at the same time, over all workers; 0: no limit.
-  package private(set) var connectionsMax = 0
+  private(set) var connectionsMax = 0
   /// What round robin owes it.
   var credit = 0
   /// Newest last: the warmest connection is used first, the coldest ages out.
@@ -36,9 +41,17 @@ package final class ServerPool {
   /// Shared connections that speak HTTP/2.
   private(set) var http2: ContiguousArray<Upstream> = []
   /// Requests under way.
-  package var active = 0
+  package var active: Int {
+    get { requests }
+    set { requests = newValue }
+  }
+  private var requests = 0
   /// A request is under way that finds out whether it serves again.
-  package var isProbed = false
+  package var isProbed: Bool {
+    get { hasProbe }
+    set { hasProbe = newValue }
+  }
+  private var hasProbe = false
   /// Connections that are being made.
   private(set) var opening = 0
   /// Failures to connect in a row, and until when none is tried after the last (monotonic ms).
@@ -53,7 +66,7 @@ package final class ServerPool {
 
   package init(
     address: SocketAddress, text: String, tls: TLSClientContext?, isHTTP2: Bool = false, idleMax: Int,
-    status: ServerStatus, bit: UInt64
+    status: ServerStatus, bit: UInt64, worker: Int = 0
   ) {
     self.address = address
     self.text = Array(text.utf8)
@@ -61,6 +74,7 @@ package final class ServerPool {
     self.isHTTP2 = isHTTP2
     self.idleMax = idleMax
     self.status = status
+    counts = status.counts[worker]
     self.bit = bit
     hash = Balance.hash(text.utf8)
     idle.reserveCapacity(idleMax)
@@ -95,6 +109,7 @@ package final class ServerPool {
       x.isProbe = true
     }
     noteTry(of: x, isReused: u.served > 0, worker)
+    if u.phase == .ready { x.timing.noteReady(worker.nowMicroseconds) }
     worker.wheel.set(u.timer, deadlineMilliseconds: 0)
   }
 
@@ -103,6 +118,7 @@ package final class ServerPool {
     x.server = self
     x.triedServers |= bit
     x.upstreamStartedMicroseconds = worker.nowMicroseconds
+    x.timing.beginTry()
     x.machine.attempt(reused: isReused)
   }
 
@@ -139,9 +155,9 @@ package final class ServerPool {
     return true
   }
 
-  /// A shared connection of HTTP/2 that takes another request.
-  func takeHTTP2() -> HTTP2Client? {
-    for u in http2 { if let client = u.http2, client.mayOpen { return client } }
+  /// A shared connection of HTTP/2 that takes another request; `isNew`: over which none was answered yet.
+  func takeHTTP2(isNew: Bool) -> HTTP2Client? {
+    for u in http2 { if let client = u.http2, client.mayOpen, !isNew || u.served == 0 { return client } }
     return nil
   }
 

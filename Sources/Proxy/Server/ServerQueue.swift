@@ -72,6 +72,7 @@ extension Exchange {
     guard group.status.waiting.add(most: group.config.queue.requestsMax) else { return .refuse(.queueFull) }
     if !worker.waitingGroups.contains(where: { $0 === group }) { worker.waitingGroups.append(group) }
     group.queue.append(self, of: group, worker)
+    timing.beginWait(worker.nowMicroseconds)
     isBackingOff = true
     triedServers = 0
     if queueEndMilliseconds == 0 {
@@ -89,6 +90,7 @@ extension Exchange {
   func leaveQueue(_ worker: Worker) {
     guard queueTicket != 0, let group else { return }
     queueTicket = 0
+    timing.endWait(worker.nowMicroseconds)
     group.queue.noteLeft()
     group.status.waiting.remove()
     worker.noteWaiting(at: group.status)

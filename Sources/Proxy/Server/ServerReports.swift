@@ -36,6 +36,7 @@ extension Exchange {
     guard let server, let group else { return }
     endProbe()
     worker.counters.add(.serverFailures)
+    server.counts.noteFailure()
     guard let passive = group.config.passive else { return }
     worker.shared.noteFailure(
       server.status, of: group.status, passive, what: what, isTimeout: isTimeout, worker.counters, now: worker.clock)
@@ -43,8 +44,20 @@ extension Exchange {
 
   /// Notes what the status of a response says of its server.
   func noteStatus(_ status: Int, of u: Upstream, _ worker: Worker) {
+    if let server = u.pool {
+      server.counts.note(status: status)
+      server.counts.note(microseconds: worker.nowMicroseconds - upstreamStartedMicroseconds)
+    }
+    let isFailure = group?.config.passive?.statuses.contains { $0.contains(status) } == true
+    // Mostly there is nothing to note.
+    if isFailure || isProbe || u.pool?.status.isMarked == true {
+      noteStatus(status, isFailure: isFailure, of: u, worker)
+    }
+  }
+
+  private func noteStatus(_ status: Int, isFailure: Bool, of u: Upstream, _ worker: Worker) {
     guard let group, let server = u.pool else { return }
-    if group.config.passive?.statuses.contains(where: { $0.contains(status) }) == true {
+    if isFailure {
       noteFailure("status \(status)", isTimeout: false, worker)
     } else if server.status.isMarked, server.status.noteSuccess(now: worker.clock) {
       worker.shared.tell(server.status, of: group.status, "serves again: a request has succeeded there")

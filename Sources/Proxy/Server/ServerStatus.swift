@@ -14,10 +14,13 @@ package final class ServerStatus: Sendable {
   package let name: String
   /// Requests that wait for a place at any server of the upstream.
   let waiting: WaitingRequests
+  /// What each worker counts of it.
+  let counts: [RequestCounts]
 
-  init(name: String, waiting: WaitingRequests) {
+  init(name: String, waiting: WaitingRequests, workers: Int) {
     self.name = name
     self.waiting = waiting
+    counts = (0..<workers).map { _ in RequestCounts() }
   }
 
   // MARK: Read by workers

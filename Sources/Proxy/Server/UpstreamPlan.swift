@@ -9,11 +9,16 @@ import Wire
 package final class UpstreamPlan {
   let name: [UInt8]
   let config: Config.Upstream
+  let retries: ExchangeMachine.Retries
   let signer: Signer?
   let tls: TLSClientContext?
   /// What the whole process knows of it.
   package let status: UpstreamStatus
-  package private(set) var servers: ContiguousArray<ServerPool>
+  package var servers: ContiguousArray<ServerPool> { pools }
+  // Looked at for each request: internal, as in ServerPool.
+  private var pools: ContiguousArray<ServerPool>
+  /// The only one, where there is no choice.
+  private var onlyServer: ServerPool?
   let sticky: StickyCookie?
   private var balance: Balance
   var budget: RetryBudget
@@ -32,10 +37,12 @@ package final class UpstreamPlan {
   ) {
     name = Array(config.name.utf8)
     self.config = config
+    retries = ExchangeMachine.Retries(config.retries.count, on: config.retries.on)
     self.signer = signer
     self.tls = tls
     self.status = status
-    self.servers = servers
+    pools = servers
+    onlyServer = servers.count == 1 ? servers[0] : nil
     self.sticky = sticky
     balance = Balance(
       config.balance, slowStartMilliseconds: config.slowStartMilliseconds,
@@ -48,7 +55,8 @@ package final class UpstreamPlan {
 
   /// Its servers are these from now on.
   package func replace(servers: ContiguousArray<ServerPool>) {
-    self.servers = servers
+    pools = servers
+    onlyServer = servers.count == 1 ? servers[0] : nil
     balance.take(servers)
   }
 
@@ -57,7 +65,10 @@ package final class UpstreamPlan {
   ///   - client: for `client-hash`.
   ///   - tried: the bits of servers that were tried for it.
   package func choose(client: IPAddress?, tried: UInt64, nowMilliseconds: UInt64) -> ServerChoice {
-    balance.choose(servers, client: client, tried: tried, nowMilliseconds: nowMilliseconds)
+    if let onlyServer {
+      return Balance.choose(onlyServer, slowStartMilliseconds: config.slowStartMilliseconds, nowMilliseconds)
+    }
+    return balance.choose(pools, client: client, tried: tried, nowMilliseconds: nowMilliseconds)
   }
 
   /// The server for a request: the one that its cookie names where that can have it, or another.

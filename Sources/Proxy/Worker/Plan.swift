@@ -53,6 +53,9 @@ final class Plan {
   let generation: UInt64
   let listeners: [ListenerPlan]
   let groups: [UpstreamPlan]
+  /// Of refusals, where the route has none.
+  let pages: AnswerPages
+  let proxyStatus: ProxyStatus?
   private let table: RouteTable
   private let routes: ContiguousArray<RoutePlan>
 
@@ -71,6 +74,8 @@ final class Plan {
   init(snapshot: Snapshot, sources: [ListenerSource], shared: ProcessShared, worker: Int, previous: Plan?) {
     config = snapshot.config
     generation = snapshot.generation
+    pages = snapshot.routeFiles.pages
+    proxyStatus = ProxyStatus(snapshot.config)
     // Everything that can fail here was tried when the snapshot was built.
     var verifier: Verifier?
     if let keys = snapshot.keys, let audience = config.identity.audience,
@@ -105,7 +110,7 @@ final class Plan {
       let status = shared.servers.upstream(upstream.config.name)
       let servers = Plan.makeServers(
         upstream.servers, of: upstream.config, tls: upstream.tls, sticky: upstream.sticky, status,
-        keeping: isReachedAlike ? old?.servers ?? [] : [])
+        keeping: isReachedAlike ? old?.servers ?? [] : [], worker: worker)
       let keepsBudget = old?.config.retries.budgetPercent == upstream.config.retries.budgetPercent
       groups.append(
         UpstreamPlan(
@@ -122,8 +127,8 @@ final class Plan {
         precondition(group != nil || route.0.answer != nil, "a route leads to an upstream that there is not")
         guard
           let plan = try? RoutePlan(
-            route.0, index: index, number: shared.routes.number(of: route.0.name), to: group, route.1,
-            snapshot.config.headers, workspace, scratch)
+            route.0, index: index, number: shared.routes.number(of: route.0.name), to: group, route.1, snapshot,
+            shared.routeMetrics, worker: worker, workspace, scratch)
         else { preconditionFailure("a pattern that was checked with the snapshot does not compile") }
         return plan
       })
@@ -141,7 +146,7 @@ final class Plan {
   /// The pools of an upstream's servers. One that is kept keeps its connections and its bit.
   static func makeServers(
     _ servers: [Snapshot.Server], of upstream: Config.Upstream, tls: TLSClientContext?, sticky: StickyCookie?,
-    _ status: UpstreamStatus, keeping old: ContiguousArray<ServerPool>
+    _ status: UpstreamStatus, keeping old: ContiguousArray<ServerPool>, worker: Int
   ) -> ContiguousArray<ServerPool> {
     let old = Dictionary(old.map { ($0.address, $0) }, uniquingKeysWith: { first, _ in first })
     let kept = servers.map { old[$0.address] }
@@ -153,7 +158,7 @@ final class Plan {
           ?? ServerPool(
             address: server.address, text: server.text, tls: tls, isHTTP2: upstream.serverProtocol == .http2,
             idleMax: upstream.idleConnections, status: status.server(server.text),
-            bit: bits.next() ?? 0)
+            bit: bits.next() ?? 0, worker: worker)
         pool.configure(
           weight: server.config.weight, isBackup: server.config.isBackup, connectionsMax: server.config.connectionsMax)
         pool.take(sticky)
@@ -212,7 +217,7 @@ final class Plan {
   }
 
   /// The first route that takes a request whose client is settled.
-  func route(_ x: Exchange) -> Found {
+  func route(of x: Exchange) -> Found {
     if table.firstTakesAll { return .route(routes[0]) }
     let socket = x.downstream.socket
     let facts = RouteFacts(

@@ -15,8 +15,15 @@ final class RoutePlan {
   let number: Int
   let isEnabled: Bool
   let needsDistinctClients: Bool
+  /// What this worker counts of it.
+  let counts: RequestCounts
   /// For the access log: its name, or `line 12`.
   let nameBytes: [UInt8]
+  let times: RouteTimes
+  /// Nil: it asks nothing of a request.
+  let demands: RouteDemands?
+  /// Nil: it has none of its own.
+  let pages: AnswerPages?
   /// What is changed about the head of a request, or of its response; nil: nothing.
   let requestEdit: HeadEdit?
   let responseEdit: HeadEdit?
@@ -30,14 +37,20 @@ final class RoutePlan {
   ///   - scratch: of the worker, for paths.
   init(
     _ route: Config.Route, index: Int, number: Int, to group: UpstreamPlan?, _ content: RouteContent?,
-    _ headers: Config.Headers, _ workspace: PatternWorkspace, _ scratch: Buffer
+    _ snapshot: Snapshot, _ metrics: RouteMetrics, worker: Int, _ workspace: PatternWorkspace, _ scratch: Buffer
   ) throws(Pattern.SyntaxError) {
+    let headers = snapshot.config.headers
     self.index = index
     self.group = group
     self.number = number
     isEnabled = route.isEnabled
     needsDistinctClients = route.needsDistinctClients
-    nameBytes = Array((route.name ?? "line \(route.line)").utf8)
+    let label = route.name ?? route.place.name
+    nameBytes = Array(label.utf8)
+    counts = metrics.counts(of: label, worker: worker)
+    times = RouteTimes(route.limits)
+    demands = RouteDemands(route, users: snapshot.routeFiles.users)
+    pages = snapshot.routeFiles.pagesOfRoutes[index]
     answer = try route.answer.map { wanted throws(Pattern.SyntaxError) in
       try RouteAnswer(wanted, route.match, content, workspace)
     }

@@ -1,12 +1,22 @@
 // The worker's tables of connections and exchanges: objects made once and used again, found by index, checked by generation.
 
 package protocol Slot: AnyObject {
-  var generation: UInt32 { get set }
+  /// Counts the lives of the slot.
+  var generation: UInt32 { get }
+  /// Counts on from there, in a slot that is made anew. A method, for a setter here would cost an exclusivity check wherever a
+  /// generation is read.
+  func begin(generation: UInt32)
 }
 
-extension Downstream: Slot {}
-extension Upstream: Slot {}
-extension Exchange: Slot {}
+extension Downstream: Slot {
+  package func begin(generation: UInt32) { self.generation = generation }
+}
+extension Upstream: Slot {
+  package func begin(generation: UInt32) { self.generation = generation }
+}
+extension Exchange: Slot {
+  package func begin(generation: UInt32) { self.generation = generation }
+}
 
 package struct Slots<Element: Slot> {
   package private(set) var all: ContiguousArray<Element> = []
@@ -28,13 +38,13 @@ package struct Slots<Element: Slot> {
       guard replaces(element) else { return element }
       let new = make(Int(index))
       // Events that were meant for the old one still find nobody.
-      new.generation = element.generation
+      new.begin(generation: element.generation)
       all[Int(index)] = new
       return new
     }
     guard all.count < Slots.countMax else { return nil }
     let element = make(all.count)
-    element.generation = firstGeneration
+    element.begin(generation: firstGeneration)
     all.append(element)
     return element
   }

@@ -73,6 +73,8 @@ package final class Worker {
   var isDraining: Bool { drain != nil }
   var requestsAreCut = false
   package var isStopped = false
+  /// Made with the first password.
+  var knownLogins: KnownLogins?
   /// Upstreams at which requests of this worker wait for a place.
   var waitingGroups: ContiguousArray<UpstreamPlan> = []
   /// Places may have become free for them, or for another worker's.
@@ -110,6 +112,7 @@ package final class Worker {
     case closures
     /// A place at a server is free that a request of this worker waits for.
     case places
+    case passwordChecked(PasswordChecker.Answer)
     /// A server fails, or was taken away; or it is back.
     case server(ServerStatus)
     /// `handedOver`: sockets from which another process accepts, by their numbers.
@@ -136,7 +139,7 @@ package final class Worker {
     responseHead = ResponseHead(fieldsMax: Plan.responseFieldsMax + HeadGrowth.fields)
     trailers = TrailerSection(fieldsMax: fieldsMax, names: snapshot.fieldNames)
     responseTrailers = TrailerSection(fieldsMax: fieldsMax, names: .response, isLenient: true)
-    log.isOn = snapshot.config.log.access != .off
+    log.configure(snapshot.config.log)
     closureEnds = shared.routes.ends()
     readClock()
     guard poller.add(source: mailbox.wakeup.descriptor, Token(.wakeup, slot: 0, generation: 0)) else {
@@ -228,7 +231,10 @@ package final class Worker {
     nowMicroseconds = Clock.monotonicMicroseconds()
     nowMilliseconds = nowMicroseconds / 1_000
     wallMilliseconds = Clock.wallMilliseconds()
+    // As a copy, like its readers have it: else each reading costs an exclusivity check.
+    var date = date
     date.update(wallMilliseconds: wallMilliseconds)
+    self.date = date
   }
 
   private func runQueued() {
@@ -253,11 +259,13 @@ package final class Worker {
     queued.append(d)
   }
 
+  /// Streams have none: their exchanges' timers are enough, and the index of a stream is a connection's in the wheel.
   func setDeadline(_ d: Downstream, afterMilliseconds: Int) {
+    guard !d.isStream else { return }
     wheel.set(d.timer, deadlineMilliseconds: nowMilliseconds + UInt64(afterMilliseconds))
   }
 
-  func clearDeadline(_ d: Downstream) { wheel.set(d.timer, deadlineMilliseconds: 0) }
+  func clearDeadline(_ d: Downstream) { if !d.isStream { wheel.set(d.timer, deadlineMilliseconds: 0) } }
 
   // MARK: What is in use
 
@@ -269,6 +277,8 @@ package final class Worker {
     package var exchanges = 0
     package var tunnels = 0
     package var buffers = 0
+    /// Streams of HTTP/2, from clients and to servers.
+    package var streams = 0
     /// Requests under way, as the servers of the present plan count them.
     package var activeRequests = 0
 
@@ -282,6 +292,7 @@ package final class Worker {
     census.idleServerConnections = idleUpstreams
     census.exchanges = exchanges.usedCount
     census.tunnels = openTunnels
+    census.streams = streams.usedCount + serverStreams.usedCount
     census.buffers = pool.lent + smallPool.lent + streamPool.lent
     for group in plan.groups { for server in group.servers { census.activeRequests += server.active } }
     return census

@@ -11,6 +11,7 @@ extension Worker {
       case .servers(let generation, let upstream, let servers): take(servers, of: upstream, generation)
       case .closures: renewClosures()
       case .places: offersPlaces = true
+      case .passwordChecked(let answer): take(answer)
       case .server(let status): serverChanged(status)
       case .drain(let schedule, let handedOver): beginDrain(schedule, handedOver: handedOver)
       case .stop: isStopped = true
@@ -22,7 +23,7 @@ extension Worker {
     acceptor.close(notIn: sources, self)
     let old = plan
     plan = Plan(snapshot: snapshot, sources: sources, shared: shared, worker: index, previous: old)
-    log.isOn = snapshot.config.log.access != .off
+    log.configure(snapshot.config.log)
     replaceParsers(snapshot, haveNamesChanged: snapshot.config.identity.claims != old.config.identity.claims)
     for group in old.groups { closeIdle(group.servers) }
     offersPlaces = true
@@ -46,7 +47,7 @@ extension Worker {
     group.replace(
       servers: Plan.makeServers(
         servers, of: group.config, tls: group.tls, sticky: group.sticky, group.status,
-        keeping: old))
+        keeping: old, worker: index))
     offersPlaces = true
     for server in old { server.isRetired = true }
     for server in group.servers { server.isRetired = false }

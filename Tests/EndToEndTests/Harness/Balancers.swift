@@ -44,6 +44,8 @@ final class HAProxy: Sendable {
 final class Nginx: Sendable {
   let process: ChildProcess
   let address: Address
+  /// Has its files as long as it runs.
+  private let workspace: Workspace
 
   enum Context { case http, stream }
 
@@ -52,6 +54,7 @@ final class Nginx: Sendable {
     let (descriptor, address) = try Socket.listen()
     defer { close(descriptor) }
     self.address = address
+    self.workspace = workspace
     let temporary = workspace.file("nginx-\(address.port)")
     let text = body.replacingOccurrences(of: "LISTEN", with: "\(address)")
     let block =

@@ -8,11 +8,17 @@ enum Programs {
   static var curl: String { get throws { try installed("curl", package: "curl") } }
   static var openssl: String { get throws { try installed("openssl", package: "openssl") } }
   static var haproxy: String { get throws { try installed("haproxy", package: "haproxy") } }
+  static var nghttp: String { get throws { try installed("nghttp", package: "nghttp2-client") } }
+  static var h2load: String { get throws { try installed("h2load", package: "nghttp2-client") } }
   static var nginx: String { get throws { try installed("nginx", package: "nginx-light") } }
   static var readelf: String { get throws { try installed("readelf", package: "binutils") } }
   static var ldd: String { get throws { try installed("ldd", package: "libc-bin") } }
   static var unshare: String { get throws { try installed("unshare", package: "util-linux") } }
 
+  static var prometheus: String { get throws { try installed("prometheus", package: "prometheus") } }
+  static var promtool: String { get throws { try installed("promtool", package: "prometheus") } }
+  /// The system's own, which has Debian's packages: python3-grpcio is one.
+  static var python: String { get throws { try installed("python3", package: "python3") } }
   static var gzip: String { get throws { try installed("gzip", package: "gzip") } }
   static var prlimit: String { get throws { try installed("prlimit", package: "util-linux") } }
   /// Runs a program on a terminal of its own.

@@ -127,9 +127,9 @@ struct MalformedRequest: Sendable, CustomTestStringConvertible {
     MalformedRequest(refusal: "head-too-large", title: "a path of 40 KiB", status: 431) { path, identity in
       "GET \(path)/\(String(repeating: "a", count: 40 * 1024)) HTTP/1.1\r\nHost: \(Site.host)\r\n\(identity)\r\n"
     },
-    // With Host and the three of the identity; a validator takes eight more than an edge.
-    MalformedRequest(refusal: "too-many-fields", title: "109 fields", status: 431) { path, identity in
-      let fields = (0..<105).map { "X-\($0): a\r\n" }.joined()
+    // With the three of the identity, and Host, which is none by HTTP/2; a validator takes eight more than an edge.
+    MalformedRequest(refusal: "too-many-fields", title: "110 fields", status: 431) { path, identity in
+      let fields = (0..<106).map { "X-\($0): a\r\n" }.joined()
       return "GET \(path) HTTP/1.1\r\nHost: \(Site.host)\r\n\(identity)\(fields)\r\n"
     },
   ]

@@ -3,6 +3,7 @@
 // forged one.
 
 import Foundation
+import TestSupport
 import Testing
 
 final class ValidatorBench: Sendable {
@@ -11,17 +12,20 @@ final class ValidatorBench: Sendable {
   let validator: Countersign
   let forger: Forger
   let mode: Site.Mode
+  let speaksHTTP2: Bool
   let address: Address
 
   init(
-    _ mode: Site.Mode, keys: Keys? = nil, change: (inout Configuration) throws -> Void = { _ in },
-    kid: String = Keys.kid
+    _ mode: Site.Mode, keys: Keys? = nil, speaksHTTP2: Bool = false,
+    change: (inout Configuration) throws -> Void = { _ in }, kid: String = Keys.kid
   ) throws {
     self.mode = mode
+    self.speaksHTTP2 = speaksHTTP2
     workspace = try Workspace()
     backend = try RecordingBackend()
     let keys = try keys ?? Keys.standard
     var configuration = Configuration.validator(keys: keys, to: ["\(backend.address)"], bound: mode == .bound)
+    if speaksHTTP2 { configuration.listeners[0].more = ["protocols: [h2c]"] }
     try change(&configuration)
     validator = try Countersign(configuration, name: "validator", in: workspace)
     address = try validator["from-edge"]
@@ -32,11 +36,11 @@ final class ValidatorBench: Sendable {
   /// Until the time has passed in which everything is `starting`.
   func start() throws {
     try eventually("the validator has started", everyMilliseconds: 50) {
-      let response = try send(SignedRequest("/start", by: forger))
-      guard response.status == 200 || response.status == 503 || response.status == 0 else {
-        throw Trouble("an honest request was answered \(response.status)\n\(validator.process.tail)")
+      let status = try send(SignedRequest("/start", by: forger)).status
+      guard status == 200 || status == 503 || status == 0 else {
+        throw Trouble("an honest request was answered \(status)\n\(validator.process.tail)")
       }
-      return response.status == 200
+      return status == 200
     }
   }
 
@@ -56,13 +60,32 @@ final class ValidatorBench: Sendable {
     }
   }
 
-  /// What an edge would send for the request, with its PROXY header where one is due.
-  func bytes(_ request: SignedRequest) -> [UInt8] {
-    let header = mode == .bound ? SignedProxyHeader(for: request, by: forger).bytes : []
-    return header + Array(request.text.utf8)
+  /// The PROXY header that an edge would send in front of the request, where one is due.
+  private func header(_ request: SignedRequest) -> [UInt8] {
+    mode == .bound ? SignedProxyHeader(for: request, by: forger).bytes : []
   }
 
-  func send(_ request: SignedRequest) throws -> HTTPResponse { try send(bytes(request)) }
+  /// What an edge would send for the request by HTTP/1, with its PROXY header where one is due.
+  func bytes(_ request: SignedRequest) -> [UInt8] { header(request) + Array(request.text.utf8) }
+
+  /// Sends what an edge would send for the request.
+  func send(_ request: SignedRequest) throws -> (status: Int, text: String) {
+    if speaksHTTP2, let message = HTTP2Message(Array(request.text.utf8)) {
+      let response = try send(message, behind: header(request)).response
+      return (response.status, response.text)
+    }
+    let response = try send(bytes(request))
+    return (response.status, response.text)
+  }
+
+  /// By HTTP/2, behind these bytes, on a connection of its own.
+  func send(_ message: HTTP2Message, behind front: [UInt8]) throws -> (response: HTTP2Response, client: HTTP2Client) {
+    let client = HTTP2Client(over: try Connection(to: address), scheme: "http")
+    try client.send(front + HTTP2Client.preface + HTTP2Frame.settings().bytes)
+    // Who is refused for the bytes in front takes no more.
+    do { try client.send(message) } catch {}
+    return (try client.outcome(on: 1), client)
+  }
 
   /// An honest request passes, and the backend sees the client's address in it.
   func servesHonestly() throws {
@@ -96,6 +119,34 @@ final class ValidatorBench: Sendable {
     } else {
       #expect(try connection.readToEnd() == [], "the connection goes on", sourceLocation: sourceLocation)
     }
+    try checkBehind(isInBody: isInBody, mark: mark, before: before, sourceLocation)
+  }
+
+  /// The same by HTTP/2: the message is answered with the status or reset for what it is, or, where the status is 0, the
+  /// connection ends.
+  func refuses(
+    _ message: HTTP2Message, behind front: [UInt8] = [], as refusal: String, status: Int, isInBody: Bool = false,
+    mark: String, sourceLocation: SourceLocation = #_sourceLocation
+  ) throws {
+    let start = validator.access.end
+    let before = backend.requests.count
+    let (response, client) = try send(message, behind: front)
+    if status == 0 {
+      try client.waitForEnd()
+      #expect(response.status == 0, sourceLocation: sourceLocation)
+    } else if response.status == 0 {
+      #expect(response.reset == HTTP2Code.protocolError.rawValue, sourceLocation: sourceLocation)
+    } else {
+      #expect(response.status == status, sourceLocation: sourceLocation)
+    }
+    #expect(!response.text.contains(refusal), "the client is told too much", sourceLocation: sourceLocation)
+    let entry = try validator.access.wait(from: start, for: refusal) { $0.refusal != nil }
+    #expect(entry.refusal == refusal, sourceLocation: sourceLocation)
+    try checkBehind(isInBody: isInBody, mark: mark, before: before, sourceLocation)
+  }
+
+  /// After a refusal: honest clients go on, and nothing of it reached the backend.
+  private func checkBehind(isInBody: Bool, mark: String, before: Int, _ sourceLocation: SourceLocation) throws {
     try servesHonestly()
     if isInBody {
       #expect(!backend.completed.contains(mark), "a whole request reached the backend", sourceLocation: sourceLocation)

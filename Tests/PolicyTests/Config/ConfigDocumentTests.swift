@@ -94,7 +94,7 @@ import Testing
     #expect(try config(quoted).log.access == .off)
     #expect(
       findings(minimal("log: { access: no }\n")) == [
-        "4:16: expected `stdout`, `off` or the path of a file for `log.access`, found `no`: did you mean `off`?"
+        "4:16: expected `stdout`, `off`, `syslog` or the path of a file for `log.access`, found `no`: did you mean `off`?"
       ])
   }
 
@@ -135,7 +135,7 @@ import Testing
     (
       "- a",
       [
-        "1:1: expected the configuration to be a mapping of `identity`, `listeners`, `routes`, `upstreams`, `timeouts`, `limits`, `log`, `admin`, `workers`, `accept_weaker`, `path_mismatch`, `headers`, found a list"
+        "1:1: expected the configuration to be a mapping of `identity`, `listeners`, `routes`, `upstreams`, `timeouts`, `limits`, `log`, `admin`, `workers`, `accept_weaker`, `error_pages`, `proxy_status`, `include`, `path_mismatch`, `headers`, found a list"
       ]
     ),
     (
@@ -177,7 +177,7 @@ import Testing
     (
       minimal("<<: { workers: 3 }\n"),
       [
-        "4:1: unknown key `<<` in the configuration; it takes `identity`, `listeners`, `routes`, `upstreams`, `timeouts`, `limits`, `log`, `admin`, `workers`, `accept_weaker`, `path_mismatch`, `headers`"
+        "4:1: unknown key `<<` in the configuration; it takes `identity`, `listeners`, `routes`, `upstreams`, `timeouts`, `limits`, `log`, `admin`, `workers`, `accept_weaker`, `error_pages`, `proxy_status`, `include`, `path_mismatch`, `headers`"
       ]
     ),
   ]
@@ -194,7 +194,7 @@ import Testing
     ] {
       #expect(
         findings(minimal(yaml)) == [
-          "4:6: expected `log` to be a mapping of `access`, `format`, `fields`, `fields_key`, found a list",
+          "4:6: expected `log` to be a mapping of `access`, `format`, `template`, `extra`, `query`, `tunnels`, `fields`, `fields_key`, found a list",
           "4:21: nested more than 16 deep",
         ])
     }

@@ -158,7 +158,7 @@ import Testing
     ),
     (
       "app.health", "{ path: / }", "/",
-      "expected `upstreams.app.health` to be a mapping of `path`, `tcp`, `interval`, `timeout`, `rise`, `fall`, `status`, `host`, `port`, `tls`, found `/`"
+      "expected `upstreams.app.health` to be a mapping of `path`, `tcp`, `grpc`, `protocol`, `interval`, `timeout`, `rise`, `fall`, `status`, `host`, `port`, `tls`, found `/`"
     ),
     (
       "app.retries", "{ count: 1 }", "1",
@@ -194,8 +194,22 @@ import Testing
     ("limits.head", "8KiB", "512B", "expected a size from 1KiB to 1MiB for `limits.head`, found `512B`"),
     ("limits.fields", "9", "{}", "expected a whole number from 1 to 1000 for `limits.fields`, found a mapping"),
     ("limits.body", "0", "unlimited", "expected a size from 0 to 1024GiB for `limits.body`, found `unlimited`"),
-    ("log.access", "off", "[a]", "expected `stdout`, `off` or the path of a file for `log.access`, found a list"),
-    ("log.format", "json", "text", "expected `json` for `log.format`, found `text`"),
+    (
+      "log.access", "off", "[a]",
+      "expected `stdout`, `off`, `syslog` or the path of a file for `log.access`, found a list"
+    ),
+    (
+      "log.format", "json", "text", "expected one of `json`, `combined`, `template` for `log.format`, found `text`"
+    ),
+    (
+      "log.extra", "[user_agent]", "user_agent",
+      "expected `log.extra` to be a list of members: `protocol`, `user_agent`, `referer`, `sni`, `alpn`, `request_id`, `retries`, `queue_ms`, `connect_ms`, `response_ms`, found `user_agent`"
+    ),
+    (
+      "log.query", "names", "off",
+      "expected one of `full`, `names`, `none` for `log.query`, found `off`: did you mean `none`?"
+    ),
+    ("log.tunnels", "both", "begin", "expected one of `end`, `both` for `log.tunnels`, found `begin`"),
     (
       "log.fields", "[{ name: account, header: X-Account }]", "account",
       "expected `log.fields` to be a list of mappings of `name` and `header` or `cookie`, found `account`"
@@ -315,7 +329,7 @@ import Testing
         "1:59: `listeners[0].trust[0]` lacks `evidence`: what they must show: one of `socket`, `proxy-protocol`, `forwarded`, `attested`, `refuse`",
         "2:10: `routes[0]` lacks `to`: the name of an upstream; or `redirect`, `respond`, `files`, which answer here",
         "3:19: `upstreams.app` lacks `servers`: a list such as `[\"127.0.0.1:3334\"]`",
-        "3:29: `upstreams.app.health` lacks `path`: what is asked for, such as `/healthz`; `tcp: true` only connects",
+        "3:29: `upstreams.app.health` lacks `path`: what is asked for, such as `/healthz`; `grpc` asks gRPC's health service, `tcp: true` only connects",
         "3:38: `upstreams.app.tls` lacks `ca`: the path of the PEM file of those who may sign the server's certificate",
         "3:38: `upstreams.app.tls` lacks `name`: the name that the server's certificate must carry",
         "4:8: `admin` lacks `listen`: an address such as `127.0.0.1:9901`, or `unix:PATH`",

@@ -56,6 +56,33 @@ import Testing
     #expect(try upstream("servers: [\"127.0.0.1:80\"], health: { tcp: true }").health?.kind == .tcp)
   }
 
+  /// Checks speak what the servers speak, unless it says otherwise; those of gRPC speak HTTP/2.
+  @Test(arguments: [
+    (
+      "health: { path: / }", Config.Health.Kind.http(path: "/", host: nil, statuses: [200...399]),
+      Config.ServerProtocol.http1
+    ),
+    ("protocol: http2, health: { path: / }", .http(path: "/", host: nil, statuses: [200...399]), .http2),
+    (
+      "protocol: http2, health: { path: /, protocol: http2 }", .http(path: "/", host: nil, statuses: [200...399]),
+      .http2
+    ),
+    (
+      "protocol: http2, health: { path: /, protocol: http1 }", .http(path: "/", host: nil, statuses: [200...399]),
+      .http1
+    ),
+    ("health: { grpc: \"\" }", .grpc(service: "", host: nil), .http2),
+    ("protocol: http2, health: { grpc: a.B, host: a.internal }", .grpc(service: "a.B", host: "a.internal"), .http2),
+    ("protocol: http2, health: { tcp: true }", .tcp, .http2),
+  ])
+  func aCheckKnowsWhatToSpeak(_ text: String, _ kind: Config.Health.Kind, _ spoken: Config.ServerProtocol) throws {
+    let app = try upstream("servers: [\"127.0.0.1:80\"], \(text)")
+    #expect(app.health?.kind == kind && app.health?.serverProtocol(of: app) == spoken)
+    let config = try #require(read("servers: [\"127.0.0.1:80\"], \(text)").config)
+    let again = ConfigReader.read(text: config.resolved(), path: "/etc/countersign.yaml")
+    #expect(again.config?.upstreams == config.upstreams, "\(again.diagnostics)\n\(config.resolved())")
+  }
+
   @Test(arguments: [
     (
       "servers: [{ address: \"127.0.0.1:80\", backup: true }]",
@@ -103,6 +130,18 @@ import Testing
     ),
     (
       "servers: [\"127.0.0.1:80\"], health: { tcp: true, path: /x }", "`path` is not used with `tcp: true`"
+    ),
+    ("servers: [\"127.0.0.1:80\"], health: { tcp: true, grpc: a }", "`grpc` is not used with `tcp: true`"),
+    ("servers: [\"127.0.0.1:80\"], health: { grpc: a, path: /x }", "`path` is not used with `grpc`"),
+    ("servers: [\"127.0.0.1:80\"], health: { grpc: a, status: 200 }", "`status` is not used with `grpc`"),
+    ("servers: [\"127.0.0.1:80\"], health: { grpc: a, protocol: http2 }", "`protocol` is not used with `grpc`"),
+    (
+      "servers: [\"127.0.0.1:80\"], health: { grpc: \"a b\" }",
+      "expected the name of a service, at most 256 visible ASCII characters, or `\"\"` for the whole server for `upstreams.app.health.grpc`, found `a b`"
+    ),
+    (
+      "servers: [\"127.0.0.1:80\"], health: { grpc: }",
+      "expected the name of a service, at most 256 visible ASCII characters, or `\"\"` for the whole server for `upstreams.app.health.grpc`, found nothing"
     ),
     (
       "servers: [\"127.0.0.1:80\"], health: { path: /x, status: 299-200 }",

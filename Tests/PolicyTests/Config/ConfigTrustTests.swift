@@ -155,7 +155,7 @@ import Wire
       upstreams: { app: { servers: ["127.0.0.1:3000"] } }
       """)
     let rules = read.listeners[0].trust
-    #expect(rules.map(\.line) == [6, 7, 8, 13])
+    #expect(rules.map(\.place.line) == [6, 7, 8, 13])
     #expect(rules.map(\.evidence) == [.proxyProtocol, .forwarded, .proxyProtocol, .attested])
     #expect(rules.map(\.thenForwarded) == [false, false, true, false])
     #expect(rules.map(\.header) == [.xForwardedFor, .xForwardedFor, .forwarded, .xForwardedFor])

@@ -73,7 +73,7 @@ import Wire
         for (line, evidence) in [Config.Evidence.proxyProtocol, .refuse, .attested, .forwarded, .socket].enumerated() {
           var rule = Config.TrustRule(evidence: evidence)
           rule.from = draw.prefixes().filter { taken.insert($0).inserted }
-          rule.line = line + 1
+          rule.place.line = line + 1
           if !rule.from.isEmpty { listener.trust.append(rule) }
         }
         if Bool.random(using: &draw.random) { listener.trust.append(Config.TrustRule(evidence: .refuse)) }

@@ -59,7 +59,7 @@ enum Guarded {
 
   /// As `weakens header-renamed 18>18`: what, and the lines in both files.
   static func brief(_ changes: [TrustChange]) -> [String] {
-    changes.map { "\($0.effect.text) \($0.kind.rawValue) \($0.old.line)>\($0.new.line)" }
+    changes.map { "\($0.effect.text) \($0.kind.rawValue) \($0.old.place.line)>\($0.new.place.line)" }
   }
 
   /// `text` with the one place where `from` stands written as `to`.

@@ -20,6 +20,7 @@ final class HealthLoop {
 
   let poller: Poller
   let responseHead = ResponseHead(fieldsMax: 256 + HeadGrowth.fields)
+  let means = HTTP2Means()
   private let mailbox: Mailbox<Message>
   private let metrics: HealthMetrics
   private let lanes: SenderLanes

@@ -7,7 +7,7 @@ import Policy
 import Wire
 
 /// What a check has shown.
-enum HealthOutcome: Equatable {
+package enum HealthOutcome: Equatable {
   case passed
   case failed(String)
   /// The validator has just started, and verifies nothing yet.
@@ -16,8 +16,15 @@ enum HealthOutcome: Equatable {
   case skipped(String)
 }
 
-enum HealthRequest {
-  static let probeTarget = ValidatorProbe.prefix + "health"
+struct HealthRequest {
+  /// The head: text, or with HTTP/2 the lines of its fields.
+  private(set) var head: [UInt8] = []
+  private(set) var body: [UInt8] = []
+
+  /// What a check asks: a validator first who it verifies the sender to be; last, what the configuration says.
+  enum Question { case probe, last }
+
+  private static let probeTarget = ValidatorProbe.prefix + "health"
 
   /// The client that a signed check speaks for: this process itself, at its end of the connection. A unix socket has no address;
   /// there it is the loopback address with a port that no connection has.
@@ -28,29 +35,69 @@ enum HealthRequest {
       secure: isSecure, via: .socket, connection: connection)
   }
 
-  /// Writes a request into `out`, which is empty; signed where there is somebody to sign as and a signer.
-  /// - Returns: false where it cannot be signed now.
-  static func write(
-    _ target: String, host: String, isLast: Bool, as identity: ClientIdentity?, _ signer: Signer?,
-    wallMilliseconds: UInt64, into out: Buffer
-  ) -> Bool {
-    let method = "GET"
-    let pathCount = target.utf8.prefix { $0 != UInt8(ascii: "?") }.count
-    let start = "\(method) \(target) HTTP/1.1\r\nHost: "
-    let more = "\r\nUser-Agent: countersign-health\r\nAccept: */*\r\n\(isLast ? "Connection: close\r\n" : "")"
-    let head = Array((start + host + more).utf8)
-    out.append(head.span)
-    if let identity, let signer {
-      let targetAt = method.utf8.count + 1
-      let isSigned = signer.writeFields(
-        identity, head: head.span, method: ByteRange(0, method.utf8.count),
-        authority: ByteRange(start.utf8.count, host.utf8.count), path: ByteRange(targetAt, pathCount),
-        query: ByteRange(targetAt + pathCount, target.utf8.count - pathCount), nowMilliseconds: wallMilliseconds,
-        into: out)
-      guard isSigned else { return false }
+  /// More than a head with all that is signed.
+  private static let headBytesMax = 16 * 1024
+
+  /// Signed where there is somebody to sign as and a signer. Nil where it cannot be signed now.
+  init?(
+    _ question: Question, of target: HealthTarget, as identity: ClientIdentity?, _ signer: Signer?,
+    wallMilliseconds: UInt64
+  ) {
+    var method = "GET"
+    let host: String
+    var path: String
+    var more = "Accept: */*\r\n"
+    switch target.kind {
+    case .tcp: return nil
+    case .http(let its, let name, _): (path, host) = (its, name)
+    case .grpc(let service, let name):
+      (path, host) = (GRPCHealth.path, name)
+      if question == .last {
+        method = "POST"
+        more = "content-type: application/grpc\r\nte: trailers\r\ngrpc-timeout: \(target.timeoutMilliseconds)m\r\n"
+        body = GRPCHealth.request(service)
+      }
     }
-    out.append("\r\n")
-    return !out.overflowed
+    if question == .probe { path = HealthRequest.probeTarget }
+    let out = Buffer(capacity: HealthRequest.headBytesMax)
+    func put(_ text: String) -> ByteRange {
+      let start = out.count
+      out.append(Array(text.utf8).span)
+      return ByteRange(start, out.count - start)
+    }
+    let query = String(path.drop { $0 != "?" })
+    path = String(path.prefix { $0 != "?" })
+    let methodAt: ByteRange
+    let authorityAt: ByteRange
+    let pathAt: ByteRange
+    let queryAt: ByteRange
+    if target.isHTTP2 {
+      _ = put(":method: ")
+      methodAt = put(method)
+      _ = put("\r\n:scheme: \(target.tls == nil ? "http" : "https")\r\n:authority: ")
+      authorityAt = put(host)
+      _ = put("\r\n:path: ")
+      (pathAt, queryAt) = (put(path), put(query))
+    } else {
+      methodAt = put(method)
+      _ = put(" ")
+      (pathAt, queryAt) = (put(path), put(query))
+      _ = put(" HTTP/1.1\r\nHost: ")
+      authorityAt = put(host)
+      if question == .last { more += "Connection: close\r\n" }
+    }
+    _ = put("\r\nUser-Agent: countersign-health\r\n\(more)")
+    if let identity, let signer {
+      let asked = out.copyBytes()
+      guard
+        signer.writeFields(
+          identity, head: asked.span, method: methodAt, authority: authorityAt, path: pathAt, query: queryAt,
+          nowMilliseconds: wallMilliseconds, into: out)
+      else { return nil }
+    }
+    if !target.isHTTP2 { _ = put("\r\n") }
+    guard !out.overflowed else { return nil }
+    head = out.copyBytes()
   }
 
   // MARK: Answers

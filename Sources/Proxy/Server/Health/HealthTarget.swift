@@ -32,6 +32,8 @@ package struct HealthTarget: Sendable {
     ///   - host: the value of Host.
     ///   - statuses: the good ones.
     case http(target: String, host: String, statuses: [ClosedRange<Int>])
+    /// What grpc.health.v1.Health/Check says of this service; empty: of the server.
+    case grpc(service: String, host: String)
   }
 
   /// What it takes to sign for the validator that the server is.
@@ -55,6 +57,8 @@ package struct HealthTarget: Sendable {
   package let key: Key
   let address: SocketAddress
   let kind: Kind
+  /// What is spoken; always with gRPC.
+  let isHTTP2: Bool
   let tls: TLSClientContext?
   let signing: Signing?
   let intervalMilliseconds: Int
@@ -64,12 +68,13 @@ package struct HealthTarget: Sendable {
   let observer: any HealthObserver
 
   package init(
-    key: Key, address: SocketAddress, kind: Kind, tls: TLSClientContext?, signing: Signing?, intervalMilliseconds: Int,
-    timeoutMilliseconds: Int, rise: Int, fall: Int, observer: any HealthObserver
+    key: Key, address: SocketAddress, kind: Kind, isHTTP2: Bool = false, tls: TLSClientContext?, signing: Signing?,
+    intervalMilliseconds: Int, timeoutMilliseconds: Int, rise: Int, fall: Int, observer: any HealthObserver
   ) {
     self.key = key
     self.address = address
     self.kind = kind
+    self.isHTTP2 = isHTTP2
     self.tls = tls
     self.signing = signing
     self.intervalMilliseconds = intervalMilliseconds
@@ -78,4 +83,6 @@ package struct HealthTarget: Sendable {
     self.fall = fall
     self.observer = observer
   }
+
+  var isGRPC: Bool { if case .grpc = kind { true } else { false } }
 }

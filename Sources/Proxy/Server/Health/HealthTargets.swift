@@ -64,7 +64,8 @@ extension Snapshot {
         if let port = health.port, case .ip(let ip, _) = address { address = .ip(ip, port: port) }
         return HealthTarget(
           key: HealthTarget.Key(upstream: upstream.config.name, server: server.text), address: address,
-          kind: Snapshot.kind(health, upstream.config, server), tls: upstream.healthTLS, signing: signing,
+          kind: Snapshot.kind(health, upstream.config, server),
+          isHTTP2: health.serverProtocol(of: upstream.config) == .http2, tls: upstream.healthTLS, signing: signing,
           intervalMilliseconds: health.intervalMilliseconds, timeoutMilliseconds: health.timeoutMilliseconds,
           rise: health.rise, fall: health.fall,
           observer: StatusObserver(shared: shared, status: status.server(server.text), upstream: status))
@@ -75,17 +76,18 @@ extension Snapshot {
   private static func kind(
     _ health: Config.Health, _ upstream: Config.Upstream, _ server: Server
   ) -> HealthTarget.Kind {
-    switch health.kind {
-    case .tcp: return .tcp
-    case .http(let path, let host, let statuses):
-      let written =
-        switch server.config.endpoint {
-        case .host(let name, let port): "\(name):\(port)"
-        case .address(let address, let port): endpointText(address, port)
-        case .service(let name): name
-        case .unix: "localhost"
-        }
-      return .http(target: path, host: host ?? upstream.tls?.name ?? written, statuses: statuses)
+    let written =
+      switch server.config.endpoint {
+      case .host(let name, let port): "\(name):\(port)"
+      case .address(let address, let port): endpointText(address, port)
+      case .service(let name): name
+      case .unix: "localhost"
+      }
+    let usual = upstream.tls?.name ?? written
+    return switch health.kind {
+    case .tcp: .tcp
+    case .http(let path, let host, let statuses): .http(target: path, host: host ?? usual, statuses: statuses)
+    case .grpc(let service, let host): .grpc(service: service, host: host ?? usual)
     }
   }
 

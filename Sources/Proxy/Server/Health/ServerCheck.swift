@@ -35,6 +35,8 @@ final class ServerCheck: Slot {
   private let transport: Transport
   private let input: Buffer
   private let output: Buffer
+  /// Of a connection that speaks HTTP/2.
+  private var conversation: HTTP2Conversation?
 
   // Of the check under way. A reload may replace `target` meanwhile.
   private(set) var checked: HealthTarget?
@@ -45,6 +47,8 @@ final class ServerCheck: Slot {
   private var framing = BodyFraming.none
   private var keepsConnection = false
   private var verdict = HealthOutcome.passed
+  /// From a head that ended the answer.
+  private var grpcStatus: GRPCStatus?
   private var mark = ValidatorMark.none
   private var headSeen = 0
   private var interimCount = 0
@@ -69,6 +73,8 @@ final class ServerCheck: Slot {
   }
 
   var isUnderWay: Bool { phase != .idle && phase != .queued }
+  func begin(generation: UInt32) { self.generation = generation }
+
   var token: Token { Token(.upstream, slot: slot, generation: generation) }
 
   func note(_ readiness: Readiness) { transport.note(readiness) }
@@ -77,6 +83,7 @@ final class ServerCheck: Slot {
   func close(reset: Bool) {
     generation &+= 1
     transport.close(reset: reset)
+    conversation = nil
     input.reset()
     output.reset()
     phase = .idle
@@ -90,6 +97,7 @@ final class ServerCheck: Slot {
     answers = 0
     bodyBytes = 0
     answer = []
+    grpcStatus = nil
   }
 
   // MARK: Connecting
@@ -148,7 +156,7 @@ final class ServerCheck: Slot {
   private func preamble(
     _ target: HealthTarget, _ identity: ClientIdentity, _ signer: Signer, _ loop: HealthLoop
   ) -> ProxyHeaderDraft? {
-    guard case .http = target.kind else {
+    if case .tcp = target.kind {
       return signer.makeHealthHeader(connection: identity.connection, nowMilliseconds: loop.wallMilliseconds)
     }
     return signer.makeProxyHeader(identity, destination: target.address, nowMilliseconds: loop.wallMilliseconds)
@@ -189,29 +197,48 @@ final class ServerCheck: Slot {
   // MARK: Requests
 
   private func ready(_ target: HealthTarget, _ loop: HealthLoop) -> Step {
-    guard case .http(let path, let host, _) = target.kind else { return .over(.passed) }
+    if target.isHTTP2, transport.isTLS, !transport.withApplicationProtocol({ $0.equals("h2") }) {
+      return .over(.failed("it does not speak HTTP/2 (ALPN)"))
+    }
+    if case .tcp = target.kind { return .over(.passed) }
+    if target.isHTTP2 {
+      conversation = HTTP2Conversation(loop.means)
+      guard conversation != nil else { return .over(.skipped("there is no memory for HTTP/2")) }
+    }
     isProbing = signer != nil
-    return isProbing
-      ? send(HealthRequest.probeTarget, host, isLast: false, target, loop)
-      : send(path, host, isLast: true, target, loop)
+    return send(isProbing ? .probe : .last, target, loop)
   }
 
-  private func send(
-    _ path: String, _ host: String, isLast: Bool, _ target: HealthTarget, _ loop: HealthLoop
-  ) -> Step {
+  private func send(_ question: HealthRequest.Question, _ target: HealthTarget, _ loop: HealthLoop) -> Step {
     guard
-      HealthRequest.write(
-        path, host: host, isLast: isLast, as: identity, signer, wallMilliseconds: loop.wallMilliseconds, into: output)
+      let request = HealthRequest(question, of: target, as: identity, signer, wallMilliseconds: loop.wallMilliseconds)
     else { return .over(.skipped(unsigned)) }
+    if let conversation {
+      guard conversation.ask(request.head.span, body: request.body) else {
+        return .over(.failed("it takes no request on a new connection (GOAWAY)"))
+      }
+    } else {
+      output.append(request.head.span)
+    }
     phase = .response
     headSeen = 0
     interimCount = 0
     bodyBytes = 0
+    answer = []
     return readHead(target, loop)
+  }
+
+  /// Reads what has come of the answer.
+  private func receive() -> IOResult {
+    guard let conversation else { return transport.read(into: input) }
+    let moved = conversation.read(from: transport, into: input, output)
+    flush()
+    return moved
   }
 
   /// Sends what waits. Where that fails, what the server said before it went is still to be read.
   private func flush() {
+    if let conversation { _ = conversation.send(into: output) }
     guard !output.isEmpty || transport.hasUnsent else { return }
     switch transport.flush(output) {
     case .bytes, .blocked: break
@@ -247,10 +274,13 @@ final class ServerCheck: Slot {
           continue
         }
       }
-      switch transport.read(into: input) {
+      switch receive() {
       case .bytes: break
       case .blocked: return .waits
       case .ended, .failed:
+        if conversation?.speaksOtherwise == true {
+          return .over(.failed("it does not answer in HTTP/2"))
+        }
         let hint = isProbing && target.signing?.isBound == true && input.isEmpty
         return .over(
           .failed(
@@ -262,7 +292,6 @@ final class ServerCheck: Slot {
 
   /// What the head of an answer tells. Its body follows.
   private func takeHead(_ length: Int, _ target: HealthTarget, _ loop: HealthLoop) -> Step {
-    guard case .http(_, _, let statuses) = target.kind else { return .over(.passed) }
     let head = loop.responseHead
     let status = head.status
     if signer != nil {
@@ -273,12 +302,20 @@ final class ServerCheck: Slot {
     if isProbing {
       guard mark == .observed || status == 200 else { return .over(.failed("status \(status) for the probe")) }
     } else {
-      verdict = statuses.contains { $0.contains(status) } ? .passed : .failed("status \(status)")
+      switch target.kind {
+      case .tcp: return .over(.passed)
+      case .http(_, _, let statuses):
+        verdict = statuses.contains { $0.contains(status) } ? .passed : .failed("status \(status)")
+      case .grpc:
+        guard status == 200 else { return .over(.failed("status \(status)")) }
+        // A response that is its own trailers has its status there.
+        grpcStatus = input.withReadable { GRPCStatus($0.extracting(first: length)) }
+      }
     }
     input.consume(length)
     answers += 1
     framing = head.framing
-    keepsConnection = head.keepAlive
+    keepsConnection = conversation.map { !$0.isLeaving } ?? head.keepAlive
     decoder = BodyDecoder(framing, isLenient: true)
     phase = .body
     return readBody(target, loop)
@@ -294,7 +331,7 @@ final class ServerCheck: Slot {
         return bodyEnded(isWhole: true, target, loop)
       case .data(let skip, let count):
         input.consume(skip)
-        if isProbing, answer.count + count <= ServerCheck.answerBytesMax {
+        if isProbing || target.isGRPC, answer.count + count <= ServerCheck.answerBytesMax {
           answer += input.copyBytes().prefix(count)
         }
         input.consume(count)
@@ -306,7 +343,7 @@ final class ServerCheck: Slot {
         bodyBytes += count
       case .incomplete(let skip):
         input.consume(skip)
-        switch transport.read(into: input) {
+        switch receive() {
         case .bytes: break
         case .blocked: return .waits
         case .ended: return bodyEnded(isWhole: framing == .untilClose, target, loop)
@@ -320,7 +357,12 @@ final class ServerCheck: Slot {
   /// The body of an answer was read, or as much of it as there is time and room for. The status of the path of the check has decided;
   /// the answer to the probe is its body.
   private func bodyEnded(isWhole: Bool, _ target: HealthTarget, _ loop: HealthLoop) -> Step {
-    guard isProbing, let identity, case .http(let path, let host, _) = target.kind else { return .over(verdict) }
+    guard isProbing, let identity else {
+      guard case .grpc = target.kind else { return .over(verdict) }
+      guard isWhole else { return .over(.failed("the answer is cut or too long")) }
+      let status = grpcStatus ?? conversation.flatMap { GRPCStatus($0.trailers.span) }
+      return .over(GRPCHealth.judge(answer, status))
+    }
     // In observe mode everything passes there, also what is not verified.
     if mark != .observed {
       guard isWhole else { return .over(.failed("the answer to the probe is cut or too long")) }
@@ -330,7 +372,7 @@ final class ServerCheck: Slot {
       return .over(.failed("the validator ends the connection behind its answer to the probe: it is shutting down"))
     }
     isProbing = false
-    return send(path, host, isLast: true, target, loop)
+    return send(.last, target, loop)
   }
 
   /// The time of the check is over.
@@ -341,7 +383,7 @@ final class ServerCheck: Slot {
     case .handshake: .failed("TLS: no handshake in \(timeout)")
     case .response:
       .failed(input.isEmpty && answers == 0 ? "no response in \(timeout)" : "no whole response in \(timeout)")
-    case .body: isProbing ? .failed("no whole response in \(timeout)") : verdict
+    case .body: isProbing || checked?.isGRPC == true ? .failed("no whole response in \(timeout)") : verdict
     }
   }
 }

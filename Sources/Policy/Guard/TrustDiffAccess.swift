@@ -1,0 +1,134 @@
+// Who may take a route, before and after: its addresses, and whether a password is asked for. Routes with the same patterns are
+// compared; requests of one may take another one that stands in front of it now and did not before, or, where it is gone, any that
+// stood behind it. Of those the first that asks for less is told.
+
+import Wire
+
+extension TrustDiff {
+  mutating func access() {
+    let (was, now) = (Self.reached(old.config.routes), Self.reached(new.config.routes))
+    let (oldIndex, newIndex) = (Self.indices(was), Self.indices(now))
+    for (index, route) in was.enumerated() where oldIndex[route.requests] == index {
+      let at = newIndex[route.requests]
+      if let at {
+        addresses(route, now[at], isCertain: true)
+        password(route, now[at], isCertain: true)
+      }
+      guard route.admitted != .everybody || route.access.basic != nil else { continue }
+      let others = now[..<(at ?? now.count)].filter {
+        (oldIndex[$0.requests] ?? .max) > index && $0.isEnabled && !$0.isRedirect
+      }
+      // What weakens on the same route has been told.
+      let kept = at.map { now[$0] } ?? route
+      if let next = others.first(where: { !route.admitted.containsAll(of: $0.admitted) }),
+        route.admitted.containsAll(of: kept.admitted)
+      {
+        addresses(route, next, isCertain: false)
+      }
+      if route.access.basic != nil, kept.access.basic != nil,
+        let next = others.first(where: { $0.access.basic?.htpasswd != route.access.basic?.htpasswd })
+      {
+        password(route, next, isCertain: false)
+      }
+    }
+  }
+
+  private func called(_ route: Config.Route) -> String { route.name ?? route.match.text }
+
+  private mutating func addresses(_ was: Config.Route, _ next: Config.Route, isCertain: Bool) {
+    let come = next.admitted.subtracting(was.admitted)
+    let gone = was.admitted.subtracting(next.admitted)
+    guard !come.isEmpty || !gone.isEmpty else { return }
+    let text =
+      if come.isEmpty {
+        "\(gone.text) may no longer take the route `\(called(was))`"
+      } else if isCertain {
+        "\(come.text) may take the route `\(called(was))` and could not before"
+      } else {
+        "requests of the route `\(called(was))` may take `\(called(next))`, which \(come.text) may take, too"
+      }
+    func value(_ route: Config.Route, _ all: [Config.Route]) -> Value {
+      let ranges = route.admitted
+      let shown =
+        if ranges == .everybody {
+          "open to every address"
+        } else if route.access.allow.isEmpty {
+          "closed to \(AddressSet.everybody.subtracting(ranges).text)"
+        } else {
+          "open to \(ranges.isEmpty ? "no address" : ranges.text) only"
+        }
+      // Where it is not certain which requests they are, it depends on all routes.
+      let whole = (isCertain ? [route] : all).flatMap { [$0.match.text, $0.admitted.whole] }
+      return Value(shown, at: route.place, whole: whole.map { "\($0.utf8.count):\($0)" }.joined())
+    }
+    add(
+      .routeAccess, come.isEmpty ? .strengthens : .weakens, "route \(called(was))", text,
+      value(was, old.config.routes), value(next, new.config.routes), .clients(come.isEmpty ? gone : come))
+  }
+
+  private mutating func password(_ was: Config.Route, _ next: Config.Route, isCertain: Bool) {
+    let (before, after) = (was.access.basic, next.access.basic)
+    guard before?.htpasswd != after?.htpasswd else {
+      if isCertain, let after, before?.passesCredentials != after.passesCredentials { credentials(was, next) }
+      return
+    }
+    let text =
+      switch (before, after) {
+      case (_, nil): "asks for no password"
+      case (nil, _): "asks for a password"
+      default: "asks for a password of another file"
+      }
+    let subject =
+      isCertain
+      ? "the route `\(called(was))` \(text)"
+      : "requests of the route `\(called(was))` may take `\(called(next))`, which \(text)"
+    func value(_ route: Config.Route, _ all: [Config.Route]) -> Value {
+      let whole = (isCertain ? [route] : all).flatMap {
+        [$0.match.text, $0.access.basic?.htpasswd ?? ""]
+      }
+      return Value(
+        route.access.basic.map { "htpasswd: \($0.htpasswd)" } ?? "no htpasswd", at: route.place,
+        whole: whole.map { "\($0.utf8.count):\($0)" }.joined())
+    }
+    add(
+      .routePassword, before == nil ? .strengthens : .weakens, "route \(called(was))", subject,
+      value(was, old.config.routes), value(next, new.config.routes), .nobody)
+  }
+}
+
+extension TrustDiff {
+  private mutating func credentials(_ was: Config.Route, _ next: Config.Route) {
+    let passes = next.access.basic?.passesCredentials == true
+    add(
+      .routePassword, .changes, "route \(called(was))",
+      "the upstream `\(next.to)` \(passes ? "gets" : "no longer gets") the names and passwords of the route `\(called(was))`",
+      Value("pass_credentials: \(!passes)", at: was.place), Value("pass_credentials: \(passes)", at: next.place),
+      .nobody)
+  }
+}
+
+extension AddressSet {
+  static let everybody = AddressSet(
+    [
+      IPPrefix(IPAddress.unspecified(.v4), length: 0), IPPrefix(IPAddress.unspecified(.v6), length: 0),
+    ].compactMap { $0 })
+
+  func containsAll(of other: AddressSet) -> Bool { other.subtracting(self).isEmpty }
+}
+
+extension Config.Route {
+  /// It leads elsewhere, and gives nothing away.
+  fileprivate var isRedirect: Bool {
+    if case .redirect? = answer { true } else { false }
+  }
+
+  /// The addresses that may take it; a longer range decides before a shorter one.
+  var admitted: AddressSet {
+    var set = access.allow.isEmpty ? AddressSet.everybody : AddressSet()
+    let rules = access.allow.map { ($0.unmapped, true) } + access.deny.map { ($0.unmapped, false) }
+    for (range, isAllowed) in rules.sorted(by: { $0.0.length < $1.0.length }) {
+      set = isAllowed ? set.union(AddressSet([range])) : set.subtracting(AddressSet([range]))
+    }
+    return set
+  }
+}

@@ -1,0 +1,136 @@
+// The password that a route asks for (RFC 7617). What was right a short while ago is known by its digest and passes at once; anything
+// else waits for the thread that checks passwords. Nothing of what a client sends here is logged, and the field does not go on to the
+// upstream unless the route says so.
+//
+//   no field ─► 401      known ─► goes on      else ─► parked ─► answer ─┬─ right ─► goes on
+//                                                        └─ deadline ─► 503  └─ wrong ─► 401
+//
+// Invariant: `x.awaitsLogin` exactly while it is parked for an answer.
+
+import Platform
+import Policy
+import Wire
+
+final class RouteLogin {
+  let file: UserFile
+  private let passesCredentials: Bool
+  /// `WWW-Authenticate: …`, with its line end.
+  let challengeLine: [UInt8]
+
+  /// How long a request waits for an answer, whatever others there are.
+  static let waitMilliseconds: UInt64 = 10_000
+  private static let field = Array("authorization".utf8)
+
+  init(_ basic: Config.BasicAuthentication, _ file: UserFile) {
+    self.file = file
+    passesCredentials = basic.passesCredentials
+    challengeLine = Array("WWW-Authenticate: Basic realm=\"\(basic.realm)\", charset=\"UTF-8\"\r\n".utf8)
+  }
+
+  /// Nil where the password is right.
+  func step(_ x: Exchange, _ worker: Worker) -> Step? {
+    var bytes = InlineArray<768, UInt8>(repeating: 0)
+    var room = bytes.mutableSpan
+    let found = x.headText.withReadable { find($0, x.head, into: &room) }
+    switch found {
+    case .none: return .refuse(.credentialsMissing)
+    case .malformed:
+      x.detail = .text("not one Authorization field of the scheme Basic that can be read")
+      return .refuse(.credentialsWrong)
+    case .credentials(let credentials): return check(credentials, bytes.span, x, worker)
+    }
+  }
+
+  private enum Found {
+    case none, malformed
+    case credentials(BasicCredentials)
+  }
+
+  private func find(_ bytes: Span<UInt8>, _ head: RequestHead, into room: inout MutableSpan<UInt8>) -> Found {
+    var found = Found.none
+    for index in 0..<head.fieldCount {
+      let field = head.field(index)
+      guard CookieField.isSame(bytes.extracting(field.name.range), RouteLogin.field) else { continue }
+      // Of two, the upstream could believe the other.
+      guard case .none = found,
+        let credentials = BasicCredentials(parsing: bytes.extracting(field.value.range), into: &room)
+      else { return .malformed }
+      found = .credentials(credentials)
+    }
+    return found
+  }
+
+  private func check(_ found: BasicCredentials, _ bytes: Span<UInt8>, _ x: Exchange, _ worker: Worker) -> Step? {
+    let name = bytes.extracting(found.name.range)
+    let password = bytes.extracting(found.password.range)
+    guard let logins = worker.logins(), let key = logins.key(file, name: name, password: password) else {
+      return .refuse(.credentialsBusy)
+    }
+    if logins.knows(key, nowMilliseconds: worker.nowMilliseconds) {
+      admit(x)
+      return nil
+    }
+    var nameBytes: [UInt8] = []
+    for i in name.indices { nameBytes.append(name[i]) }
+    // A name that is not UTF-8 is nobody's.
+    let (hash, isKnown) = file.hash(of: String(validating: nameBytes, as: UTF8.self) ?? "")
+    let job = PasswordChecker.Job(
+      key: key, password: SecretBytes(password), hash: hash, isKnown: isKnown,
+      client: (x.identity?.address ?? .unspecified(.v6)).clientUnit)
+    let waiter = PasswordChecker.Waiter(worker: worker.index, slot: x.slot, generation: x.generation)
+    switch worker.shared.passwords.submit(job, for: waiter) {
+    case .full: return .refuse(.credentialsBusy)
+    case .added: worker.counters.add(.passwordChecks)
+    case .joined: break
+    }
+    x.awaitsLogin = true
+    x.isBackingOff = true
+    worker.wheel.set(x.timer, deadlineMilliseconds: worker.nowMilliseconds + RouteLogin.waitMilliseconds)
+    return .parked
+  }
+
+  /// The password was right: it goes no further.
+  func admit(_ x: Exchange) {
+    guard !passesCredentials else { return }
+    x.headText.withReadable { bytes in
+      for index in 0..<x.head.fieldCount
+      where CookieField.isSame(bytes.extracting(x.head.name(index).range), RouteLogin.field) {
+        x.head.withhold(index)
+      }
+    }
+  }
+}
+
+extension Worker {
+  /// What this worker knows of passwords, made with the first; nil where libcrypto refuses the key.
+  func logins() -> KnownLogins? {
+    if let known = knownLogins { return known }
+    knownLogins = KnownLogins(secret: shared.passwords.secret)
+    return knownLogins
+  }
+
+  /// A password was checked: those of this worker's requests that wait for it go on or are refused.
+  func take(_ answer: PasswordChecker.Answer) {
+    if answer.isRight { logins()?.note(answer.key, nowMilliseconds: nowMilliseconds) }
+    for waiter in answer.waiters where waiter.worker == index {
+      guard let x = exchanges.find(waiter.slot, waiter.generation), x.awaitsLogin, let route = x.route else { continue }
+      x.leaveLogin(self)
+      guard answer.isRight else {
+        x.advance(self, .refuse(.credentialsWrong))
+        continue
+      }
+      route.demands?.login?.admit(x)
+      x.advance(self, Begin.send(x, route, self))
+    }
+  }
+}
+
+extension Exchange {
+  /// It waits for no answer any more.
+  func leaveLogin(_ worker: Worker) {
+    guard awaitsLogin else { return }
+    awaitsLogin = false
+    isBackingOff = false
+    worker.wheel.set(timer, deadlineMilliseconds: 0)
+  }
+}

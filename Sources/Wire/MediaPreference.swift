@@ -1,0 +1,99 @@
+// What a client would rather read, HTML or JSON, by its Accept fields (RFC 9110 section 12.5.1). Only for answers of our own.
+
+/// Fed each line of Accept.
+public struct MediaPreference: Sendable {
+  /// In thousandths, by the most specific range that names the type; nil: none does.
+  private struct Weight {
+    var specificity = -1
+    var quality = 0
+
+    mutating func note(_ specificity: Int, _ quality: Int) {
+      guard specificity > self.specificity else { return }
+      self = Weight(specificity: specificity, quality: quality)
+    }
+  }
+
+  private var html = Weight()
+  private var json = Weight()
+
+  public init() {}
+
+  /// JSON only where it is wanted more: whoever says nothing of either, or of both alike, is taken for a person.
+  public var prefersJSON: Bool { json.quality > html.quality }
+
+  public mutating func note(_ line: Span<UInt8>) {
+    var start = 0
+    while start < line.count {
+      var end = start
+      while end < line.count, line[end] != Ascii.comma { end += 1 }
+      noteRange(line, start, end)
+      start = end + 1
+    }
+  }
+
+  private mutating func noteRange(_ line: Span<UInt8>, _ start: Int, _ end: Int) {
+    var at = start
+    while at < end, Ascii.isBlank(line[at]) { at += 1 }
+    var nameEnd = at
+    while nameEnd < end, line[nameEnd] != 0x3b, !Ascii.isBlank(line[nameEnd]) { nameEnd += 1 }
+    let quality = Self.quality(line, nameEnd, end)
+    let name = line.extracting(at..<nameEnd)
+    if Self.equals(name, "*/*") {
+      html.note(0, quality)
+      json.note(0, quality)
+    } else if Self.equals(name, "text/*") {
+      html.note(1, quality)
+    } else if Self.equals(name, "application/*") {
+      json.note(1, quality)
+    } else if Self.equals(name, "text/html") || Self.equals(name, "application/xhtml+xml") {
+      html.note(2, quality)
+    } else if Self.equals(name, "application/json") || Self.isOfJSON(name) {
+      json.note(2, quality)
+    }
+  }
+
+  /// `application/problem+json` and its like.
+  private static func isOfJSON(_ name: Span<UInt8>) -> Bool {
+    let (prefix, suffix) = ("application/".utf8.count, "+json".utf8.count)
+    guard name.count > prefix + suffix else { return false }
+    return equals(name.extracting(first: prefix), "application/") && equals(name.extracting(last: suffix), "+json")
+  }
+
+  private static func equals(_ bytes: Span<UInt8>, _ word: String) -> Bool {
+    guard bytes.count == word.utf8.count else { return false }
+    var at = 0
+    for byte in word.utf8 {
+      let given = bytes[at]
+      guard (given >= 0x41 && given <= 0x5a ? given | 0x20 : given) == byte else { return false }
+      at += 1
+    }
+    return true
+  }
+
+  /// `;q=0.5` in thousandths; 1000 where nothing is said, 0 for what is none.
+  private static func quality(_ line: Span<UInt8>, _ start: Int, _ end: Int) -> Int {
+    var at = start
+    while at < end {
+      while at < end, line[at] == 0x3b || Ascii.isBlank(line[at]) { at += 1 }
+      var next = at
+      while next < end, line[next] != 0x3b { next += 1 }
+      if next - at >= 2, line[at] | 0x20 == 0x71, line[at + 1] == 0x3d { return thousandths(line, at + 2, next) }
+      at = next
+    }
+    return 1_000
+  }
+
+  private static func thousandths(_ line: Span<UInt8>, _ start: Int, _ end: Int) -> Int {
+    guard start < end, line[start] == 0x30 || line[start] == 0x31 else { return 0 }
+    var value = Int(line[start] - 0x30) * 1_000
+    guard start + 1 < end, line[start + 1] == 0x2e else { return value }
+    var unit = 100
+    var at = start + 2
+    while at < end, Ascii.isDigit(line[at]), unit > 0 {
+      value += Int(line[at] - 0x30) * unit
+      unit /= 10
+      at += 1
+    }
+    return min(value, 1_000)
+  }
+}

@@ -1,0 +1,137 @@
+// Clients that take their time, or never come to an end: each stream and each connection has its deadlines, and nobody waits for
+// another's stream.
+
+import Foundation
+import TestSupport
+import Testing
+
+extension EndToEnd {
+  @Suite struct HTTP2Slow {
+    private static let body = String(repeating: "0123456789abcdef", count: 1 << 14)
+
+    private static func site(_ timeouts: [String]) throws -> HTTP2Site {
+      try HTTP2Site(keepsBytes: false) { exchange in
+        try exchange.finishBody()
+        try exchange.reply(exchange.target.hasPrefix("/large") ? body : exchange.clientAddress)
+      } change: {
+        $0.timeouts = timeouts
+      }
+    }
+
+    /// Of a client that never opens its window the streams end, one by one; what has a window beside them is served.
+    @Test func aWindowThatStaysShutEndsTheStream() throws {
+      let site = try Self.site(["idle: 1s"])
+      let client = try site.begun(settings: [(.initialWindowSize, 0)])
+      let stalled = try client.begin("/large/stalled")
+      let served = try client.begin("/served")
+      try client.send(.windowUpdate(served, by: 1_000))
+      #expect(try client.response(on: served).text == Peer.client())
+      try client.wait(for: "the end of the stream") { $0.streams[stalled]?.reset != nil }
+      #expect(client.streams[stalled]?.body.isEmpty == true && client.goAway == nil)
+      #expect(try site.edge.access.wait(path: "/large/stalled").refusal == "client-timeout")
+      #expect(try site.refusals("client-timeout") >= 1)
+    }
+
+    /// The connection's own window is shut: every stream that waits for it ends.
+    @Test func aConnectionsWindowThatStaysShutEndsItsStreams() throws {
+      let site = try Self.site(["idle: 1s"])
+      let client = try site.begun(settings: [(.initialWindowSize, 1 << 20)])
+      client.givesWindowsBack = false
+      let streams = try (0..<3).map { try client.begin("/large/\($0)") }
+      try client.wait(for: "the end of all streams") { client in
+        streams.allSatisfy { client.streams[$0]?.isOver == true }
+      }
+      #expect(client.streams.values.reduce(0) { $0 + $1.body.count } == HTTP2Client.windowUsual)
+      _ = try site.edge.access.wait(refusal: "client-timeout")
+      let honest = try site.begun(from: Peer.client(1))
+      #expect(try honest.get("/large/honest").text == Self.body)
+    }
+
+    /// A header block that comes byte by byte, and never to its end.
+    @Test func aHeadThatTricklesIsEndedByItsDeadline() throws {
+      let site = try Self.site(["head: 1s"])
+      let honest = try site.begun(from: Peer.client(1))
+      #expect(try honest.get("/before").text == Peer.client(1))
+      let client = try site.begun()
+      let block = HPACKBlock([HPACKField("x-a", String(repeating: "b", count: 4_000))]).bytes
+      try client.send(.headers(1, client.block("/trickles"), isWhole: false))
+      // One frame, byte by byte behind its header, so that it is no flood of frames.
+      var frame = HTTP2Frame.continuation(1, block).bytes[...]
+      try client.send(Array(frame.prefix(HTTP2Frame.headBytes)))
+      frame = frame.dropFirst(HTTP2Frame.headBytes)
+      let seconds = try secondsTaken {
+        while !client.hasEnded, client.goAway == nil, let byte = frame.popFirst() {
+          do { try client.send([byte]) } catch { break }
+          if try client.hasFrame(by: .after(0.02)) { _ = try client.nextFrame() }
+        }
+      }
+      #expect(seconds < 10)
+      try client.waitForEnd()
+      #expect(try site.edge.access.wait(refusal: "head-timeout").client == Peer.client())
+      #expect(try site.refusals("head-timeout") == 1)
+      #expect(try honest.get("/after").text == Peer.client(1))
+    }
+
+    @Test func aBodyThatStopsIsEndedByItsDeadline() throws {
+      let site = try Self.site(["idle: 1s"])
+      let client = try site.begun()
+      let stream = try client.open(client.block("/stops", method: "POST", [("content-length", "100")]), ends: false)
+      try client.send(.data(stream, Array("half".utf8)))
+      let response = try client.outcome(on: stream)
+      #expect(response.status == 408)
+      #expect(try site.edge.access.wait(path: "/stops").refusal == "body-timeout")
+      #expect(try client.get("/after").status == 200, "only the stream ends")
+    }
+
+    /// One stream takes a byte at a time; all others on its connection have theirs at once.
+    @Test func aStreamThatTricklesHoldsNobodyUp() throws {
+      let site = try Self.site([])
+      let client = try site.begun(settings: [(.initialWindowSize, 1)])
+      client.givesWindowsBack = false
+      let slow = try client.begin("/large/slow")
+      for index in 1...20 {
+        try client.send(.windowUpdate(slow, by: 1))
+        let other = try client.begin("/\(index)")
+        try client.send(.windowUpdate(other, by: 1_000))
+        #expect(try client.response(on: other).text == Peer.client())
+        try client.wait(for: "byte \(index) of the slow one") { ($0.streams[slow]?.body.count ?? 0) > index }
+      }
+      #expect(client.streams[slow]?.isOver == false)
+    }
+
+    /// A slow reader holds up the backend that it reads from, and takes no memory for it.
+    @Test func aSlowReaderTakesNoMemory() throws {
+      let sent = Guarded(0)
+      let site = try HTTP2Site(keepsBytes: false) { exchange in
+        guard exchange.target == "/endless" else { return try exchange.reply("short") }
+        try exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        let block = [UInt8](repeating: 0x41, count: 65_536)
+        while true {
+          try exchange.connection.send(block)
+          sent.with { $0 += block.count }
+        }
+      }
+      let honest = try site.begun(from: Peer.client(1))
+      #expect(try honest.get("/before").text == "short")
+      let before = try site.edge.process.residentBytes
+      try site.edge.process.forgetPeak()
+      let client = try site.begun()
+      client.givesWindowsBack = false
+      let slow = try client.begin("/endless")
+      try client.wait(for: "as much as the window") { $0.streams[slow]?.body.count == HTTP2Client.windowUsual }
+      // The backend comes to a stop, since nobody takes what it has.
+      var last = -1
+      try eventually("the backend waits", everyMilliseconds: 300) {
+        defer { last = sent.now }
+        return sent.now == last
+      }
+      let growth = try site.edge.process.peakResidentBytes - before
+      #expect(growth < 4 << 20, "\(growth >> 10) KiB")
+      #expect(try honest.get("/after").text == "short")
+      try client.send(.windowUpdate(0, by: 1 << 20), .windowUpdate(slow, by: 1 << 20))
+      try client.wait(for: "more, once there is a window") {
+        $0.streams[slow]?.body.count == HTTP2Client.windowUsual + 1 << 20
+      }
+    }
+  }
+}
