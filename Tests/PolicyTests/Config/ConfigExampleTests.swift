@@ -159,7 +159,7 @@ import Wire
   }
 
   /// Each example, put into a configuration that holds the sections it lacks.
-  @Test(arguments: [("CONFIG", 9), ("BALANCERS", 13)])
+  @Test(arguments: [("CONFIG", 14), ("BALANCERS", 13)])
   func theManualsExamplesReadWithoutAnError(manual: String, count: Int) throws {
     let examples = try Self.manual(manual).split(separator: "```yaml\n").dropFirst().compactMap { part in
       part.range(of: "```").map { String(part[..<$0.lowerBound]) }
@@ -174,7 +174,7 @@ import Wire
       }
       if !yaml.contains("identity:\n") { yaml += "identity: { edge: e, keys: k, sign_with: k1, audience: me }\n" }
       if !yaml.contains("listeners:") { yaml += "listeners: [{ name: web, listen: \"127.0.0.1:1\" }]\n" }
-      if !yaml.contains("upstreams:") { yaml += "upstreams: { monitor: { servers: [\"127.0.0.1:3000\"] } }\n" }
+      if !yaml.contains("upstreams:") { yaml += "upstreams: { monitor: { servers: [\"127.0.0.1:3000\"] }, app: { servers: [\"127.0.0.1:3001\"] } }\n" }
       if !yaml.contains("routes:") { yaml += "routes: [{ to: monitor }]\n" }
       #expect(findings(yaml).filter { !$0.contains(" warning: ") } == [], "\(yaml)")
     }

@@ -44,9 +44,9 @@ import Wire
 
   /// A `$` in a pattern is the end of a line, and `$${` a text.
   @Test func patternsAndDoubledDollarsAreLeftAlone() throws {
-    let yaml = minimal().replacing("{ to: ", with: "{ host: 'a${1}', path: '/x${PORT}$', to: ")
+    let yaml = minimal().replacing("{ to: ", with: "{ host_regex: 'a${1}', path_regex: '/x${PORT}$', to: ")
     let route = try #require(read(yaml).config).routes[0]
-    #expect(route.host == "a${1}" && route.path == "/x${PORT}$")
+    #expect(route.match.host == .pattern("a${1}") && route.match.path == .pattern("/x${PORT}$"))
     #expect(
       found(minimal(more: "identity: { edge: '$${PORT}' }")) == [
         "4:19: expected a name of 1 to 64 of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-` for `identity.edge`, found `$${PORT}`, "
