@@ -117,6 +117,6 @@ extension Reading {
     if match.normalizes {
       error(node.place, "`files` takes the path as it is sent: leave `normalize` out")
     }
-    return .files(Config.Files(directory: absolute(text)))
+    return .files(Config.Files(directory: absolute(text, from: node.place)))
   }
 }

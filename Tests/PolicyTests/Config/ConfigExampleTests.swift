@@ -174,7 +174,9 @@ import Wire
       }
       if !yaml.contains("identity:\n") { yaml += "identity: { edge: e, keys: k, sign_with: k1, audience: me }\n" }
       if !yaml.contains("listeners:") { yaml += "listeners: [{ name: web, listen: \"127.0.0.1:1\" }]\n" }
-      if !yaml.contains("upstreams:") { yaml += "upstreams: { monitor: { servers: [\"127.0.0.1:3000\"] }, app: { servers: [\"127.0.0.1:3001\"] } }\n" }
+      if !yaml.contains("upstreams:") {
+        yaml += "upstreams: { monitor: { servers: [\"127.0.0.1:3000\"] }, app: { servers: [\"127.0.0.1:3001\"] } }\n"
+      }
       if !yaml.contains("routes:") { yaml += "routes: [{ to: monitor }]\n" }
       #expect(findings(yaml).filter { !$0.contains(" warning: ") } == [], "\(yaml)")
     }
