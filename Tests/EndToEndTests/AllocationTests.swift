@@ -90,6 +90,37 @@ extension EndToEnd {
       #expect(try Self.count(edgeFile).others - before.others == 0)
     }
 
+    /// The same by HTTP/2 on both hops: a stream that comes and goes uses memory of those before it, libnghttp2's own as well.
+    @Test(arguments: Site.Mode.allCases) func aRequestOverHTTP2AllocatesNothing(_ mode: Site.Mode) throws {
+      let workspace = try Workspace()
+      let backend = try RecordingBackend(keepsBytes: false) { try $0.reply("fine") }
+      let keys = try Keys.standard
+      var behind = Configuration.validator(keys: keys, to: ["\(backend.address)"], bound: mode == .bound)
+      behind.access = "off"
+      behind.listeners[0].more.append("protocols: [h2c]")
+      let (validatorFile, edgeFile) = (workspace.file("validator.count"), workspace.file("edge.count"))
+      let validator = try Countersign(
+        behind, name: "validator", in: workspace, environment: try Self.counting(in: validatorFile))
+      var front = Configuration.edge(keys: keys, to: ["\(try validator["from-edge"])"], bound: mode == .bound)
+      front.access = "off"
+      front.listeners[0].more.append("protocols: [h2c]")
+      front.upstreams[0].members.append("protocol: http2")
+      let edge = try Countersign(front, in: workspace, environment: try Self.counting(in: edgeFile))
+
+      let client = HTTP2Client(over: try Connection(to: edge["public"]), scheme: "http")
+      try client.begin([])
+      func ask(_ count: Int) throws {
+        for _ in 0..<count { #expect(try client.get("/counted").status == 200) }
+      }
+      try ask(300)
+      let before = (edge: try Self.count(edgeFile), validator: try Self.count(validatorFile))
+      #expect(before.edge.others > 0 && before.validator.others > 0, "nothing is counted at all")
+      try ask(500)
+      let after = (edge: try Self.count(edgeFile), validator: try Self.count(validatorFile))
+      #expect(after.edge.others - before.edge.others == 0)
+      #expect(after.validator.others - before.validator.others == 0)
+    }
+
     /// With access logs and digests of eight fields: nothing for a line. What is allocated is for handing lines over, many at once.
     @Test func aLineOfTheLogAllocatesNothing() throws {
       let workspace = try Workspace()

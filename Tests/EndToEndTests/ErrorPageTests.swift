@@ -43,12 +43,15 @@ extension EndToEnd {
       // A status without a page has the line that it always has.
       let none = try connection.get("/nowhere", fields: [Self.browser])
       #expect(none.status == 404 && none.text == "404 Not Found\n" && none["content-type"] == "text/plain")
+      #expect(try door.edge.access.wait(path: "/nowhere").refusal == "route-none")
     }
 
     @Test func aRoutesOwnPageComesFirst() throws {
-      let page = try door().connect().get("/shop", fields: [Self.browser])
+      let door = try door()
+      let page = try door.connect().get("/shop", fields: [Self.browser])
       #expect(page.status == 502 && page.text == "{\"shop\":\"closed\"}\n")
       #expect(page["content-type"] == "application/json" && page["vary"] == nil)
+      #expect(try door.edge.access.wait(path: "/shop").refusal == "upstream-connect")
     }
 
     /// What the upstream answers is the upstream's.
@@ -61,6 +64,7 @@ extension EndToEnd {
         })
       let answer = try door.connect().get("/")
       #expect(answer.status == 503 && answer.text == "theirs" && answer["proxy-status"] == nil)
+      #expect(try door.edge.access.wait(path: "/").refusal == nil)
     }
 
     @Test func theAnswerNamesItsReasonWhereThatIsAskedFor() throws {
@@ -78,8 +82,10 @@ extension EndToEnd {
       #expect(
         try connection.readResponse()["proxy-status"]
           == "\"countersign\"; error=http_request_error; details=\"name-space\"")
+      #expect(try door.edge.access.wait(refusal: "name-space").status == 400)
       let quiet = try RouteLimits.Door(["path: /x, to: backend"])
       #expect(try quiet.connect().get("/y")["proxy-status"] == nil)
+      #expect(try quiet.edge.access.wait(path: "/y").refusal == "route-none")
     }
 
     @Test func aPageThatCannotBeReadIsAnErrorWithItsPlace() throws {

@@ -51,4 +51,16 @@ class Client {
     if request.asksWebSocket, head.status == 501, world.hasHadHTTP2Servers { return }
     if !world.hasFaults { world.violate("/r/\(request.id) was refused without a fault: \(head.startLine)") }
   }
+
+  /// A PROXY header that names this source.
+  static func preamble(_ source: Endpoint, _ random: inout Seeded) -> [UInt8] {
+    let to = Configurations.edgeAddress
+    if random.oneIn(2) {
+      return Array("PROXY TCP4 \(source.addressText) \(to.addressText) \(source.port) \(to.port)\r\n".utf8)
+    }
+    var bytes: [UInt8] = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a, 0x21, 0x11, 0, 12]
+    for address in [source.address, to.address] { bytes += (0..<4).map { UInt8(address >> (24 - $0 * 8) & 255) } }
+    for port in [source.port, to.port] { bytes += [UInt8(port >> 8), UInt8(port & 255)] }
+    return bytes
+  }
 }

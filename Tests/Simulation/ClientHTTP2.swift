@@ -57,7 +57,7 @@ final class ClientHTTP2: Client {
     outgoing.append(preamble)
   }
 
-  override var hasAll: Bool { calls.isEmpty && again.isEmpty && (nextToSend >= requests.count || isGoing) }
+  override var hasAll: Bool { calls.isEmpty && (isGoing || again.isEmpty && nextToSend >= requests.count) }
   override var awaited: Request? { calls.first?.request ?? (nextToSend < requests.count ? requests[nextToSend] : nil) }
 
   // MARK: Acting
@@ -134,7 +134,8 @@ final class ClientHTTP2: Client {
       let bytes = BodyText.bytes(of: request.id, from: 0, count: request.bodyBytes)
       calls.append(Call(request, id, body, bytes, trailers))
       if !isAgain { nextToSend += 1 }
-      if request.closes { isGoing = true }
+      // The last one, whatever it would have asked for.
+      if request.closes, again.isEmpty { nextToSend = requests.count }
       world.note(.clientStream)
       world.trace {
         "client \(stream.local) sends \(request.method) /r/\(request.id) on stream \(id), a body of \(request.bodyBytes)"

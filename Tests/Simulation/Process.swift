@@ -99,3 +99,17 @@ final class Process {
     _ = operational.takeLines(most: 1 << 20)
   }
 }
+
+extension String {
+  /// The text of a member in a line of the log.
+  func text(of member: String) -> String? {
+    guard let range = firstRange(of: "\"\(member)\":\"") else { return nil }
+    return String(self[range.upperBound...].prefix { $0 != "\"" })
+  }
+
+  /// The number behind a piece of text.
+  func number(of piece: String) -> Int? {
+    guard let range = firstRange(of: piece) else { return nil }
+    return Int(self[range.upperBound...].prefix { $0.isNumber })
+  }
+}

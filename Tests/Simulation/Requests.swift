@@ -291,3 +291,14 @@ final class Attempt: CustomStringConvertible {
 extension Substring {
   fileprivate var trimmed: String { String(drop { $0 == " " }) }
 }
+
+extension Request.Body {
+  /// There are bytes of it.
+  var isSent: Bool {
+    switch self {
+    case .none: false
+    case .length(let n): n > 0
+    case .chunked: true
+    }
+  }
+}

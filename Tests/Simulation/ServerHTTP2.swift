@@ -34,6 +34,8 @@ final class ServerHTTP2: Server {
   private var early: [UInt8] = []
   private var holdsWindows = 0
   private var isGoing = false
+  /// The last stream with which it does anything.
+  private var lastTaken = Int32.max
 
   override init(world: World, stream: Stream, told: Told) {
     var settings: [(HTTP2End.Setting, Int)] = []
@@ -87,7 +89,6 @@ final class ServerHTTP2: Server {
   /// Takes no more requests; nothing was done with those behind the last stream that it names.
   private func goAway() {
     guard !isGoing else { return }
-    isGoing = true
     // What was begun is not denied.
     let begun = calls.filter { $0.hasBegun || $0.attempt.isBodyWhole || $0.bodyAt > 0 }.map(\.id).max() ?? 0
     let last = max(begun, world.random.oneIn(2) ? end.lastStream : calls.randomElement(using: &world.random)?.id ?? 0)
@@ -97,6 +98,12 @@ final class ServerHTTP2: Server {
       call.attempt.isUnprocessed = true
       call.isReset = true
     }
+    goAway(last: last)
+  }
+
+  private func goAway(last: Int32) {
+    isGoing = true
+    lastTaken = last
     end.goAway(last: last)
   }
 
@@ -167,7 +174,10 @@ final class ServerHTTP2: Server {
     let call = Call(
       attempt, id, expects: !head.values("expect").isEmpty, cutAt: world.random.below(attempt.length + 150))
     calls.append(call)
-    if attempt.isUnprocessed {
+    if id > lastTaken {
+      attempt.isUnprocessed = true
+      call.isReset = true
+    } else if attempt.isUnprocessed {
       world.trace { "server \(stream.remote) refuses /r/\(attempt.request.id)" }
       world.note(.serverRefuses)
       call.isReset = true
@@ -279,8 +289,7 @@ final class ServerHTTP2: Server {
       let ending = end.takeEndsOut().compactMap { find($0)?.attempt }
       for attempt in ending { attempt.isResponseWhole = true }
       if ending.contains(where: { $0.closesBehind }), !isGoing {
-        isGoing = true
-        end.goAway(last: end.lastStream)
+        goAway(last: end.lastStream)
       }
       // A stream that both sides have ended is over with that.
       for event in end.takeEvents() { take(event) }

@@ -262,7 +262,7 @@ final class World {
     let truth = Endpoint(address: 0xc000_0201 + UInt32(random.below(200)), port: UInt16(1_024 + random.below(60_000)))
     let announced = sendsHeader ? truth : nil
     let mayComeBare = sender != .balancer && !(sender == .switching && configuration.demandsHeader)
-    let header = announced.map { preamble($0) } ?? []
+    let header = announced.map { Client.preamble($0, &random) } ?? []
     let client: Client
     let isHTTP2 =
       switch configuration.speaks {
@@ -283,17 +283,6 @@ final class World {
     trace {
       "client \(source) connects as \(sender)\(isHTTP2 ? " by HTTP/2" : "")\(announced.map { ", PROXY header of \($0)" } ?? "")"
     }
-  }
-
-  private func preamble(_ source: Endpoint) -> [UInt8] {
-    let to = Configurations.edgeAddress
-    if random.oneIn(2) {
-      return Array("PROXY TCP4 \(source.addressText) \(to.addressText) \(source.port) \(to.port)\r\n".utf8)
-    }
-    var bytes: [UInt8] = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a, 0x21, 0x11, 0, 12]
-    for address in [source.address, to.address] { bytes += (0..<4).map { UInt8(address >> (24 - $0 * 8) & 255) } }
-    for port in [source.port, to.port] { bytes += [UInt8(port >> 8), UInt8(port & 255)] }
-    return bytes
   }
 
   private func request(of client: Client) -> Request {
@@ -604,30 +593,5 @@ final class World {
     if line.text(of: "refusal") == "sign-failed" { violate("/r/\(request.id) could not be signed: \(line)") }
     guard let client = line.text(of: "client"), client != request.truth.addressText else { return }
     violate("the log names \(client) for /r/\(request.id), which \(request.truth) sent: \(line)")
-  }
-}
-
-extension Request.Body {
-  /// There are bytes of it.
-  var isSent: Bool {
-    switch self {
-    case .none: false
-    case .length(let n): n > 0
-    case .chunked: true
-    }
-  }
-}
-
-extension String {
-  /// The text of a member in a line of the log.
-  func text(of member: String) -> String? {
-    guard let range = firstRange(of: "\"\(member)\":\"") else { return nil }
-    return String(self[range.upperBound...].prefix { $0 != "\"" })
-  }
-
-  /// The number behind a piece of text.
-  func number(of piece: String) -> Int? {
-    guard let range = firstRange(of: piece) else { return nil }
-    return Int(self[range.upperBound...].prefix { $0.isNumber })
   }
 }

@@ -124,9 +124,10 @@ final class HTTP2Head {
     // A line end would begin another field in the text.
     for i in 0..<name.count where name[i] <= 0x20 || name[i] == 0x3a || name[i] >= 0x7f { return .nameToken }
     if name.isEmpty { return .nameToken }
+    if isOfConnection(name, value) { return .http2ConnectionField }
     for i in 0..<value.count where value[i] == 0x0d || value[i] == 0x0a || value[i] == 0 { return .valueInvalid }
     if value.count > 0, isBlank(value[0]) || isBlank(value[value.count - 1]) { return .valueInvalid }
-    return isOfConnection(name, value) ? .http2ConnectionField : nil
+    return nil
   }
 
   private static func isOfConnection(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {

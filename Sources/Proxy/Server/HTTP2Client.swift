@@ -149,6 +149,8 @@ final class HTTP2Client {
         worker.pump(x.downstream)
         continue
       }
+      // What was beyond the server's limit of streams never left.
+      if stream.id > 0, !stream.isClosed, session.mark(stream: stream.id) == 0 { stream.isUnprocessed = true }
       stream.isReset = true
       // What it said before it went may be whole.
       if fault == .closedBeforeResponse, s.phase == .ready {
@@ -170,6 +172,16 @@ final class HTTP2Client {
     isLeaving = true
     while let s = streams.last { s.close(worker) }
     head.clear()
+  }
+
+  /// Its server fails, or was taken away: each of its requests goes by that, and the connection ends with its last one.
+  func serverChanged(_ order: ServerStatus.Order) {
+    isLeaving = true
+    for s in Array(streams) {
+      guard s.stream?.client === self, let x = s.exchange else { continue }
+      worker.leave(x, order)
+    }
+    if connection.http2 === self { rest() }
   }
 
   /// It takes no more streams, and ends with its last one.

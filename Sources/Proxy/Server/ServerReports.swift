@@ -82,17 +82,26 @@ extension Worker {
     guard standing != .serving, standing != .onProbation else { return }
     let order = status.order
     for u in upstreams.all where u.phase != .free && u.pool?.status === status {
+      if let client = u.http2 {
+        client.serverChanged(order)
+        continue
+      }
       guard let x = u.exchange else {
         // Kept ones, and those of a client that has no request now.
         if u.isIdle || u.phase == .ready || order == .down { u.close(self) }
         continue
       }
-      if order == .drain { continue }
-      if x.isTunnel {
-        if order == .down { TunnelClosing.beginAtOnce(x, self) }
-      } else {
-        x.advance(self, .fault(.serverDown(isTakenAway: order == .down)))
-      }
+      leave(x, order)
+    }
+  }
+
+  /// A server that fails, or was taken away, has this request.
+  func leave(_ x: Exchange, _ order: ServerStatus.Order) {
+    if order == .drain { return }
+    if x.isTunnel {
+      if order == .down { TunnelClosing.beginAtOnce(x, self) }
+    } else {
+      x.advance(self, .fault(.serverDown(isTakenAway: order == .down)))
     }
   }
 }

@@ -18,6 +18,8 @@ enum StartWait {
     worker.counters.add(.startingRetries)
     // What is signed carries whole seconds, so nothing signed before the next one would fare better.
     group.noteStarting(server, untilMilliseconds: worker.nowMilliseconds + 1_001 - worker.wallMilliseconds % 1_000)
+    // The header in front of a connection that speaks for a client is from before that second, too.
+    if let client = x.upstream?.stream?.client, client.connection.boundClient != nil { client.isLeaving = true }
     x.drop(worker)
     return waits(x, group, worker) ? .parked : x.tryAgain(worker)
   }

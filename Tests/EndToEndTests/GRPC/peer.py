@@ -47,22 +47,20 @@ def say(**members):
 
 
 def note(context, method):
-    """Says how the call began, and how it ended."""
+    """Says how the call began, and when it is over."""
     metadata = [(key, value if isinstance(value, str) else value.hex()) for key, value in context.invocation_metadata()]
     call = dict(metadata).get("x-call", "")
     remaining = context.time_remaining()
     over = threading.Event()
-    code = []
 
     def ended():
         over.set()
-        # Only a call that was not answered has no code of ours.
-        say(event="end", method=method, call=call, answered=bool(code))
+        say(event="end", method=method, call=call)
 
     say(event="begin", method=method, call=call, remaining=remaining, metadata=metadata)
     if not context.add_callback(ended):
         ended()
-    return over, code
+    return over
 
 
 def echo(context):
@@ -73,11 +71,10 @@ def echo(context):
         context.set_trailing_metadata((("x-grpc-test-echo-trailing-bin", metadata["x-grpc-test-echo-trailing-bin"]),))
 
 
-def refuse(context, code, status):
+def refuse(context, status):
     """Ends the call where a status is asked for."""
     if not status:
         return False
-    code.append(status["code"])
     context.set_code({c.value[0]: c for c in grpc.StatusCode}[status["code"]])
     context.set_details(status["message"])
     return True
@@ -101,28 +98,25 @@ class Service(grpc.GenericRpcHandler):
         return self.methods.get(details.method)
 
     def empty(self, request, context):
-        _, code = note(context, "EmptyCall")
-        code.append(0)
+        note(context, "EmptyCall")
         return b""
 
     def unary(self, data, context):
-        over, code = note(context, "UnaryCall")
+        over = note(context, "UnaryCall")
         request = load(data)
         echo(context)
         if request.get("sleep"):
             over.wait(60)
             return b""
-        if refuse(context, code, request.get("status")):
+        if refuse(context, request.get("status")):
             return b""
-        code.append(0)
         return dump({"size": len(data), "body": "0" * request.get("response_size", 0)})
 
     def streaming_input(self, requests, context):
-        _, code = note(context, "StreamingInputCall")
+        note(context, "StreamingInputCall")
         total = 0
         for data in requests:
             total += len(load(data).get("body", ""))
-        code.append(0)
         return dump({"total": total})
 
     def stream(self, request, context):
@@ -131,29 +125,26 @@ class Service(grpc.GenericRpcHandler):
             yield dump({"body": "0" * part["size"]})
 
     def streaming_output(self, data, context):
-        _, code = note(context, "StreamingOutputCall")
+        note(context, "StreamingOutputCall")
         request = load(data)
         if request.get("early"):
             context.send_initial_metadata(())
         yield from self.stream(request, context)
-        code.append(0)
 
     def full_duplex(self, requests, context):
-        over, code = note(context, "FullDuplexCall")
+        over = note(context, "FullDuplexCall")
         echo(context)
         for data in requests:
             request = load(data)
             if request.get("sleep"):
                 over.wait(60)
                 return
-            if refuse(context, code, request.get("status")):
+            if refuse(context, request.get("status")):
                 return
             yield from self.stream(request, context)
-        code.append(0)
 
     def who_am_i(self, data, context):
-        _, code = note(context, "WhoAmI")
-        code.append(0)
+        note(context, "WhoAmI")
         return dump([[k, v if isinstance(v, str) else v.hex()] for k, v in context.invocation_metadata()])
 
     def check(self, data, context):

@@ -24,8 +24,6 @@ final class GRPCServer: Sendable {
     var event: String
     var method: String?
     var call: String?
-    /// Of a call that ended: it was answered, and not taken back.
-    var answered: Bool?
     /// Seconds that the client gives a call that begins; absent without a deadline.
     var remaining: Double?
     var metadata: [[String]]?

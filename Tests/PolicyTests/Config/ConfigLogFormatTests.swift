@@ -69,10 +69,12 @@ import Testing
     #expect(try config(log("access: \"syslog:/run/log.sock\"")).log.access == .syslog("/run/log.sock"))
     #expect(try config(log("access: \"syslog:log.sock\"")).log.access == .syslog("/etc/countersign/log.sock"))
     for path in ["syslog:", "syslog:/" + String(repeating: "a", count: 107)] {
-      #expect(
-        findings(log("access: \"\(path)\"")) == [
-          "4:16: expected the path of a unix socket, of at most 107 bytes, behind `syslog:` for `log.access`, found `\(path)`"
-        ])
+      let found = findings(log("access: \"\(path)\""))
+      // A long text is shown in part.
+      let expected =
+        "4:16: expected the path of a unix socket, of at most 107 bytes, behind `syslog:` for `log.access`, found `"
+        + path.prefix(20)
+      #expect(found.count == 1 && found[0].hasPrefix(expected), "\(found)")
     }
   }
 

@@ -76,7 +76,7 @@ import Wire
       "limits: { rate: { requests: 1/h, burst: 25 } }",
       "2:61: a burst of 25 at 1/h takes longer than a day to be earned anew"
     ),
-    ("limits: { rate: {} }", "2:39: `routes[0].limits.rate` lacks `requests`: how many in what time, such as `20/s`"),
+    ("limits: { rate: {} }", "2:37: `routes[0].limits.rate` lacks `requests`: how many in what time, such as `20/s`"),
     (
       "limits: { rate: { requests: 1/s, key: clients } }",
       "2:59: expected `client`, `client_subnet` or `{ header: NAME }` for `routes[0].limits.rate.key`, found `clients`: "
@@ -89,36 +89,36 @@ import Wire
     ),
     (
       "limits: { head: 1KiB }",
-      "2:33: unknown key `head` in `routes[0].limits`; it takes `body`, `rate`"
+      "2:31: unknown key `head` in `routes[0].limits`; it takes `body`, `rate`"
     ),
     (
       "timeouts: { handshake: 1s }",
-      "2:35: unknown key `handshake` in `routes[0].timeouts`; it takes `idle`, `upstream_connect`, `upstream_response`, "
+      "2:33: unknown key `handshake` in `routes[0].timeouts`; it takes `idle`, `upstream_connect`, `upstream_response`, "
         + "`tunnel`"
     ),
     (
       "access: { allow: [10.0.0.0/8], deny: [10.0.0.0/8] }",
-      "2:61: `10.0.0.0/8` is allowed as well: a range is one or the other"
+      "2:59: `10.0.0.0/8` is allowed as well: a range is one or the other"
     ),
-    ("access: { allow: [] }", "2:40: `routes[0].access.allow` is empty: nobody is allowed; leave it out"),
+    ("access: { allow: [] }", "2:38: `routes[0].access.allow` is empty: nobody is allowed; leave it out"),
     (
       "access: {}",
-      "2:31: `routes[0].access` says nothing: give `allow`, `deny` or `htpasswd`, or leave it out"
+      "2:29: `routes[0].access` says nothing: give `allow`, `deny` or `htpasswd`, or leave it out"
     ),
-    ("access: { allow: 10.0.0.1, realm: x }", "2:57: `realm` is only used with `htpasswd`"),
+    ("access: { allow: 10.0.0.1, realm: x }", "2:55: `realm` is only used with `htpasswd`"),
     (
       "access: { htpasswd: u, realm: 'a\"b' }",
-      "2:53: expected a name to show to people, of 1 to 64 visible ASCII characters and spaces, without quotes and "
+      "2:51: expected a name to show to people, of 1 to 64 visible ASCII characters and spaces, without quotes and "
         + "backslashes for `routes[0].access.realm`, found `a\"b`"
     ),
     (
       "error_pages: [{ status: 418, html: e.html }]",
-      "2:47: no refusal has such a status; they have 400, 401, 403, 404, 405, 408, 413, 417, 421, 425, 429, 431, 500, 501, "
+      "2:45: no refusal has such a status; they have 400, 401, 403, 404, 405, 408, 413, 417, 421, 425, 429, 431, 500, 501, "
         + "502, 503, 504, 505"
     ),
     (
       "error_pages: [{ status: 404 }]",
-      "2:37: `routes[0].error_pages[0]` needs `html`, `json` or both: the path of the page"
+      "2:35: `routes[0].error_pages[0]` needs `html`, `json` or both: the path of the page"
     ),
   ])
   func whatIsRefused(more: String, message: String) {

@@ -51,6 +51,7 @@ import Testing
     "listeners[].trust[].header": [("evidence", "forwarded"), ("from", "[192.0.2.1]")],
     "listeners[].trust[].hops": [("evidence", "forwarded"), ("from", "[192.0.2.1]")],
     "listeners[].trust[].proxy_protocol": [("evidence", "attested")],
+    "log.fields": [("fields_key", "k.json")],
     "routes[].access.realm": [("htpasswd", "h")],
     "routes[].normalize": [("path", "/a")],
     "routes[].strip_prefix": [("path_prefix", "/a")],
@@ -94,7 +95,11 @@ import Testing
           (beside[here] ?? []).filter { pair in
             pair.key != key && !apart.contains(pair.key) && !company.contains { $0.key == pair.key }
           } + company
-        let pairs = (others + [(key, text(at + 1))]).map { "\($0.key): \($0.value)" }
+        // What attests is verified with keys.
+        let keys: [(key: String, value: String)] =
+          at == 0 && place(steps) == "listeners[].trust[].proxy_protocol"
+          ? [("identity", "{ keys: k.json, audience: me }")] : []
+        let pairs = (others + keys + [(key, text(at + 1))]).map { "\($0.key): \($0.value)" }
         return "{ \(pairs.joined(separator: ", ")) }"
       }
     }
