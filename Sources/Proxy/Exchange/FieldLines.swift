@@ -24,8 +24,7 @@ enum RequestID {
     if mode != .make {
       if let sent = x.headText.withReadable({ sentValue($0, x.head) }) { return .kept(sent) }
     }
-    let d = x.downstream!
-    return .made(d.connection, UInt64(d.requestCount))
+    return .made(x.downstream.connection, UInt64(x.timing.number))
   }
 
   /// The value of the only X-Request-Id, where it is one that can stand in any log.
