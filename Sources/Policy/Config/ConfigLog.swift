@@ -23,7 +23,7 @@ extension Reading {
       config.log.fieldsKey = file(node, "log.fields_key", what: "the path of a key set (JWKS)")
       if fields["fields"] == nil { error(node.place, "`fields_key` is only used with `fields`") }
     }
-    if let node = fields["fields"], fields["fields_key"] == nil {
+    if let node = fields["fields"], !config.log.fields.isEmpty, fields["fields_key"] == nil {
       error(
         node.place,
         "`log.fields` needs `fields_key`: the path of a key set of its own, made with `countersign keys new`")

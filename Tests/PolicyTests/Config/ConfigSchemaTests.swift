@@ -51,7 +51,6 @@ import Testing
     "listeners[].trust[].header": [("evidence", "forwarded"), ("from", "[192.0.2.1]")],
     "listeners[].trust[].hops": [("evidence", "forwarded"), ("from", "[192.0.2.1]")],
     "listeners[].trust[].proxy_protocol": [("evidence", "attested")],
-    "log.fields": [("fields_key", "k.json")],
     "routes[].access.realm": [("htpasswd", "h")],
     "routes[].normalize": [("path", "/a")],
     "routes[].strip_prefix": [("path_prefix", "/a")],
