@@ -295,8 +295,8 @@ final class ServerHTTP2: Server {
       for event in end.takeEvents() { take(event) }
     }
     guard !outgoing.isEmpty else {
-      // What is closed unread is reset, and our last word lost.
-      if isGoing, calls.isEmpty { stream.finish() }
+      // What is closed unread is reset, and our last word lost: a fault. Without faults the proxy ends the connection, which it was told.
+      if isGoing, calls.isEmpty, world.hasFaults { stream.finish() }
       return
     }
     let n = stream.send(outgoing.front(min(outgoing.count, world.amount())))
