@@ -233,8 +233,10 @@ extension Reading {
 
   private mutating func headerMatches(_ node: YAMLNode, _ path: String) -> [Config.RouteMatch.Header] {
     let nodes: [YAMLNode]
+    var isOne = false
     if case .mapping = node.value {
       nodes = [node]
+      isOne = true
     } else if let all = elements(node, path, of: "mappings such as `{ name: X-Canary, value: \"1\" }`") {
       nodes = all
     } else {
@@ -243,7 +245,7 @@ extension Reading {
     if nodes.isEmpty || nodes.count > 16 { error(node.place, "expected 1 to 16 fields in `\(path)`") }
     let names = FieldNames(claims: config.identity.claims)
     return nodes.enumerated().compactMap { index, node in
-      let path = nodes.count == 1 ? path : "\(path)[\(index)]"
+      let path = isOne ? path : "\(path)[\(index)]"
       let required = [(key: "name", what: "the name of a request field, such as `X-Canary`")]
       guard let fields = fields(node, path, keys: ["name", "value"], required: required),
         let name = fields["name"].flatMap({ token($0, "\(path).name", "the name of a request field", 64) })

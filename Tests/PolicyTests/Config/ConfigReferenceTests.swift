@@ -59,7 +59,7 @@ import Wire
     let yaml = minimal(
       listen: "${HOST}:${PORT}",
       more: "log: { access: './$${PORT}.log' }\nidentity: { keys: 'a$${b', infrastructure: ['${NET}'] }")
-    let config = try #require(read(yaml.replacing("{ to: ", with: "{ path: '/x${PORT}$', to: ")).config)
+    let config = try #require(read(yaml.replacing("{ to: ", with: "{ path_regex: '/x${PORT}$', to: ")).config)
     #expect(config.log.access == .file("/etc/countersign/${PORT}.log"))
     let again = ConfigReader.read(text: config.resolved(), path: "/x.yaml") { _ in nil }
     #expect(again.diagnostics.isEmpty)
