@@ -74,22 +74,38 @@ package final class Pattern {
     itemBytes = code.hasBackReferences ? Int.max : max(cost.longestRepeat, calls)
   }
 
+  /// Groups whose place is known after a match with groups, the whole match among them.
+  static let groupsMax = 10
+
   /// Whether the whole of `bytes` matches.
-  package func match(_ bytes: Span<UInt8>) -> Outcome {
+  package func match(_ bytes: Span<UInt8>) -> Outcome { match(bytes, withGroups: false) }
+
+  /// As `match`; where it does, `body` is called, and may ask where the groups 0 to 9 lie in `bytes`.
+  package func matchWithGroups(_ bytes: Span<UInt8>, _ body: ((Int) -> Range<Int>?) -> Void) -> Outcome {
+    let outcome = match(bytes, withGroups: true)
+    if outcome == .match { body { workspace.group($0) } }
+    return outcome
+  }
+
+  private func match(_ bytes: Span<UInt8>, withGroups: Bool) -> Outcome {
     // Without JIT the interpreter is used, which is several times slower.
     let slowness = isInterpreted ? 4 : 1
     if stepsAreBounded {
       let affordable = Pattern.steppedBytesMax / slowness / (bytes.count + cost.bytes + 1)
       let steps = max(1, min(Pattern.stepsMax, affordable))
-      let result = workspace.match(code, bytes, stepsMax: steps)
+      let result = workspace.match(code, bytes, stepsMax: steps, withGroups: withGroups)
       // For a short subject the limit is the largest one: the callouts would not allow more.
       if result != PCRE2_ERROR_MATCHLIMIT || steps == Pattern.stepsMax { return Pattern.outcome(result) }
     }
     guard let counted else { return .undecided }
     // A subject of any length may be read a few times.
     let most = Pattern.countedBytesMax / slowness + 4 * bytes.count
-    return Pattern.outcome(workspace.match(counted, bytes, bytesMax: most, itemBytes: itemBytes))
+    return Pattern.outcome(
+      workspace.match(counted, bytes, bytesMax: most, itemBytes: itemBytes, withGroups: withGroups))
   }
+
+  /// Groups that it has, without the whole match.
+  package var groupCount: Int { code.groupCount }
 
   private static func outcome(_ result: Int32) -> Outcome {
     if result >= 0 { return .match }

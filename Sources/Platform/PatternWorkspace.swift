@@ -21,6 +21,8 @@ import CPCRE2
   // thread uses it, for one match at a time, as the library demands of all five.
   private let stack: OpaquePointer
   private let data: OpaquePointer
+  /// With room for the positions of groups.
+  private let groupData: OpaquePointer
   private let context: OpaquePointer
   private let countingContext: OpaquePointer
   private let budget: UnsafeMutablePointer<Budget>
@@ -30,7 +32,9 @@ import CPCRE2
     // SAFETY: each call makes an object of the library's or gives it one of those; the budget is initialized at once. The
     // contexts point to the stack and the budget, which are freed after them.
     guard let stack = unsafe pcre2_jit_stack_create_8(32 << 10, PatternWorkspace.stackBytesMax, nil),
-      let data = unsafe pcre2_match_data_create_8(1, nil), let context = unsafe pcre2_match_context_create_8(nil),
+      let data = unsafe pcre2_match_data_create_8(1, nil),
+      let groupData = unsafe pcre2_match_data_create_8(UInt32(Pattern.groupsMax), nil),
+      let context = unsafe pcre2_match_context_create_8(nil),
       let countingContext = unsafe pcre2_match_context_create_8(nil)
     else { preconditionFailure("out of memory") }
     unsafe budget = .allocate(capacity: 1)
@@ -60,6 +64,7 @@ import CPCRE2
       }, budget)
     unsafe self.stack = stack
     unsafe self.data = data
+    unsafe self.groupData = groupData
     unsafe self.context = context
     unsafe self.countingContext = countingContext
   }
@@ -69,29 +74,46 @@ import CPCRE2
     unsafe pcre2_match_context_free_8(context)
     unsafe pcre2_match_context_free_8(countingContext)
     unsafe pcre2_match_data_free_8(data)
+    unsafe pcre2_match_data_free_8(groupData)
     unsafe pcre2_jit_stack_free_8(stack)
     unsafe budget.deallocate()
   }
 
   /// libpcre2's result; `PCRE2_ERROR_MATCHLIMIT` after `stepsMax` steps.
-  func match(_ code: CompiledPattern, _ bytes: Span<UInt8>, stepsMax: Int) -> Int32 {
+  func match(_ code: CompiledPattern, _ bytes: Span<UInt8>, stepsMax: Int, withGroups: Bool = false) -> Int32 {
     // SAFETY: the context is this object's own, and no match is under way in it.
     _ = unsafe pcre2_set_match_limit_8(context, UInt32(stepsMax))
-    return unsafe match(code, bytes, context)
+    return unsafe match(code, bytes, context, withGroups ? groupData : data)
   }
 
   /// libpcre2's result; `PCRE2_ERROR_CALLOUT` once the match has cost about as much as reading `bytesMax` bytes.
   /// - Parameters:
   ///   - counted: a pattern compiled with `PCRE2_AUTO_CALLOUT`.
   ///   - itemBytes: how many bytes one item of the pattern may read between two callouts, without advancing.
-  func match(_ counted: CompiledPattern, _ bytes: Span<UInt8>, bytesMax: Int, itemBytes: Int) -> Int32 {
+  func match(
+    _ counted: CompiledPattern, _ bytes: Span<UInt8>, bytesMax: Int, itemBytes: Int, withGroups: Bool = false
+  ) -> Int32 {
     // SAFETY: the budget is this object's own and initialized; the context that points to it is used by this match alone.
     unsafe budget.pointee = Budget(
       bytesLeft: bytesMax, bytesEachCallout: PatternWorkspace.calloutBytes + min(itemBytes, bytes.count), position: 0)
-    return unsafe match(counted, bytes, countingContext)
+    return unsafe match(counted, bytes, countingContext, withGroups ? groupData : data)
   }
 
-  private func match(_ code: CompiledPattern, _ bytes: Span<UInt8>, _ context: OpaquePointer) -> Int32 {
+  /// Where a group of the last match lies that was made with groups; nil where it matched nothing.
+  func group(_ number: Int) -> Range<Int>? {
+    // SAFETY: the vector is the match data's own, which lives as long as self, and has as many pairs as the library says.
+    guard number < Int(unsafe pcre2_get_ovector_count_8(groupData)),
+      let vector = unsafe pcre2_get_ovector_pointer_8(groupData)
+    else { return nil }
+    let (start, end) = unsafe (vector[2 * number], vector[2 * number + 1])
+    // Negative, as Swift has it: a group that took no part (PCRE2_UNSET).
+    guard start >= 0, start <= end else { return nil }
+    return start..<end
+  }
+
+  private func match(
+    _ code: CompiledPattern, _ bytes: Span<UInt8>, _ context: OpaquePointer, _ data: OpaquePointer
+  ) -> Int32 {
     // SAFETY: the library reads subject.count bytes during the call and keeps no pointer that is used after it; the code is
     // freed with CompiledPattern, which the caller has. An empty subject needs a pointer that is not NULL all the same.
     unsafe bytes.withUnsafeBufferPointer { subject in
@@ -138,6 +160,12 @@ import CPCRE2
     var size = 0
     // SAFETY: the library writes a size_t, which `size` is.
     return unsafe pcre2_pattern_info_8(code, UInt32(PCRE2_INFO_JITSIZE), &size) != 0 || size == 0
+  }
+
+  var groupCount: Int {
+    var count: UInt32 = 0
+    // SAFETY: the library writes a uint32_t, which `count` is.
+    return unsafe pcre2_pattern_info_8(code, UInt32(PCRE2_INFO_CAPTURECOUNT), &count) == 0 ? Int(count) : 0
   }
 
   var hasBackReferences: Bool {

@@ -23,7 +23,8 @@ public enum Refusal: UInt8, CaseIterable, Sendable {
   // Who the client is, at the edge
   case peerRefused, clientInfrastructure, clientUnknown, forwardedMissing, forwardedInvalid, forwardedExhausted
   // The way on
-  case signFailed, routeNone, routeUndecided, routeClosed, clientsIndistinct, upstreamNone, queueFull, queueTimeout,
+  case signFailed, routeNone, routeUndecided, pathAmbiguous, fileUnreadable, routeClosed, clientsIndistinct,
+    upstreamNone, queueFull, queueTimeout,
     upstreamConnect,
     upstreamConnectTimeout, upstreamTls,
     upstreamReset, upgradeUnsupported
@@ -134,6 +135,8 @@ extension Refusal {
     case .signFailed: ("sign-failed", 500, true)
     case .routeNone: ("route-none", 404, false)
     case .routeUndecided: ("route-undecided", 500, false)
+    case .pathAmbiguous: ("path-ambiguous", 400, false)
+    case .fileUnreadable: ("file-unreadable", 500, false)
     case .routeClosed: ("route-closed", 503, false)
     case .clientsIndistinct: ("clients-indistinct", 503, false)
     case .upstreamNone: ("upstream-none", 503, false)

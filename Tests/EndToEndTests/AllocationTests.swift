@@ -50,6 +50,46 @@ extension EndToEnd {
       #expect(after.validator.openssl - before.validator.openssl <= most)
     }
 
+    /// By a route of many, with everything that a route can change: names and paths, fields, the path, X-Request-Id; and answers of its own.
+    @Test func aRouteWithChangesAllocatesNothing() throws {
+      let workspace = try Workspace()
+      let backend = try RecordingBackend(keepsBytes: false) { try $0.reply("fine") }
+      let keys = try Keys.standard
+      var behind = Configuration.validator(keys: keys, to: ["\(backend.address)"], bound: false)
+      behind.access = "off"
+      let edgeFile = workspace.file("edge.count")
+      let validator = try Countersign(behind, name: "validator", in: workspace)
+      try workspace.write("page.txt", "page")
+      var front = Configuration.edge(keys: keys, to: ["\(try validator["from-edge"])"], bound: false)
+      front.access = "off"
+      front.more = ["headers: { request_id: keep, server: edge, via: edge-a }"]
+      front.upstreams[0].members.append("host: rewritten")
+      front.routes =
+        (0..<200).map { "path_prefix: /service-\($0)/, to: monitor" } + [
+          "host: '*.example.com', path_regex: '/v([0-9]+)/(.*)', method: [GET], header: { name: X-A }, client: [127.0.0.0/8], "
+            + "rewrite: '/new/$2?v=$1', request_headers: { set: { X-From: \"$client $host $request_id\" }, remove: [Cookie] }, "
+            + "response_headers: { set: { X-Seen: $request_id } }, hsts: 1d, to: monitor",
+          "path: /page, respond: { file: ./page.txt, headers: { X-Client: $client } }",
+          "path: /old, redirect: { path: /new }", "path_prefix: /files, files: .",
+        ]
+      let edge = try Countersign(front, in: workspace, environment: try Self.counting(in: edgeFile))
+      let connection = try Connection(to: edge["public"])
+      func ask(_ count: Int) throws {
+        for _ in 0..<count {
+          #expect(try connection.get("/v1/a/b?c=d", fields: ["X-A: 1", "Cookie: a=b"]).status == 200)
+          #expect(try connection.get("/v1/%61//b", fields: ["X-A: 1", "X-Request-Id: 7"]).status == 200)
+          #expect(try connection.get("/page").text == "page")
+          #expect(try connection.get("/old").status == 308)
+          #expect(try connection.get("/files/page.txt").text == "page")
+        }
+      }
+      try ask(100)
+      let before = try Self.count(edgeFile)
+      #expect(before.others > 0, "nothing is counted at all")
+      try ask(200)
+      #expect(try Self.count(edgeFile).others - before.others == 0)
+    }
+
     /// The same by HTTP/2 on both hops: a stream that comes and goes uses memory of those before it, libnghttp2's own as well.
     @Test(arguments: Site.Mode.allCases) func aRequestOverHTTP2AllocatesNothing(_ mode: Site.Mode) throws {
       let workspace = try Workspace()

@@ -33,8 +33,8 @@ extension EndToEnd {
             "unready_on_collapse: true",
           ]
           $0.routes = [
-            "path: \"/discovery.*\", to: monitor, name: discovery, needs_distinct_clients: true",
-            "path: \"/ws.*\", to: monitor, name: sockets, needs_distinct_clients: true", "to: monitor",
+            "path_prefix: /discovery, to: monitor, name: discovery, needs_distinct_clients: true",
+            "path_prefix: /ws, to: monitor, name: sockets, needs_distinct_clients: true", "to: monitor",
           ]
           $0.hasAdmin = true
         })

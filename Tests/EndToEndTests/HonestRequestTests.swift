@@ -306,7 +306,7 @@ extension EndToEnd {
           $0.upstreams.append(
             Configuration.Upstream(name: "second", members: ["identity: none"], servers: ["\(second.address)"]))
           $0.routes = [
-            #"host: "second\\.example\\.com", to: second"#, #"path: "/second/.*", to: second"#, "to: monitor",
+            #"host: second.example.com, to: second"#, #"path_prefix: /second/, to: second"#, "to: monitor",
           ]
         })
       let connection = try site.connect()

@@ -101,7 +101,7 @@ extension EndToEnd {
         .changed("a duration without a unit", "idle") { $1.timeouts = ["idle: 30"] },
         .changed("a route to nowhere", "monitro", "monitor") { $1.routes = ["to: monitro"] },
         .changed("an address that is none", "300.0.0.1") { $1.listeners[0].listen = "300.0.0.1:80" },
-        .changed("a pattern that is none", "path") { $1.routes = [#"path: "/(", to: monitor"#] },
+        .changed("a pattern that is none", "path_regex") { $1.routes = [#"path_regex: "/(", to: monitor"#] },
         .changed("an unknown evidence", "sokcet", "socket") { $1.listeners[0].trust = ["from: any, evidence: sokcet"] },
         .changed("attest without an audience", "audience") {
           $1.upstreams[0].members.removeAll { $0.hasPrefix("audience") }

@@ -24,7 +24,7 @@ extension EndToEnd {
         change: { configuration, workspace in
           let file = try workspace.write("users", users)
           configuration.routes =
-            ["path: \"/private.*\", to: backend, access: { htpasswd: \"\(file)\"\(more) }"] + routes + ["to: backend"]
+            ["path_prefix: /private, to: backend, access: { htpasswd: \"\(file)\"\(more) }"] + routes + ["to: backend"]
           configuration.workers = workers
         })
     }

@@ -152,7 +152,7 @@ extension EndToEnd {
         },
         edge: { configuration in
           configuration.hasAdmin = true
-          configuration.routes = ["path: \"/named/.*\", to: monitor, name: named", "to: monitor"]
+          configuration.routes = ["path_prefix: /named/, to: monitor, name: named", "to: monitor"]
         })
       for path in ["/named/1", "/named/2", "/other", "/bad"] { _ = try site.connect().get(path) }
       let line =

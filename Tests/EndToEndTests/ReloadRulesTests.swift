@@ -327,7 +327,7 @@ extension EndToEnd {
 
     private func reloadable(_ base: Configuration, _ generation: Int) throws -> Configuration {
       var next = base
-      next.routes = [#"path: "/generation/\#(generation)", to: monitor"#, #"path: "/[a-z-]+", to: monitor"#]
+      next.routes = [#"path: "/generation/\#(generation)", to: monitor"#, #"path_regex: "/[a-z-]+", to: monitor"#]
       return next
     }
 

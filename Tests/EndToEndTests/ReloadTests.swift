@@ -10,7 +10,7 @@ extension EndToEnd {
       var configuration = base
       configuration.routes = [
         #"path: "/generation/\#(number)", to: \#(base.upstreams[0].name)"#,
-        #"path: "/(load|ws|steady).*", to: \#(base.upstreams[0].name)"#,
+        #"path_regex: "/(load|ws|steady).*", to: \#(base.upstreams[0].name)"#,
       ]
       configuration.limits = ["head: \(number % 2 == 0 ? 32 : 48)KiB", "fields: \(100 + number % 3)"]
       configuration.timeouts = ["idle: \(30 + number % 7)s"]

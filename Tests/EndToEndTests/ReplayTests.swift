@@ -116,7 +116,7 @@ extension EndToEnd {
       let bytes = bench.bytes(SignedRequest(mark, by: bench.forger))
       #expect(try bench.send(bytes).status == 200)
       try bench.validator.reload(
-        text.replacing("  - { to: backend }", with: "  - { path: \"/(replay|reloaded).*\", to: backend }"))
+        text.replacing("  - { to: backend }", with: "  - { path_regex: \"/(replay|reloaded).*\", to: backend }"))
       try eventually("the reload is in force") {
         try bench.send(SignedRequest("/gone", by: bench.forger)).status == 404
       }

@@ -6,8 +6,8 @@ import Testing
 extension EndToEnd {
   @Suite struct RouteClosures {
     private static let routes = [
-      "path: \"/discovery.*\", to: monitor, name: discovery", "path: \"/ws.*\", to: monitor, name: sockets",
-      "path: \"/off.*\", to: monitor, name: off, enabled: false", "to: monitor, name: rest",
+      "path_prefix: /discovery, to: monitor, name: discovery", "path_prefix: /ws, to: monitor, name: sockets",
+      "path_prefix: /off, to: monitor, name: off, enabled: false", "to: monitor, name: rest",
     ]
 
     private let site: Site
@@ -123,7 +123,7 @@ extension EndToEnd {
       try echoes(closed)
       try echoes(open)
       var next = site.edgeConfiguration
-      next.routes[1] = "path: \"/ws/x.*\", \(name)to: monitor, enabled: false"
+      next.routes[1] = "path_prefix: /ws/x, \(name)to: monitor, enabled: false"
       let start = site.edge.process.standardError.count
       try site.edge.reload(next)
       _ = try? closed.readToEnd()
@@ -146,7 +146,7 @@ extension EndToEnd {
     @Test func aRequestWithoutAClientTakesNoRouteThatTellsClientsApart() throws {
       let bench = try ValidatorBench(.shared) {
         $0.identity.append("mode: observe")
-        $0.routes = ["path: \"/discovery.*\", to: backend, needs_distinct_clients: true", "to: backend"]
+        $0.routes = ["path_prefix: /discovery, to: backend, needs_distinct_clients: true", "to: backend"]
       }
       let answer = try Connection(to: bench.address).get("/discovery")
       #expect(answer.status == 503 && answer["retry-after"] == "60")

@@ -32,8 +32,8 @@ extension EndToEnd {
 
     @Test func aRouteIsForSomeAddressesOnly() throws {
       let door = try Door([
-        "path: \"/admin.*\", to: backend, access: { allow: [\(Peer.client(1))] }",
-        "path: \"/shop.*\", to: backend, access: { deny: [\(Peer.client(2))] }", "to: backend",
+        "path_prefix: /admin, to: backend, access: { allow: [\(Peer.client(1))] }",
+        "path_prefix: /shop, to: backend, access: { deny: [\(Peer.client(2))] }", "to: backend",
       ])
       for (client, path, status) in [
         (1, "/admin", 200), (2, "/admin", 403), (3, "/admin/x", 403), (1, "/shop", 200), (2, "/shop", 403),

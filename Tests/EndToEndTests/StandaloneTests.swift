@@ -36,7 +36,7 @@ extension EndToEnd {
         """
         listeners:
           - { name: public, listen: "127.0.0.1:0", tls: [{ certificate: certs/server.pem, key: certs/server.key }] }
-        routes: [{ host: '[a-z]+\\.example\\.com', to: backend }]
+        routes: [{ host_regex: '[a-z]+\\.example\\.com', to: backend }]
         upstreams: { backend: { servers: ["\(backend.address)"] } }
         log: { access: off }
 

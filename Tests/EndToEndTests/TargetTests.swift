@@ -80,7 +80,10 @@ extension EndToEnd {
         })
       let connection = try site.connect()
       for target in ["/100%", #"/100%?\"#] { #expect(try connection.get(target).text == "other") }
-      for target in ["/100%25", "/100", "/%3100%"] { #expect(try connection.get(target).text == Peer.client()) }
+      for target in ["/100%25", "/100"] { #expect(try connection.get(target).text == Peer.client()) }
+      // Decoded once, this is `/100%`.
+      #expect(try connection.get("/%3100%").status == 400)
+      #expect(try site.edge.access.wait(path: "/%3100%").refusal == "path-ambiguous")
     }
   }
 }

@@ -6,10 +6,21 @@ import TestSupport
 import Testing
 
 @Suite struct RouteTableTests {
+  /// Routes of patterns.
+  private static func table(_ routes: [(host: String?, path: String?)]) throws(Pattern.SyntaxError) -> RouteTable {
+    try RouteTable(
+      routes.map { route in
+        var match = Config.RouteMatch()
+        match.host = route.host.map { .pattern($0) }
+        match.path = route.path.map { .pattern($0) }
+        return match
+      })
+  }
+
   private func found(_ routes: [(host: String?, path: String?)], _ host: String, _ path: String) throws
     -> RouteTable.Found
   {
-    try RouteTable(routes).find(host: Array(host.utf8).span, path: Array(path.utf8).span)
+    try Self.table(routes).find(host: Array(host.utf8).span, path: Array(path.utf8).span)
   }
 
   @Test func theFirstInTheFileWins() throws {
@@ -32,7 +43,7 @@ import Testing
     let routes = (0..<700).map { number -> (host: String?, path: String?) in
       (number % 3 == 0 ? "h\(number % 7)\\.example" : nil, "/p/\(number)" + (number % 2 == 0 ? "" : "/.*"))
     }
-    let table = try RouteTable(routes)
+    let table = try Self.table(routes)
     for number in 0..<700 {
       let path = "/p/\(number)" + (number % 2 == 0 ? "" : "/x")
       let host = Array("H\(number % 7).EXAMPLE".utf8)
@@ -54,7 +65,7 @@ import Testing
   }
 
   @Test func aPatternThatDoesNotCompileMakesNoTable() {
-    #expect(throws: Pattern.SyntaxError.self) { try RouteTable([(nil, "/a"), (nil, "/(b")]) }
+    #expect(throws: Pattern.SyntaxError.self) { try Self.table([(nil, "/a"), (nil, "/(b")]) }
   }
 
   // MARK: Against the engine alone
@@ -129,12 +140,12 @@ import Testing
         routes.append((host, path))
         plain.append(sides)
       }
-      let table = try RouteTable(routes)
+      let table = try Self.table(routes)
       for _ in 0..<60 {
         let near = routes.randomElement(using: &dice)!
         let host = Array(Self.subject(&dice, near: near.host).utf8)
         let path = Array(Self.subject(&dice, near: near.path).utf8)
-        let expected = Self.inOrder(plain, host, path)
+        let expected = Self.bothReadings(plain, host, path)
         if expected == .undecided {
           undecided += 1
           continue
@@ -159,17 +170,18 @@ import Testing
     for _ in 0..<1_500 {
       let text = Self.pattern(&dice)
       guard let sides = try? Self.compiled(text, text) else { continue }
-      let byHost = try RouteTable([(text, nil)])
-      let byPath = try RouteTable([(nil, text)])
+      let byHost = try Self.table([(text, nil)])
+      let byPath = try Self.table([(nil, text)])
       for _ in 0..<20 {
         let subject = Array(Self.subject(&dice, near: text).utf8)
         let description = "\(text) and \(String(decoding: subject, as: UTF8.self))"
-        for (table, pattern) in [(byHost, sides.host), (byPath, sides.path)] {
-          guard let outcome = pattern?.match(subject.span), outcome != .undecided else { continue }
-          if outcome == .match { matched += 1 }
-          #expect(
-            table.find(host: subject.span, path: subject.span) == (outcome == .match ? .route(0) : .none),
-            "\(description)")
+        for (table, sides) in [
+          (byHost, Sides(host: sides.host, path: nil)), (byPath, Sides(host: nil, path: sides.path)),
+        ] {
+          let expected = Self.bothReadings([sides], subject, subject)
+          guard expected != .undecided else { continue }
+          if expected == .route(0) { matched += 1 }
+          #expect(table.find(host: subject.span, path: subject.span) == expected, "\(description)")
         }
       }
     }
@@ -178,6 +190,19 @@ import Testing
 
   private static func compiled(_ host: String?, _ path: String?) throws -> Sides {
     Sides(host: try host.map { try Pattern($0, ignoresCase: true) }, path: try path.map { try Pattern($0) })
+  }
+
+  /// Each asked in order, of the path as it is and of its normal form, where some route asks for a path at all.
+  private static func bothReadings(_ routes: [Sides], _ host: [UInt8], _ path: [UInt8]) -> RouteTable.Found {
+    let sent = inOrder(routes, host, path)
+    guard routes.contains(where: { $0.path != nil }) else { return sent }
+    let normal = inOrder(routes, host, Array(NormalPath.of(String(decoding: path, as: UTF8.self)).utf8))
+    if sent == .undecided || normal == .undecided { return .undecided }
+    guard sent != normal else { return sent }
+    func number(_ found: RouteTable.Found) -> Int? {
+      if case .route(let number) = found { number } else { nil }
+    }
+    return .ambiguous(sent: number(sent), normal: number(normal))
   }
 
   private static func inOrder(_ routes: [Sides], _ host: [UInt8], _ path: [UInt8]) -> RouteTable.Found {

@@ -41,12 +41,19 @@ import Testing
       identity: { edge: e, keys: k.jwks.json, sign_with: k1, claims: [X-Acme-Client] }
       listeners: [{ name: web, listen: "127.0.0.1:0", trust: [\(trust)] }]
       routes:
-        - { host: 'app\\.example\\.com', path: "/api/.*", to: app }
-        - { path: "/(a|b)/[0-9]+", to: app }
-        - { path: "/(?!private).*", to: app, name: rest }
-        - { path: "[^/]+", to: app }
-        - { path: '/(x)\\1', to: app }
-        - { path: "/closed/.*", to: app, enabled: false }
+        - { redirect: { scheme: https } }
+        - { host_regex: 'app\\.example\\.com', path_regex: "/api/.*", to: app }
+        - { path_regex: "/(a|b)/[0-9]+", to: app }
+        - { host: api.example.com, path_prefix: /v1, strip_prefix: /v1, to: app }
+        - { host: "*.example.com", path: "/a%20b", method: [PUT, POST], header: { name: X-Canary }, to: app }
+        - { path_regex: "/old/([a-z]+)/(.*)", rewrite: "/new/$2?kind=$1", to: app,
+            request_headers: { set: { X-Seen-From: $client, X-Kind: "a b" }, remove: [Cookie] } }
+        - { client: [203.0.113.0/24], path: /inside, to: app }
+        - { listener: web, path: /page, respond: { body: "x" } }
+        - { path_regex: "/(?!private).*", to: app, name: rest }
+        - { path_regex: "[^/]+", to: app }
+        - { path_regex: '/(x)\\1', to: app }
+        - { path_prefix: /closed/, to: app, enabled: false }
         - { to: app }
       upstreams: { app: \(upstream) }
       """)
@@ -72,7 +79,7 @@ import Testing
 
   /// A signature covers the path and the host, whatever they are.
   @Test func manyRoutesAreTried() throws {
-    let routes = (0..<3_000).map { "  - { path: '/\($0)/[a-z]+', to: app }\n" }.joined()
+    let routes = (0..<3_000).map { "  - { path_regex: '/\($0)/[a-z]+', to: app }\n" }.joined()
     let found = try findings(
       """
       identity: { edge: e, keys: k.jwks.json, sign_with: k1 }

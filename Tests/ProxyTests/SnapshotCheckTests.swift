@@ -49,7 +49,7 @@ import Testing
           listen: "127.0.0.1:8445"
           tls: [{ certificate: good.pem, key: soon.key }, { certificate: none.pem, key: good.key }]
       routes:
-        - { path: "(", to: app }
+        - { path_regex: "(", to: app }
         - { path: /a, to: nowhere }
       upstreams:
         app: { servers: ["127.0.0.1:1"], tls: { ca: none.pem, name: a.test } }
@@ -65,7 +65,7 @@ import Testing
         "c:9:65: listener two: none.pem: cannot be read as a certificate chain (PEM, the leaf first): no start line",
         "c:12:41: listener three: soon.key: is not the private key of good.pem; use the key that it was made for",
         "c:12:68: listener three: none.pem: cannot be read as a certificate chain (PEM, the leaf first): no start line",
-        "c:14:13: route path: the pattern is not valid at byte 1: missing closing parenthesis",
+        "c:14:19: route path_regex: the pattern is not valid at byte 1: missing closing parenthesis",
         "c:15:21: there is no upstream `nowhere`; there is `app`, `other`",
         "c:17:47: upstream app: none.pem: cannot be read as certificates of authorities (PEM): no certificate or crl found",
         "c:18:84: lost.pem: no such file",

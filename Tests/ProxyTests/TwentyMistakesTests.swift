@@ -157,7 +157,7 @@ import Testing
       says: "self-test: nobody can be a client under this rule"),
     Mistake(
       name: "discovery's route, which needs to tell clients apart, stands behind one that takes its requests",
-      from: "routes:\n", to: "routes:\n  - { path: \"/.*\", to: app }\n", kind: nil,
+      from: "routes:\n", to: "routes:\n  - { path_prefix: /, to: app }\n", kind: nil,
       says: "never reached: the route in line 19 takes every request that this one matches"),
     Mistake(
       name: "checks answer everybody", from: "    on_collapse: refuse\n",

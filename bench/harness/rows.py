@@ -235,7 +235,7 @@ def routes(bench):
     server, cells = peers.backend(bench), []
     counter = Counter(server.status)
     for count in (10, 1000):
-        listed = "".join(f"\n  - {{ path: '/service-{i:04}/.*', to: app }}" for i in range(count))
+        listed = "".join(f"\n  - {{ path_prefix: /service-{i:04}/, to: app }}" for i in range(count))
         path = f"/service-{count - 1:04}/state"
         for name, program in builds(bench):
             ours = peers.countersign(bench, "edge.yaml", EDGE_HOST, server, program=program, routes=listed)

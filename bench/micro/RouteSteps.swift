@@ -97,7 +97,13 @@ enum RouteSteps {
     _ routes: [(host: String?, path: String?)], host: String = "printers.example.com", path: String,
     finds found: RouteTable.Found
   ) throws -> Operation {
-    let table = try RouteTable(routes)
+    let table = try RouteTable(
+      routes.map { route in
+        var match = Config.RouteMatch()
+        match.host = route.host.map { .pattern($0) }
+        match.path = route.path.map { .pattern($0) }
+        return match
+      })
     let bytes = Samples.head(["GET \(path) HTTP/1.1", "Host: \(host)"])
     let head = try Samples.parsed(bytes)
     // What is left out of `Plan.route` is only to look for a port in the authority.

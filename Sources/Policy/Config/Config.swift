@@ -11,6 +11,9 @@ package struct Config: Sendable, Equatable {
   package var identity = Identity()
   package var listeners: [Listener] = []
   package var routes: [Route] = []
+  /// What becomes of a path of which two readings lead to two routes.
+  package var pathMismatch = PathMismatch.refuse
+  package var headers = Headers()
   /// In the order of the file; names are unique.
   package var upstreams: [Upstream] = []
   package var timeouts = Timeouts()
@@ -187,24 +190,6 @@ package struct Config: Sendable, Equatable {
     case xForwardedFor = "x-forwarded-for", forwarded
   }
 
-  /// First match wins. Patterns are PCRE2, anchored at both ends; nil matches everything.
-  package struct Route: Sendable, Equatable {
-    package var host: String?
-    package var path: String?
-    package var to: String
-    /// By which operators close it; unique.
-    package var name: String?
-    /// False: closed, until the configuration says otherwise.
-    package var isEnabled = true
-    /// Nothing passes here while clients cannot be told apart.
-    package var needsDistinctClients = false
-    package var limits = RouteLimits()
-    package var access = Access()
-    package var errorPages: [ErrorPage] = []
-    package var place = Place.none
-    package init(to: String) { self.to = to }
-  }
-
   package struct Upstream: Sendable, Equatable {
     package var name: String
     package var identity = UpstreamIdentity.plain
@@ -229,6 +214,8 @@ package struct Config: Sendable, Equatable {
     package var slowStartMilliseconds = 0
     /// Idle connections kept for each server by each worker.
     package var idleConnections = 64
+    /// Requests get the server's own name in Host, in place of what the client asked for.
+    package var rewritesHost = false
 
     package init(name: String) { self.name = name }
   }

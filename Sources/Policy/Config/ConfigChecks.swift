@@ -8,6 +8,7 @@ extension Reading {
     checkListeners()
     checkRoutes()
     checkRouteNames()
+    checkRouteListeners()
     checkSigning()
     checkVerifying()
     checkAudiences()
@@ -57,6 +58,20 @@ extension Reading {
       error(
         config.place(of: "routes[\(index)].to"),
         "there is no upstream \(quoted(route.to))\(suggestion ?? (names.isEmpty ? "" : "; there is \(list(names))"))")
+    }
+  }
+
+  private mutating func checkRouteListeners() {
+    let names = config.listeners.map(\.name)
+    // One without a name is told of already.
+    guard !faulty.contains("listeners"), !names.contains("") else { return }
+    for (index, route) in config.routes.enumerated() {
+      for name in route.match.listeners where !names.contains(name) {
+        let suggestion = Spelling.nearest(to: name, among: names).map { ": did you mean `\($0)`?" }
+        error(
+          config.place(of: "routes[\(index)].listener"),
+          "there is no listener \(quoted(name))\(suggestion ?? "; there is \(list(names))")")
+      }
     }
   }
 
@@ -151,7 +166,7 @@ extension Reading {
     var cover = RouteCover()
     for (index, route) in config.routes.enumerated() {
       guard let earlier = cover.add(route, index: index).map({ config.routes[$0] }) else { continue }
-      let what = earlier.host == nil && earlier.path == nil ? "request" : "request that this one matches"
+      let what = earlier.match.isEverything ? "request" : "request that this one matches"
       warn(
         config.place(of: "routes[\(index)]"),
         "never reached: the route in \(spot(earlier.place, from: route.place)) takes every \(what)")

@@ -12,15 +12,10 @@ extension Config {
     for listener in listeners { out.listener(listener) }
     out.line(0, "routes:")
     for route in routes {
-      let patterns = [("host", route.host), ("path", route.path)]
-      var pairs = patterns.compactMap { key, value in value.map { "\(key): \(Resolved.verbatim($0))" } }
-      pairs.append("to: \(Resolved.quote(route.to))")
-      if let name = route.name { pairs.append("name: \(name)") }
-      pairs.append("enabled: \(route.isEnabled)")
-      pairs.append("needs_distinct_clients: \(route.needsDistinctClients)")
-      pairs += route.limitPairs
-      out.line(1, "- { \(pairs.joined(separator: ", ")) }")
+      out.line(1, "- { \(route.resolved(Resolved.quote, verbatim: Resolved.verbatim)) }")
     }
+    out.line(0, "path_mismatch: \(pathMismatch.rawValue)")
+    out.line(0, "headers: \(headers.resolved(Resolved.quote))")
     out.line(0, "upstreams:")
     for upstream in upstreams { out.upstream(upstream) }
     out.rest(self)
@@ -175,6 +170,7 @@ struct Resolved {
       upstream.sticky.map { "{ cookie: \(Self.quote($0.cookie)), key: \(Self.quote($0.key)) }" })
     pair(2, "slow_start", Unit.duration(upstream.slowStartMilliseconds))
     pair(2, "idle_connections", "\(upstream.idleConnections)")
+    pair(2, "host", upstream.rewritesHost ? "rewritten" : "as-sent")
   }
 
   private mutating func servers(_ servers: [Config.Server]) {

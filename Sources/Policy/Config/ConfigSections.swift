@@ -7,7 +7,7 @@ extension Reading {
   mutating func configuration(_ root: YAMLNode) {
     let keys = [
       "identity", "listeners", "routes", "upstreams", "timeouts", "limits", "log", "admin", "workers", "accept_weaker",
-      "error_pages", "proxy_status", "include",
+      "error_pages", "proxy_status", "include", "path_mismatch", "headers",
     ]
     let required = [
       (key: "listeners", what: "a list of where connections come in"),
@@ -18,6 +18,10 @@ extension Reading {
     if let node = fields["identity"] { identity(node) }
     if let node = fields["listeners"] { listeners(node) }
     if let node = fields["routes"] { routes(node) }
+    if let node = fields["path_mismatch"], let word: Config.PathMismatch = word(node, "path_mismatch") {
+      config.pathMismatch = word
+    }
+    if let node = fields["headers"] { headers(node) }
     if let node = fields["upstreams"] { upstreams(node) }
     if let node = fields["timeouts"] { timeouts(node) }
     if let node = fields["limits"] { limits(node) }
@@ -209,34 +213,6 @@ extension Reading {
     let ca = fields["ca"].flatMap { file($0, "\(path).ca") }
     let require = fields["require"].flatMap { truth($0, "\(path).require") }
     return ca.map { Config.ClientCertificates(ca: $0, require: require ?? false) }
-  }
-
-  // MARK: routes
-
-  private mutating func routes(_ node: YAMLNode) {
-    guard let nodes = elements(node, "routes", of: "mappings of `host`, `path` and `to`") else { return }
-    if nodes.isEmpty { error(node.place, "expected at least one route, such as `{ to: NAME }`") }
-    for (index, node) in nodes.enumerated() {
-      let path = "routes[\(index)]"
-      let required = [(key: "to", what: "the name of an upstream")]
-      let keys = ["host", "path", "to", "name", "enabled", "needs_distinct_clients"] + Self.routeLimitKeys
-      guard let fields = fields(node, path, keys: keys, required: required) else {
-        config.routes.append(Config.Route(to: ""))
-        continue
-      }
-      var route = Config.Route(
-        to: fields["to"].flatMap { text($0, "\(path).to", expected: "an upstream's name") } ?? "")
-      route.host = fields["host"].flatMap { pattern($0, "\(path).host") }
-      route.path = fields["path"].flatMap { pattern($0, "\(path).path") }
-      if let node = fields["name"] { route.name = name(node, "\(path).name", .name) }
-      if let node = fields["enabled"], let truth = truth(node, "\(path).enabled") { route.isEnabled = truth }
-      if let node = fields["needs_distinct_clients"], let truth = truth(node, "\(path).needs_distinct_clients") {
-        route.needsDistinctClients = truth
-      }
-      routeLimits(fields, &route)
-      route.place = node.place
-      config.routes.append(route)
-    }
   }
 
   // MARK: The rest

@@ -28,7 +28,7 @@ extension Reading {
     let keys = [
       "identity", "plain_fields", "audience", "shared_audience", "proxy_protocol", "protocol", "servers", "tls",
       "balance",
-      "health", "passive", "retries", "queue", "sticky", "slow_start", "idle_connections",
+      "health", "passive", "retries", "queue", "sticky", "slow_start", "idle_connections", "host",
     ]
     let required = [(key: "servers", what: "a list such as `[\"127.0.0.1:3334\"]`")]
     guard let fields = fields(node, path, keys: keys, required: required) else { return upstream }
@@ -75,6 +75,9 @@ extension Reading {
     }
     if let node = fields["idle_connections"], let count = count(node, "\(path).idle_connections", 0...10_000) {
       upstream.idleConnections = count
+    }
+    if let node = fields["host"] {
+      upstream.rewritesHost = word(node, "\(path).host", of: ["as-sent", "rewritten"]) == 1
     }
     return upstream
   }

@@ -47,6 +47,7 @@ package struct TrustChange: Sendable, Equatable {
     case routePassword = "route-password"
     case distinctClients = "distinct-clients"
     case routeEnabled = "route-enabled"
+    case pathMismatch = "path-mismatch"
     case collapse
     case checks
     case replayWindow = "replay-window"

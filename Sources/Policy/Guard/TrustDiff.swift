@@ -25,6 +25,7 @@ package struct TrustDiff {
     diff.distinctClients()
     diff.access()
     diff.enabledRoutes()
+    diff.pathMismatch()
     diff.admin()
     return diff.changes.sorted(by: TrustChange.isListedBefore)
   }

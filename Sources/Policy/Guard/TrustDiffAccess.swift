@@ -8,14 +8,16 @@ extension TrustDiff {
   mutating func access() {
     let (was, now) = (Self.reached(old.config.routes), Self.reached(new.config.routes))
     let (oldIndex, newIndex) = (Self.indices(was), Self.indices(now))
-    for (index, route) in was.enumerated() where oldIndex[Pattern(route)] == index {
-      let at = newIndex[Pattern(route)]
+    for (index, route) in was.enumerated() where oldIndex[route.requests] == index {
+      let at = newIndex[route.requests]
       if let at {
         addresses(route, now[at], isCertain: true)
         password(route, now[at], isCertain: true)
       }
       guard route.admitted != .everybody || route.access.basic != nil else { continue }
-      let others = now[..<(at ?? now.count)].filter { (oldIndex[Pattern($0)] ?? .max) > index && $0.isEnabled }
+      let others = now[..<(at ?? now.count)].filter {
+        (oldIndex[$0.requests] ?? .max) > index && $0.isEnabled && !$0.isRedirect
+      }
       // What weakens on the same route has been told.
       let kept = at.map { now[$0] } ?? route
       if let next = others.first(where: { !route.admitted.containsAll(of: $0.admitted) }),
@@ -31,7 +33,7 @@ extension TrustDiff {
     }
   }
 
-  private func called(_ route: Config.Route) -> String { route.name ?? Pattern(route).text }
+  private func called(_ route: Config.Route) -> String { route.name ?? route.match.text }
 
   private mutating func addresses(_ was: Config.Route, _ next: Config.Route, isCertain: Bool) {
     let come = next.admitted.subtracting(was.admitted)
@@ -56,7 +58,7 @@ extension TrustDiff {
           "open to \(ranges.isEmpty ? "no address" : ranges.text) only"
         }
       // Where it is not certain which requests they are, it depends on all routes.
-      let whole = (isCertain ? [route] : all).flatMap { [$0.host ?? "", $0.path ?? "", $0.admitted.whole] }
+      let whole = (isCertain ? [route] : all).flatMap { [$0.match.text, $0.admitted.whole] }
       return Value(shown, at: route.place, whole: whole.map { "\($0.utf8.count):\($0)" }.joined())
     }
     add(
@@ -82,7 +84,7 @@ extension TrustDiff {
       : "requests of the route `\(called(was))` may take `\(called(next))`, which \(text)"
     func value(_ route: Config.Route, _ all: [Config.Route]) -> Value {
       let whole = (isCertain ? [route] : all).flatMap {
-        [$0.host ?? "", $0.path ?? "", $0.access.basic?.htpasswd ?? ""]
+        [$0.match.text, $0.access.basic?.htpasswd ?? ""]
       }
       return Value(
         route.access.basic.map { "htpasswd: \($0.htpasswd)" } ?? "no htpasswd", at: route.place,
@@ -115,6 +117,11 @@ extension AddressSet {
 }
 
 extension Config.Route {
+  /// It leads elsewhere, and gives nothing away.
+  fileprivate var isRedirect: Bool {
+    if case .redirect? = answer { true } else { false }
+  }
+
   /// The addresses that may take it; a longer range decides before a shorter one.
   var admitted: AddressSet {
     var set = access.allow.isEmpty ? AddressSet.everybody : AddressSet()

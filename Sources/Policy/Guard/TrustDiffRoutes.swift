@@ -22,13 +22,13 @@ extension TrustDiff {
     let (was, now) = (Self.reached(old.config.routes), Self.reached(new.config.routes))
     let (oldIndex, newIndex) = (Self.indices(was), Self.indices(now))
     var passages: [Passage] = []
-    for (index, route) in was.enumerated() where oldIndex[Pattern(route)] == index {
-      let at = newIndex[Pattern(route)]
+    for (index, route) in was.enumerated() where oldIndex[route.requests] == index {
+      let at = newIndex[route.requests]
       if let at, holds(route) != holds(now[at]) {
         passages.append(Passage(was: route, next: now[at], isCertain: true))
       } else if holds(route) {
         // What stands in front of it now and did not before; where it is gone, also what stood behind it.
-        let next = now[..<(at ?? now.count)].first { !holds($0) && (oldIndex[Pattern($0)] ?? .max) > index }
+        let next = now[..<(at ?? now.count)].first { !holds($0) && (oldIndex[$0.requests] ?? .max) > index }
         if let next { passages.append(Passage(was: route, next: next, isCertain: false)) }
       }
     }
@@ -37,7 +37,9 @@ extension TrustDiff {
 
   /// Requests whose route needs to tell clients apart, and may take one that does not.
   mutating func distinctClients() {
-    for passage in passages(where: \.needsDistinctClients) {
+    // What is answered here tells no clients apart.
+    for passage in passages(where: { $0.needsDistinctClients || $0.answer != nil })
+    where passage.was.answer == nil && passage.next.answer == nil {
       distinctClients(passage.was, passage.next, isCertain: passage.isCertain)
     }
   }
@@ -47,14 +49,14 @@ extension TrustDiff {
   mutating func enabledRoutes() {
     for passage in passages(where: { !$0.isEnabled }) {
       let (was, next) = (passage.was, passage.next)
-      let called = was.name ?? Pattern(was).text
+      let called = was.name ?? was.match.text
       let text =
         if !next.isEnabled {
           "route `\(called)` is closed"
         } else if passage.isCertain {
           "route `\(called)` was closed and is open"
         } else {
-          "route `\(called)` was closed, and its requests may take `\(next.name ?? Pattern(next).text)`, which is open"
+          "route `\(called)` was closed, and its requests may take `\(next.name ?? next.match.text)`, which is open"
         }
       add(
         .routeEnabled, next.isEnabled ? .changes : .strengthens, "route \(called)", text,
@@ -63,19 +65,31 @@ extension TrustDiff {
     }
   }
 
+  /// Requests of which two readings lead to two routes. Both routes are asked either way, so nobody is let in.
+  mutating func pathMismatch() {
+    let (was, now) = (old.config.pathMismatch, new.config.pathMismatch)
+    guard was != now else { return }
+    add(
+      .pathMismatch, now == .refuse ? .strengthens : .changes, "path_mismatch",
+      now == .refuse
+        ? "requests whose path leads to two routes, by the way it is read, are refused"
+        : "requests whose path leads to two routes, by the way it is read, take the stricter one",
+      oldValue("path_mismatch", was.rawValue), newValue("path_mismatch", now.rawValue), .nobody)
+  }
+
   private mutating func distinctClients(_ was: Config.Route, _ next: Config.Route, isCertain: Bool) {
-    let called = was.name ?? Pattern(was).text
+    let called = was.name ?? was.match.text
     let text =
       if next.needsDistinctClients {
         "route `\(called)` is closed while clients cannot be told apart"
       } else if isCertain {
         "route `\(called)` stays open also while clients cannot be told apart"
       } else {
-        "requests of the route `\(called)` may take `\(next.name ?? Pattern(next).text)`, which stays open while clients cannot be told apart"
+        "requests of the route `\(called)` may take `\(next.name ?? next.match.text)`, which stays open while clients cannot be told apart"
       }
     func value(_ route: Config.Route, _ all: [Config.Route]) -> Value {
       // Where it is not certain which requests they are, it depends on all routes.
-      let whole = (isCertain ? [route] : all).flatMap { [$0.host ?? "", $0.path ?? "", "\($0.needsDistinctClients)"] }
+      let whole = (isCertain ? [route] : all).flatMap { [$0.match.text, "\($0.needsDistinctClients)"] }
       return Value(
         "needs_distinct_clients: \(route.needsDistinctClients)", at: route.place,
         whole: whole.map { "\($0.utf8.count):\($0)" }.joined())
@@ -83,19 +97,6 @@ extension TrustDiff {
     add(
       .distinctClients, next.needsDistinctClients ? .strengthens : .weakens, "route \(called)", text,
       value(was, old.config.routes), value(next, new.config.routes), .nobody)
-  }
-
-  /// What a route is for.
-  struct Pattern: Hashable {
-    let host: String?
-    let path: String?
-
-    init(_ route: Config.Route) { (host, path) = (route.host, route.path) }
-
-    var text: String {
-      let parts = [host.map { "host \($0)" }, path.map { "path \($0)" }].compactMap { $0 }
-      return parts.isEmpty ? "every request" : parts.joined(separator: ", ")
-    }
   }
 
   /// From one upstream to another.
@@ -117,23 +118,23 @@ extension TrustDiff {
     var told: Set<Lead> = []
 
     for next in now {
-      guard let at = oldIndex[Pattern(next)], was[at].to != next.to else { continue }
+      guard let at = oldIndex[next.requests], was[at].to != next.to else { continue }
       told.insert(Lead(from: was[at].to, to: next.to))
       moved(was[at], next, isCertain: true)
     }
     var possible: [(was: Config.Route, next: Config.Route)] = []
     let lastNew = Self.last(was, in: newIndex)
     let lastOld = Self.last(now, in: oldIndex)
-    for (index, next) in now.enumerated() where oldIndex[Pattern(next)] == nil {
+    for (index, next) in now.enumerated() where oldIndex[next.requests] == nil {
       possible += lastNew.values.filter { $0.index > index }.map { ($0.route, next) }
     }
-    for (index, gone) in was.enumerated() where newIndex[Pattern(gone)] == nil {
+    for (index, gone) in was.enumerated() where newIndex[gone.requests] == nil {
       possible += lastOld.values.filter { $0.index > index }.map { (gone, $0.route) }
     }
     // Of the routes that stand in front in the new list, the one that stood furthest behind.
     var passed: [String: Last] = [:]
     for next in now {
-      guard let at = oldIndex[Pattern(next)] else { continue }
+      guard let at = oldIndex[next.requests] else { continue }
       possible += passed.values.filter { $0.index > at }.map { (was[at], $0.route) }
       if passed[next.to].map({ $0.index < at }) ?? true { passed[next.to] = Last(index: at, route: next) }
     }
@@ -149,7 +150,7 @@ extension TrustDiff {
     guard !was.contains(where: \.takesEveryPath) else { return }
     let oldIndex = Self.indices(was)
     var told: Set<String> = []
-    for next in now where oldIndex[Pattern(next)] == nil && next.isEnabled {
+    for next in now where oldIndex[next.requests] == nil && next.isEnabled {
       guard told.insert(next.to).inserted, let to = new.config.upstreams.first(where: { $0.name == next.to }) else {
         continue
       }
@@ -162,25 +163,34 @@ extension TrustDiff {
       add(
         .route, .changes, "route none \(next.to)",
         "requests that no route took may go to the upstream `\(next.to)`, which is told \(what)",
-        Value("no route", at: .none), Value("\(Pattern(next).text) to \(next.to)", at: next.place), .nobody)
+        Value("no route", at: .none), Value("\(next.match.text) to \(next.to)", at: next.place), .nobody)
     }
+  }
+
+  /// Requests that were answered here go to an upstream now.
+  private mutating func answered(_ was: Config.Route, _ next: Config.Route) {
+    add(
+      .route, .changes, "route answered \(next.match.text)",
+      "requests that were answered here (\(was.goal)) go to the upstream `\(next.to)`",
+      Value("\(was.match.text) to \(was.goal)", at: was.place),
+      Value("\(next.match.text) to \(next.to)", at: next.place), .nobody)
   }
 
   /// What stands behind a route for every request is never reached.
   static func reached(_ routes: [Config.Route]) -> [Config.Route] {
-    guard let all = routes.firstIndex(where: { $0.host == nil && $0.path == nil }) else { return routes }
+    guard let all = routes.firstIndex(where: \.takesEverything) else { return routes }
     return Array(routes[...all])
   }
 
   /// Of equal patterns the first is reached.
-  static func indices(_ routes: [Config.Route]) -> [Pattern: Int] {
-    Dictionary(routes.enumerated().map { (Pattern($1), $0) }) { first, _ in first }
+  static func indices(_ routes: [Config.Route]) -> [Config.Route.Requests: Int] {
+    Dictionary(routes.enumerated().map { ($1.requests, $0) }) { first, _ in first }
   }
 
-  private static func last(_ routes: [Config.Route], in indices: [Pattern: Int]) -> [String: Last] {
+  private static func last(_ routes: [Config.Route], in indices: [Config.Route.Requests: Int]) -> [String: Last] {
     var last: [String: Last] = [:]
     for route in routes {
-      let index = indices[Pattern(route)] ?? .max
+      let index = indices[route.requests] ?? .max
       if last[route.to].map({ $0.index < index }) ?? true { last[route.to] = Last(index: index, route: route) }
     }
     return last
@@ -188,18 +198,20 @@ extension TrustDiff {
 
   /// Requests of the route `was` take the route `next` now, or some may.
   private mutating func moved(_ was: Config.Route, _ next: Config.Route, isCertain: Bool) {
-    guard let from = old.config.upstreams.first(where: { $0.name == was.to }),
-      let to = new.config.upstreams.first(where: { $0.name == next.to })
-    else { return }
+    guard let to = new.config.upstreams.first(where: { $0.name == next.to }) else { return }
+    guard let from = old.config.upstreams.first(where: { $0.name == was.to }) else {
+      if isCertain { answered(was, next) }
+      return
+    }
     let facets = facets(from, to)
     guard let effect = facets.map(\.effect).min(), isCertain || effect == .weakens else { return }
     let counted = facets.filter { $0.effect == effect }
     func value(_ route: Config.Route, _ all: [Config.Route], _ values: [Value]) -> Value {
       // Where it is not certain which requests they are, it depends on all routes.
       let routes = isCertain ? [route] : all
-      let whole = routes.flatMap { [$0.host ?? "", $0.path ?? "", $0.to] } + values.map(\.whole)
+      let whole = routes.flatMap { [$0.match.text, $0.goal] } + values.map(\.whole)
       return Value(
-        "\(Pattern(route).text) to \(route.to)", at: route.place,
+        "\(route.match.text) to \(route.goal)", at: route.place,
         whole: whole.map { "\($0.utf8.count):\($0)" }.joined())
     }
     add(
@@ -212,8 +224,26 @@ extension TrustDiff {
 }
 
 extension Config.Route {
-  /// But for `*`, which an OPTIONS request may ask for.
+  /// Which requests it takes: routes that are equal in this take the same.
+  struct Requests: Hashable {
+    let match: Config.RouteMatch
+    /// A redirect without a path lets pass what it would not change.
+    let scheme: Config.LinkScheme?
+    let host: String?
+  }
+
+  var requests: Requests {
+    guard case .redirect(let redirect)? = answer, redirect.path == nil else {
+      return Requests(match: match, scheme: nil, host: nil)
+    }
+    return Requests(match: match, scheme: redirect.scheme, host: redirect.host)
+  }
+
+  fileprivate var takesEverything: Bool {
+    requests == Requests(match: Config.RouteMatch(), scheme: nil, host: nil)
+  }
+
   fileprivate var takesEveryPath: Bool {
-    (host == nil || host == ".*") && (path == nil || path == ".*" || path == "/.*")
+    match.takesEveryPath && requests.scheme == nil && requests.host == nil
   }
 }

@@ -11,6 +11,11 @@ struct RouteSet: Sendable {
     words = ContiguousArray(repeating: isFull ? ~0 : 0, count: (routes + 63) / 64)
     if isFull, routes % 64 != 0 { words[words.count - 1] = (1 << UInt64(routes % 64)) - 1 }
   }
+
+  init(routes: Int, members: [Int]) {
+    self.init(routes: routes, isFull: false)
+    for route in members { words[route / 64] |= 1 << UInt64(route % 64) }
+  }
 }
 
 struct PrefixTree: Sendable {
@@ -108,6 +113,19 @@ struct PrefixTree: Sendable {
   func find(_ text: Span<UInt8>, ignoresCase: Bool, into found: inout RouteSet) {
     var words = found.words.mutableSpan
     for word in words.indices { words[word] = 0 }
+    walk(text, ignoresCase: ignoresCase, isBackwards: false, into: &words)
+  }
+
+  /// Adds the routes whose claims a text meets when it is read from its end, whatever its case.
+  func addEnding(_ text: Span<UInt8>, into found: inout RouteSet) {
+    var words = found.words.mutableSpan
+    walk(text, ignoresCase: true, isBackwards: true, into: &words)
+  }
+
+  /// Inlined into both, so that the way of reading is a constant there.
+  @inline(__always) private func walk(
+    _ text: Span<UInt8>, ignoresCase: Bool, isBackwards: Bool, into words: inout MutableSpan<UInt64>
+  ) {
     let nodes = nodes.span
     let labels = labels.span
     var node = 0
@@ -118,13 +136,15 @@ struct PrefixTree: Sendable {
         insert(nodes[node].wholeMembers, into: &words)
         return
       }
-      guard let below = nodes[node].below(PrefixTree.byte(text[at], ignoresCase)) else { return }
+      let next = text[isBackwards ? text.count &- 1 &- at : at]
+      guard let below = nodes[node].below(PrefixTree.byte(next, ignoresCase)) else { return }
       node = nodes[node].firstBelow &+ below
       let label = nodes[node].label
       guard text.count &- at >= label.count else { return }
       var letter = label.lowerBound
       while letter < label.upperBound {
-        guard labels[letter] == PrefixTree.byte(text[at], ignoresCase) else { return }
+        let byte = text[isBackwards ? text.count &- 1 &- at : at]
+        guard labels[letter] == PrefixTree.byte(byte, ignoresCase) else { return }
         at &+= 1
         letter &+= 1
       }

@@ -3,17 +3,17 @@
 extension ConfigSchema {
   private static let day = 24 * 3_600_000
 
-  private static let name = SchemaValue.text("a name of A-Z, a-z, 0-9, `.`, `_` and `-`", pattern: namePattern)
+  static let name = SchemaValue.text("a name of A-Z, a-z, 0-9, `.`, `_` and `-`", pattern: namePattern)
   private static let audience = SchemaValue.text("a name of a-z, 0-9, `.` and `-`", pattern: "^[a-z0-9.-]{1,64}$")
   private static let keyID = SchemaValue.text(
     "the `kid` of a key, of A-Z, a-z, 0-9, `.`, `_` and `-`", pattern: "^[A-Za-z0-9._-]{1,32}$")
-  private static let file = SchemaValue.text("the path of a file")
+  static let file = SchemaValue.text("the path of a file")
   private static let keySet = SchemaValue.text("the path of a key set (JWKS)")
-  private static let range = SchemaValue.text("an address, or a range such as `10.0.0.0/8`")
+  static let range = SchemaValue.text("an address, or a range such as `10.0.0.0/8`")
   private static let listen = SchemaValue.text("`ADDRESS:PORT`, `[IPV6]:PORT` or `unix:PATH`")
   private static let endpoint = SchemaValue.text(
     "`HOST:PORT`, `[IPV6]:PORT`, `srv:_SERVICE._tcp.NAME` or `unix:PATH`")
-  private static let pattern = SchemaValue.text("a pattern (PCRE2) of 1 to 2048 bytes")
+  static let pattern = SchemaValue.text("a pattern (PCRE2) of 1 to 2048 bytes")
   private static let statuses = SchemaValue.list(
     .either([
       .count(100...599), .text("a range of statuses such as `200-299`", pattern: "^[1-5][0-9]{2}(-[1-5][0-9]{2})?$"),
@@ -35,6 +35,10 @@ extension ConfigSchema {
     SchemaKey(
       "workers", .either([.words(["auto"]), .count(1...256)]),
       "Threads that serve; auto is one for each processor. Changes at the next start.", standard: "auto"),
+    SchemaKey(
+      "path_mismatch", .words(["refuse", "stricter"]),
+      "What becomes of a path that leads to two routes, by the way it is read.", standard: "refuse"),
+    SchemaKey("headers", .mapping(headers), "Fields that every route's requests and responses get."),
     SchemaKey("error_pages", .list(.mapping(errorPage)), "Pages for answers of our own, where the route has none."),
     SchemaKey("proxy_status", .truth, "Such answers name their reason (RFC 9209).", standard: "false"),
     SchemaKey(
@@ -135,33 +139,33 @@ extension ConfigSchema {
       ]), "With proxy-protocol: until then, a peer may come without its header."),
   ]
 
-  private static let route: [SchemaKey] = [
-    SchemaKey("host", pattern, "Against Host, without its port."),
-    SchemaKey("path", pattern, "Against the path as the client sent it, without the query."),
-    SchemaKey("to", name, "An upstream.", required: true),
-    SchemaKey("name", name, "By which the route is closed and opened, and the log and the metrics know it."),
-    SchemaKey(
-      "enabled", .truth, "Whether it serves; false closes it until the configuration says otherwise.", standard: "true"),
-    SchemaKey(
-      "needs_distinct_clients", .truth, "Nothing passes while clients cannot be told apart.", standard: "false"),
-    SchemaKey(
-      "timeouts",
-      .mapping([
-        SchemaKey("idle", .duration(1...day), "A body that does not move."),
-        SchemaKey("upstream_connect", .duration(1...600_000), "Connecting to a server."),
-        SchemaKey("upstream_response", .duration(1...day), "The head of a server's response."),
-        SchemaKey("tunnel", .duration(1...30 * day), "A WebSocket without traffic in either direction."),
-      ]), "In place of those of the configuration."),
-    SchemaKey(
-      "limits",
-      .mapping([
-        SchemaKey("body", .size(0...1 << 40), "A request's body, in place of the configuration's limit; 0: no limit."),
-        SchemaKey("rate", .mapping(rate), "How many requests each client may have."),
-      ]), "How much clients may send here."),
-    SchemaKey("access", .mapping(access), "Who may send requests here."),
-    SchemaKey(
-      "error_pages", .list(.mapping(errorPage)), "Pages for answers of our own, before those of the configuration."),
-  ]
+  private static let route: [SchemaKey] =
+    routeMatch + routeGoals + routeChanges + [
+      SchemaKey("name", name, "By which the route is closed and opened, and the log and the metrics know it."),
+      SchemaKey(
+        "enabled", .truth, "Whether it serves; false closes it until the configuration says otherwise.",
+        standard: "true"),
+      SchemaKey(
+        "needs_distinct_clients", .truth, "Nothing passes while clients cannot be told apart.", standard: "false"),
+      SchemaKey(
+        "timeouts",
+        .mapping([
+          SchemaKey("idle", .duration(1...day), "A body that does not move."),
+          SchemaKey("upstream_connect", .duration(1...600_000), "Connecting to a server."),
+          SchemaKey("upstream_response", .duration(1...day), "The head of a server's response."),
+          SchemaKey("tunnel", .duration(1...30 * day), "A WebSocket without traffic in either direction."),
+        ]), "In place of those of the configuration."),
+      SchemaKey(
+        "limits",
+        .mapping([
+          SchemaKey(
+            "body", .size(0...1 << 40), "A request's body, in place of the configuration's limit; 0: no limit."),
+          SchemaKey("rate", .mapping(rate), "How many requests each client may have."),
+        ]), "How much clients may send here."),
+      SchemaKey("access", .mapping(access), "Who may send requests here."),
+      SchemaKey(
+        "error_pages", .list(.mapping(errorPage)), "Pages for answers of our own, before those of the configuration."),
+    ]
 
   private static let rate: [SchemaKey] = [
     SchemaKey(
@@ -198,6 +202,9 @@ extension ConfigSchema {
   ]
 
   private static let upstream: [SchemaKey] = [
+    SchemaKey(
+      "host", .words(["as-sent", "rewritten"]), "Host of requests: the client's, or the server's own name.",
+      standard: "as-sent"),
     SchemaKey(
       "servers", .list(.either([endpoint, .mapping(server)])), "Endpoints, or endpoints with settings.", required: true),
     SchemaKey(

@@ -161,8 +161,9 @@ extension Downstream {
 
   /// Makes room for a response's head, which goes out whole or not at all: a head that lost its last fields would still look like one.
   func makeRoom(forHead n: Int) -> HeadRoom {
-    // A stream's goes to its session.
-    if isStream || output.room >= n { return .room }
+    // A stream's goes to its session, by way of the worker's text.
+    if let stream { return n <= stream.server.worker.http2Text.capacity ? .room : .never }
+    if output.room >= n { return .room }
     guard flush() else { return .clientGone }
     if output.room >= n { return .room }
     return output.isEmpty ? .never : .blocked
@@ -181,6 +182,7 @@ extension Downstream {
     _ head: ResponseHead, _ length: Int, from u: Upstream, for x: Exchange, _ framing: HeadWriter.ResponseFraming,
     isTunnel: Bool, _ worker: Worker
   ) {
+    let isFinal = head.status >= 200 || isTunnel
     let date = worker.date.imf
     func write(into out: Buffer) {
       u.input.withReadable {
@@ -188,11 +190,13 @@ extension Downstream {
           $0, head: head, length: length, framing: framing, keepAlive: x.machine.keepsDownstream,
           clientMinorVersion: x.minorVersion, isTunnel: isTunnel, isStream: isStream,
           isGRPCAnswer: x.isGRPC && x.isSigned && u.stream?.endedWithHead == true && GRPCAnswer.isOne($0, head),
-          mark: head.status >= 200 || isTunnel ? x.mark(worker) : .none,
-          cookieLine: x.setsCookie && (head.status >= 200 || isTunnel)
-            ? u.pool?.cookieLine(isSecure: x.identity?.secure ?? false) ?? [] : [],
-          date: date.span,
-          rate: x.rate, rateOfRoute: head.status >= 200 ? x.rateOfRoute : nil, into: out)
+          mark: isFinal ? x.mark(worker) : .none,
+          cookieLine: x.setsCookie && isFinal ? u.pool?.cookieLine(isSecure: x.identity?.secure ?? false) ?? [] : [],
+          edit: isFinal ? x.route?.responseEdit : nil,
+          addLines: { edit in
+            x.headText.withReadable { edit.lines.write(FieldValues(x), $0, x.head, into: out) }
+          },
+          date: date.span, rate: x.rate, rateOfRoute: head.status >= 200 ? x.rateOfRoute : nil, into: out)
       }
     }
     if let stream {

@@ -93,7 +93,9 @@ extension Exchange {
       release(worker, keep: false)
       return discardRequest(worker)
     }
-    guard let u = upstream, u.phase == .ready else { return .blocked }
+    guard let u = upstream, u.phase == .ready else {
+      return route?.answer != nil && machine.response == .body ? relayAnswer(worker) : .blocked
+    }
     var isMoving = false
     if machine.request == .body {
       switch relayRequest(u, worker) {
@@ -192,7 +194,7 @@ extension Exchange {
   }
 
   /// One step of a request whose response is over: its rest is read and used for nothing.
-  private func discardRequest(_ worker: Worker) -> Step {
+  func discardRequest(_ worker: Worker) -> Step {
     discardHeld()
     switch downstream.nextPiece(of: self, worker) {
     case .data(let count):
@@ -232,7 +234,7 @@ extension Exchange {
     }
     switch u.nextHead(of: self, worker) {
     case .head(let length):
-      switch downstream.makeRoom(forHead: length + HeadWriter.responseGrowthBytes) {
+      switch downstream.makeRoom(forHead: length + HeadWriter.responseGrowthBytes + addedToResponse) {
       case .room: return takeResponse(length, u, worker)
       case .blocked: return .blocked
       case .never: return badResponse(.headTooLarge)
@@ -242,6 +244,11 @@ extension Exchange {
     case .fault(let fault): return .fault(fault)
     case .data, .trailers, .end: preconditionFailure("a head was asked for")
     }
+  }
+
+  /// The most that the route adds to a response's head.
+  private var addedToResponse: Int {
+    route?.responseEdit?.lines.bytesMax(hostBytes: Int(head.authority.count)) ?? 0
   }
 
   /// The log says what it was that cannot be taken.

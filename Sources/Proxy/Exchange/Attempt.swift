@@ -51,20 +51,34 @@ enum Attempt {
   /// Writes the head for the upstream, or says why it cannot be sent.
   private static func write(_ x: Exchange, _ group: UpstreamPlan, into u: Upstream, _ worker: Worker) -> Refusal? {
     let head = x.head
-    if let stream = u.stream { return write(x, group, into: u, stream, worker) }
+    let isChanged = x.changesTarget(group)
+    var target = RequestTarget(head)
+    if isChanged {
+      let made = x.makeTarget(group, host: u.pool?.hostField ?? [])
+      if let refusal = made.refusal { return refusal }
+      target = made.target
+    }
+    let edit = x.route?.requestEdit
+    if let stream = u.stream { return write(x, group, into: u, stream, target, isChanged: isChanged, worker) }
     let out = u.output
     x.asksContinue = !x.expectsContinue && StartWait.mayHoldBack(x, u)
+    if isChanged || edit != nil, !x.fits(edit, into: out) { return .headTooLarge }
     let signed = x.headText.withReadable { bytes in
-      HeadWriter.writeRequest(
-        bytes, head: head, framing: x.request.goesInChunks ? .chunked : x.request.framing, webSocket: x.wantsWebSocket,
-        expectsContinue: x.expectsContinue || x.asksContinue,
-        into: out)
-      if x.wantsWebSocket, let stream = x.downstream.stream, !WebSocketKey.write(for: stream, into: out) {
-        return false
+      // The line as it is sent is the line as it is signed.
+      func write(_ line: Span<UInt8>) -> Bool {
+        HeadWriter.writeRequest(
+          bytes, head: head, line: line, target, framing: x.request.goesInChunks ? .chunked : x.request.framing,
+          webSocket: x.wantsWebSocket, expectsContinue: x.expectsContinue || x.asksContinue, edit: edit,
+          edit == nil ? FieldValues() : FieldValues(x), into: out)
+        if x.wantsWebSocket, let stream = x.downstream.stream, !WebSocketKey.write(for: stream, into: out) {
+          return false
+        }
+        return writeIdentity(
+          x.identity, as: group.config.identity, fields: group.config.plainFields, signer: group.signer,
+          host: bytes.extracting(head.authority.range), line: line, target, wallMilliseconds: worker.wallMilliseconds,
+          into: out)
       }
-      return writeIdentity(
-        x.identity, as: group.config.identity, fields: group.config.plainFields, signer: group.signer, bytes, head,
-        wallMilliseconds: worker.wallMilliseconds, into: out)
+      return isChanged ? x.targetText.withReadable { write($0) } : write(bytes)
     }
     out.append("\r\n")
     // A reload has lowered the limit of heads since this one was taken, and new connections have smaller buffers.
@@ -74,32 +88,47 @@ enum Attempt {
 
   /// The same, as the head of a stream.
   private static func write(
-    _ x: Exchange, _ group: UpstreamPlan, into u: Upstream, _ stream: ServerStream, _ worker: Worker
+    _ x: Exchange, _ group: UpstreamPlan, into u: Upstream, _ stream: ServerStream, _ target: RequestTarget,
+    isChanged: Bool, _ worker: Worker
   ) -> Refusal? {
     // A server is asked for no WebSocket over HTTP/2 (RFC 8441), and an ordinary request in its place would be another one.
     if x.wantsWebSocket { return .upgradeUnsupported }
     let head = x.head
+    let edit = x.route?.requestEdit
     var isSigned = true
+    var isFitting = true
     x.asksContinue = false
     let isBegun = stream.client.begin(u, hasBody: x.request.hasBody) { out in
+      if isChanged || edit != nil, !x.fits(edit, into: out) {
+        isFitting = false
+        return false
+      }
       x.headText.withReadable { bytes in
-        HeadWriter.writeStreamRequest(
-          bytes, head: head, framing: x.request.framing, isSecure: u.pool?.tls != nil,
-          expectsContinue: x.expectsContinue, into: out)
-        isSigned = writeIdentity(
-          x.identity, as: group.config.identity, fields: group.config.plainFields, signer: group.signer, bytes, head,
-          wallMilliseconds: worker.wallMilliseconds, into: out)
+        func write(_ line: Span<UInt8>) -> Bool {
+          HeadWriter.writeStreamRequest(
+            bytes, head: head, line: line, target, framing: x.request.framing, isSecure: u.pool?.tls != nil,
+            expectsContinue: x.expectsContinue, edit: edit, edit == nil ? FieldValues() : FieldValues(x), into: out)
+          return writeIdentity(
+            x.identity, as: group.config.identity, fields: group.config.plainFields, signer: group.signer,
+            host: bytes.extracting(head.authority.range), line: line, target,
+            wallMilliseconds: worker.wallMilliseconds, into: out)
+        }
+        isSigned = isChanged ? x.targetText.withReadable { write($0) } : write(bytes)
       }
       return isSigned
     }
+    guard isFitting else { return .headTooLarge }
     guard isSigned else { return .signFailed }
     return isBegun ? nil : .upstreamNone
   }
 
   /// Writes what an upstream is told of the client, behind the other fields of the head. False when it cannot be signed.
+  /// - Parameters:
+  ///   - host: as the client sent it.
+  ///   - line: the text that the request line and Host were written from, at `target`: exactly that is signed.
   @inline(__always) static func writeIdentity(
     _ identity: ClientIdentity?, as kind: Config.UpstreamIdentity, fields: Config.PlainFields, signer: Signer?,
-    _ bytes: Span<UInt8>, _ head: RequestHead, wallMilliseconds: UInt64, into out: Buffer
+    host: Span<UInt8>, line: Span<UInt8>, _ target: RequestTarget, wallMilliseconds: UInt64, into out: Buffer
   ) -> Bool {
     switch kind {
     case .none: return true
@@ -107,14 +136,14 @@ enum Attempt {
       // Observe mode lets a request pass without an identity: then none is written.
       if let identity {
         HeadWriter.writePlainIdentity(
-          identity, host: bytes.extracting(head.authority.range), fields: fields, into: out)
+          identity, host: host, fields: fields, into: out)
       }
       return true
     case .attest:
       guard let identity, let signer else { return false }
       return signer.writeFields(
-        identity, head: bytes, method: head.methodRange, authority: head.authority, path: head.path,
-        query: head.query, nowMilliseconds: wallMilliseconds, into: out)
+        identity, head: line, method: target.method, authority: target.authority, path: target.path,
+        query: target.query, nowMilliseconds: wallMilliseconds, into: out)
     }
   }
 

@@ -62,14 +62,12 @@ enum Begin {
     if let identity = x.identity, let listener = d.listener, d.probedBy != identity.connection {
       listener.watch.note(identity.address, isFirst: d.requestCount == 1 && identity.via != .forwarded)
     }
-    switch worker.plan.route(of: x) {
-    case .undecided: return .refuse(.routeUndecided)
-    case .none: return .refuse(.routeNone)
+    switch RouteGate.choose(x, worker) {
+    case .refused(let refusal): return .refuse(refusal)
     case .route(let route):
-      x.route = route
       x.group = route.group
       x.times = route.times
-      if let refusal = RouteGate.refusal(x, route, worker) { return .refuse(refusal) }
+      if route.needsRequestID { x.requestID = RequestID.settle(x, route.requestIDMode) }
       if let demands = route.demands, let step = demands.step(x, route, worker) { return step }
       if isBodyTooLarge(x, worker) { return .refuse(.bodyTooLarge) }
       return send(x, route, worker)
@@ -82,9 +80,10 @@ enum Begin {
     return false
   }
 
-  /// The first try of a request that its route lets pass.
+  /// The first try of a request that its route lets pass, or the route's own answer to it.
   static func send(_ x: Exchange, _ route: RoutePlan, _ worker: Worker) -> Step {
-    let group = route.group
+    if let answer = route.answer { return RouteAnswering.begin(x, route, answer, worker) }
+    guard let group = route.group else { return .refuse(.routeNone) }
     x.machine.allow(group.retries)
     group.budget.noteRequest(nowMilliseconds: worker.nowMilliseconds)
     return Attempt.begin(x, group, worker)

@@ -42,6 +42,10 @@ final class Exchange {
   private(set) var headText: Buffer
   private let smallHead = Buffer(capacity: Exchange.smallHeadBytes)
   private let largeHead: Buffer
+  /// The request line and the host where they are sent otherwise than they came (RequestTarget); and what a route's own answer is made of.
+  let targetText: Buffer
+  /// What X-Request-Id says, where something asks for it.
+  var requestID = RequestID.none
   var request = MessageState()
   /// What was used of the body, as it came, while another try may want it.
   let held: Buffer
@@ -88,6 +92,8 @@ final class Exchange {
 
   // The response.
   var status = 0
+  /// Of an answer of the route's own.
+  var answerBody = AnswerBody()
   var response = MessageState()
   /// A head of the server's was not how it should be: its connection serves no further request.
   var serverIsBent = false
@@ -136,6 +142,7 @@ final class Exchange {
     self.headMake = headMake
     largeHead = Buffer(pool: pool, small: middle)
     held = Buffer(pool: pool)
+    targetText = Buffer(pool: pool)
     headText = smallHead
   }
 
@@ -169,6 +176,9 @@ final class Exchange {
       largeHead.reset()
       headText = smallHead
     }
+    targetText.reset()
+    requestID = .none
+    answerBody.close()
     request = MessageState()
     response = MessageState()
     held.reset()

@@ -27,19 +27,32 @@ package enum HeadWriter {
     | FieldKind.proxyConnection.bit | FieldKind.te.bit | FieldKind.upgrade.bit | FieldKind.trailer.bit
     | FieldKind.proxyAuthenticate.bit
 
-  /// The request line, Host, the client's own fields and framing; identity and the empty line are the caller's.
+  /// The request line, Host, the client's own fields and framing, with nothing changed.
   package static func writeRequest(
     _ bytes: Span<UInt8>, head: RequestHead, framing: BodyFraming, webSocket: Bool, expectsContinue: Bool,
     into out: Buffer
   ) {
-    out.append(bytes.extracting(head.methodRange.range))
+    writeRequest(
+      bytes, head: head, line: bytes, RequestTarget(head), framing: framing, webSocket: webSocket,
+      expectsContinue: expectsContinue, edit: nil, FieldValues(), into: out)
+  }
+
+  /// The request line, Host, the client's own fields and framing; identity and the empty line are the caller's.
+  /// - Parameters:
+  ///   - line: the text that has the request line and the host, at `target`; `bytes`, or what they were changed to.
+  ///   - edit: what the route changes about the fields, with `values` for the request.
+  @inline(__always) static func writeRequest(
+    _ bytes: Span<UInt8>, head: RequestHead, line: Span<UInt8>, _ target: RequestTarget, framing: BodyFraming,
+    webSocket: Bool, expectsContinue: Bool, edit: HeadEdit?, _ values: FieldValues, into out: Buffer
+  ) {
+    out.append(line.extracting(target.method.range))
     out.append(0x20)
-    out.append(bytes.extracting(head.path.range))
-    if !head.query.isEmpty { out.append(bytes.extracting(head.query.range)) }
+    out.append(line.extracting(target.path.range))
+    if !target.query.isEmpty { out.append(line.extracting(target.query.range)) }
     out.append(" HTTP/1.1\r\nHost: ")
-    out.append(bytes.extracting(head.authority.range))
+    out.append(line.extracting(target.authority.range))
     out.append("\r\n")
-    writeFields(bytes, head: head, into: out)
+    writeFields(bytes, head: head, edit, values, into: out)
     switch framing {
     case .none, .untilClose: break
     case .length(let length): writeLength(length, into: out)
@@ -51,32 +64,35 @@ package enum HeadWriter {
 
   /// The same for a stream of HTTP/2, whose end is its own (RFC 9113 section 8.3.1).
   static func writeStreamRequest(
-    _ bytes: Span<UInt8>, head: RequestHead, framing: BodyFraming, isSecure: Bool, expectsContinue: Bool,
-    into out: Buffer
+    _ bytes: Span<UInt8>, head: RequestHead, line: Span<UInt8>, _ target: RequestTarget, framing: BodyFraming,
+    isSecure: Bool, expectsContinue: Bool, edit: HeadEdit?, _ values: FieldValues, into out: Buffer
   ) {
     out.append(":method: ")
-    out.append(bytes.extracting(head.methodRange.range))
+    out.append(line.extracting(target.method.range))
     out.append(isSecure ? "\r\n:scheme: https\r\n:authority: " : "\r\n:scheme: http\r\n:authority: ")
-    out.append(bytes.extracting(head.authority.range))
+    out.append(line.extracting(target.authority.range))
     out.append("\r\n:path: ")
-    out.append(bytes.extracting(head.path.range))
-    if !head.query.isEmpty { out.append(bytes.extracting(head.query.range)) }
+    out.append(line.extracting(target.path.range))
+    if !target.query.isEmpty { out.append(line.extracting(target.query.range)) }
     out.append("\r\n")
-    writeFields(bytes, head: head, into: out)
+    writeFields(bytes, head: head, edit, values, into: out)
     if case .length(let length) = framing { writeLength(length, into: out) }
     // gRPC's servers ask for it, and we pass trailers on.
     if head.has(.te) { out.append("te: trailers\r\n") }
     if expectsContinue { out.append("Expect: 100-continue\r\n") }
   }
 
-  /// The client's own fields, as far as they may pass.
+  /// The client's own fields, as far as they may pass, with what the route changes.
   @inline(__always)
-  private static func writeFields(_ bytes: Span<UInt8>, head: RequestHead, into out: Buffer) {
+  private static func writeFields(
+    _ bytes: Span<UInt8>, head: RequestHead, _ edit: HeadEdit?, _ values: FieldValues, into out: Buffer
+  ) {
     // Lines lie one behind the other: those that stay are copied in runs.
     let count = head.fieldCount
     var runStart = -1
     for i in 0..<count {
-      let dropped = head.kind(i).bit & requestDropped != 0 || head.isNominated(i)
+      let dropped =
+        head.kind(i).bit & requestDropped != 0 || head.isNominated(i) || edit?.drops(bytes, head.name(i)) ?? false
       if dropped {
         if runStart >= 0 { out.append(bytes.extracting(runStart..<head.name(i).lower)) }
         runStart = -1
@@ -86,6 +102,7 @@ package enum HeadWriter {
     }
     // The last run ends where the empty line begins.
     if runStart >= 0 { out.append(bytes.extracting(runStart..<head.length - 2)) }
+    edit?.lines.write(values, bytes, head, into: out)
   }
 
   /// Who the client is, in plain words, for a backend that trusts us: each of `fields` once.
@@ -151,11 +168,13 @@ package enum HeadWriter {
   }
 
   /// A whole response head for the client, with the empty line. `mark`: what a validator says to its edge. `isGRPCAnswer`: it is a
-  /// validator's own to a call of gRPC (`GRPCAnswer`).
+  /// validator's own to a call of gRPC (`GRPCAnswer`). `edit`: what the route changes about the fields, of which `addLines` appends
+  /// those that it adds.
   package static func writeResponse(
     _ bytes: Span<UInt8>, head: ResponseHead, length: Int, framing: ResponseFraming, keepAlive: Bool,
     clientMinorVersion: Int, isTunnel: Bool, isStream: Bool = false, isGRPCAnswer: Bool = false,
-    mark: ValidatorMark = .none, cookieLine: [UInt8] = [], date: Span<UInt8>,
+    mark: ValidatorMark = .none, cookieLine: [UInt8] = [], edit: HeadEdit? = nil,
+    addLines: (HeadEdit) -> Void = { _ in }, date: Span<UInt8>,
     rate: RateNotice = .none, rateOfRoute: RouteRate? = nil, into out: Buffer
   ) {
     if isStream {
@@ -178,6 +197,7 @@ package enum HeadWriter {
       let dropped =
         kind.bit & droppedKinds != 0 || head.isNominated(i) || ValidatorMark.isOne(bytes, head, i, kind)
         || (isStream && isTunnel && bytes.extracting(head.name(i).range).equalsIgnoringCase("sec-websocket-accept"))
+        || edit?.drops(bytes, head.name(i)) ?? false
       if dropped {
         if runStart >= 0 { out.append(bytes.extracting(runStart..<head.name(i).lower)) }
         runStart = -1
@@ -213,11 +233,12 @@ package enum HeadWriter {
     }
     out.append(mark.line)
     if !cookieLine.isEmpty { out.append(cookieLine.span) }
+    if let edit { addLines(edit) }
     if let rateOfRoute { rate.write(rateOfRoute, into: out) }
     if !isStream { out.append("\r\n") }
   }
 
-  @inline(__always) private static func writeStatusField(_ status: Int, into out: Buffer) {
+  @inline(__always) static func writeStatusField(_ status: Int, into out: Buffer) {
     out.append(":status: ")
     out.append(decimal: UInt64(status))
     out.append("\r\n")

@@ -10,6 +10,60 @@ enum RouteGate {
   private static let usualRetrySeconds = 60
   private static let mostRetrySeconds: UInt64 = 3_600
 
+  /// The route that a request takes, or why it takes none.
+  enum Chosen {
+    case route(RoutePlan)
+    case refused(Refusal)
+  }
+
+  /// Finds the route of a request whose client is settled, and asks whether it may take it.
+  static func choose(_ x: Exchange, _ worker: Worker) -> Chosen {
+    switch worker.plan.route(of: x) {
+    case .undecided: return .refused(.routeUndecided)
+    case .none: return .refused(.routeNone)
+    case .route(let route):
+      x.route = route
+      if let refusal = refusal(x, route, worker) { return .refused(refusal) }
+      return .route(route)
+    case .ambiguous(let sent, let normal): return chooseStricter(x, sent, normal, worker)
+    }
+  }
+
+  /// Of a path that leads to two routes by the way it is read: what either route refuses is refused. Then what is answered here is
+  /// stricter than what reaches an upstream, what asks for something is stricter than what does not, and the route that stands first
+  /// is stricter than the other.
+  private static func chooseStricter(
+    _ x: Exchange, _ sent: RoutePlan?, _ normal: RoutePlan?, _ worker: Worker
+  ) -> Chosen {
+    guard worker.plan.config.pathMismatch == .stricter else {
+      x.route = sent ?? normal
+      let names = "\(text(sent)) as it was sent, \(text(normal)) in its normal form"
+      x.detail = .named("the path takes ", Array(names.utf8), "")
+      return .refused(.pathAmbiguous)
+    }
+    guard let sent, let normal else { return .refused(.routeNone) }
+    x.route = sent
+    if let refusal = refusal(x, sent, worker) { return .refused(refusal) }
+    x.route = normal
+    if let refusal = refusal(x, normal, worker) { return .refused(refusal) }
+    let route = isStricter(sent, than: normal) ? sent : normal
+    let other = route === sent ? normal : sent
+    // What both ask of a client cannot be asked by one.
+    if route.answer == nil, other.demands != nil { return .refused(.pathAmbiguous) }
+    x.route = route
+    return .route(route)
+  }
+
+  private static func isStricter(_ route: RoutePlan, than other: RoutePlan) -> Bool {
+    if (route.answer != nil) != (other.answer != nil) { return route.answer != nil }
+    if (route.demands != nil) != (other.demands != nil) { return route.demands != nil }
+    return route.index < other.index
+  }
+
+  private static func text(_ route: RoutePlan?) -> String {
+    route.map { "the route \(String(decoding: $0.nameBytes, as: UTF8.self))" } ?? "no route"
+  }
+
   static func refusal(_ x: Exchange, _ route: RoutePlan, _ worker: Worker) -> Refusal? {
     guard route.isEnabled else {
       x.retryAfterSeconds = usualRetrySeconds
@@ -67,13 +121,21 @@ extension Worker {
   func endTunnelsOfClosedRoutes() {
     for x in exchanges.all where x.isTunnel && x.refusal == nil {
       var refusal = x.route.flatMap { RouteGate.refusal(x, $0, self) }
-      if refusal == nil, case .route(let now) = plan.route(of: x) {
-        refusal = RouteGate.refusal(x, now, self)
-      }
+      if refusal == nil { refusal = refusalNow(x) }
       guard let refusal else { continue }
       x.refusal = refusal
       counters.add(refusal)
       TunnelClosing.beginAtOnce(x, self)
+    }
+  }
+
+  /// Why the request of a tunnel could not be begun now, as far as its route decides.
+  private func refusalNow(_ x: Exchange) -> Refusal? {
+    switch plan.route(of: x) {
+    case .route(let now): RouteGate.refusal(x, now, self)
+    case .ambiguous(let sent, let normal):
+      sent.flatMap { RouteGate.refusal(x, $0, self) } ?? normal.flatMap { RouteGate.refusal(x, $0, self) }
+    case .none, .undecided: nil
     }
   }
 }

@@ -18,6 +18,7 @@ struct FarEnd {
   private let kind: Config.UpstreamIdentity
   private let fields: Config.PlainFields
   private let isBound: Bool
+  private let rewritesHost: Bool
   private let signer: Signer?
   private let verifier: Verifier?
   private let now: Clock.Reading
@@ -29,6 +30,7 @@ struct FarEnd {
     kind = upstream.identity
     fields = upstream.plainFields
     isBound = upstream.proxyProtocol
+    rewritesHost = upstream.rewritesHost
     self.now = now
     guard kind == .attest else {
       signer = nil
@@ -49,6 +51,7 @@ struct FarEnd {
     kind = .attest
     fields = []
     self.isBound = isBound
+    rewritesHost = false
     self.now = now
     signer = try Signer(
       keys: keys, keyID: "\(keyID)", audience: audience, edge: config.identity.edges.first ?? "self-test",
@@ -77,15 +80,20 @@ struct FarEnd {
   // MARK: What it is told
 
   /// Whom it takes for the client of a request.
-  func receive(_ request: ProbeRequest, from identity: ClientIdentity) -> Told {
+  /// - Parameter changes: what its route changes.
+  func receive(
+    _ request: ProbeRequest, from identity: ClientIdentity, _ changes: ProbeRequest.Changes = ProbeRequest.Changes()
+  ) -> Told {
+    var changes = changes
+    changes.rewritesHost = rewritesHost
     guard
       let head = request.written(
-        identity, as: kind, fields: fields, signer: signer, wallMilliseconds: now.wallMilliseconds)
+        identity, as: kind, fields: fields, signer: signer, changes, wallMilliseconds: now.wallMilliseconds)
     else {
       return .problem("cannot be signed: the key \(signer.map { "\($0.keyID) " } ?? "")is not valid now (`nbf`, `exp`)")
     }
-    let parsed = RequestHead(fieldsMax: 32)
-    guard case .complete(head.count) = parsed.parse(head.span, limits: HeadLimits(headBytes: head.count, fields: 32))
+    let parsed = RequestHead(fieldsMax: 128)
+    guard case .complete(head.count) = parsed.parse(head.span, limits: HeadLimits(headBytes: head.count, fields: 128))
     else { return .problem("is no request as it is sent on") }
     return switch kind {
     case .none: untold(head.span, parsed)

@@ -168,8 +168,8 @@ enum LiveValidators {
       let request = ProbeRequest(
         host: Array(name.utf8), path: Array(path.utf8), claims: "User-Agent: countersign-self-test\r\n"),
       let head = request.written(
-        identity, as: .attest, fields: [], signer: signer, wallMilliseconds: now, protocol: upstream.serverProtocol,
-        isSecure: upstream.tls != nil)
+        identity, as: .attest, fields: [], signer: signer, ProbeRequest.Changes(), wallMilliseconds: now,
+        protocol: upstream.serverProtocol, isSecure: upstream.tls != nil)
     else { return nil }
     var preamble: [UInt8] = []
     if upstream.proxyProtocol {

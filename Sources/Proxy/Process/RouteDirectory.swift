@@ -55,7 +55,7 @@ package final class RouteDirectory: Sendable {
     let routes = config.routes.compactMap { route in
       route.name.map {
         Route(
-          name: $0, to: route.to, place: route.place, isEnabled: route.isEnabled,
+          name: $0, to: route.goal, place: route.place, isEnabled: route.isEnabled,
           needsDistinctClients: route.needsDistinctClients)
       }
     }

@@ -226,9 +226,12 @@ struct SelfTest {
   }
 
   /// What is wrong with one of these clients at the far end.
-  private func problem(_ request: ProbeRequest, _ probes: [ClientIdentity], _ farEnd: FarEnd) -> String? {
+  private func problem(
+    _ request: ProbeRequest, _ probes: [ClientIdentity], _ farEnd: FarEnd,
+    _ changes: ProbeRequest.Changes = ProbeRequest.Changes()
+  ) -> String? {
     for identity in probes {
-      switch farEnd.receive(request, from: identity) {
+      switch farEnd.receive(request, from: identity, changes) {
       case .client(identity.address), .nobody: continue
       case .client(let other): return "a probe from \(identity.address) comes out as \(other)"
       case .problem(let why): return "a probe from \(identity.address) \(why)"
@@ -252,17 +255,20 @@ struct SelfTest {
     }
     let clients = twoClients
     var whole = 0
+    let (workspace, scratch) = (PatternWorkspace(), Buffer(capacity: 4_096))
     for (index, route) in config.routes.enumerated() where route.isEnabled {
-      guard let farEnd = farEnds[route.to] else { continue }
       let place = config.place(of: "routes[\(index)]")
       switch probes.way(to: index) {
       // The upstream itself was tried already.
       case .unknown: continue
       case .lost(let why): fail(place, "self-test: \(why)")
       case .found(let request):
-        guard whole < Self.wholeRoutesMax else { continue }
+        guard whole < Self.wholeRoutesMax, let farEnd = farEnds[route.to] else { continue }
         whole += 1
-        if let problem = problem(request, clients, farEnd) {
+        let changes = ProbeRequest.Changes(
+          path: (try? PathChange(route, workspace, scratch: scratch)) ?? nil,
+          fields: HeadEdit.request(route.changes.request, config.headers))
+        if let problem = problem(request, clients, farEnd, changes) {
           fail(place, "self-test: on the way to the upstream \(route.to) \(problem)")
         }
       }

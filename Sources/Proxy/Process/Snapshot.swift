@@ -20,6 +20,8 @@ package final class Snapshot: Sendable {
   let listeners: [Listener]
   /// In the order of the config's upstreams.
   let upstreams: [Upstream]
+  /// What each of the config's routes answers with, where that was loaded.
+  let routes: [RouteContent?]
   let routeFiles: RouteFiles
   /// What the servers' names came to when it was built.
   let names: LoadedNames
@@ -77,7 +79,8 @@ package final class Snapshot: Sendable {
 
   private init(
     config: Config, boundary: TrustBoundary, generation: UInt64, digest: String, keys: KeySet?,
-    logFieldKeys: LogFieldKeys?, listeners: [Listener], upstreams: [Upstream], routeFiles: RouteFiles,
+    logFieldKeys: LogFieldKeys?, listeners: [Listener], upstreams: [Upstream], routes: [RouteContent?],
+    routeFiles: RouteFiles,
     names: LoadedNames, expiries: [CertificateExpiry]
   ) {
     self.config = config
@@ -89,6 +92,7 @@ package final class Snapshot: Sendable {
     fieldNames = FieldNames(claims: config.identity.claims)
     self.listeners = listeners
     self.upstreams = upstreams
+    self.routes = routes
     self.routeFiles = routeFiles
     self.names = names
     self.expiries = expiries
@@ -226,19 +230,7 @@ package final class Snapshot: Sendable {
     }
 
     let routeFiles = RouteFiles.load(config, begin, fail)
-    let workspace = PatternWorkspace()
-    for (index, route) in config.routes.enumerated() {
-      for (kind, text) in [("host", route.host), ("path", route.path)] {
-        guard let text else { continue }
-        do {
-          _ = try Pattern(text, ignoresCase: kind == "host", workspace: workspace)
-        } catch {
-          fail(
-            config.place(of: "routes[\(index)].\(kind)"),
-            "route \(kind): the pattern is not valid at byte \(error.offset): \(error.reason)")
-        }
-      }
-    }
+    let routes = loadRoutes(config, begin, fail)
     findings += files.findings
     // Or what was loaded would be taken, at the next reload, for what was compared.
     if boundary?.authoritiesAreUnchanged == false {
@@ -252,8 +244,8 @@ package final class Snapshot: Sendable {
     return (
       Snapshot(
         config: config, boundary: boundary, generation: generation, digest: digest, keys: keys,
-        logFieldKeys: logFieldKeys, listeners: listeners, upstreams: upstreams, routeFiles: routeFiles, names: names,
-        expiries: files.expiries),
+        logFieldKeys: logFieldKeys, listeners: listeners, upstreams: upstreams, routes: routes,
+        routeFiles: routeFiles, names: names, expiries: files.expiries),
       findings
     )
   }

@@ -56,8 +56,14 @@ extension Exchange {
     upstreamMicroseconds == nil ? nil : now - responseStartedMicroseconds
   }
 
-  /// One request of one connection, in the logs of edge and validator alike as far as the connection is.
+  /// What X-Request-Id says, where the route needs it; or one request of one connection, in the logs of edge and validator alike as far as
+  /// the connection is.
   func appendRequestID(_ connection: ConnectionID, to line: Buffer) {
+    if case .none = requestID {
+    } else {
+      headText.withReadable { requestID.write($0, to: line) }
+      return
+    }
     connection.write(hex: line)
     line.append(0x2d)
     line.append(decimal: UInt64(timing.number))

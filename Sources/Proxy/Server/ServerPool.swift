@@ -87,6 +87,9 @@ package final class ServerPool {
     self.connectionsMax = connectionsMax
   }
 
+  /// The Host that its requests get where the upstream rewrites it.
+  var hostField: [UInt8] = []
+
   func take(_ sticky: StickyCookie?) {
     token = sticky?.token(of: String(decoding: text, as: UTF8.self)) ?? []
     cookieLines = sticky.map { ($0.line(token, isSecure: true), $0.line(token, isSecure: false)) } ?? ([], [])

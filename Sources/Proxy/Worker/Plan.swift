@@ -48,40 +48,6 @@ final class ListenerPlan {
   }
 }
 
-/// Where requests of one kind go, and whether they may.
-final class RoutePlan {
-  let group: UpstreamPlan
-  /// In the RouteDirectory; 0 without a name.
-  let number: Int
-  let isEnabled: Bool
-  let needsDistinctClients: Bool
-  /// What this worker counts of it.
-  let counts: RequestCounts
-  /// For the access log: its name, or `line 12`.
-  let nameBytes: [UInt8]
-  let times: RouteTimes
-  /// Nil: it asks nothing of a request.
-  let demands: RouteDemands?
-  /// Nil: it has none of its own.
-  let pages: AnswerPages?
-
-  init(
-    _ route: Config.Route, number: Int, to group: UpstreamPlan, users: [String: UserFile], pages: AnswerPages?,
-    _ metrics: RouteMetrics, worker: Int
-  ) {
-    self.group = group
-    self.number = number
-    isEnabled = route.isEnabled
-    needsDistinctClients = route.needsDistinctClients
-    let label = route.name ?? route.place.name
-    nameBytes = Array(label.utf8)
-    counts = metrics.counts(of: label, worker: worker)
-    times = RouteTimes(route.limits)
-    demands = RouteDemands(route, users: users)
-    self.pages = pages
-  }
-}
-
 final class Plan {
   let config: Config
   let generation: UInt64
@@ -98,6 +64,8 @@ final class Plan {
     case none
     /// A pattern gave up at its limit: no later route may be taken for it.
     case undecided
+    /// The path as it was sent leads to one route, and its normal form to another; nil: to none.
+    case ambiguous(sent: RoutePlan?, normal: RoutePlan?)
   }
 
   /// - Parameters:
@@ -152,14 +120,17 @@ final class Plan {
     }
     self.groups = groups
     // In the order of the file, as the table numbers them.
+    let (workspace, scratch) = (PatternWorkspace(), Buffer(capacity: config.limits.headBytes + HeadGrowth.bytes))
     routes = ContiguousArray(
-      config.routes.enumerated().map { index, route in
-        guard let group = groups.first(where: { $0.config.name == route.to }) else {
-          preconditionFailure("a route leads to an upstream that there is not")
-        }
-        return RoutePlan(
-          route, number: shared.routes.number(of: route.name), to: group, users: snapshot.routeFiles.users,
-          pages: snapshot.routeFiles.pagesOfRoutes[index], shared.routeMetrics, worker: worker)
+      zip(config.routes, snapshot.routes).enumerated().map { index, route in
+        let group = groups.first { $0.config.name == route.0.to }
+        precondition(group != nil || route.0.answer != nil, "a route leads to an upstream that there is not")
+        guard
+          let plan = try? RoutePlan(
+            route.0, index: index, number: shared.routes.number(of: route.0.name), to: group, route.1, snapshot,
+            shared.routeMetrics, worker: worker, workspace, scratch)
+        else { preconditionFailure("a pattern that was checked with the snapshot does not compile") }
+        return plan
       })
     guard let table = try? Plan.makeTable(config) else {
       preconditionFailure("a pattern that was checked with the snapshot does not compile")
@@ -191,6 +162,7 @@ final class Plan {
         pool.configure(
           weight: server.config.weight, isBackup: server.config.isBackup, connectionsMax: server.config.connectionsMax)
         pool.take(sticky)
+        if upstream.rewritesHost { pool.hostField = Array(server.hostField(of: upstream).utf8) }
         return pool
       })
   }
@@ -239,16 +211,23 @@ final class Plan {
 
   /// Which of a configuration's routes a request takes.
   static func makeTable(_ config: Config) throws(Pattern.SyntaxError) -> RouteTable {
-    try RouteTable(config.routes.map { ($0.host, $0.path) })
+    try RouteTable(
+      config.routes, listeners: config.listeners.map(\.name),
+      pathBytesMax: config.limits.headBytes + HeadGrowth.bytes)
   }
 
-  /// The first route that matches a request's host (without its port, whatever its case) and path.
+  /// The first route that takes a request whose client is settled.
   func route(of x: Exchange) -> Found {
     if table.firstTakesAll { return .route(routes[0]) }
-    return switch x.headText.withReadable({ table.find($0, x.head) }) {
+    let socket = x.downstream.socket
+    let facts = RouteFacts(
+      listener: listeners.count == 1 ? 0 : listeners.firstIndex { $0.socket == socket } ?? -1,
+      client: x.identity?.address, isSecure: x.isSecure)
+    return switch x.headText.withReadable({ table.find($0, x.head, facts) }) {
     case .route(let i): .route(routes[i])
     case .none: .none
     case .undecided: .undecided
+    case .ambiguous(let sent, let normal): .ambiguous(sent: sent.map { routes[$0] }, normal: normal.map { routes[$0] })
     }
   }
 }

@@ -33,7 +33,7 @@ import Wire
     #expect(
       edge.listeners[0].trust.map(\.evidence) == [.proxyProtocol, .forwarded, .proxyProtocol, .attested, .socket])
     #expect(edge.identity.audience == "edge-a")
-    #expect(edge.routes.map(\.host) == ["app\\.example\\.com", nil])
+    #expect(edge.routes.map(\.match.host) == [.name("app.example.com"), nil])
     #expect(edge.upstreams[0].identity == .attest)
     #expect(edge.upstreams[0].proxyProtocol)
     #expect(edge.limits == Config.Limits())
@@ -82,8 +82,17 @@ import Wire
       - { name: six, listen: "[::1]:0", trust: [{ from: any, evidence: attested, proxy_protocol: required }] }
       - { name: local, listen: "unix:../run/é.sock" }
     routes:
-      - { host: "app\\.example\\.com", path: "/api/.*", to: monitor }
-      - { path: '/a{2}: "x" #[]', to: on }
+      - { host_regex: "app\\.example\\.com", path_regex: "/api/.*", to: monitor }
+      - { path_regex: '/a{2}: "x" #[]', to: on }
+      - { listener: [six, local], host: "*.example.com", path_prefix: /x, normalize: true, method: [GET, PUT],
+          header: [{ name: X-A }, { name: X-B, value: 'it''s "1"' }], client: [192.0.2.0/24, "2001:db8::/32"], to: on }
+      - { host: WWW.example.com, redirect: { scheme: https, host: "example.com:8443", path: /new, status: 301 } }
+      - { path: /robots.txt, respond: { status: 200, body: "User-agent: *\n", headers: { Cache-Control: no-store } } }
+      - { path: /down, respond: { status: 503, file: ./down.html } }
+      - { path_prefix: /.well-known/acme-challenge/, files: ../acme, name: acme }
+      - { path_prefix: /api/, strip_prefix: /api, to: on, response_headers: { add: { X-A: "$request_id $$" } }, hsts: 180d }
+      - { path_regex: "/v([0-9]+)/(.*)", rewrite: "/$2?v=$1", to: plain, hsts: { max_age: 0, preload: true },
+          request_headers: { set: { X-A: "1" }, add: { X-B: $client }, remove: [X-C] } }
       - { path: /plain, to: plain }
       - { to: monitor }
     upstreams:
@@ -102,6 +111,7 @@ import Wire
         servers: ["unix:/run/app.sock", "[::1]:80", "app.example:65535"]
       plain:
         plain_fields: [X-Real-IP, x-forwarded-for]
+        host: rewritten
         servers: ["127.0.0.1:3001"]
     timeouts: { handshake: 1s, head: 2s, idle: 3m, upstream_connect: 4s, upstream_response: 5h, tunnel: 6h, drain: 0 }
     limits: { connections: 7, connections_per_client: 8, head: 9KiB, fields: 10, body: 11MiB }
@@ -113,6 +123,8 @@ import Wire
     admin: { listen: "unix:admin.sock" }
     workers: 3
     accept_weaker: "0123456789012345"
+    path_mismatch: stricter
+    headers: { request_id: keep, server: 'an "edge"', via: edge-a }
     """#
 
   @Test(arguments: [full, minimal(), minimal("log: { access: off }\n")])
@@ -142,12 +154,12 @@ import Wire
   @Test(arguments: ConfigKeyTests.whole.map(\.key))
   func theManualHasEveryKey(key: String) throws {
     let name = key.split(separator: ".").last ?? ""
-    let whole = ["log", "admin"].contains(key.prefix { $0 != "." }) ? key : String(name)
+    let whole = ["log", "admin", "headers"].contains(key.prefix { $0 != "." }) ? key : String(name)
     #expect(try Self.manual().contains("`\(whole)`"))
   }
 
   /// Each example, put into a configuration that holds the sections it lacks.
-  @Test(arguments: [("CONFIG", 13), ("BALANCERS", 13)])
+  @Test(arguments: [("CONFIG", 14), ("BALANCERS", 13)])
   func theManualsExamplesReadWithoutAnError(manual: String, count: Int) throws {
     let examples = try Self.manual(manual).split(separator: "```yaml\n").dropFirst().compactMap { part in
       part.range(of: "```").map { String(part[..<$0.lowerBound]) }
@@ -197,8 +209,8 @@ import Wire
     let read = try config(Self.full)
     #expect(read.place(of: "identity.keys") == Place(line: 3, column: 9))
     #expect(read.place(of: "listeners[0].tls[1].key") == Place(line: 18, column: 48))
-    #expect(read.place(of: "routes[1].path") == Place(line: 31, column: 13))
-    #expect(read.place(of: "upstreams.monitor.tls.ca") == Place(line: 40, column: 16))
+    #expect(read.place(of: "routes[1].path_regex") == Place(line: 31, column: 19))
+    #expect(read.place(of: "upstreams.monitor.tls.ca") == Place(line: 49, column: 16))
     // What was not written has the place of what would hold it.
     #expect(read.place(of: "listeners[2].tls[0].key") == Place(line: 28, column: 5))
     #expect(read.place(of: "nonsense") == Place(line: 1, column: 1))

@@ -46,7 +46,7 @@ import Testing
     let result = directory.read()
     #expect(result.diagnostics == [])
     let config = try #require(result.config)
-    #expect(config.routes.map(\.path) == ["/main", "/a", "/b", "/c", nil])
+    #expect(config.routes.map(\.match.path) == [.exact("/main"), .exact("/a"), .exact("/b"), .exact("/c"), nil])
     #expect(config.listeners.map(\.name) == ["web", "two"])
     #expect(config.upstreams.map(\.name) == ["app", "b"])
     // Relative to the file that it stands in.

@@ -7,6 +7,23 @@ import Testing
   /// A whole configuration in which each `$key` is replaced, one at a time, by a value of the wrong type.
   static let whole: [(key: String, right: String, wrong: String, message: String)] = [
     (
+      "path_mismatch", "stricter", "strict",
+      "expected one of `refuse`, `stricter` for `path_mismatch`, found `strict`: did you mean `stricter`?"
+    ),
+    (
+      "headers.request_id", "make", "always",
+      "expected one of `pass`, `keep`, `make` for `headers.request_id`, found `always`"
+    ),
+    (
+      "headers.server", "remove", "[]",
+      "expected `pass`, `remove` or the text that the field says, of at most 1024 printable ASCII characters for "
+        + "`headers.server`, found a list"
+    ),
+    (
+      "headers.via", "edge-a", "edge a",
+      "expected `off`, or the name that stands in Via, of at most 64 bytes for `headers.via`, found `edge a`"
+    ),
+    (
       "identity.edge", "edge-a", "[a]",
       "expected a name of 1 to 64 of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-` for `identity.edge`, found a list"
     ),
@@ -65,9 +82,56 @@ import Testing
       "listeners.trust", "[{ from: any, evidence: attested }]", "socket",
       "expected `listeners[0].trust` to be a list of rules such as `{ from: any, evidence: socket }`, found `socket`"
     ),
-    ("routes.host", "a", "{}", "expected a pattern (PCRE2) of 1 to 2048 bytes for `routes[0].host`, found a mapping"),
-    ("routes.path", "/a", "\"\"", "expected a pattern (PCRE2) of 1 to 2048 bytes for `routes[0].path`, found ``"),
+    (
+      "routes.listener", "web", "a b",
+      "expected a listener's name of 1 to 64 of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-` for `routes[0].listener`, found `a b`"
+    ),
+    (
+      "routes.host", "a", "{}",
+      "expected a host name such as `www.example.com` or `*.example.com`, without a port for `routes[0].host`, found a mapping"
+    ),
+    (
+      "routes.path_prefix", "/a/b", "a/b",
+      "expected a path such as `/api/`, of at most 1024 visible ASCII characters, taken literally for "
+        + "`routes[0].path_prefix`, found `a/b`: did you mean `/a/b`?"
+    ),
+    (
+      "routes.method", "GET", "get",
+      "expected a method such as `GET`, in capitals for `routes[0].method`, found `get`: did you mean `GET`?"
+    ),
+    (
+      "routes.header", "{ name: X-A }", "X-A",
+      "expected `routes[0].header` to be a list of mappings such as `{ name: X-Canary, value: \"1\" }`, found `X-A`"
+    ),
+    (
+      "routes.client", "[192.0.2.0/24]", "{}",
+      "expected `routes[0].client` to be a list of addresses and ranges, found a mapping"
+    ),
+    (
+      "routes.normalize", "true", "maybe",
+      "expected one of `false`, `true` for `routes[0].normalize`, found `maybe`"
+    ),
+    (
+      "routes.strip_prefix", "/a", "/c",
+      "expected what the route's `path_prefix` begins with for `routes[0].strip_prefix`, found `/c`: did you mean `/a/b`?"
+    ),
+    (
+      "routes.request_headers", "{ set: { X-A: b } }", "[]",
+      "expected `routes[0].request_headers` to be a mapping of `set`, `add`, `remove`, found a list"
+    ),
+    (
+      "routes.response_headers", "{ remove: Server }", "Server",
+      "expected `routes[0].response_headers` to be a mapping of `set`, `add`, `remove`, found `Server`"
+    ),
+    (
+      "routes.hsts", "180d", "180",
+      "expected a duration from 0 to 730d, with a unit (`s`, `m`, `h`, `d`) for `routes[0].hsts`, found `180`: did you mean `180s`?"
+    ),
     ("routes.to", "app", "[app]", "expected an upstream's name for `routes[0].to`, found a list"),
+    (
+      "app.host", "rewritten", "rewrite",
+      "expected one of `as-sent`, `rewritten` for `upstreams.app.host`, found `rewrite`: did you mean `rewritten`?"
+    ),
     (
       "app.identity", "attest", "true",
       "expected one of `attest`, `plain`, `none` for `upstreams.app.identity`, found `true`"
@@ -192,6 +256,9 @@ import Testing
         \(pairs("log").replacing("      ", with: "  "))
       admin:
         \(pairs("admin").replacing("      ", with: "  "))
+      headers:
+        \(pairs("headers").replacing("      ", with: "  "))
+      path_mismatch: \(value("path_mismatch"))
       workers: \(value("workers"))
       accept_weaker: \(value("accept_weaker"))
       """
@@ -217,7 +284,8 @@ import Testing
     let name = String(key.split(separator: ".").last!)
     var slip = Array(name)
     slip.swapAt(slip.count - 1, slip.count - 2)
-    guard slip != Array(name) else { return }
+    // `hsst` is as near to `host`.
+    guard slip != Array(name), name != "hsts" else { return }
     let section = key.split(separator: ".").count == 1 ? "" : String(key.split(separator: ".")[0])
     // Replace the key within its own section.
     var lines = Self.document().split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
@@ -259,7 +327,7 @@ import Testing
         "1:47: `listeners[0].client_certificates` lacks `ca`: the path of the PEM file of those who may sign client certificates",
         "1:59: `listeners[0].trust[0]` lacks `from`: the peers it is for: ranges, or `any`",
         "1:59: `listeners[0].trust[0]` lacks `evidence`: what they must show: one of `socket`, `proxy-protocol`, `forwarded`, `attested`, `refuse`",
-        "2:10: `routes[0]` lacks `to`: the name of an upstream",
+        "2:10: `routes[0]` lacks `to`: the name of an upstream; or `redirect`, `respond`, `files`, which answer here",
         "3:19: `upstreams.app` lacks `servers`: a list such as `[\"127.0.0.1:3334\"]`",
         "3:29: `upstreams.app.health` lacks `path`: what is asked for, such as `/healthz`; `grpc` asks gRPC's health service, `tcp: true` only connects",
         "3:38: `upstreams.app.tls` lacks `ca`: the path of the PEM file of those who may sign the server's certificate",

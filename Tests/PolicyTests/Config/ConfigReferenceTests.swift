@@ -44,9 +44,9 @@ import Wire
 
   /// A `$` in a pattern is the end of a line, and `$${` a text.
   @Test func patternsAndDoubledDollarsAreLeftAlone() throws {
-    let yaml = minimal().replacing("{ to: ", with: "{ host: 'a${1}', path: '/x${PORT}$', to: ")
+    let yaml = minimal().replacing("{ to: ", with: "{ host_regex: 'a${1}', path_regex: '/x${PORT}$', to: ")
     let route = try #require(read(yaml).config).routes[0]
-    #expect(route.host == "a${1}" && route.path == "/x${PORT}$")
+    #expect(route.match.host == .pattern("a${1}") && route.match.path == .pattern("/x${PORT}$"))
     #expect(
       found(minimal(more: "identity: { edge: '$${PORT}' }")) == [
         "4:19: expected a name of 1 to 64 of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-` for `identity.edge`, found `$${PORT}`, "
@@ -59,7 +59,7 @@ import Wire
     let yaml = minimal(
       listen: "${HOST}:${PORT}",
       more: "log: { access: './$${PORT}.log' }\nidentity: { keys: 'a$${b', infrastructure: ['${NET}'] }")
-    let config = try #require(read(yaml.replacing("{ to: ", with: "{ path: '/x${PORT}$', to: ")).config)
+    let config = try #require(read(yaml.replacing("{ to: ", with: "{ path_regex: '/x${PORT}$', to: ")).config)
     #expect(config.log.access == .file("/etc/countersign/${PORT}.log"))
     let again = ConfigReader.read(text: config.resolved(), path: "/x.yaml") { _ in nil }
     #expect(again.diagnostics.isEmpty)

@@ -27,6 +27,9 @@ import Testing
     "listeners[].trust[]": [("from", "any"), ("evidence", "proxy-protocol")],
     "listeners[].trust[].cutover": [("also", "socket"), ("until", "\"2026-12-01T00:00:00Z\"")],
     "routes[]": [("to", "app")],
+    "routes[].header": [("name", "X-A")],
+    "routes[].header[]": [("name", "X-A")],
+    "routes[].hsts": [("max_age", "1d")],
     "routes[].limits.rate": [("requests", "20/s")],
     "routes[].limits.rate.key": [("header", "X-Key")],
     "routes[].error_pages[]": [("status", "[502]"), ("html", "a.html")],
@@ -49,8 +52,17 @@ import Testing
     "listeners[].trust[].hops": [("evidence", "forwarded"), ("from", "[192.0.2.1]")],
     "listeners[].trust[].proxy_protocol": [("evidence", "attested")],
     "routes[].access.realm": [("htpasswd", "h")],
+    "routes[].normalize": [("path", "/a")],
+    "routes[].redirect.status": [("scheme", "https")],
+    "routes[].strip_prefix": [("path_prefix", "/a")],
+    "routes[].files": [("path_prefix", "/a")],
     "routes[].access.pass_credentials": [("htpasswd", "h")],
     "upstreams.*.queue": [("servers", "[{ address: \"127.0.0.1:3000\", max_connections: 1 }]")],
+  ]
+
+  /// What cannot stand beside a key.
+  private static let apart: [String: [String]] = [
+    "routes[].redirect": ["to"], "routes[].respond": ["to"], "routes[].files": ["to"],
   ]
 
   private static func place(_ steps: [Step]) -> String {
@@ -78,8 +90,11 @@ import Testing
       case .key(let key):
         let here = place(Array(steps[..<at]))
         let company = company[place(Array(steps[...at]))] ?? []
+        let apart = apart[place(Array(steps[...at]))] ?? []
         let others =
-          (beside[here] ?? []).filter { pair in pair.key != key && !company.contains { $0.key == pair.key } } + company
+          (beside[here] ?? []).filter { pair in
+            pair.key != key && !apart.contains(pair.key) && !company.contains { $0.key == pair.key }
+          } + company
         // What attests is verified with keys.
         let keys: [(key: String, value: String)] =
           at == 0 && place(steps) == "listeners[].trust[].proxy_protocol"
@@ -239,6 +254,8 @@ import Testing
         let isMissed = messages.contains { $0.hasPrefix("\(what) lacks `\(key.name)`") }
         // Either `path` or `tcp` of a health check; what it needs beside another key is no rule of one mapping.
         if key.name == "path", Self.place(steps) == "upstreams.*.health" { continue }
+        // Or what answers here.
+        if key.name == "to", Self.place(steps) == "routes[]" { continue }
         #expect(isMissed == key.isRequired, "\(Self.path(steps)).\(key.name)")
       }
     }

@@ -64,13 +64,13 @@ import Testing
 
   /// Requests of a route that is gone may take the one behind it, and a route that is put in front may take its requests.
   @Test func anotherRouteThatAsksForLessWeakens() throws {
-    let both = yaml("path: /a/.*, access: { allow: [192.0.2.0/24], htpasswd: a }", "path: /.*")
+    let both = yaml("path_prefix: /a/, access: { allow: [192.0.2.0/24], htpasswd: a }", "path_prefix: /")
     #expect(
-      try Guarded.brief(Guarded.changes(both, yaml("path: /.*"))) == [
+      try Guarded.brief(Guarded.changes(both, yaml("path_prefix: /"))) == [
         "weakens route-access 3>3", "weakens route-password 3>3",
       ])
     let front = yaml(
-      "path: /a/x, name: new", "path: /a/.*, access: { allow: [192.0.2.0/24], htpasswd: a }", "path: /.*")
+      "path: /a/x, name: new", "path_prefix: /a/, access: { allow: [192.0.2.0/24], htpasswd: a }", "path_prefix: /")
     #expect(
       try Guarded.brief(Guarded.changes(both, front)) == ["weakens route-access 3>3", "weakens route-password 3>3"])
     // One that asks for the same, or for more, does not; nor does one behind it, or one that is closed.
@@ -79,10 +79,10 @@ import Testing
       "path: /a/x, access: { allow: [192.0.2.7], htpasswd: a }",
       "path: /a/x, enabled: false",
     ] {
-      let front = yaml(route, "path: /a/.*, access: { allow: [192.0.2.0/24], htpasswd: a }", "path: /.*")
+      let front = yaml(route, "path_prefix: /a/, access: { allow: [192.0.2.0/24], htpasswd: a }", "path_prefix: /")
       #expect(try Guarded.changes(both, front).isEmpty, "\(route)")
     }
-    let behind = yaml("path: /a/.*, access: { allow: [192.0.2.0/24], htpasswd: a }", "path: /c", "path: /.*")
+    let behind = yaml("path_prefix: /a/, access: { allow: [192.0.2.0/24], htpasswd: a }", "path: /c", "path_prefix: /")
     #expect(try Guarded.changes(both, behind).isEmpty)
   }
 

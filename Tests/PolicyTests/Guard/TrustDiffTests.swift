@@ -157,7 +157,7 @@ import Testing
     Edit(
       "path: /a, to: signed, name: a,", "path: /b, to: signed, name: a,", ["weakens distinct-clients 24>25"],
       ["weakens distinct-clients 24>25"]),
-    Edit(distinct, "  - { path: \"/.*\", to: signed }\n" + distinct, ["weakens distinct-clients 24>24"], []),
+    Edit(distinct, "  - { path_prefix: /, to: signed }\n" + distinct, ["weakens distinct-clients 24>24"], []),
     Edit(
       distinct, "  - { path: /c, to: signed, name: c, needs_distinct_clients: true }\n" + distinct, [],
       ["weakens distinct-clients 24>25"]),
@@ -178,7 +178,7 @@ import Testing
     Edit(
       "name: a, enabled: false", "enabled: true", ["changes route-enabled 24>24"], ["strengthens route-enabled 24>24"]),
     Edit(off, "", ["changes route-enabled 24>24"], []),
-    Edit(off, "  - { path: \"/.*\", to: signed }\n" + off, ["changes route-enabled 24>24"], []),
+    Edit(off, "  - { path_prefix: /, to: signed }\n" + off, ["changes route-enabled 24>24"], []),
     Edit(off, "  - { path: /b, to: signed, enabled: false }\n" + off, [], ["changes route-enabled 24>25"]),
     Edit("name: a,", "name: b,", [], []),
   ]
@@ -205,7 +205,7 @@ import Testing
       "  - { host: a, to: signed }\n", "  - { host: a, to: signed }\n  - { host: b, to: plain, enabled: false }\n", [],
       []),
     Edit(
-      "  - { host: a, to: signed }\n", "  - { host: a, to: signed }\n  - { path: \"/.*\", to: plain }\n",
+      "  - { host: a, to: signed }\n", "  - { host: a, to: signed }\n  - { path_prefix: /, to: plain }\n",
       ["changes route 0>26"], []),
   ]
 
@@ -224,9 +224,9 @@ import Testing
         "requests that no route took may go to the upstream `plain`, which is told the client's address in plain fields"
       ])
     // Where every path has a route already, none is without.
-    let all = Guarded.edit(Guarded.base, "  - { to: signed }\n", "  - { path: \"/.*\", to: signed }\n")
+    let all = Guarded.edit(Guarded.base, "  - { to: signed }\n", "  - { path_prefix: /, to: signed }\n")
     let more = Guarded.edit(
-      all, "  - { path: \"/.*\", to: signed }\n", "  - { path: \"/.*\", to: signed }\n  - { host: b, to: plain }\n")
+      all, "  - { path_prefix: /, to: signed }\n", "  - { path_prefix: /, to: signed }\n  - { host: b, to: plain }\n")
     #expect(try Guarded.changes(all, more) == [])
   }
 

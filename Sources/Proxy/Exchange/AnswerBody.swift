@@ -1,0 +1,93 @@
+// The body of a route's own answer, on its way: bytes that the snapshot holds, or an open file. An exchange has at most one; it is taken
+// when the head is written, and given back with the exchange, whatever ends that. Reading a file may wait for a disk, as nothing else on
+// a worker's way does; one step reads no more than a buffer.
+
+import Platform
+import Wire
+
+struct AnswerBody {
+  private enum Source {
+    case none
+    case bytes([UInt8])
+    case file(OpenFile)
+  }
+
+  private var source = Source.none
+  private var offset: UInt64 = 0
+  private(set) var left: UInt64 = 0
+
+  init() {}
+
+  init(_ bytes: [UInt8]) {
+    source = .bytes(bytes)
+    left = UInt64(bytes.count)
+  }
+
+  init(_ file: OpenFile) {
+    source = .file(file)
+    left = file.bytes
+  }
+
+  /// Appends what there is room for. Nothing where a file is shorter than it was when it was opened.
+  mutating func read(into out: Buffer) -> Int {
+    let n: Int
+    switch source {
+    case .none: n = 0
+    case .bytes(let bytes):
+      n = min(out.room, Int(left))
+      out.append(bytes.span.extracting(Int(offset)..<Int(offset) + n))
+    case .file(let file): n = file.read(at: offset, most: left, into: out)
+    }
+    offset += UInt64(n)
+    left -= UInt64(n)
+    return n
+  }
+
+  /// Closes what is open; to be called once.
+  mutating func close() {
+    switch source {
+    case .none: return
+    case .bytes: break
+    case .file(let file): file.close()
+    }
+    self = AnswerBody()
+  }
+}
+
+extension Exchange {
+  /// One step of an answer of a route: more of its body, while what comes of the request is read and dropped.
+  func relayAnswer(_ worker: Worker) -> Step {
+    var isMoving = false
+    if machine.request == .body, case .moved = discardRequest(worker) { isMoving = true }
+    switch downstream.writeAnswerBody(of: self) {
+    case .took: return .moved
+    case .blocked: return isMoving ? .moved : .blocked
+    case .fault(let fault):
+      guard fault == .truncatedResponse else { return .fault(fault) }
+      abandon(.fileUnreadable, worker)
+      return .over
+    }
+  }
+}
+
+extension Downstream {
+  /// Writes what there is room for of the exchange's own body, and ends the response behind its last byte.
+  func writeAnswerBody(of x: Exchange) -> Written {
+    guard x.answerBody.left > 0 else {
+      guard writeEnd(of: x) else { return .blocked }
+      x.machine.responseEnded()
+      return .took(1)
+    }
+    if stream?.isReset ?? false { return .fault(.clientGone) }
+    guard hasRoom(1) else { return .blocked }
+    let n = x.answerBody.read(into: output)
+    guard n > 0 else { return .fault(.truncatedResponse) }
+    x.bytesOut += UInt64(n)
+    if let stream {
+      stream.server.session.resume(stream: stream.id)
+    } else if output.count >= Downstream.gatherBytes {
+      guard flush() else { return .fault(.clientGone) }
+    }
+    return .took(n)
+  }
+}
