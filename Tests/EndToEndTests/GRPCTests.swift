@@ -160,7 +160,7 @@ extension EndToEnd {
       let hops = try Hops(
         validator: {
           $0.limits = ["body: 100KiB"]
-          $0.routes = ["host: gone\\.example\\.com, to: nobody", "to: backend"]
+          $0.routes = ["host: gone.example.com, to: nobody", "to: backend"]
           $0.upstreams.append(
             Configuration.Upstream(
               name: "nobody", members: ["identity: plain", "protocol: http2"], servers: ["\(nobody)"]))
