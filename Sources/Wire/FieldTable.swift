@@ -1,6 +1,6 @@
 // The fields of one section (a head's or a trailer's), as offsets: names, trimmed values, what each name is to us, and which
 // were nominated by Connection. They are read from lines of HTTP/1 (`scan`) or added one by one (`begin`, `add`, `finish`);
-// `put` is the one place where either becomes a field. The storage is made once, for the configured number of fields.
+// `kind` and `Marks.note` say of either what it is. The storage is made once, for the configured number of fields.
 // Invariant: after a complete section every range lies inside its bytes, every name is a token and no value holds a control
 // byte. Callers: RequestHead, ResponseHead, TrailerSection.
 
@@ -67,7 +67,11 @@ final class FieldTable {
 
   func withhold(_ index: Int) {
     precondition(index >= 0 && index < count, "no such field")
+    // By way of a local, so that no access to `lines` is under way while an array is copied.
+    var lines: [FieldLine] = []
+    swap(&lines, &self.lines)
     lines[index].isNominated = true
+    swap(&lines, &self.lines)
   }
 
   func has(_ kind: FieldKind) -> Bool { seen & kind.bit != 0 }
@@ -92,26 +96,29 @@ final class FieldTable {
     var first = InlineArray<32, UInt16>(repeating: 0)
 
     @inline(__always) mutating func add(_ kind: FieldKind) {
-      if kind != .other {
-        if seen & kind.bit == 0 {
-          first[Int(kind.rawValue)] = UInt16(truncatingIfNeeded: count)
-        } else {
-          repeated |= kind.bit
-        }
-        seen |= kind.bit
-      }
+      Self.note(kind, at: count, &seen, &repeated, &first)
       count &+= 1
+    }
+
+    @inline(__always) static func note(
+      _ kind: FieldKind, at index: Int, _ seen: inout UInt64, _ repeated: inout UInt64,
+      _ first: inout InlineArray<32, UInt16>
+    ) {
+      guard kind != .other else { return }
+      if seen & kind.bit == 0 {
+        first[Int(kind.rawValue)] = UInt16(truncatingIfNeeded: index)
+      } else {
+        repeated |= kind.bit
+      }
+      seen |= kind.bit
     }
   }
 
-  /// Decides what a field is and puts it behind the others. `packed`: the name, where it `isPlain`.
-  @inline(__always) private func put(
-    _ bytes: Span<UInt8>, name: ByteRange, _ packed: PackedName, isPlain: Bool, value: ByteRange,
-    _ lines: inout [FieldLine], _ marks: inout Marks
-  ) {
-    let kind = isPlain ? names.kind(packed, bytes, name) : names.foldedKind(bytes, name)
-    lines[marks.count] = FieldLine(name: name, value: value, kind: kind, isNominated: false)
-    marks.add(kind)
+  /// What a field is to us. `packed`: its name, where it `isPlain`.
+  @inline(__always) private func kind(
+    _ bytes: Span<UInt8>, _ name: ByteRange, _ packed: PackedName, isPlain: Bool
+  ) -> FieldKind {
+    isPlain ? names.kind(packed, bytes, name) : names.foldedKind(bytes, name)
   }
 
   /// The value between `start` and `end`, without the whitespace around it, and the first byte that may not stand in it, or
@@ -192,7 +199,9 @@ final class FieldTable {
         marks.hasBareLF = true
         at &+= 1
       }
-      put(bytes, name: name, packed, isPlain: isPlain, value: value.range, &lines, &marks)
+      let kind = kind(bytes, name, packed, isPlain: isPlain)
+      lines[marks.count] = FieldLine(name: name, value: value.range, kind: kind, isNominated: false)
+      marks.add(kind)
     }
   }
 
@@ -276,12 +285,13 @@ final class FieldTable {
     // The empty line has yet to come.
     guard bytes.count < limits.headBytes else { return .headTooLarge }
 
+    let kind = kind(bytes, name, packed, isPlain: plainEnd == nameEnd)
     var lines: [FieldLine] = []
     swap(&lines, &self.lines)
-    var marks = Marks(count: count, seen: seen, repeated: repeated, hasBareLF: false, first: first)
-    put(bytes, name: name, packed, isPlain: plainEnd == nameEnd, value: text.range, &lines, &marks)
+    lines[count] = FieldLine(name: name, value: text.range, kind: kind, isNominated: false)
     swap(&lines, &self.lines)
-    take(marks)
+    Marks.note(kind, at: count, &seen, &repeated, &first)
+    count &+= 1
     return nil
   }
 

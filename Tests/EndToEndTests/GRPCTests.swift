@@ -167,8 +167,8 @@ extension EndToEnd {
         },
         edge: {
           $0.routes = [
-            "host: closed\\.example\\.com, to: monitor, enabled: false", "host: down\\.example\\.com, to: nobody",
-            "host: (app|gone)\\.example\\.com, to: monitor",
+            "host: closed.example.com, to: monitor, enabled: false", "host: down.example.com, to: nobody",
+            "host_regex: (app|gone)\\.example\\.com, to: monitor",
           ]
           $0.upstreams.append(
             Configuration.Upstream(

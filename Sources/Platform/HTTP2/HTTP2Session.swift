@@ -317,6 +317,10 @@ package protocol HTTP2Handler: AnyObject {
   static func of(_ argument: UnsafeMutableRawPointer?) -> HTTP2Session {
     unsafe Unmanaged<HTTP2Session>.fromOpaque(argument!).takeUnretainedValue()
   }
+  // SAFETY: as at `of` and at `handler`; only the owner is retained.
+  static func owner(of argument: UnsafeMutableRawPointer?) -> any HTTP2Handler {
+    unsafe Unmanaged<HTTP2Session>.fromOpaque(argument!)._withUnsafeGuaranteedRef { unsafe $0.handler }
+  }
   // SAFETY: as at `handler`.
   var owner: any HTTP2Handler { unsafe handler }
   // SAFETY: as at `out`.

@@ -23,7 +23,7 @@ final class HTTP2Head {
   /// How urgent its response is (RFC 9218).
   private(set) var priority: (urgency: Int, isIncremental: Bool)?
 
-  /// The fields that are neither pseudo-fields nor Cookie, as their lines; then the values of the others.
+  /// The fields that are neither pseudo-fields nor Cookie, as their lines with lengths in front; then the values of the others.
   private let lines: Buffer
   private let pseudo: Buffer
   private let cookie: Buffer
@@ -46,7 +46,7 @@ final class HTTP2Head {
   /// A head of more than so many times what is allowed ends the connection: decompressing it is work, too.
   private static let excess = 4
 
-  /// How large its text is, or a little less.
+  /// How large its text is, or a little more or less.
   var textBytes: Int { pseudo.count + lines.count + cookie.count }
 
   init(_ worker: Worker) {
@@ -105,9 +105,10 @@ final class HTTP2Head {
     if wantsWebSocket, name.equals("sec-websocket-key") { return true }
     // RFC 9113 section 8.2.3: crumbs are one line again before anybody else sees them.
     if isCookie, !isTrailer {
-      cookie.append(cookie.isEmpty ? "cookie: " : "; ")
+      if cookie.isEmpty { cookie.append("cookie: ") } else { cookie.append("; ") }
       cookie.append(value)
     } else {
+      begin(line: name.count, value.count)
       lines.append(name)
       lines.append(": ")
       lines.append(value)
@@ -116,18 +117,19 @@ final class HTTP2Head {
     return true
   }
 
+  /// In front of each line: how long its name and its value are.
+  private func begin(line nameBytes: Int, _ valueBytes: Int) {
+    lines.append(packed: UInt64(nameBytes) | UInt64(valueBytes) << 32, count: HTTP2Head.lengthsBytes)
+  }
+  private static let lengthsBytes = 8
+
   private func refuse(_ refusal: Refusal) { if self.refusal == nil { self.refusal = refusal } }
 
-  /// RFC 9113 sections 8.2.1 and 8.2.2. Which bytes a name and a value may have is for `Wire` to judge.
+  /// RFC 9113 sections 8.2.1 and 8.2.2.
   static func check(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Refusal? {
-    for i in 0..<name.count where name[i] >= 0x41 && name[i] <= 0x5a { return .nameCase }
-    // A line end would begin another field in the text.
-    for i in 0..<name.count where name[i] <= 0x20 || name[i] == 0x3a || name[i] >= 0x7f { return .nameToken }
-    if name.isEmpty { return .nameToken }
+    if let refusal = FieldBytes.refusal(ofName: name) { return refusal }
     if isOfConnection(name, value) { return .http2ConnectionField }
-    for i in 0..<value.count where value[i] == 0x0d || value[i] == 0x0a || value[i] == 0 { return .valueInvalid }
-    if value.count > 0, isBlank(value[0]) || isBlank(value[value.count - 1]) { return .valueInvalid }
-    return nil
+    return FieldBytes.refusal(ofValue: value)
   }
 
   private static func isOfConnection(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
@@ -140,8 +142,6 @@ final class HTTP2Head {
     default: false
     }
   }
-
-  private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
 
   /// RFC 9113 section 8.3: each once, before all other fields, and no unknown one; none in trailers (section 8.1).
   private func addPseudo(_ name: Span<UInt8>, _ value: Span<UInt8>) {
@@ -212,6 +212,7 @@ final class HTTP2Head {
     fields.authority = put(authority, HTTP2Head.authorityBit)
     fields.path = put(path, HTTP2Head.pathBit)
     if !cookie.isEmpty {
+      begin(line: 6, cookie.count - 8)
       cookie.append("\r\n")
       lines.append(first: cookie.count, of: cookie)
     }
@@ -247,17 +248,15 @@ final class HTTP2Head {
     lines.withReadable { bytes in
       var at = 0
       while at < bytes.count {
-        var colon = at
-        while bytes[colon] != 0x3a { colon += 1 }
-        var end = colon + 2
-        while bytes[end] != 0x0d { end += 1 }
-        let start = out.count
-        out.append(bytes.extracting(at..<(end + 2)))
+        let lengths = bytes.word(at: at)
+        let name = ByteRange(out.count, Int(lengths & 0xffff_ffff))
+        let value = ByteRange(name.upper + 2, Int(lengths >> 32))
+        at += HTTP2Head.lengthsBytes
+        let lineBytes = value.upper + 2 - name.lower
+        out.append(bytes.extracting(at..<at + lineBytes))
         guard !out.overflowed else { return .headTooLarge }
-        let name = ByteRange(start, colon - at)
-        let value = ByteRange(start + colon - at + 2, end - colon - 2)
         if let refusal = out.withReadable({ add($0, name, value) }) { return refusal }
-        at = end + 2
+        at += lineBytes
       }
       return nil
     }
