@@ -23,7 +23,7 @@ final class HTTP2Head {
   /// How urgent its response is (RFC 9218).
   private(set) var priority: (urgency: Int, isIncremental: Bool)?
 
-  /// The fields that are neither pseudo-fields nor Cookie, as their lines with lengths in front; then the values of the others.
+  /// The fields that are neither pseudo-fields nor Cookie, as their lines; then the values of the others.
   private let lines: Buffer
   private let pseudo: Buffer
   private let cookie: Buffer
@@ -46,7 +46,7 @@ final class HTTP2Head {
   /// A head of more than so many times what is allowed ends the connection: decompressing it is work, too.
   private static let excess = 4
 
-  /// How large its text is, or a little more or less.
+  /// How large its text is, or a little less.
   var textBytes: Int { pseudo.count + lines.count + cookie.count }
 
   init(_ worker: Worker) {
@@ -108,7 +108,6 @@ final class HTTP2Head {
       if cookie.isEmpty { cookie.append("cookie: ") } else { cookie.append("; ") }
       cookie.append(value)
     } else {
-      begin(line: name.count, value.count)
       lines.append(name)
       lines.append(": ")
       lines.append(value)
@@ -116,12 +115,6 @@ final class HTTP2Head {
     }
     return true
   }
-
-  /// In front of each line: how long its name and its value are.
-  private func begin(line nameBytes: Int, _ valueBytes: Int) {
-    lines.append(packed: UInt64(nameBytes) | UInt64(valueBytes) << 32, count: HTTP2Head.lengthsBytes)
-  }
-  private static let lengthsBytes = 8
 
   private func refuse(_ refusal: Refusal) { if self.refusal == nil { self.refusal = refusal } }
 
@@ -212,54 +205,27 @@ final class HTTP2Head {
     fields.authority = put(authority, HTTP2Head.authorityBit)
     fields.path = put(path, HTTP2Head.pathBit)
     if !cookie.isEmpty {
-      begin(line: 6, cookie.count - 8)
       cookie.append("\r\n")
       lines.append(first: cookie.count, of: cookie)
     }
     guard !lines.overflowed, !cookie.overflowed, !out.overflowed else { return .refused(.headTooLarge) }
-    // The text has the lines behind the pseudo-fields' values; where each lies is found as they are added.
     let textLimits = HeadLimits(headBytes: limits.headBytes, fields: limits.fields + 1)
     if let refusal = out.withReadable({ head.begin($0, fields, limits: textLimits) }) { return .refused(refusal) }
-    let refusal = HTTP2Head.addLines(lines, to: out) { head.add($0, name: $1, value: $2) }
-    if let refusal { return .refused(refusal) }
+    out.append(first: lines.count, of: lines)
     out.append("\r\n")
+    guard !out.overflowed else { return .refused(.headTooLarge) }
     return out.withReadable { head.finish($0) }
   }
 
   /// Writes trailers to `out`, behind what it holds, and reads them into `trailers`; with the empty line.
-  func write(_ trailers: TrailerSection, into out: Buffer, using scratch: Buffer) -> HeadOutcome {
+  func write(_ trailers: TrailerSection, into out: Buffer) -> HeadOutcome {
     isOpen = false
     if let refusal { return .refused(refusal) }
-    scratch.removeAll()
-    trailers.begin(limits: limits)
-    if let refusal = HTTP2Head.addLines(lines, to: scratch, { trailers.add($0, name: $1, value: $2) }) {
-      return .refused(refusal)
-    }
-    scratch.append("\r\n")
-    let outcome = scratch.withReadable { trailers.finish($0) }
-    if case .complete = outcome { out.append(first: scratch.count, of: scratch) }
+    lines.append("\r\n")
+    guard !lines.overflowed else { return .refused(.headTooLarge) }
+    let outcome = lines.withReadable { trailers.parse($0, limits: limits) }
+    if case .complete = outcome { out.append(first: lines.count, of: lines) }
     return outcome
-  }
-
-  /// Appends the lines one by one, and has each of them added.
-  private static func addLines(
-    _ lines: Buffer, to out: Buffer, _ add: (Span<UInt8>, ByteRange, ByteRange) -> Refusal?
-  ) -> Refusal? {
-    lines.withReadable { bytes in
-      var at = 0
-      while at < bytes.count {
-        let lengths = bytes.word(at: at)
-        let name = ByteRange(out.count, Int(lengths & 0xffff_ffff))
-        let value = ByteRange(name.upper + 2, Int(lengths >> 32))
-        at += HTTP2Head.lengthsBytes
-        let lineBytes = value.upper + 2 - name.lower
-        out.append(bytes.extracting(at..<at + lineBytes))
-        guard !out.overflowed else { return .headTooLarge }
-        if let refusal = out.withReadable({ add($0, name, value) }) { return refusal }
-        at += lineBytes
-      }
-      return nil
-    }
   }
 }
 
