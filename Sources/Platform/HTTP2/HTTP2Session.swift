@@ -141,6 +141,7 @@ package protocol HTTP2Handler: AnyObject {
   }
 
   /// Says who is told; whoever made this, before anything is received or sent.
+  // SAFETY: as at `handler`.
   package func tell(_ handler: any HTTP2Handler) { unsafe self.handler = handler }
 
   // SAFETY: nobody has a reference to self any more; libnghttp2 frees what it took from `memory`, which self still has.

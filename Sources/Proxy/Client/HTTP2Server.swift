@@ -172,13 +172,10 @@ final class HTTP2Server {
       } else if let fault = stream.fault, !stream.isFaultTold {
         // Whatever has become of it: nothing that was written for a server has left yet in this turn.
         stream.isFaultTold = true
-        if let first = stream.first, case .refuse = first {
-          stream.first = nil
-          x.advance(worker, first)
-        } else {
-          stream.first = nil
-          x.advance(worker, .fault(.request(fault)))
-        }
+        var step = Step.fault(.request(fault))
+        if let first = stream.first, case .refuse = first { step = first }
+        stream.first = nil
+        x.advance(worker, step)
       } else if let first = stream.first {
         stream.first = nil
         x.advance(worker, first)
