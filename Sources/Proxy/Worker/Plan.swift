@@ -66,6 +66,8 @@ final class Plan {
     case undecided
     /// The path as it was sent leads to one route, and its normal form to another; nil: to none.
     case ambiguous(sent: RoutePlan?, normal: RoutePlan?)
+    /// The path has no one normal form.
+    case unclear
   }
 
   /// - Parameters:
@@ -227,6 +229,7 @@ final class Plan {
     case .route(let i): .route(routes[i])
     case .none: .none
     case .undecided: .undecided
+    case .unclear: .unclear
     case .ambiguous(let sent, let normal): .ambiguous(sent: sent.map { routes[$0] }, normal: normal.map { routes[$0] })
     }
   }
