@@ -1,6 +1,7 @@
 // The frames of a client's HTTP/2 connection by their headers alone (RFC 9113 section 4.1), before a library reads them: what it would
 // let pass, and has to end the connection. A value of a few words; bytes may come in any pieces.
-// Invariant: it never looks past the bytes it is given, and keeps none but a frame's header and a priority.
+// Invariants: it never looks past the bytes it is given, and keeps none but a frame's header and a priority; `waitingBytes` is at most
+// the headers of as many frames as a block may have.
 // Caller: the client leg, with all bytes of a connection from its preface on.
 
 public struct HTTP2FrameScan: Sendable {
@@ -23,6 +24,11 @@ public struct HTTP2FrameScan: Sendable {
   private static let prefaceBytes = 24
   private static let rangesMax = 4
 
+  /// How many of the last bytes should be passed on together with what follows: a frame's header that is not whole, and before it the end
+  /// of a frame whose header block goes on. libnghttp2 counts CONTINUATION each time when it looks for more of its header.
+  public private(set) var waitingBytes = 0
+  /// The last frame's header block goes on in the next one.
+  private var isBlockOpen = false
   private var prefaceLeft = HTTP2FrameScan.prefaceBytes
   /// Frames that carried nothing since they were last taken: all but HEADERS, CONTINUATION, GOAWAY, acknowledgements, and DATA that
   /// has a byte besides its padding or ends its stream.
@@ -44,6 +50,7 @@ public struct HTTP2FrameScan: Sendable {
   private static let finishedMax = 32
   private static let endStream: UInt8 = 1
   private static let acknowledges: UInt8 = 1
+  private static let endHeaders: UInt8 = 4
   private static let padded: UInt8 = 8
 
   public init() {}
@@ -57,13 +64,16 @@ public struct HTTP2FrameScan: Sendable {
         let n = min(payloadLeft, bytes.count - at)
         payloadLeft -= n
         at += n
+        waitingBytes = isBlockOpen && payloadLeft == 0 ? 1 : 0
         continue
       }
       held[heldCount] = bytes[at]
       heldCount += 1
       at += 1
+      if heldCount <= HTTP2FrameScan.headerBytes { waitingBytes += 1 }
       if heldCount == HTTP2FrameScan.headerBytes {
         if let fault = readHeader() { return fault }
+        if payloadLeft > 0 || !isBlockOpen { waitingBytes = 0 }
       } else if heldCount == HTTP2FrameScan.headerBytes + wanted {
         payloadLeft -= wanted
         heldCount = 0
@@ -78,9 +88,6 @@ public struct HTTP2FrameScan: Sendable {
     return nil
   }
 
-  /// How many of the last bytes are a frame's header that is not whole.
-  public var partialHeaderBytes: Int { heldCount < HTTP2FrameScan.headerBytes ? heldCount : 0 }
-
   private func word(_ at: Int) -> UInt32 {
     UInt32(held[at]) << 24 | UInt32(held[at + 1]) << 16 | UInt32(held[at + 2]) << 8 | UInt32(held[at + 3])
   }
@@ -91,6 +98,7 @@ public struct HTTP2FrameScan: Sendable {
     heldCount = 0
     let flags = held[4]
     let ends = flags & HTTP2FrameScan.endStream != 0
+    isBlockOpen = (held[3] == 1 || held[3] == 9) && flags & HTTP2FrameScan.endHeaders == 0
     switch held[3] {
     case 0:
       if isFinished(stream) { return .closedStream }

@@ -94,19 +94,31 @@ import Wire
     }
   }
 
-  /// At every split point it is known how much of the next frame's header has come.
-  @Test func whatIsThereOfAHeaderIsCounted() {
-    let frames = [
-      Self.frame(4, 0), Self.headers(1), Self.priority(3, on: 5), Self.frame(0, 1, [2, 7, 0, 0], flags: 8),
+  /// What is passed on ends neither within a frame's header nor where a header block goes on, whatever it is split by.
+  @Test func whatWaitsForMoreIsCounted() {
+    let frames: [(bytes: [UInt8], goesOn: Bool)] = [
+      (Self.frame(4, 0), false), (Self.frame(1, 1, [0x82, 0x84, 0x86]), true), (Self.frame(9, 1), true),
+      (Self.frame(9, 1, [0]), true), (Self.frame(9, 1), true), (Self.frame(9, 1, [0], flags: 4), false),
+      (Self.priority(3, on: 5), false), (Self.frame(0, 1, [2, 7, 0, 0], flags: 8), false),
+      (Self.frame(1, 3), true), (Self.frame(9, 3, [0, 0], flags: 4), false),
     ]
-    var starts = [Self.preface.count]
-    for frame in frames { starts.append(starts.last! + frame.count) }
-    let all = Self.preface + frames.flatMap { $0 }
+    var all = Self.preface
+    var safe = Set(0...all.count)
+    for (bytes, goesOn) in frames {
+      let header = all.count + 9
+      all += bytes
+      for at in header...all.count where at < all.count || !goesOn { safe.insert(at) }
+    }
     for split in 0...all.count {
+      let expected = split - safe.filter { $0 <= split }.max()!
       var scan = HTTP2FrameScan()
       #expect(Self.scan(Array(all[..<split]), &scan) == nil)
-      let begun = starts.last { $0 <= split }.map { split - $0 } ?? 0
-      #expect(scan.partialHeaderBytes == (begun < 9 ? begun : 0), "split at \(split)")
+      #expect(scan.waitingBytes == expected, "split at \(split)")
+      #expect(Self.scan(Array(all[split...]), &scan) == nil)
+      #expect(scan.waitingBytes == 0)
+      var slow = HTTP2FrameScan()
+      for byte in all[..<split] { #expect(Self.scan([byte], &slow) == nil) }
+      #expect(slow.waitingBytes == expected, "byte by byte up to \(split)")
     }
   }
 

@@ -155,7 +155,7 @@ log: {{ access: ./edge.log }}
   edges: [edge-a]
 listeners:
 {self.trusting(self.listener(step, "from-edge"), "{ from: any, evidence: attested }")}routes:
-  - {{ path: "/reload\\\\.Echo/.*", to: calls }}
+  - {{ path_prefix: /reload.Echo/, to: calls }}
   - {{ to: backend }}
 upstreams:
   backend:

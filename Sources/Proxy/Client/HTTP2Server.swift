@@ -83,7 +83,7 @@ final class HTTP2Server {
   func progress() {
     let d = connection
     // What told that it is HTTP/2.
-    if d.input.count > frames.partialHeaderBytes {
+    if d.input.count > frames.waitingBytes {
       take()
       guard d.phase == .http2 else { return }
     }
@@ -106,11 +106,11 @@ final class HTTP2Server {
     worker.flushLater(d)
   }
 
-  /// Hands what was read to the session, and has the exchanges go on. A frame's header that is not whole stays in the input, where the
-  /// scan has seen it: libnghttp2 counts each read that has a part of CONTINUATION's header as a frame, and ends a slow client for it.
+  /// Hands what was read to the session, and has the exchanges go on. What the scan has wait stays in the input: a slow client's frames are
+  /// not counted more often than they come.
   private func take() {
     let d = connection
-    let seen = frames.partialHeaderBytes
+    let seen = frames.waitingBytes
     switch d.input.withReadable({ frames.scan($0.extracting(droppingFirst: seen)) }) {
     case nil: break
     case .continuations: return end(.http2Flood)
@@ -121,7 +121,7 @@ final class HTTP2Server {
       return end(refusal)
     }
     isReceiving = true
-    let held = frames.partialHeaderBytes
+    let held = frames.waitingBytes
     var received = d.input.withReadable { session.receive($0.extracting(droppingLast: held)) }
     isReceiving = false
     d.input.consume(d.input.count - held)
