@@ -180,7 +180,7 @@ struct ResponseFacts {
 public enum ResponseFault: UInt8, Sendable {
   case none, headTooLarge, tooManyFields, notHTTP, version, status, lineEnding, obsFold, nameSpace, nameToken,
     valueInvalid
-  case framingTeCl, framingTe, framingLength, connection, interimContent, chunk, trailers, upgrade
+  case framingTeCl, framingTe, framingLength, connection, interimContent, chunk, excess, trailers, upgrade
 
   init(_ refusal: Refusal) {
     self =
@@ -221,6 +221,7 @@ public enum ResponseFault: UInt8, Sendable {
     case .connection: "the response's Connection names a field that frames it"
     case .interimContent: "an interim response (1xx) states content"
     case .chunk: "the chunks of the response's body are malformed"
+    case .excess: "the response's body is longer than its Content-Length"
     case .trailers: "the response's trailers are malformed, too long, or hold a field that frames a message"
     case .upgrade: "the server switches to a protocol that was not asked for"
     }

@@ -161,6 +161,69 @@ private func talk(_ a: End, _ b: End, piece: Int = .max) {
     #expect(server.received[stream] == Array("late".utf8) && server.ended == [stream])
   }
 
+  @Test func nothingIsBegunThatIsNotFinishedInTheSameBuffer() throws {
+    let (client, server) = (End(.client), End(.server))
+    talk(client, server)
+    let body = [UInt8](repeating: 7, count: 30_000)
+    var streams: [Int32] = []
+    for _ in 0..<6 {
+      let stream = try #require(client.request(Self.request, hasBody: true))
+      client.toSend[stream] = (body, true)
+      streams.append(stream)
+    }
+    // More than the buffer holds. Whichever streams are ended then, the others' bodies are what they were.
+    #expect(client.session.send(into: client.out) == .full)
+    let sent = streams.filter { client.toSend[$0]!.bytes.count < body.count }
+    let gone = streams.filter { !sent.contains($0) }
+    #expect(!sent.isEmpty && !gone.isEmpty)
+    for stream in gone {
+      client.toSend[stream] = nil
+      client.session.reset(stream: stream, code: HTTP2Session.Code.cancel)
+    }
+    talk(client, server)
+    for stream in sent { #expect(server.received[stream] == body && server.ended.contains(stream)) }
+    for stream in gone { #expect(server.closedCodes[stream] == HTTP2Session.Code.cancel) }
+    #expect(client.closedCodes.count == gone.count && server.closedCodes.count == gone.count)
+  }
+
+  @Test(arguments: [0, 1, 100, 200, 250, 300, 1_000, 9_000])
+  func trailersBehindAFullFrameFindRoom(extra: Int) throws {
+    let (client, server) = (End(.client), End(.server))
+    talk(client, server)
+    let stream = try #require(client.request(Self.request, hasBody: true))
+    client.toSend[stream] = ([UInt8](repeating: 7, count: 16_384), true)
+    let value = String(repeating: "v", count: 4_000)
+    client.trailersToSend[stream] = "x-long: \(value)\r\n"
+    // As little room as `send` begins with, and somewhat more.
+    let out = Buffer(capacity: HTTP2Session.sendRoomBytes + extra)
+    while client.session.send(into: out) == .full {
+      #expect(!out.overflowed)
+      #expect(server.receive(out.copyBytes()) == .all)
+      out.removeAll()
+    }
+    #expect(!out.overflowed)
+    #expect(server.receive(out.copyBytes()) == .all)
+    #expect(server.trailers[stream] == ["x-long: \(value)"])
+    #expect(server.received[stream]?.count == 16_384 && server.ended == [stream])
+  }
+
+  /// The library's own limit is 64 KiB, beyond which it drops a head and says nothing.
+  @Test(arguments: [60_000, 70_000, 110_000]) func aLargeHeadArrivesWhole(count: Int) throws {
+    let (client, server) = (End(.client), End(.server))
+    talk(client, server)
+    let value = String(repeating: "v", count: count / 20)
+    let fields = (0..<20).map { "x-\($0): \(value)" }
+    let lines = fields.map { $0 + "\r\n" }.joined()
+    let stream = try #require(client.request(Self.request + lines, hasBody: true))
+    client.toSend[stream] = ([], true)
+    client.trailersToSend[stream] = lines
+    talk(client, server)
+    #expect(server.fields[stream]?.suffix(20) == fields[...] && server.trailers[stream] == fields)
+    #expect(server.respond(stream, ":status: 200\r\n" + lines, hasBody: false))
+    talk(client, server)
+    #expect(client.fields[stream] == [":status: 200"] + fields && client.ended == [stream])
+  }
+
   @Test func aResetAndAGoodbyeAreHeard() throws {
     let (client, server) = (End(.client), End(.server))
     let stream = try #require(client.request(Self.request, hasBody: true))

@@ -9,6 +9,9 @@ import Wire
   static let shared = HTTP2Callbacks()
   let callbacks: OpaquePointer
 
+  /// More than any head has that a configuration allows (1 MiB), as libnghttp2 counts it beforehand.
+  private static let headBlockBytesMax = 4 << 20
+
   /// A body is asked for by `readBody`.
   // SAFETY: libnghttp2 keeps the source, which is empty.
   static var bodyProvider: nghttp2_data_provider {
@@ -38,6 +41,8 @@ import Wire
     defer { unsafe nghttp2_option_del(options) }
     unsafe nghttp2_option_set_no_auto_window_update(options, 1)
     unsafe nghttp2_option_set_no_http_messaging(options, 1)
+    // What is sent has its limits where it is written. A head beyond this one would be dropped in silence.
+    unsafe nghttp2_option_set_max_send_header_block_length(options, HTTP2Callbacks.headBlockBytesMax)
     unsafe nghttp2_option_set_builtin_recv_extension_type(options, UInt8(NGHTTP2_PRIORITY_UPDATE.rawValue))
     return unsafe body(options)
   }
@@ -132,8 +137,9 @@ private let readBody: nghttp2_data_source_read_callback = { _, stream, _, most, 
 // SAFETY: the argument is the session's object; a frame, and the bytes beside it, are valid until this returns.
 private let sendData: nghttp2_send_data_callback = { _, frame, header, count, _, argument in
   let session = unsafe HTTP2Session.of(argument)
-  guard let out = session.buffer, out.room >= count + 9 else { return Int32(NGHTTP2_ERR_WOULDBLOCK.rawValue) }
+  guard let out = session.buffer, out.room >= count + 9 else { return callbackFailed }
   unsafe out.append(Span(_unsafeStart: header!, count: 9))
   session.owner.take(stream: unsafe cs_frame_hd(frame).pointee.stream_id, count: count, into: out)
-  return 0
+  session.noteDataSent()
+  return Int32(NGHTTP2_ERR_PAUSE.rawValue)
 }

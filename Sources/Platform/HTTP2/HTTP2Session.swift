@@ -116,6 +116,8 @@ package protocol HTTP2Handler: AnyObject {
   private let role: Role
   // SAFETY: set during `send` only, to a buffer that its caller has.
   unowned(unsafe) private var out: Buffer?
+  /// A frame of DATA went into `out`.
+  private var hasSentData = false
 
   /// Nil if there is no memory.
   package init?(_ role: Role, _ settings: Settings, memory: HTTP2Memory) {
@@ -190,7 +192,9 @@ package protocol HTTP2Handler: AnyObject {
     case failed
   }
 
-  /// Appends to `out` what is to be sent, as far as there is room and the peer's windows allow.
+  /// Appends to `out` what is to be sent, as far as there is room and the peer's windows allow. One frame for each call of the
+  /// library, so that there is room for any that it begins: one that waits half done could belong to a stream that is gone when it
+  /// goes on, and one that is dropped would take its neighbours with it.
   package func send(into out: Buffer) -> Sent {
     unsafe self.out = out
     defer { unsafe self.out = nil }
@@ -198,18 +202,28 @@ package protocol HTTP2Handler: AnyObject {
       guard out.room >= HTTP2Session.sendRoomBytes else { return wantsToSend ? .full : .all }
       // SAFETY: the bytes are libnghttp2's until the next call, and are copied before.
       var data: UnsafePointer<UInt8>?
+      hasSentData = false
       let n = unsafe nghttp2_session_mem_send(session, &data)
       guard n >= 0 else { return .failed }
-      guard n > 0, let data = unsafe data else { return .all }
+      guard n > 0, let data = unsafe data else {
+        if hasSentData { continue }
+        return .all
+      }
       unsafe out.append(Span(_unsafeStart: data, count: n))
     }
   }
+
+  /// Called back by the library behind a frame of DATA, with which its call ends.
+  func noteDataSent() { hasSentData = true }
 
   /// Bytes that come still mean something.
   // SAFETY: the session is this object's own.
   package var takesMore: Bool { unsafe nghttp2_session_want_read(session) != 0 }
   // SAFETY: the session is this object's own.
   package var wantsToSend: Bool { unsafe nghttp2_session_want_write(session) != 0 }
+  /// Frames that wait to be sent, bodies and what a stream has for its own apart.
+  // SAFETY: the session is this object's own.
+  package var waitingFrames: Int { unsafe nghttp2_session_get_outbound_queue_size(session) }
   /// Neither side has anything more to say.
   // SAFETY: the session is this object's own.
   package var isOver: Bool { unsafe nghttp2_session_want_read(session) == 0 && !wantsToSend }

@@ -303,8 +303,8 @@ extension Downstream {
     }
     guard let tls = listener.tls else {
       phase = .head
-      if listener.opening == .http2 { beginHTTP2(worker) }
       worker.setDeadline(self, afterMilliseconds: worker.plan.config.timeouts.headMilliseconds)
+      if listener.opening == .http2 { beginHTTP2(worker) }
       return
     }
     guard transport.startTLS(accepting: tls) else {
@@ -337,8 +337,8 @@ extension Downstream {
       if let digest = transport.peerCertificateDigest { certificate = CertificateDigest(digest.span) }
       settleScheme()
       phase = .head
-      if transport.withApplicationProtocol({ $0.equals("h2") }) { beginHTTP2(worker) }
       worker.setDeadline(self, afterMilliseconds: worker.plan.config.timeouts.headMilliseconds)
+      if transport.withApplicationProtocol({ $0.equals("h2") }) { beginHTTP2(worker) }
       return .goesOn
     }
   }
@@ -351,6 +351,8 @@ extension Downstream {
     }
     http2 = made
     phase = .http2
+    // One that was accepted before the drain began has its first requests, as with HTTP/1.
+    if worker.isDraining { made.drain() }
   }
 
   /// Whether requests for this authority belong on the connection: its client was shown a certificate with that name (RFC 9110

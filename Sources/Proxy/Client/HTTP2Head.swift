@@ -225,7 +225,7 @@ final class HTTP2Head {
     guard !lines.overflowed else { return .refused(.headTooLarge) }
     let outcome = lines.withReadable { trailers.parse($0, limits: limits) }
     if case .complete = outcome { out.append(first: lines.count, of: lines) }
-    return outcome
+    return out.overflowed ? .refused(.headTooLarge) : outcome
   }
 }
 

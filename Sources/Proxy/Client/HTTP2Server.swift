@@ -25,6 +25,8 @@ final class HTTP2Server {
   private var touched: ContiguousArray<Downstream> = []
   let head: HTTP2Head
   var budget: HTTP2Budget
+  /// Why the next frame ends it.
+  var overspent: Refusal?
   /// Why the connection ends, if it is for something that the client did.
   var refusal: Refusal?
   private var frames = HTTP2FrameScan()
@@ -63,19 +65,17 @@ final class HTTP2Server {
     self.worker = worker
     head = HTTP2Head(worker)
     budget = HTTP2Budget(nowMilliseconds: worker.nowMilliseconds)
-    let settings = HTTP2Session.Settings(
-      streamsMax: worker.plan.config.limits.streams, streamWindow: HTTP2Server.streamWindow,
-      connectionWindow: HTTP2Server.connectionWindow, headBytesMax: HTTP2Server.limits(connection, worker).headBytes)
-    guard let session = HTTP2Session(.server, settings, memory: worker.http2Memory) else { return nil }
+    guard
+      let session = HTTP2Session(.server, HTTP2Server.settings(connection, worker), memory: worker.http2Memory)
+    else { return nil }
     self.session = session
     session.tell(self)
   }
 
-  var limits: HeadLimits { HTTP2Server.limits(connection, worker) }
+  /// What may be due to a client that takes nothing: heads, windows and resets of its streams, and acknowledgements.
+  private var framesWaitingMax: Int { 4 * worker.plan.config.limits.streams + HTTP2Budget.framesAtOnce }
 
-  private static func limits(_ connection: Downstream, _ worker: Worker) -> HeadLimits {
-    worker.plan.requestLimits(hasGrown: connection.isAttested)
-  }
+  var limits: HeadLimits { worker.plan.requestLimits(hasGrown: connection.isAttested) }
 
   // MARK: Events
 
@@ -128,7 +128,7 @@ final class HTTP2Server {
     // libnghttp2 ends a connection by itself for what is no HTTP/2.
     if received == .all, !session.takesMore, !clientLeaves, drainStep == .none { received = .failed }
     switch received {
-    case .all: break
+    case .all: if session.waitingFrames > framesWaitingMax { end(.http2Flood) }
     case .failed: end(refusal ?? .http2Protocol)
     case .flooded: end(refusal ?? .http2Flood)
     }
@@ -390,11 +390,4 @@ final class HTTP2Server {
     worker.streams.give(s.slot)
     worker.flushLater(connection)
   }
-
-  func spendReset() {
-    guard let refusal = budget.noteReset(nowMilliseconds: worker.nowMilliseconds), self.refusal == nil else { return }
-    // Acted on when libnghttp2 has returned: the next frame ends it.
-    overspent = refusal
-  }
-  private(set) var overspent: Refusal?
 }

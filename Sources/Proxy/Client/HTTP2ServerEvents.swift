@@ -6,6 +6,17 @@ import Policy
 import Wire
 
 extension HTTP2Server: HTTP2Handler {
+  /// What the client is told.
+  static func settings(_ connection: Downstream, _ worker: Worker) -> HTTP2Session.Settings {
+    let streamsMax = worker.plan.config.limits.streams
+    // An edge brings the requests of many clients: those whose bodies nobody takes must stop no others.
+    let connectionWindow =
+      connection.isAttested ? streamsMax * HTTP2Server.streamWindow : HTTP2Server.connectionWindow
+    return HTTP2Session.Settings(
+      streamsMax: streamsMax, streamWindow: HTTP2Server.streamWindow, connectionWindow: connectionWindow,
+      headBytesMax: worker.plan.requestLimits(hasGrown: connection.isAttested).headBytes)
+  }
+
   func noteFrame(_ frame: HTTP2Session.Frame) -> Bool {
     guard let found = overspent else { return true }
     refusal = found
@@ -78,14 +89,18 @@ extension HTTP2Server: HTTP2Handler {
     let state = s.stream!
     state.wantsWebSocket = head.wantsWebSocket
     if case .length(let length) = x.head.framing, x.head.has(.contentLength) {
-      state.declared = length
+      // A tunnel has no content.
+      if !head.wantsWebSocket { state.declared = length }
       // RFC 9113 section 8.1.1.
-      if s.inputEnded, length > 0 {
+      if s.inputEnded || head.wantsWebSocket, length > 0 {
         state.resetCode = HTTP2Session.Code.protocolError
         return .contentLengthMismatch
       }
     }
-    if let priority = head.priority {
+    if connection.isAttested {
+      // An edge brings the requests of many clients, of which none goes first (RFC 9218 section 13.1).
+      session.setPriority(stream: state.id, urgency: HTTP2Priority.defaultUrgency, isIncremental: true)
+    } else if let priority = head.priority {
       session.setPriority(stream: state.id, urgency: priority.urgency, isIncremental: priority.isIncremental)
     }
     return s.input.withReadable { text in
@@ -103,7 +118,8 @@ extension HTTP2Server: HTTP2Handler {
 
   private func takeTrailers(_ id: Int32, endsStream: Bool) {
     guard let s = find(id), let state = s.stream, let x = s.exchange else { return }
-    guard endsStream else { return fault(s, .http2PseudoField) }
+    // RFC 9113 section 8.5: behind a CONNECT there is DATA alone.
+    guard endsStream, !state.wantsWebSocket else { return fault(s, .http2PseudoField) }
     let before = s.input.count
     switch head.write(worker.trailers, into: s.input) {
     case .complete: state.trailerBytes = s.input.count - before
@@ -111,7 +127,7 @@ extension HTTP2Server: HTTP2Handler {
     case .incomplete: fault(s, .framingChunk)
     }
     // Where the body's length was stated there is no place for them; a validator still refuses what names an identity.
-    if state.declared != nil || x.isTunnel {
+    if state.declared != nil {
       if worker.trailers.hasIdentity, x.isVerified, worker.plan.config.identity.mode == .enforce {
         fault(s, .trailerIdentity)
       }
@@ -168,6 +184,13 @@ extension HTTP2Server: HTTP2Handler {
     let isFromEdge = s.exchange.map { $0.isVerified && $0.identity != nil } ?? false
     if !isFromEdge { spendReset() }
     touch(s)
+  }
+
+  /// A stream was reset by the client, or for what it did.
+  func spendReset() {
+    guard let refusal = budget.noteReset(nowMilliseconds: worker.nowMilliseconds), self.refusal == nil else { return }
+    // Acted on when libnghttp2 has returned: the next frame ends it.
+    overspent = refusal
   }
 
   func goingAway(lastStream: Int32) { clientLeaves = true }

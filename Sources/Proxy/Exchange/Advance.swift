@@ -66,6 +66,12 @@ extension Exchange {
       drop(worker)
       return tryAgain(worker)
     case .retryLater: return StartWait.begin(self, worker)
+    case .answer(let refusal) where isTunnel:
+      // Nothing is answered behind a tunnel's beginning.
+      self.refusal = refusal
+      worker.counters.add(refusal)
+      abandon(refusal, worker)
+      return .over
     case .answer(let refusal): return .refuse(refusal)
     case .abort(let refusal):
       abandon(refusal, worker)
@@ -233,6 +239,11 @@ extension Exchange {
       guard downstream.flush() else { return .fault(.clientGone) }
       guard downstream.output.isEmpty else { return .blocked }
     }
+    // A stream's heads wait in its session.
+    if downstream.stream?.hasUnfetched == true {
+      guard downstream.flush() else { return .fault(.clientGone) }
+      guard downstream.isFlushed else { return .blocked }
+    }
     switch u.nextHead(of: self, worker) {
     case .head(let length):
       switch downstream.makeRoom(forHead: length + HeadWriter.responseGrowthBytes + addedToResponse) {
@@ -353,7 +364,7 @@ extension Exchange {
       // Where the request is over too, all that is left is to send.
       return machine.request == .done ? .blocked : .moved
     case .head, .blocked: return .blocked
-    case .fault(.badResponse): return badResponse(.chunk)
+    case .fault(.badResponse): return badResponse(u.isStream ? .excess : .chunk)
     case .fault(let fault): return .fault(fault)
     }
   }

@@ -186,7 +186,9 @@ extension Upstream {
     switch phase {
     case .free: return
     case .connecting, .preamble, .handshake: step = unreachable("", timedOut: true, worker)
-    case .ready: step = exchange == nil ? .unwanted : .fault(.responseTimeout)
+    case .ready:
+      if let stream, let x = exchange { stream.client.noteSilence(milliseconds: x.responseMilliseconds(worker)) }
+      step = exchange == nil ? .unwanted : .fault(.responseTimeout)
     }
     worker.carryOn(self, step)
   }

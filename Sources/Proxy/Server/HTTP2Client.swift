@@ -33,18 +33,24 @@ final class HTTP2Client {
   /// Frames that carry nothing, in the present second: a server is trusted further than a client, not without end.
   var emptyFrames = 0
   var emptySinceMilliseconds: UInt64 = 0
+  /// When bytes came last.
+  private var heardMilliseconds: UInt64
 
   private static let readsPerTurn = 8
   /// What each stream may send before its bytes have left.
   static let streamWindow = 65_535
-  static let connectionWindow = 1 << 20
+  /// What all of them may: as much as each has for itself, so that those whose clients take nothing stop no others.
+  static let connectionWindow = streamsMax * streamWindow
   /// Streams that a connection has at a time, whatever the server allows.
   static let streamsMax = 100
+  /// Requests that a connection has in all; HTTP/2 has numbers for a few more (RFC 9113 section 5.1.1).
+  static let requestsMax = 1_000_000_000
   static let emptyFramesPerSecond = 10_000
 
   init?(_ connection: Upstream, _ worker: Worker) {
     self.connection = connection
     self.worker = worker
+    heardMilliseconds = worker.nowMilliseconds
     head = HTTP2ResponseText(Buffer(pool: worker.pool, small: worker.smallPool))
     let settings = HTTP2Session.Settings(
       streamsMax: 0, streamWindow: HTTP2Client.streamWindow, connectionWindow: HTTP2Client.connectionWindow,
@@ -57,6 +63,7 @@ final class HTTP2Client {
   /// Another request may go this way.
   var mayOpen: Bool {
     !isLeaving && connection.phase != .free && streams.count < min(HTTP2Client.streamsMax, session.peerStreamsMax)
+      && connection.served < HTTP2Client.requestsMax
   }
 
   // MARK: Events
@@ -72,6 +79,7 @@ final class HTTP2Client {
     for _ in 0..<HTTP2Client.readsPerTurn {
       switch u.transport.read(into: u.input) {
       case .bytes:
+        heardMilliseconds = worker.nowMilliseconds
         isReceiving = true
         let received = u.input.withReadable { session.receive($0) }
         isReceiving = false
@@ -183,6 +191,12 @@ final class HTTP2Client {
       worker.leave(x, order)
     }
     if connection.http2 === self { rest() }
+  }
+
+  /// A response has not come in so many milliseconds. Where nothing else came either the server may be gone without a word, and the
+  /// next request has another connection; with HTTP/1 this one would be closed.
+  func noteSilence(milliseconds: Int) {
+    if worker.nowMilliseconds &- heardMilliseconds >= UInt64(milliseconds) { isLeaving = true }
   }
 
   /// It takes no more streams, and ends with its last one.

@@ -103,8 +103,11 @@ extension Upstream {
     return stream.isUnprocessed && input.isEmpty ? .unprocessed : nil
   }
 
-  /// The end of a body, behind which a stream may have trailers.
+  /// The end of a body, behind which a stream may have trailers, and nothing else.
   func endPiece(_ stream: ServerStream) -> Piece {
+    if !stream.trailersAreOffered, !input.isEmpty || stream.arriving.count > stream.trailerBytes {
+      return .fault(.badResponse)
+    }
     if stream.trailerBytes > 0, !stream.trailersAreOffered {
       guard input.room >= stream.trailerBytes else { return .fault(.badResponse) }
       input.append(first: stream.trailerBytes, of: stream.arriving)

@@ -1,0 +1,207 @@
+// Connections of HTTP/2 that many share, and their ends: nobody is stopped by what others leave undone, no message reaches further
+// than its length, and a connection that may have no further request is told so.
+
+import Foundation
+import TestSupport
+import Testing
+
+extension EndToEnd {
+  @Suite struct HTTP2Shared {
+    /// Each stream has 64 KiB that its client need not take. Those of many clients together are more than a connection's window was,
+    /// and stopped every response of the servers' connection.
+    @Test func clientsThatTakeNothingStopNoOthersOfTheirServersConnection() throws {
+      let (asked, sent) = (Guarded(0), Guarded(0))
+      let body = String(repeating: "0123456789abcdef", count: 20_000)
+      let site = try Site(.shared, keepsBytes: false) { exchange in
+        asked.with { $0 += 1 }
+        try exchange.reply(body)
+        sent.with { $0 += 1 }
+      } validator: {
+        $0.listeners[0].more.append("protocols: [h2c]")
+        $0.workers = "1"
+      } edge: {
+        $0.listeners[0].more.append("protocols: [h2c]")
+        $0.upstreams[0].members.append("protocol: http2")
+        $0.workers = "1"
+      }
+      let stalled = try HTTP2Client.cleartext(
+        to: site.publicAddress, from: Peer.client(1), settings: [(.initialWindowSize, 0)])
+      for index in 0..<40 { try stalled.begin("/stalled/\(index)") }
+      var last = (-1, -1)
+      try eventually("the stalled responses come to a stop", everyMilliseconds: 300) {
+        defer { last = (asked.now, sent.now) }
+        return asked.now == 40 && (asked.now, sent.now) == last
+      }
+      let honest = try HTTP2Client.cleartext(to: site.publicAddress, from: Peer.client(2))
+      for index in 0..<5 { #expect(try honest.get("/honest/\(index)").text == body) }
+      // None was served because the time of the others was over.
+      try stalled.settle()
+      #expect(stalled.streams.values.allSatisfy { !$0.isOver })
+    }
+
+    /// A server that is gone without a word takes its connection with it, and not those that come after.
+    @Test func aConnectionThatFallsSilentHasNoFurtherRequest() throws {
+      let site = try HTTP2Site { exchange in
+        let response = [Self.head([(":status", "200")]), HTTP2Frame.data(1, Array("here".utf8), ends: true)]
+        try Self.answer(exchange, response)
+      } change: {
+        $0.upstreams[0].members.append("protocol: http2")
+        $0.timeouts = ["upstream_response: 1s"]
+        $0.workers = "1"
+      }
+      let client = try site.begun()
+      #expect(try client.get("/first").text == "here")
+      #expect(try client.get("/lost").status == 504)
+      #expect(try client.get("/next").text == "here")
+      #expect(site.backend.connectionCount == 2)
+    }
+
+    // MARK: Responses
+
+    /// Answers the first request of a connection of HTTP/2, whose preface the backend took for a head, with these frames.
+    private static func answer(_ exchange: Exchange, _ frames: [HTTP2Frame]) throws {
+      exchange.takesBodyItself()
+      exchange.end()
+      let connection = exchange.connection
+      _ = try connection.read("SM\r\n\r\n".utf8.count)
+      try connection.send(HTTP2Frame.settings([]).bytes)
+      var kind: HTTP2Frame.Kind?
+      while kind != .headers {
+        let head = try connection.read(HTTP2Frame.headBytes)
+        kind = HTTP2Frame(head: head, payload: try connection.read(HTTP2Frame.payloadCount(head))).kind
+      }
+      try connection.send(frames.flatMap(\.bytes))
+      _ = try connection.readToEnd()
+    }
+
+    private static func head(_ fields: [(String, String)]) -> HTTP2Frame {
+      .headers(1, HPACKBlock(fields.map { HPACKField($0.0, $0.1) }).bytes, ends: false)
+    }
+
+    private static func trailers(_ fields: [(String, String)]) -> HTTP2Frame {
+      .headers(1, HPACKBlock(fields.map { HPACKField($0.0, $0.1) }).bytes, ends: true)
+    }
+
+    private static let longBodies: [[HTTP2Frame]] = [
+      // What is too much looks like a trailer.
+      [.data(1, Array("abcevil: 1\r\n\r\n".utf8), ends: false), trailers([("good", "22")])],
+      [.data(1, Array("abc".utf8), ends: false), .data(1, Array("d".utf8), ends: true)],
+      [.data(1, Array("abcd".utf8), ends: true)],
+    ]
+
+    /// RFC 9113 section 8.1.1: such a response is malformed, and none of it beyond its length passes, as trailers least of all.
+    @Test(arguments: longBodies) func aResponseThatIsLongerThanItSaysIsCut(_ frames: [HTTP2Frame]) throws {
+      let site = try HTTP2Site { exchange in
+        try Self.answer(exchange, [Self.head([(":status", "200"), ("content-length", "3")])] + frames)
+      } change: {
+        $0.upstreams[0].members.append("protocol: http2")
+      }
+      let client = try site.begun()
+      let stream = try client.begin("/long")
+      let response = try client.response(on: stream)
+      #expect(response.reset != nil && !response.hasEnded && response.trailers == nil)
+      #expect(response.text == "abc" || response.text.isEmpty)
+      #expect(try site.edge.access.wait(path: "/long").refusal == "upstream-response")
+    }
+
+    // MARK: Tunnels
+
+    private static func upgrade(_ client: HTTP2Client, _ path: String, _ more: [(String, String)] = []) throws -> UInt32
+    {
+      let fields =
+        [
+          (":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", path),
+          (":authority", Site.host), ("sec-websocket-version", "13"),
+        ] + more
+      return try client.open(HPACKBlock(fields.map { HPACKField($0.0, $0.1) }).bytes, ends: false)
+    }
+
+    /// RFC 9113 section 8.5: what is no DATA has no place in a tunnel, and its text must not come out at the other end.
+    @Test func trailersAreNoBytesOfATunnel() throws {
+      let site = try HTTP2Site { exchange in
+        // It has not decided yet.
+        exchange.takesBodyItself()
+        _ = try exchange.connection.readToEnd()
+      }
+      let client = try site.begun()
+      let stream = try Self.upgrade(client, "/tunnel")
+      _ = try site.backend.waitForRequest(to: "/tunnel")
+      try client.send(.headers(stream, HPACKBlock([HPACKField("x-trailer", "1")]).bytes))
+      let response = try client.response(on: stream)
+      try client.wait(for: "the reset") { $0.streams[stream]?.reset != nil }
+      #expect(response.status == 400 || response.status == 0)
+      #expect(client.streams[stream]?.reset == HTTP2Code.protocolError.rawValue)
+      #expect(!site.backend.saw("x-trailer"))
+    }
+
+    /// Opens the tunnel that was asked for.
+    private static func accept(_ exchange: Exchange) throws {
+      let answer = WebSocketAccept.answer(to: exchange.head["sec-websocket-key"] ?? "")
+      try exchange.send(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+          + "Sec-WebSocket-Accept: \(answer)\r\n\r\n")
+      exchange.takesBodyItself()
+    }
+
+    /// Neither side says anything before the tunnel is open, and nothing else is said on the connection.
+    @Test func aTunnelIsOpenBeforeAnybodySpeaks() throws {
+      let site = try HTTP2Site { exchange in
+        try Self.accept(exchange)
+        let said = try exchange.connection.readText(5)
+        try exchange.send("\(said) back")
+        _ = try exchange.connection.readToEnd()
+      }
+      let client = try site.begun()
+      let stream = try Self.upgrade(client, "/tunnel")
+      try client.wait(for: "the open tunnel") { $0.streams[stream]?.blocks.first?.status == 200 }
+      try client.send(.data(stream, Array("hello".utf8), ends: false))
+      try client.wait(for: "the answer") { $0.streams[stream]?.body == Array("hello back".utf8) }
+      // It ends with what has no place in it, and nothing is answered behind its beginning.
+      try client.send(.headers(stream, HPACKBlock([HPACKField("x-trailer", "1")]).bytes))
+      try client.wait(for: "the reset") { $0.streams[stream]?.reset != nil }
+      #expect(client.streams[stream]?.reset == HTTP2Code.protocolError.rawValue)
+      #expect(client.streams[stream]?.blocks.count == 1 && client.streams[stream]?.body.count == 10)
+      #expect(try site.edge.access.wait(refusal: "http2-pseudo-field").path == "/tunnel")
+      #expect(!site.backend.saw("x-trailer"))
+      #expect(try site.edge.metric("countersign_open_tunnels") == 0)
+    }
+
+    @Test func aTunnelHasNoContentLength() throws {
+      let site = try HTTP2Site()
+      let client = try site.begun()
+      let refused = try Self.upgrade(client, "/stated", [("content-length", "5")])
+      #expect(try client.response(on: refused).status == 400)
+      #expect(try site.edge.access.wait(path: "/stated").refusal == "content-length-mismatch")
+      // Nothing is stated by none. The backend answers, and opens no tunnel.
+      let empty = try Self.upgrade(client, "/empty", [("content-length", "0")])
+      _ = try site.backend.waitForRequest(to: "/empty")
+      try client.send(.data(empty, Array("early".utf8), ends: false))
+      #expect(try client.response(on: empty).text == Peer.client())
+      #expect(!site.backend.saw("/stated"))
+    }
+
+    // MARK: The end
+
+    /// A connection whose first bytes come while the process drains is told like those before it.
+    @Test func aConnectionThatBeginsInADrainIsToldToEnd() throws {
+      let site = try HTTP2Site(change: {
+        $0.listeners[0].more = ["protocols: [h2c, http/1.1]"]
+        $0.workers = "1"
+      })
+      let client = try site.connect()
+      try client.send(Array(HTTP2Client.preface.prefix(10)))
+      // It was accepted, and its first bytes read, before what comes on another connection.
+      #expect(try site.connect().connection.get("/before").status == 200)
+      site.edge.process.signal(SIGTERM)
+      _ = try site.edge.said("draining")
+      try client.send(HTTP2Client.preface.dropFirst(10) + HTTP2Frame.settings([]).bytes)
+      try client.wait(for: "the server's SETTINGS") { $0.hasSettings }
+      let crossing = try client.begin("/crossing")
+      #expect(try client.response(on: crossing).status == 200)
+      try client.wait(for: "the second GOAWAY") { $0.goAwayCount == 2 }
+      #expect(client.goAway?.lastStream == crossing)
+      try client.waitForEnd()
+      #expect(try site.edge.process.waitForExit() == .code(0))
+    }
+  }
+}
