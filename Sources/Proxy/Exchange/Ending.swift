@@ -86,6 +86,7 @@ extension Exchange {
   func giveBack(_ worker: Worker) {
     drop(worker)
     leaveQueue(worker)
+    giveBackCompressor(worker)
     downstream.exchange = nil
     worker.wheel.set(timer, deadlineMilliseconds: 0)
     clear()

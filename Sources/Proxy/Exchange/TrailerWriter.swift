@@ -1,4 +1,4 @@
-// Trailers as they go out: what speaks of identity, framing or the hop does not pass.
+// Trailers as they go out: what speaks of identity, framing or the hop does not pass, nor what was withheld.
 // Callers: the worker, for both directions, with the parsed section and its bytes.
 
 import Platform
@@ -16,7 +16,7 @@ package enum TrailerWriter {
   static func writeFields(_ bytes: Span<UInt8>, _ trailers: TrailerSection, into out: Buffer) {
     for i in 0..<trailers.fieldCount {
       let kind = trailers.kind(i)
-      guard kind == .other || kind == .date || kind == .server else { continue }
+      guard kind == .other || kind == .date || kind == .server, !trailers.field(i).isNominated else { continue }
       HeadWriter.writeLine(bytes, name: trailers.name(i), value: trailers.value(i), into: out)
     }
   }

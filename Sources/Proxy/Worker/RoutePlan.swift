@@ -28,6 +28,8 @@ final class RoutePlan {
   let requestEdit: HeadEdit?
   let responseEdit: HeadEdit?
   let pathChange: PathChange?
+  /// Nil: its responses go as they come.
+  let compression: CompressionRule?
   let requestIDMode: Config.RequestIDMode
   /// Something asks for X-Request-Id.
   let needsRequestID: Bool
@@ -57,6 +59,7 @@ final class RoutePlan {
     requestEdit = group == nil ? nil : HeadEdit.request(route.changes.request, headers)
     responseEdit = HeadEdit.response(route.changes, headers)
     pathChange = try PathChange(route, workspace, scratch: scratch)
+    compression = route.compression.map(CompressionRule.init)
     requestIDMode = headers.requestID
     needsRequestID =
       [requestEdit?.lines, responseEdit?.lines, answer?.lines].contains { $0?.usesRequestID ?? false }
