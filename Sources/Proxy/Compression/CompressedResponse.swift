@@ -13,7 +13,7 @@ import Wire
 
 extension Exchange {
   /// Steps of a turn that one of a compressed response counts for: compressing 64 KiB takes 1 to 5 ms, and others wait for it.
-  static let compressedSteps = 32
+  static let compressedSteps = 16
 
   /// Decides whether the response whose head lies in front of the server's input is compressed, and takes what does it.
   /// `outgoing` becomes what that comes to.

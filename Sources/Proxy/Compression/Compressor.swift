@@ -15,7 +15,7 @@ final class Compressor {
   private(set) var hasUnflushed = false
 
   /// What one step compresses at most.
-  static let pieceBytesMax = 32 * 1024
+  static let pieceBytesMax = 16 * 1024
 
   fileprivate init?(_ pool: BufferPool) {
     guard let gzip = GzipWriter() else { return nil }

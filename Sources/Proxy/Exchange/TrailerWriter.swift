@@ -16,7 +16,8 @@ package enum TrailerWriter {
   static func writeFields(_ bytes: Span<UInt8>, _ trailers: TrailerSection, into out: Buffer) {
     for i in 0..<trailers.fieldCount {
       let kind = trailers.kind(i)
-      guard kind == .other || kind == .date || kind == .server, !trailers.field(i).isNominated else { continue }
+      guard kind == .other || kind == .date || kind == .server else { continue }
+      if trailers.field(i).isNominated { continue }
       HeadWriter.writeLine(bytes, name: trailers.name(i), value: trailers.value(i), into: out)
     }
   }
