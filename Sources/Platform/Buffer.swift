@@ -29,8 +29,8 @@ import Wire
   // thread uses it. The methods below that touch nothing but the state refer to this as "the state's own memory".
   @usableFromInline let state: UnsafeMutablePointer<State>
   public let pool: BufferPool
-  /// Where the first chunk comes from, if it is to be smaller than the pool's.
-  @usableFromInline let small: BufferPool?
+  /// Where the first chunk comes from, if it is to be smaller than the pool's; the pool itself where it is not.
+  @usableFromInline let small: BufferPool
   /// How many bytes the buffer can hold.
   public let capacity: Int
 
@@ -38,7 +38,7 @@ import Wire
   /// - Parameter small: has smaller chunks, which are enough most of the time.
   public init(pool: BufferPool, small: BufferPool? = nil) {
     self.pool = pool
-    self.small = small
+    self.small = small ?? pool
     capacity = pool.chunkBytes
     // SAFETY: room for one, initialized at once.
     unsafe state = UnsafeMutablePointer<State>.allocate(capacity: 1)
@@ -135,8 +135,7 @@ import Wire
   /// Returns a chunk to the pool that it came from.
   // SAFETY: callers give the chunk that this buffer has, and forget it.
   @inlinable @inline(__always) func giveBack(_ chunk: UnsafeMutablePointer<UInt8>) {
-    guard unsafe state.pointee.isSmall, let small else { return unsafe pool.give(chunk) }
-    unsafe small.give(chunk)
+    if unsafe state.pointee.isSmall { unsafe small.give(chunk) } else { unsafe pool.give(chunk) }
   }
 
   /// Empties the buffer and returns its memory to the pool.
@@ -159,7 +158,7 @@ import Wire
       return false
     }
     if unsafe state.pointee.base == nil {
-      if let small, n <= small.chunkBytes {
+      if small !== pool, n <= small.chunkBytes {
         unsafe state.pointee.base = small.take()
         unsafe state.pointee.limit = small.chunkBytes
         unsafe state.pointee.isSmall = true

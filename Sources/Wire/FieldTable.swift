@@ -1,6 +1,6 @@
 // The fields of one section (a head's or a trailer's), as offsets: names, trimmed values, what each name is to us, and which
-// were nominated by Connection. They are read from lines of HTTP/1 (`scan`) or added one by one (`begin`, `add`, `finish`);
-// `put` is the one place where either becomes a field. The storage is made once, for the configured number of fields.
+// were nominated by Connection. They are read from lines, be it HTTP/1's (`scan`) or a codec's (`begin`, `finish`).
+// The storage is made once, for the configured number of fields.
 // Invariant: after a complete section every range lies inside its bytes, every name is a token and no value holds a control
 // byte. Callers: RequestHead, ResponseHead, TrailerSection.
 
@@ -33,8 +33,8 @@ final class FieldTable {
   private(set) var hasBareLF = false
   /// The length that Content-Length states several times over, in one line or several, always the same.
   var repeatedLength: UInt64?
-  /// A section whose fields are added one by one; nil for one that is read from lines, or finished.
-  private var addition: Addition?
+  /// Of a section that a codec has begun and not finished.
+  private var front: Front?
   let names: FieldNames
   private let fieldsMax: Int
   /// From the operator's own servers what has one reading is taken though it is not how it should be: lines that end in a
@@ -57,7 +57,7 @@ final class FieldTable {
     repeated = 0
     hasBareLF = false
     repeatedLength = nil
-    addition = nil
+    front = nil
   }
 
   func line(_ index: Int) -> FieldLine {
@@ -67,7 +67,11 @@ final class FieldTable {
 
   func withhold(_ index: Int) {
     precondition(index >= 0 && index < count, "no such field")
+    // By way of a local, so that no access to `lines` is under way while an array is copied.
+    var lines: [FieldLine] = []
+    swap(&lines, &self.lines)
     lines[index].isNominated = true
+    swap(&lines, &self.lines)
   }
 
   func has(_ kind: FieldKind) -> Bool { seen & kind.bit != 0 }
@@ -102,16 +106,6 @@ final class FieldTable {
       }
       count &+= 1
     }
-  }
-
-  /// Decides what a field is and puts it behind the others. `packed`: the name, where it `isPlain`.
-  @inline(__always) private func put(
-    _ bytes: Span<UInt8>, name: ByteRange, _ packed: PackedName, isPlain: Bool, value: ByteRange,
-    _ lines: inout [FieldLine], _ marks: inout Marks
-  ) {
-    let kind = isPlain ? names.kind(packed, bytes, name) : names.foldedKind(bytes, name)
-    lines[marks.count] = FieldLine(name: name, value: value, kind: kind, isNominated: false)
-    marks.add(kind)
   }
 
   /// The value between `start` and `end`, without the whitespace around it, and the first byte that may not stand in it, or
@@ -192,7 +186,9 @@ final class FieldTable {
         marks.hasBareLF = true
         at &+= 1
       }
-      put(bytes, name: name, packed, isPlain: isPlain, value: value.range, &lines, &marks)
+      let kind = isPlain ? names.kind(packed, bytes, name) : names.foldedKind(bytes, name)
+      lines[marks.count] = FieldLine(name: name, value: value.range, kind: kind, isNominated: false)
+      marks.add(kind)
     }
   }
 
@@ -229,73 +225,36 @@ final class FieldTable {
     }
   }
 
-  // MARK: One by one
+  // MARK: From a codec
 
-  private struct Addition {
+  /// What stands in front of the lines, where it is no request line.
+  private struct Front {
     let limits: HeadLimits
-    /// How much text there is; the next line begins here.
-    var textBytes: Int
-    /// What was wrong first: nothing that follows makes it right.
-    var refusal: Refusal?
+    let textBytes: Int
+    /// What was wrong with it: nothing that follows makes it right.
+    let refusal: Refusal?
   }
 
-  /// Begins a section whose fields come one by one. `textBytes`: what stands in front of their lines. `refusal`: what is wrong
-  /// with that; returned is that, or what is wrong with its length.
+  /// Begins a section whose lines come from a codec. `textBytes`: what stands in front of them. `refusal`: what is wrong with that;
+  /// returned is that, or what is wrong with its length.
   func begin(textBytes: Int, limits: HeadLimits, refusal: Refusal?) -> Refusal? {
     removeAll()
     let refusal = refusal ?? (textBytes < limits.headBytes ? nil : .headTooLarge)
-    addition = Addition(limits: limits, textBytes: textBytes, refusal: refusal)
+    front = Front(limits: limits, textBytes: textBytes, refusal: refusal)
     return refusal
   }
 
-  /// Adds the field whose line, `name: value` and CRLF, was just written behind those before it: `bytes` end with it. Nothing
-  /// else may lie between the lines, for they go on as they lie. Whatever `scan` refuses of such a line is refused.
-  func add(_ bytes: Span<UInt8>, name: ByteRange, value: ByteRange) -> Refusal? {
-    guard var addition else { preconditionFailure("a field outside of a section") }
-    if let refusal = addition.refusal { return refusal }
-    precondition(
-      name.lower == addition.textBytes && value.lower == name.upper &+ 2 && bytes[name.upper] == Ascii.colon
-        && bytes[name.upper &+ 1] == Ascii.space, "a field's line stands behind the one before it")
-    Self.expectLineEnd(bytes, at: value.upper)
-    addition.textBytes = bytes.count
-    addition.refusal = read(bytes, name: name, value: value, limits: addition.limits)
-    self.addition = addition
-    return addition.refusal
-  }
-
-  /// What is past the limit is not looked at, so that the refusal is that of the same bytes in `scan`.
-  private func read(_ bytes: Span<UInt8>, name: ByteRange, value: ByteRange, limits: HeadLimits) -> Refusal? {
-    guard count < min(limits.fields, fieldsMax) else { return .tooManyFields }
-    let nameEnd = name.end(before: limits.headBytes)
-    let packed = PackedName(plainFrom: name.lower, to: nameEnd, bytes)
-    let plainEnd = name.lower &+ packed.count
-    guard Token.end(bytes, plainEnd, nameEnd) == nameEnd, !name.isEmpty else { return .nameToken }
-    let valueEnd = value.end(before: limits.headBytes)
-    let text = Self.value(bytes, value.lower, valueEnd)
-    guard text.stop == valueEnd else { return .valueInvalid }
-    // The empty line has yet to come.
-    guard bytes.count < limits.headBytes else { return .headTooLarge }
-
-    var lines: [FieldLine] = []
-    swap(&lines, &self.lines)
-    var marks = Marks(count: count, seen: seen, repeated: repeated, hasBareLF: false, first: first)
-    put(bytes, name: name, packed, isPlain: plainEnd == nameEnd, value: text.range, &lines, &marks)
-    swap(&lines, &self.lines)
-    take(marks)
-    return nil
-  }
-
-  /// Ends the section with the empty line, with which `bytes` end.
+  /// Reads the lines, and the empty line, with which `bytes` end.
   func finish(_ bytes: Span<UInt8>) -> Refusal? {
-    guard let addition else { preconditionFailure("the end of no section") }
-    self.addition = nil
-    if let refusal = addition.refusal { return refusal }
-    Self.expectLineEnd(bytes, at: addition.textBytes)
-    return bytes.count <= addition.limits.headBytes ? nil : .headTooLarge
-  }
-
-  private static func expectLineEnd(_ bytes: Span<UInt8>, at: Int) {
-    precondition(
-      at &+ 2 == bytes.count && bytes[at] == Ascii.cr && bytes[at &+ 1] == Ascii.lf, "a line ends the text")
+    guard let front else { preconditionFailure("the end of no section") }
+    self.front = nil
+    if let refusal = front.refusal { return refusal }
+    let end = min(bytes.count, front.limits.headBytes)
+    switch scan(bytes, from: front.textBytes, end: end, limits: front.limits) {
+    case .incomplete: return .headTooLarge
+    case .refused(let refusal): return refusal
+    // A codec that writes an empty line into a value is at fault; what stands behind it is no part of the head.
+    case .next(let end): return end == bytes.count ? nil : .lineEnding
+    }
   }
 }

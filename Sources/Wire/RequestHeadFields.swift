@@ -1,7 +1,7 @@
-// A request head that comes field by field, as HTTP/2 has it (RFC 9113 section 8.3): the codec writes the head's text into the
-// exchange's buffer, and says where each name and value lies. Every field, and what all say together, goes through the functions
+// A request head that a codec has taken from fields, as HTTP/2 has it (RFC 9113 section 8.3): the codec writes the head's text into the
+// exchange's buffer, and says where the pseudo-fields' values lie. The lines, and what all say together, go through the functions
 // that `parse` calls, so that neither way takes what the other refuses. What only HTTP/2 forbids (upper case in names, fields of
-// the connection, pseudo-fields twice, late or unknown) is for the codec to refuse.
+// the connection, pseudo-fields twice, late or unknown, what would end a line) is for the codec to refuse.
 
 /// What a request says where HTTP/1 has its request line (RFC 9113 section 8.3.1): where the values of its pseudo-fields lie in
 /// the head's text, in any order. Nil: not sent.
@@ -22,12 +22,12 @@ public struct RequestPseudoFields: Sendable {
 }
 
 extension RequestHead {
-  /// Begins a head whose fields come one by one. `text`: what of the head is written, all its pseudo-fields and nothing that
+  /// Begins a head of a codec. `text`: what of the head is written, all its pseudo-fields and nothing that
   /// came after them; the lines of the fields begin behind it. `limits` are those of the whole head, in bytes of its text.
   ///
   /// Returns what is wrong with the pseudo-fields: `.requestLine` for a method that is no token or longer than 32 bytes, and where
   /// one is missing or `:path` is empty; `.targetForm`, with `targetFault`, for a path that is no target or a scheme that is not of
-  /// HTTP; `.headTooLarge`. A refusal stays: `add` and `finish` return the same, whatever follows.
+  /// HTTP; `.headTooLarge`. A refusal stays: `finish` returns the same, whatever follows.
   public func begin(_ text: Span<UInt8>, _ fields: RequestPseudoFields, limits: HeadLimits) -> Refusal? {
     facts = RequestFacts()
     var line = RequestLine()
@@ -36,17 +36,10 @@ extension RequestHead {
     return table.begin(textBytes: text.count, limits: limits, refusal: refusal)
   }
 
-  /// Adds one field. The codec has just appended its line, `name: value` with one space and CRLF, and `text` ends with that; it
-  /// has seen to it that all of it fits in the buffer. Another layout is a bug and traps, for the lines go on as they lie.
+  /// Ends the head: `text` is the whole of it, what `begin` was given and then a line for each field, `name: value` and CRLF, and the
+  /// empty line. The codec has seen to it that no name and no value ends a line (`FieldBytes`).
   ///
-  /// Returns what is wrong with the field by itself: `.nameToken` (RFC 9110 section 5.1), `.valueInvalid` for a control byte, CR
-  /// and LF among them (section 5.5), `.tooManyFields`, `.headTooLarge`; or what was wrong before.
-  public func add(_ text: Span<UInt8>, name: ByteRange, value: ByteRange) -> Refusal? {
-    table.add(text, name: name, value: value)
-  }
-
-  /// Ends the head: `text` is the whole of it, with the empty line. Never `.incomplete`; what is refused of the whole, and what
-  /// holds after which refusal, is as with `parse`. Once for each `begin`.
+  /// Never `.incomplete`; what is refused, and what holds after which refusal, is as with `parse`. Once for each `begin`.
   public func finish(_ text: Span<UInt8>) -> HeadOutcome {
     if let refusal = table.finish(text) ?? conclude(text, length: text.count) { return .refused(refusal) }
     return .complete(length: text.count)

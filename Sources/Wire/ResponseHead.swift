@@ -1,6 +1,5 @@
-// The head of one response and where its content ends (RFC 9112 section 6.3). HTTP/1 parses its text (`parse`, section 4); a codec
-// that is given field by field writes the text, and says where each lies (`begin`, `add`, `finish`, RFC 9113 section 8.3). It comes from the operator's
-// own server, so what has one reading only is taken though it is not how it should be: the head is then `isBent`, its
+// The head of one response and where its content ends (RFC 9112 section 6.3). Its text is HTTP/1's (section 4), or what
+// a codec has made of fields. It comes from the operator's own server, so what has one reading only is taken though it is not how it should be: the head is then `isBent`, its
 // connection serves no further request, and what goes on to the client is written clean. What two readers could take in two
 // ways is refused as `.upstreamResponse`, with its `fault`. Caller: the upstream connection; one object for each worker, reused.
 
@@ -69,32 +68,6 @@ public final class ResponseHead {
       facts.fault = conclude(bytes, requestWasHead: requestWasHead)
       return facts.fault == .none ? .complete(length: length) : .refused(.upstreamResponse)
     }
-  }
-
-  /// Begins a head whose fields come one by one. `text`: what of the head is written, `:status` and nothing that came after it;
-  /// the lines of the fields begin behind it. `status`: where its value lies. `limits` are those of the whole head, in bytes of its
-  /// text.
-  ///
-  /// Returns `.upstreamResponse`, with `fault`, for a status that is not three digits from 100 on (RFC 9113 section 8.3.2), and for
-  /// a text that is too large. A refusal stays: `add` and `finish` return the same, whatever follows.
-  public func begin(_ text: Span<UInt8>, status: ByteRange, limits: HeadLimits) -> Refusal? {
-    var facts = ResponseFacts()
-    let refusal = facts.readStatus(text, status, headBytesMax: limits.headBytes)
-    self.facts = facts
-    return table.begin(textBytes: text.count, limits: limits, refusal: refusal).map(refuse)
-  }
-
-  /// Adds one field: as `RequestHead.add`, but the refusal is `.upstreamResponse`, with `fault`.
-  public func add(_ text: Span<UInt8>, name: ByteRange, value: ByteRange) -> Refusal? {
-    table.add(text, name: name, value: value).map(refuse)
-  }
-
-  /// Ends the head: `text` is the whole of it, with the empty line. `requestWasHead`, and what is refused of the whole, as with
-  /// `parse`. Never `.incomplete`. Once for each `begin`.
-  public func finish(_ text: Span<UInt8>, requestWasHead: Bool) -> HeadOutcome {
-    if let refusal = table.finish(text) { return .refused(refuse(refusal)) }
-    facts.fault = conclude(text, requestWasHead: requestWasHead)
-    return facts.fault == .none ? .complete(length: text.count) : .refused(.upstreamResponse)
   }
 
   /// What a refusal is called of a response; the first one says what was wrong.
@@ -199,17 +172,6 @@ struct ResponseFacts {
       guard status > 0 else { return .refused(.upstreamResponse) }
     }
     return .next(start &+ 3)
-  }
-
-  /// A status that stands by itself. What is past the limit is not looked at, as in `scan`.
-  mutating func readStatus(_ bytes: Span<UInt8>, _ range: ByteRange, headBytesMax: Int) -> Refusal? {
-    let end = range.end(before: headBytesMax)
-    switch readStatus(bytes, range.lower, end) {
-    case .refused(let refusal): return refusal
-    case .next(range.upper): return nil
-    case .next(let stop): return stop < headBytesMax ? .upstreamResponse : .headTooLarge
-    case .incomplete: return end < headBytesMax ? .upstreamResponse : .headTooLarge
-    }
   }
 
   /// Behind the CR or LF at `at`.

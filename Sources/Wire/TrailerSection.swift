@@ -1,5 +1,5 @@
 // The fields after a body (RFC 9110 section 6.5), read by the same rules as a head's: those behind the last chunk (RFC 9112
-// section 7.1.2), or those that a codec is given one by one (RFC 9113 section 8.1).
+// section 7.1.2), or the lines that a codec has made of fields (RFC 9113 section 8.1).
 // A field that frames or routes a message is refused there (RFC 9110 section 6.5.1 forbids to send one): it can only be meant
 // for a reader that merges trailers into the head. Callers: the exchange, when BodyDecoder offers trailers; a codec.
 
@@ -19,22 +19,6 @@ public final class TrailerSection {
     case .refused(let refusal): return .refused(refusal)
     case .next(let length): return conclude(length: length)
     }
-  }
-
-  /// Begins a section whose fields come one by one. Its text is empty; `limits` are those of the section, in bytes of its text.
-  public func begin(limits: HeadLimits) { _ = table.begin(textBytes: 0, limits: limits, refusal: nil) }
-
-  /// Adds one field: as `RequestHead.add`, with the same refusals. A pseudo-field, which no trailer may be (RFC 9113 section 8.1),
-  /// is refused as `.nameToken`.
-  public func add(_ text: Span<UInt8>, name: ByteRange, value: ByteRange) -> Refusal? {
-    table.add(text, name: name, value: value)
-  }
-
-  /// Ends the section: `text` is the whole of it, with the empty line. Never `.incomplete`; the refusals are those of `parse`.
-  /// Once for each `begin`.
-  public func finish(_ text: Span<UInt8>) -> HeadOutcome {
-    if let refusal = table.finish(text) { return .refused(refusal) }
-    return conclude(length: text.count)
   }
 
   private func conclude(length: Int) -> HeadOutcome {

@@ -167,8 +167,8 @@ extension EndToEnd {
         },
         edge: {
           $0.routes = [
-            "host: closed\\.example\\.com, to: monitor, enabled: false", "host: down\\.example\\.com, to: nobody",
-            "host: (app|gone)\\.example\\.com, to: monitor",
+            "host: closed.example.com, to: monitor, enabled: false", "host: down.example.com, to: nobody",
+            "host_regex: (app|gone)\\.example\\.com, to: monitor",
           ]
           $0.upstreams.append(
             Configuration.Upstream(
@@ -236,6 +236,7 @@ extension EndToEnd {
       calls.closeWriteEnd()
       try waitFor("pass hold", of: held)
       try waitFor("pass calls", of: caller)
+      #expect(!caller.standardOutput.lines.contains("cancelled"))
       let failed = (hops.site.edge.access.entries + hops.site.validator.access.entries).filter { $0.status != 200 }
       #expect(failed.isEmpty, "\(failed)")
     }
@@ -264,12 +265,22 @@ extension EndToEnd {
       let staying = try #require(hops.servers.first { $0 !== leaving })
       leaving.process.signal(SIGTERM)
       let before = staying.events.count
-      try eventually("the other one has all calls") { staying.events.count > before + 100 }
+      try eventually("the other one has all calls") {
+        guard caller.exit == nil else {
+          throw Trouble(
+            "a call failed: \(caller.standardOutput.text)\(caller.tail)\(hops.site.validator.access.entries.last!)")
+        }
+        return staying.events.count > before + 100
+      }
+      func cancelled() -> Int { caller.standardOutput.lines.count { $0 == "cancelled" } }
+      let early = cancelled()
       stream.closeWriteEnd()
       try waitFor("pass hold", of: held)
       #expect(try leaving.process.waitForExit() == .code(0))
       calls.closeWriteEnd()
       try waitFor("pass calls", of: caller)
+      // Only what was on its way when the server was told to stop.
+      #expect(cancelled() == early)
       let failed = hops.site.validator.access.entries.filter { $0.status != 200 }
       #expect(failed.isEmpty, "\(failed)")
     }

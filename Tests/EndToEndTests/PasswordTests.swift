@@ -17,7 +17,8 @@ extension EndToEnd {
     }
 
     private func door(
-      _ more: String = "", users: String = users, routes: [String] = [], workers: String = "2"
+      _ more: String = "", users: String = users, routes: [String] = [], workers: String = "2",
+      change: (inout Configuration) -> Void = { _ in }
     ) throws -> RouteLimits.Door {
       try RouteLimits.Door(
         [],
@@ -26,6 +27,7 @@ extension EndToEnd {
           configuration.routes =
             ["path_prefix: /private, to: backend, access: { htpasswd: \"\(file)\"\(more) }"] + routes + ["to: backend"]
           configuration.workers = workers
+          change(&configuration)
         })
     }
 
@@ -72,6 +74,23 @@ extension EndToEnd {
         separator: "\n")
       for secret in ["U*U", "oops", "alice", Data(Self.alice.utf8).base64EncodedString()] {
         #expect(!said.contains(secret), "\(secret)")
+      }
+    }
+
+    /// As Apache's format has it, in JSON where it is asked for, and of nobody whose password was wrong.
+    @Test func theLogNamesWhoLoggedIn() throws {
+      for format in ["combined", "json, extra: [user]"] {
+        let door = try door(change: { $0.access = "stdout, format: \(format)" })
+        let connection = try door.connect()
+        for _ in 0..<2 { #expect(try connection.get("/private/in", fields: [basic(Self.alice)]).status == 200) }
+        #expect(try connection.get("/private/out", fields: [basic("bob:wrong")]).status == 401)
+        #expect(try connection.get("/open", fields: [basic(Self.bob)]).status == 200)
+        let out = door.edge.process.standardOutput
+        _ = try #require(out.wait { $0.contains("/open") ? $0 : nil })
+        let lines = out.lines
+        let named = lines.filter { $0.contains(format == "combined" ? " - alice [" : "\"user\":\"alice\"") }
+        #expect(named.count == 2 && named.allSatisfy { $0.contains("/private/in") }, "\(lines)")
+        #expect(!lines.contains { $0.contains("bob") }, "\(lines)")
       }
     }
 

@@ -7,7 +7,7 @@ import Wire
 
 /// One end, which notes what it hears and says what it is told to.
 private final class End: HTTP2Handler {
-  var session: HTTP2Session!
+  let session: HTTP2Session!
   let memory = HTTP2Memory()
   let lines = HTTP2Lines(fieldsMax: 64)
   let out = Buffer(capacity: 64 * 1024)
@@ -29,7 +29,8 @@ private final class End: HTTP2Handler {
   init(_ role: HTTP2Session.Role, streamWindow: Int = 65_535) {
     let settings = HTTP2Session.Settings(
       streamsMax: 10, streamWindow: streamWindow, connectionWindow: 1 << 20, headBytesMax: 16_384)
-    session = HTTP2Session(role, settings, handler: self, memory: memory)
+    session = HTTP2Session(role, settings, memory: memory)
+    session.tell(self)
   }
 
   private func text(_ bytes: Span<UInt8>) -> String {

@@ -79,7 +79,7 @@ import Wire
           ("method", LogVariable.methodBytesMax), ("host", LogVariable.hostBytesMax),
           ("path", LogVariable.pathBytesMax), ("user_agent", LogVariable.userAgentBytesMax),
           ("referer", LogVariable.refererBytesMax), ("sni", LogVariable.sniBytesMax),
-          ("alpn", LogVariable.alpnBytesMax),
+          ("alpn", LogVariable.alpnBytesMax), ("user", LogVariable.userBytesMax),
         ] {
           line.append(text: ",\"\(key)\":\"")
           line.appendEscaped(worst.span, most: most)

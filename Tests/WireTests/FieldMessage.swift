@@ -1,4 +1,4 @@
-// Messages of HTTP/1 taken apart into what a decoder of HTTP/2 hands over, and put into heads field by field, as its codec does.
+// Messages of HTTP/1 taken apart into what a decoder of HTTP/2 hands over, and put into heads as its codec does.
 // What fields can say, and where a document stops to be sayable, is decided here by HTTP/1's syntax alone (`SyntaxFault`), before
 // any parser is asked: names, values, methods, targets and statuses are taken as they are, good or bad.
 
@@ -18,25 +18,17 @@ enum SyntaxFault: Error {
   case colon
 }
 
-/// Lines up to the empty one. `isLenient`: an LF ends one too.
+/// Lines up to the empty one.
 struct LineReader {
   var rest: ArraySlice<UInt8>
-  let isLenient: Bool
-  var hasBareLF = false
 
-  init(_ bytes: [UInt8], isLenient: Bool) {
-    rest = bytes[...]
-    self.isLenient = isLenient
-  }
+  init(_ bytes: [UInt8]) { rest = bytes[...] }
 
   mutating func next() throws(SyntaxFault) -> [UInt8] {
     var line: [UInt8] = []
     while let byte = rest.popFirst() {
       switch byte {
-      case 0x0a:
-        guard isLenient else { throw .lineEnd }
-        hasBareLF = true
-        return line
+      case 0x0a: throw .lineEnd
       case 0x0d:
         guard let next = rest.popFirst() else { throw .cut }
         guard next == 0x0a else { throw .lineEnd }
@@ -78,7 +70,7 @@ struct RequestMessage {
 
   /// Nil: nothing of it can be said.
   init?(_ bytes: [UInt8]) {
-    var lines = LineReader(bytes, isLenient: false)
+    var lines = LineReader(bytes)
     // RFC 9112 section 2.2: one empty line may stand before a request.
     if bytes.starts(with: [0x0d, 0x0a]) { lines.rest = lines.rest.dropFirst(2) }
     guard let first = try? lines.next() else { return nil }
@@ -112,10 +104,10 @@ struct RequestMessage {
 
   var startLine: [UInt8] { method + [0x20] + target + Array(" HTTP/1.1\r\n".utf8) }
 
-  /// As HTTP/1 writes it, as far as it can be said.
-  var text: [UInt8] { startLine + fieldLines(fields) + (fault == nil ? [0x0d, 0x0a] : []) }
+  /// As HTTP/1 writes it, as far as it can be said, and ended there.
+  var text: [UInt8] { startLine + fieldLines(fields) + [0x0d, 0x0a] }
 
-  /// Puts it into `head`, whose text is `text`. `.incomplete`: a fault ends it, and nothing before that was refused.
+  /// Puts it into `head`, whose text is `text`.
   func build(_ head: RequestHead, limits: HeadLimits) -> HeadOutcome {
     var pseudoFields = RequestPseudoFields(method: ByteRange(0, method.count))
     let target = ByteRange(method.count + 1, target.count)
@@ -153,101 +145,10 @@ struct RequestMessage {
     _ head: RequestHead, _ start: [UInt8], _ pseudoFields: RequestPseudoFields, limits: HeadLimits
   ) -> HeadOutcome {
     if let refusal = head.begin(start.span, pseudoFields, limits: limits) { return .refused(refusal) }
-    var text = start
-    if let refusal = head.add(fields, to: &text) { return .refused(refusal) }
-    guard fault == nil else { return .incomplete }
-    return head.finish((text + [0x0d, 0x0a]).span)
-  }
-}
-
-/// A response's status and fields.
-struct ResponseMessage {
-  var status: [UInt8]
-  var fields: [Model.Field]
-  var fault: SyntaxFault?
-  /// What it was taken from, but that its version is 1.1.
-  let document: [UInt8]
-  /// Empty lines stand before it, or a line ends in a bare LF: no fields can say that.
-  let isBentByLines: Bool
-
-  init?(_ bytes: [UInt8]) {
-    var lines = LineReader(bytes, isLenient: true)
-    var first: [UInt8] = []
-    var emptyLines = -1
-    while first.isEmpty {
-      guard emptyLines < 2, let line = try? lines.next() else { return nil }
-      emptyLines += 1
-      first = line
-    }
-    guard first.count > 9, ["HTTP/1.0 ", "HTTP/1.1 "].contains(Model.string(first.prefix(9))) else { return nil }
-    status = Array(first.dropFirst(9).prefix { $0 != 0x20 })
-    let reason = first.dropFirst(9 + status.count)
-    guard reason.allSatisfy({ $0 == 0x09 || $0 >= 0x20 && $0 != 0x7f }) else { return nil }
-    var document = bytes
-    let lineEnd = bytes[lines.rest.startIndex - 2] == 0x0d ? 2 : 1
-    document[lines.rest.startIndex - lineEnd - first.count + 7] = 0x31
-    self.document = document
-    (fields, fault) = lines.fields()
-    isBentByLines = emptyLines > 0 || lines.hasBareLF
-  }
-
-  var startLine: [UInt8] { Array("HTTP/1.1 ".utf8) + status + [0x0d, 0x0a] }
-  var text: [UInt8] { startLine + fieldLines(fields) + (fault == nil ? [0x0d, 0x0a] : []) }
-
-  func build(_ head: ResponseHead, limits: HeadLimits, requestWasHead: Bool) -> HeadOutcome {
-    var text = startLine
-    if let refusal = head.begin(text.span, status: ByteRange(9, status.count), limits: limits) {
-      return .refused(refusal)
-    }
-    if let refusal = head.add(fields, to: &text) { return .refused(refusal) }
-    guard fault == nil else { return .incomplete }
-    return head.finish((text + [0x0d, 0x0a]).span, requestWasHead: requestWasHead)
-  }
-}
-
-/// A trailer section's fields.
-struct SectionMessage {
-  var fields: [Model.Field]
-  var fault: SyntaxFault?
-
-  init(_ bytes: [UInt8], isLenient: Bool) {
-    var lines = LineReader(bytes, isLenient: isLenient)
-    (fields, fault) = lines.fields()
-  }
-
-  var text: [UInt8] { fieldLines(fields) + (fault == nil ? [0x0d, 0x0a] : []) }
-
-  func build(_ section: TrailerSection, limits: HeadLimits) -> HeadOutcome {
-    var text: [UInt8] = []
-    section.begin(limits: limits)
-    if let refusal = section.add(fields, to: &text) { return .refused(refusal) }
-    guard fault == nil else { return .incomplete }
-    return section.finish((text + [0x0d, 0x0a]).span)
+    return head.finish((start + fieldLines(fields) + [0x0d, 0x0a]).span)
   }
 }
 
 private func fieldLines(_ fields: [Model.Field]) -> [UInt8] {
   fields.flatMap { $0.name + Array(": ".utf8) + $0.value + [0x0d, 0x0a] }
-}
-
-/// What is given field by field.
-protocol FieldReceiver {
-  func add(_ text: Span<UInt8>, name: ByteRange, value: ByteRange) -> Refusal?
-}
-
-extension RequestHead: FieldReceiver {}
-extension ResponseHead: FieldReceiver {}
-extension TrailerSection: FieldReceiver {}
-
-extension FieldReceiver {
-  /// Appends each field to the text and adds it, up to the first that is refused.
-  func add(_ fields: [Model.Field], to text: inout [UInt8]) -> Refusal? {
-    for field in fields {
-      let name = ByteRange(text.count, field.name.count)
-      let value = ByteRange(name.upper + 2, field.value.count)
-      text += fieldLines([field])
-      if let refusal = add(text.span, name: name, value: value) { return refusal }
-    }
-    return nil
-  }
 }

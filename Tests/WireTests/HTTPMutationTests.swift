@@ -75,6 +75,27 @@ import Wire
     #expect(accepted > 300, "the mutations leave too little to check")
   }
 
+  @Test(arguments: 1...4) func trailerSections(_ seed: Int) {
+    var dice = Dice(state: UInt64(seed) << 16)
+    let section = TrailerSection(fieldsMax: 100)
+    let limits = HeadLimits(headBytes: 300, fields: 8)
+    var accepted = 0
+    for bytes in HTTPCorpus.mutatedSections(seed) {
+      guard case .complete(let length) = section.parse(bytes.span, limits: limits) else { continue }
+      accepted += 1
+      #expect(length <= 300 && section.fieldCount <= 8)
+      for index in 0..<section.fieldCount {
+        let (name, value) = (section.name(index), section.value(index))
+        #expect(name.upper < value.lower + 1 && value.upper <= length - 2, "\(bytes)")
+        #expect(bytes[name.range].allSatisfy { Model.tokenBytes.contains($0) }, "\(bytes)")
+        #expect(!bytes[value.range].contains { $0 < 0x20 && $0 != 0x09 || $0 == 0x7f }, "\(bytes)")
+      }
+      let cut = Int.random(in: 0..<length, using: &dice)
+      #expect(section.parse(Array(bytes.prefix(cut)).span, limits: limits) == .incomplete)
+    }
+    #expect(accepted > 100, "the mutations leave too little to check")
+  }
+
   @Test(arguments: 1...4) func bodies(_ seed: Int) {
     var dice = Dice(state: UInt64(seed) << 48)
     var complete = 0

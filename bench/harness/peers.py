@@ -39,7 +39,6 @@ def fill(template, **values):
     values.setdefault("certificate", WORK / "certs/server.pem")
     values.setdefault("key", WORK / "certs/server.key")
     values.setdefault("files", host.FILES_MAX)
-    values.setdefault("hand_on", "proxy_pass http")
     values.setdefault("stream_module", host.NGINX_STREAM)
     lines = []
     for line in text.splitlines():

@@ -76,8 +76,8 @@ def http2_hop(bench, server, calls=False):
     upstream, protocol = (server.http2, "http2") if calls else (str(server), "http1")
     entrants = [Entrant(name, peers.countersign(bench, "edge.yaml", EDGE_HOST, upstream, program=program, tls=True, protocol=protocol))
                 for name, program in builds(bench)]
-    entrants.append(Entrant("nginx", peers.nginx(bench, "http.conf", EDGE_HOST, upstream, tls=True, ssl="ssl http2",
-                                                  hand_on="grpc_pass grpc" if calls else "proxy_pass http")))
+    if not calls:
+        entrants.append(Entrant("nginx", peers.nginx(bench, "http.conf", EDGE_HOST, upstream, tls=True, ssl="ssl http2")))
     entrants.append(Entrant("haproxy", peers.haproxy(bench, "http.cfg", EDGE_HOST, upstream, tls=True, http2=True, server_http2=calls)))
     return entrants
 

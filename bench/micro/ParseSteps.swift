@@ -55,13 +55,6 @@ enum ParseSteps {
       let text = Buffer(capacity: 4_096)
       let head = RequestHead(fieldsMax: limits.fields)
 
-      func append(_ name: Span<UInt8>, _ value: Span<UInt8>) -> (name: ByteRange, value: ByteRange) {
-        let name = appended(name)
-        text.append(": ")
-        let value = appended(value)
-        text.append("\r\n")
-        return (name, value)
-      }
       func appended(_ part: Span<UInt8>) -> ByteRange {
         let start = text.count
         text.append(part)
@@ -75,9 +68,12 @@ enum ParseSteps {
           path: appended(bytes.span.extracting(read.target.range)))
         guard text.withReadable({ head.begin($0, pseudoFields, limits: limits) }) == nil else { return false }
         for line in lines {
-          let (name, value) = append(
-            bytes.span.extracting(line.name.range), bytes.span.extracting(line.value.range))
-          guard text.withReadable({ head.add($0, name: name, value: value) }) == nil else { return false }
+          let (name, value) = (bytes.span.extracting(line.name.range), bytes.span.extracting(line.value.range))
+          guard FieldBytes.refusal(ofName: name) == nil, FieldBytes.refusal(ofValue: value) == nil else { return false }
+          text.append(name)
+          text.append(": ")
+          text.append(value)
+          text.append("\r\n")
         }
         text.append("\r\n")
         return text.withReadable { head.finish($0) } == .complete(length: text.count)

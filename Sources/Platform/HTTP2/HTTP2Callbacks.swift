@@ -53,17 +53,17 @@ private func isHead(_ category: Int32) -> Bool {
 
 // SAFETY: the argument is the session's object; a frame, and the bytes beside it, are valid until this returns.
 private let headBegan: nghttp2_on_begin_headers_callback = { _, frame, argument in
-  let session = unsafe HTTP2Session.of(argument)
+  let owner = unsafe HTTP2Session.owner(of: argument)
   guard unsafe cs_frame_hd(frame).pointee.type == UInt8(NGHTTP2_HEADERS.rawValue) else { return 0 }
   let isTrailer = unsafe !isHead(cs_headers_category(frame))
-  session.owner.headBegan(stream: unsafe cs_frame_hd(frame).pointee.stream_id, isTrailer: isTrailer)
+  owner.headBegan(stream: unsafe cs_frame_hd(frame).pointee.stream_id, isTrailer: isTrailer)
   return 0
 }
 
 // SAFETY: the argument is the session's object; a frame, and the bytes beside it, are valid until this returns.
 private let fieldCame: nghttp2_on_header_callback = { _, frame, name, nameCount, value, valueCount, _, argument in
-  let session = unsafe HTTP2Session.of(argument)
-  let goesOn = unsafe session.owner.field(
+  let owner = unsafe HTTP2Session.owner(of: argument)
+  let goesOn = unsafe owner.field(
     stream: cs_frame_hd(frame).pointee.stream_id,
     name: Span(_unsafeStart: name!, count: nameCount), value: Span(_unsafeStart: value!, count: valueCount))
   return goesOn ? 0 : callbackFailed
@@ -71,27 +71,27 @@ private let fieldCame: nghttp2_on_header_callback = { _, frame, name, nameCount,
 
 // SAFETY: the argument is the session's object; a frame, and the bytes beside it, are valid until this returns.
 private let frameBegan: nghttp2_on_begin_frame_callback = { _, header, argument in
-  let session = unsafe HTTP2Session.of(argument)
+  let owner = unsafe HTTP2Session.owner(of: argument)
   let header = unsafe header!.pointee
   let frame = HTTP2Session.Frame(
     kind: HTTP2Session.Frame.Kind(rawValue: header.type) ?? .other, stream: header.stream_id, bytes: header.length,
     isAck: header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0,
     endsStream: header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0)
-  return session.owner.noteFrame(frame) ? 0 : callbackFailed
+  return owner.noteFrame(frame) ? 0 : callbackFailed
 }
 
 // SAFETY: the argument is the session's object; a frame, and the bytes beside it, are valid until this returns.
 private let frameCame: nghttp2_on_frame_recv_callback = { _, frame, argument in
-  let session = unsafe HTTP2Session.of(argument)
+  let owner = unsafe HTTP2Session.owner(of: argument)
   let header = unsafe cs_frame_hd(frame).pointee
   let ends = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
   switch HTTP2Session.Frame.Kind(rawValue: header.type) {
   case .headers:
     let isTrailer = unsafe !isHead(cs_headers_category(frame))
-    session.owner.headEnded(stream: header.stream_id, isTrailer: isTrailer, endsStream: ends)
-    if ends { session.owner.inputEnded(stream: header.stream_id) }
-  case .data: if ends { session.owner.inputEnded(stream: header.stream_id) }
-  case .goaway: session.owner.goingAway(lastStream: unsafe cs_goaway_last_stream(frame))
+    owner.headEnded(stream: header.stream_id, isTrailer: isTrailer, endsStream: ends)
+    if ends { owner.inputEnded(stream: header.stream_id) }
+  case .data: if ends { owner.inputEnded(stream: header.stream_id) }
+  case .goaway: owner.goingAway(lastStream: unsafe cs_goaway_last_stream(frame))
   default: break
   }
   return 0
@@ -99,22 +99,22 @@ private let frameCame: nghttp2_on_frame_recv_callback = { _, frame, argument in
 
 // SAFETY: the argument is the session's object; a frame, and the bytes beside it, are valid until this returns.
 private let dataCame: nghttp2_on_data_chunk_recv_callback = { _, _, stream, bytes, count, argument in
-  let session = unsafe HTTP2Session.of(argument)
-  if count > 0 { unsafe session.owner.data(stream: stream, Span(_unsafeStart: bytes!, count: count)) }
+  let owner = unsafe HTTP2Session.owner(of: argument)
+  if count > 0 { unsafe owner.data(stream: stream, Span(_unsafeStart: bytes!, count: count)) }
   return 0
 }
 
 // SAFETY: the argument is the session's object; a frame, and the bytes beside it, are valid until this returns.
 private let streamClosed: nghttp2_on_stream_close_callback = { _, stream, code, argument in
-  unsafe HTTP2Session.of(argument).owner.closed(stream: stream, code: code)
+  unsafe HTTP2Session.owner(of: argument).closed(stream: stream, code: code)
   return 0
 }
 
 // SAFETY: the argument is the session's object; a frame, and the bytes beside it, are valid until this returns.
 private let readBody: nghttp2_data_source_read_callback = { _, stream, _, most, flags, _, argument in
-  let session = unsafe HTTP2Session.of(argument)
+  let owner = unsafe HTTP2Session.owner(of: argument)
   let copies = UInt32(NGHTTP2_DATA_FLAG_NO_COPY.rawValue)
-  switch session.owner.sendable(stream: stream, most: most) {
+  switch owner.sendable(stream: stream, most: most) {
   case .nothing: return Int(NGHTTP2_ERR_DEFERRED.rawValue)
   case .bytes(let n):
     unsafe flags!.pointee |= copies

@@ -99,26 +99,27 @@ import Glibc
   func withFunctions<R>(_ body: (UnsafeMutablePointer<nghttp2_mem>) -> R) -> R {
     var functions = unsafe nghttp2_mem(
       mem_user_data: Unmanaged.passUnretained(self).toOpaque(),
-      malloc: { size, memory in unsafe HTTP2Memory.of(memory).take(size) },
+      malloc: { size, memory in unsafe HTTP2Memory.with(memory) { unsafe $0.take(size) } },
       free: { block, memory in
         guard let block = unsafe block else { return }
-        unsafe HTTP2Memory.of(memory).give(block)
+        unsafe HTTP2Memory.with(memory) { unsafe $0.give(block) }
       },
       calloc: { count, size, memory in
         let (bytes, overflow) = count.multipliedReportingOverflow(by: size)
-        guard !overflow, let block = unsafe HTTP2Memory.of(memory).take(bytes) else { return nil }
+        guard !overflow else { return nil }
+        guard let block = unsafe HTTP2Memory.with(memory, { unsafe $0.take(bytes) }) else { return nil }
         unsafe memset(block, 0, bytes)
         return unsafe block
       },
       realloc: { block, size, memory in
-        guard let block = unsafe block else { return unsafe HTTP2Memory.of(memory).take(size) }
-        return unsafe HTTP2Memory.of(memory).resize(block, to: size)
+        guard let block = unsafe block else { return unsafe HTTP2Memory.with(memory) { unsafe $0.take(size) } }
+        return unsafe HTTP2Memory.with(memory) { unsafe $0.resize(block, to: size) }
       })
     return unsafe withUnsafeMutablePointer(to: &functions) { unsafe body($0) }
   }
 
-  // SAFETY: the pointer is the one of `withFunctions`.
-  private static func of(_ memory: UnsafeMutableRawPointer?) -> HTTP2Memory {
-    unsafe Unmanaged<HTTP2Memory>.fromOpaque(memory!).takeUnretainedValue()
+  // SAFETY: the pointer is the one of `withFunctions`, and the object is alive in the calls that libnghttp2 is in.
+  @inline(__always) private static func with<R>(_ memory: UnsafeMutableRawPointer?, _ body: (HTTP2Memory) -> R) -> R {
+    unsafe Unmanaged<HTTP2Memory>.fromOpaque(memory!)._withUnsafeGuaranteedRef { body($0) }
   }
 }

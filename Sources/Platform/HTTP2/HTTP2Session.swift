@@ -110,17 +110,16 @@ package protocol HTTP2Handler: AnyObject {
   // SAFETY: made in init and freed in deinit; libnghttp2 has `self` as its argument and calls back inside calls of this object only,
   // on its thread. Methods below that hand it the session say no more.
   private let session: OpaquePointer
-  // SAFETY: the handler owns this object, so it is there in every call.
-  unowned(unsafe) private let handler: any HTTP2Handler
+  // SAFETY: the handler owns this object, so it is there in every call; it is set before the first one.
+  unowned(unsafe) private var handler: (any HTTP2Handler)!
   private let memory: HTTP2Memory
   private let role: Role
   // SAFETY: set during `send` only, to a buffer that its caller has.
   unowned(unsafe) private var out: Buffer?
 
   /// Nil if there is no memory.
-  package init?(_ role: Role, _ settings: Settings, handler: any HTTP2Handler, memory: HTTP2Memory) {
+  package init?(_ role: Role, _ settings: Settings, memory: HTTP2Memory) {
     self.role = role
-    unsafe self.handler = handler
     self.memory = memory
     // SAFETY: libnghttp2 copies callbacks and options. Its argument is set right behind, before any callback can come.
     let made: OpaquePointer? = unsafe HTTP2Callbacks.shared.withOption { options in
@@ -140,6 +139,10 @@ package protocol HTTP2Handler: AnyObject {
     unsafe nghttp2_session_set_user_data(made, Unmanaged.passUnretained(self).toOpaque())
     guard submit(settings) else { return nil }
   }
+
+  /// Says who is told; whoever made this, before anything is received or sent.
+  // SAFETY: as at `handler`.
+  package func tell(_ handler: any HTTP2Handler) { unsafe self.handler = handler }
 
   // SAFETY: nobody has a reference to self any more; libnghttp2 frees what it took from `memory`, which self still has.
   deinit { unsafe nghttp2_session_del(session) }
@@ -316,6 +319,10 @@ package protocol HTTP2Handler: AnyObject {
   // SAFETY: libnghttp2's argument is the session object, which is alive in its own calls.
   static func of(_ argument: UnsafeMutableRawPointer?) -> HTTP2Session {
     unsafe Unmanaged<HTTP2Session>.fromOpaque(argument!).takeUnretainedValue()
+  }
+  // SAFETY: as at `of` and at `handler`; only the owner is retained.
+  static func owner(of argument: UnsafeMutableRawPointer?) -> any HTTP2Handler {
+    unsafe Unmanaged<HTTP2Session>.fromOpaque(argument!)._withUnsafeGuaranteedRef { unsafe $0.handler }
   }
   // SAFETY: as at `handler`.
   var owner: any HTTP2Handler { unsafe handler }

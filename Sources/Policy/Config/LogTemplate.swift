@@ -32,7 +32,7 @@ package struct LogTemplate: Sendable, Equatable {
 
   /// Of `log.format: combined`: Apache's.
   package static let combined: LogTemplate = {
-    let text = "$client - - [$time_clf] \"$request\" $status $bytes_out \"$referer\" \"$user_agent\""
+    let text = "$client - $user [$time_clf] \"$request\" $status $bytes_out \"$referer\" \"$user_agent\""
     guard case .success(let template) = parse(text) else { preconditionFailure("the combined format is no template") }
     return template
   }()

@@ -12,6 +12,8 @@ package enum LogVariable: String, CaseIterable, Sendable {
   case rule, evidence, config, generation, peer, connection, cutover, edge, route
   /// Method, target and version, as in a request line.
   case request
+  /// Whose password was right.
+  case user
   case method, host, path
   case version = "protocol"
   case status, refusal, detail
@@ -29,7 +31,7 @@ package enum LogVariable: String, CaseIterable, Sendable {
 
   /// Members that lines in JSON have only where `log.extra` names them.
   package static let extras: [LogVariable] = [
-    .version, .userAgent, .referer, .sni, .alpn, .requestID, .retries, .waiting, .connecting, .responding,
+    .version, .user, .userAgent, .referer, .sni, .alpn, .requestID, .retries, .waiting, .connecting, .responding,
   ]
 
   /// Those that only a template has.
@@ -43,6 +45,7 @@ package enum LogVariable: String, CaseIterable, Sendable {
   package static let refererBytesMax = 1_024
   package static let sniBytesMax = 255
   package static let alpnBytesMax = 32
+  package static let userBytesMax = 128
   package static let detailBytesMax = 320
   /// Names of the configuration's, addresses and numbers.
   private static let shortBytesMax = 128
@@ -57,6 +60,7 @@ package enum LogVariable: String, CaseIterable, Sendable {
       case .userAgent: LogVariable.userAgentBytesMax
       case .referer: LogVariable.refererBytesMax
       case .sni: LogVariable.sniBytesMax
+      case .user: LogVariable.userBytesMax
       // With the sentence around what it quotes.
       case .detail: LogVariable.detailBytesMax * 2
       default: LogVariable.shortBytesMax

@@ -184,30 +184,25 @@ extension Downstream {
   ) {
     let isFinal = head.status >= 200 || isTunnel
     let date = worker.date.imf
-    func write(into out: Buffer) {
-      u.input.withReadable {
-        HeadWriter.writeResponse(
-          $0, head: head, length: length, framing: framing, coding: coding, keepAlive: x.machine.keepsDownstream,
-          clientMinorVersion: x.minorVersion, isTunnel: isTunnel, isStream: isStream,
-          isGRPCAnswer: x.isGRPC && x.isSigned && u.stream?.endedWithHead == true && GRPCAnswer.isOne($0, head),
-          mark: isFinal ? x.mark(worker) : .none,
-          cookieLine: x.setsCookie && isFinal ? u.pool?.cookieLine(isSecure: x.identity?.secure ?? false) ?? [] : [],
-          edit: isFinal ? x.route?.responseEdit : nil,
-          addLines: { edit in
-            x.headText.withReadable { edit.lines.write(FieldValues(x), $0, x.head, into: out) }
-          },
-          date: date.span, rate: x.rate, rateOfRoute: head.status >= 200 ? x.rateOfRoute : nil, into: out)
-      }
+    let out = stream.map { headLines(of: $0) } ?? output
+    let before = out.count
+    u.input.withReadable {
+      HeadWriter.writeResponse(
+        $0, head: head, length: length, framing: framing, coding: coding, keepAlive: x.machine.keepsDownstream,
+        clientMinorVersion: x.minorVersion, isTunnel: isTunnel, isStream: isStream,
+        isGRPCAnswer: x.isGRPC && x.isSigned && u.stream?.endedWithHead == true && GRPCAnswer.isOne($0, head),
+        mark: isFinal ? x.mark(worker) : .none,
+        cookieLine: x.setsCookie && isFinal ? u.pool?.cookieLine(isSecure: x.identity?.secure ?? false) ?? [] : [],
+        edit: isFinal ? x.route?.responseEdit : nil,
+        addLines: { edit in
+          x.headText.withReadable { edit.lines.write(FieldValues(x), $0, x.head, into: out) }
+        },
+        date: date.span, rate: x.rate, rateOfRoute: head.status >= 200 ? x.rateOfRoute : nil, into: out)
     }
-    if let stream {
-      let bytes = writeStreamHead(
-        stream, isInterim: head.status < 200 && !isTunnel, hasBody: isTunnel || x.response.hasBody, write)
-      x.bytesOut += UInt64(bytes)
-      return
-    }
-    let before = output.count
-    write(into: output)
-    x.bytesOut += UInt64(output.count - before)
+    x.bytesOut += UInt64(out.count - before)
+    guard let stream else { return }
+    _ = submitHead(
+      out, of: stream, isInterim: head.status < 200 && !isTunnel, hasBody: isTunnel || x.response.hasBody)
   }
 
   /// Writes an answer of our own, and says how many bytes it has.

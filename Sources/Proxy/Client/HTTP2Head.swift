@@ -105,7 +105,7 @@ final class HTTP2Head {
     if wantsWebSocket, name.equals("sec-websocket-key") { return true }
     // RFC 9113 section 8.2.3: crumbs are one line again before anybody else sees them.
     if isCookie, !isTrailer {
-      cookie.append(cookie.isEmpty ? "cookie: " : "; ")
+      if cookie.isEmpty { cookie.append("cookie: ") } else { cookie.append("; ") }
       cookie.append(value)
     } else {
       lines.append(name)
@@ -118,16 +118,11 @@ final class HTTP2Head {
 
   private func refuse(_ refusal: Refusal) { if self.refusal == nil { self.refusal = refusal } }
 
-  /// RFC 9113 sections 8.2.1 and 8.2.2. Which bytes a name and a value may have is for `Wire` to judge.
+  /// RFC 9113 sections 8.2.1 and 8.2.2.
   static func check(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Refusal? {
-    for i in 0..<name.count where name[i] >= 0x41 && name[i] <= 0x5a { return .nameCase }
-    // A line end would begin another field in the text.
-    for i in 0..<name.count where name[i] <= 0x20 || name[i] == 0x3a || name[i] >= 0x7f { return .nameToken }
-    if name.isEmpty { return .nameToken }
+    if let refusal = FieldBytes.refusal(ofName: name) { return refusal }
     if isOfConnection(name, value) { return .http2ConnectionField }
-    for i in 0..<value.count where value[i] == 0x0d || value[i] == 0x0a || value[i] == 0 { return .valueInvalid }
-    if value.count > 0, isBlank(value[0]) || isBlank(value[value.count - 1]) { return .valueInvalid }
-    return nil
+    return FieldBytes.refusal(ofValue: value)
   }
 
   private static func isOfConnection(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
@@ -140,8 +135,6 @@ final class HTTP2Head {
     default: false
     }
   }
-
-  private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
 
   /// RFC 9113 section 8.3: each once, before all other fields, and no unknown one; none in trailers (section 8.1).
   private func addPseudo(_ name: Span<UInt8>, _ value: Span<UInt8>) {
@@ -216,51 +209,23 @@ final class HTTP2Head {
       lines.append(first: cookie.count, of: cookie)
     }
     guard !lines.overflowed, !cookie.overflowed, !out.overflowed else { return .refused(.headTooLarge) }
-    // The text has the lines behind the pseudo-fields' values; where each lies is found as they are added.
     let textLimits = HeadLimits(headBytes: limits.headBytes, fields: limits.fields + 1)
     if let refusal = out.withReadable({ head.begin($0, fields, limits: textLimits) }) { return .refused(refusal) }
-    let refusal = HTTP2Head.addLines(lines, to: out) { head.add($0, name: $1, value: $2) }
-    if let refusal { return .refused(refusal) }
+    out.append(first: lines.count, of: lines)
     out.append("\r\n")
+    guard !out.overflowed else { return .refused(.headTooLarge) }
     return out.withReadable { head.finish($0) }
   }
 
   /// Writes trailers to `out`, behind what it holds, and reads them into `trailers`; with the empty line.
-  func write(_ trailers: TrailerSection, into out: Buffer, using scratch: Buffer) -> HeadOutcome {
+  func write(_ trailers: TrailerSection, into out: Buffer) -> HeadOutcome {
     isOpen = false
     if let refusal { return .refused(refusal) }
-    scratch.removeAll()
-    trailers.begin(limits: limits)
-    if let refusal = HTTP2Head.addLines(lines, to: scratch, { trailers.add($0, name: $1, value: $2) }) {
-      return .refused(refusal)
-    }
-    scratch.append("\r\n")
-    let outcome = scratch.withReadable { trailers.finish($0) }
-    if case .complete = outcome { out.append(first: scratch.count, of: scratch) }
+    lines.append("\r\n")
+    guard !lines.overflowed else { return .refused(.headTooLarge) }
+    let outcome = lines.withReadable { trailers.parse($0, limits: limits) }
+    if case .complete = outcome { out.append(first: lines.count, of: lines) }
     return outcome
-  }
-
-  /// Appends the lines one by one, and has each of them added.
-  private static func addLines(
-    _ lines: Buffer, to out: Buffer, _ add: (Span<UInt8>, ByteRange, ByteRange) -> Refusal?
-  ) -> Refusal? {
-    lines.withReadable { bytes in
-      var at = 0
-      while at < bytes.count {
-        var colon = at
-        while bytes[colon] != 0x3a { colon += 1 }
-        var end = colon + 2
-        while bytes[end] != 0x0d { end += 1 }
-        let start = out.count
-        out.append(bytes.extracting(at..<(end + 2)))
-        guard !out.overflowed else { return .headTooLarge }
-        let name = ByteRange(start, colon - at)
-        let value = ByteRange(start + colon - at + 2, end - colon - 2)
-        if let refusal = out.withReadable({ add($0, name, value) }) { return refusal }
-        at = end + 2
-      }
-      return nil
-    }
   }
 }
 

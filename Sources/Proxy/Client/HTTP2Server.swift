@@ -19,11 +19,10 @@ import Wire
 final class HTTP2Server {
   let connection: Downstream
   let worker: Worker
-  private(set) var session: HTTP2Session!
+  let session: HTTP2Session
   private(set) var streams: ContiguousArray<Downstream> = []
   /// Streams that something was noted for.
   private var touched: ContiguousArray<Downstream> = []
-  private var touchedNow: ContiguousArray<Downstream> = []
   let head: HTTP2Head
   var budget: HTTP2Budget
   /// Why the connection ends, if it is for something that the client did.
@@ -66,12 +65,17 @@ final class HTTP2Server {
     budget = HTTP2Budget(nowMilliseconds: worker.nowMilliseconds)
     let settings = HTTP2Session.Settings(
       streamsMax: worker.plan.config.limits.streams, streamWindow: HTTP2Server.streamWindow,
-      connectionWindow: HTTP2Server.connectionWindow, headBytesMax: limits.headBytes)
-    session = HTTP2Session(.server, settings, handler: self, memory: worker.http2Memory)
-    if session == nil { return nil }
+      connectionWindow: HTTP2Server.connectionWindow, headBytesMax: HTTP2Server.limits(connection, worker).headBytes)
+    guard let session = HTTP2Session(.server, settings, memory: worker.http2Memory) else { return nil }
+    self.session = session
+    session.tell(self)
   }
 
-  var limits: HeadLimits { worker.plan.requestLimits(hasGrown: connection.isAttested) }
+  var limits: HeadLimits { HTTP2Server.limits(connection, worker) }
+
+  private static func limits(_ connection: Downstream, _ worker: Worker) -> HeadLimits {
+    worker.plan.requestLimits(hasGrown: connection.isAttested)
+  }
 
   // MARK: Events
 
@@ -155,35 +159,33 @@ final class HTTP2Server {
   }
 
   private func advanceTouched() {
-    while !touched.isEmpty {
-      swap(&touched, &touchedNow)
-      for s in touchedNow {
-        guard let stream = s.stream, stream.isTouched else { continue }
-        stream.isTouched = false
-        guard let x = s.exchange else { continue }
-        if stream.isReset {
-          x.advance(worker, .fault(.clientGone))
-        } else if let fault = stream.fault, !stream.isFaultTold {
-          // Whatever has become of it: nothing that was written for a server has left yet in this turn.
-          stream.isFaultTold = true
-          if let first = stream.first, case .refuse = first {
-            stream.first = nil
-            x.advance(worker, first)
-          } else {
-            stream.first = nil
-            x.advance(worker, .fault(.request(fault)))
-          }
-        } else if let first = stream.first {
-          stream.first = nil
-          x.advance(worker, first)
-          // A tunnel that has just begun may have bytes at hand.
-          if s.phase == .tunnel { worker.pump(s) }
-        } else {
-          worker.pump(s)
-        }
+    // What goes on may touch others, which come behind.
+    var at = 0
+    while at < touched.count {
+      let s = touched[at]
+      at += 1
+      guard let stream = s.stream, stream.isTouched else { continue }
+      stream.isTouched = false
+      guard let x = s.exchange else { continue }
+      if stream.isReset {
+        x.advance(worker, .fault(.clientGone))
+      } else if let fault = stream.fault, !stream.isFaultTold {
+        // Whatever has become of it: nothing that was written for a server has left yet in this turn.
+        stream.isFaultTold = true
+        var step = Step.fault(.request(fault))
+        if let first = stream.first, case .refuse = first { step = first }
+        stream.first = nil
+        x.advance(worker, step)
+      } else if let first = stream.first {
+        stream.first = nil
+        x.advance(worker, first)
+        // A tunnel that has just begun may have bytes at hand.
+        if s.phase == .tunnel { worker.pump(s) }
+      } else {
+        worker.pump(s)
       }
-      touchedNow.removeAll(keepingCapacity: true)
     }
+    if at > 0 { touched.removeAll(keepingCapacity: true) }
   }
 
   // MARK: Sending

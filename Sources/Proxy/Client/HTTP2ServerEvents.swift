@@ -101,7 +101,7 @@ extension HTTP2Server: HTTP2Handler {
     guard let s = find(id), let state = s.stream, let x = s.exchange else { return }
     guard endsStream else { return fault(s, .http2PseudoField) }
     let before = s.input.count
-    switch head.write(worker.trailers, into: s.input, using: worker.http2Text) {
+    switch head.write(worker.trailers, into: s.input) {
     case .complete: state.trailerBytes = s.input.count - before
     case .refused(let refusal): fault(s, refusal)
     case .incomplete: fault(s, .framingChunk)

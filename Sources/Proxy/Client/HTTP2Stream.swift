@@ -164,18 +164,28 @@ extension Downstream {
   func writeStreamHead(
     _ stream: StreamState, isInterim: Bool, hasBody: Bool, _ write: (Buffer) -> Void
   ) -> Int {
-    let worker = stream.server.worker
-    let text = worker.http2Text
-    text.removeAll()
+    let text = headLines(of: stream)
     write(text)
-    let session = stream.server.session!
+    return submitHead(text, of: stream, isInterim: isInterim, hasBody: hasBody)
+  }
+
+  /// Where the lines of a head go, before it is submitted: empty, the worker's, and used by nobody else meanwhile.
+  func headLines(of stream: StreamState) -> Buffer {
+    let text = stream.server.worker.http2Text
+    text.removeAll()
+    return text
+  }
+
+  /// Hands the head that was written to `text` to the session. How many bytes it has.
+  func submitHead(_ text: Buffer, of stream: StreamState, isInterim: Bool, hasBody: Bool) -> Int {
+    let (session, lines) = (stream.server.session, stream.server.worker.http2Lines)
     let hasBody = hasBody || stream.resetCode != 0
     stream.hasUnfetched = true
     guard !stream.isClosed else { return text.count }
     let isTaken = text.withReadable {
       isInterim
-        ? session.inform(stream: stream.id, worker.http2Lines, $0)
-        : session.respond(stream: stream.id, worker.http2Lines, $0, hasBody: hasBody)
+        ? session.inform(stream: stream.id, lines, $0)
+        : session.respond(stream: stream.id, lines, $0, hasBody: hasBody)
     }
     if !isInterim {
       stream.hasBody = hasBody

@@ -1,6 +1,6 @@
 // The password that a route asks for (RFC 7617). What was right a short while ago is known by its digest and passes at once; anything
-// else waits for the thread that checks passwords. Nothing of what a client sends here is logged, and the field does not go on to the
-// upstream unless the route says so.
+// else waits for the thread that checks passwords. Of what a client sends here the name alone is logged, and only once the password was
+// right; the field does not go on to the upstream unless the route says so.
 //
 //   no field ─► 401      known ─► goes on      else ─► parked ─► answer ─┬─ right ─► goes on
 //                                                        └─ deadline ─► 503  └─ wrong ─► 401
@@ -89,8 +89,17 @@ final class RouteLogin {
     return .parked
   }
 
+  /// Calls `body` with the name of whose password was right.
+  func withName(_ x: Exchange, _ body: (Span<UInt8>) -> Void) {
+    var bytes = InlineArray<768, UInt8>(repeating: 0)
+    var room = bytes.mutableSpan
+    guard case .credentials(let found) = x.headText.withReadable({ find($0, x.head, into: &room) }) else { return }
+    body(bytes.span.extracting(found.name.range))
+  }
+
   /// The password was right: it goes no further.
   func admit(_ x: Exchange) {
+    x.isLoggedIn = true
     guard !passesCredentials else { return }
     x.headText.withReadable { bytes in
       for index in 0..<x.head.fieldCount

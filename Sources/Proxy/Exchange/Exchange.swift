@@ -32,6 +32,8 @@ final class Exchange {
   var rate = RateNotice.none
   /// It waits for its password to be checked.
   var awaitsLogin = false
+  /// Its password was right.
+  var isLoggedIn = false
 
   // The request.
   /// The head as it was parsed: its ranges count from the first byte of `headText`.
@@ -172,6 +174,7 @@ final class Exchange {
     times = RouteTimes()
     rate = .none
     awaitsLogin = false
+    isLoggedIn = false
     retryAfterSeconds = 1
     smallHead.removeAll()
     if headText !== smallHead {

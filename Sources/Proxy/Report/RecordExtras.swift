@@ -26,6 +26,9 @@ extension Exchange {
   func withUserAgent(_ body: (Span<UInt8>) -> Void) -> Bool { withField(Exchange.userAgentName, body) }
   func withReferer(_ body: (Span<UInt8>) -> Void) -> Bool { withField(Exchange.refererName, body) }
 
+  /// Whose password was right, where the route asks for one.
+  func withUser(_ body: (Span<UInt8>) -> Void) { if isLoggedIn { route?.demands?.login?.withName(self, body) } }
+
   /// Its head was understood: the log may say what it asks for.
   var hasRequestLine: Bool { headBytes > 0 && !head.methodRange.isEmpty }
 
@@ -81,6 +84,12 @@ extension AccessLog {
     for member in extra {
       switch member {
       case .version: if x.hasRequestLine { line.member(",\"protocol\":", text: x.versionName) }
+      case .user:
+        x.withUser { name in
+          line.append(",\"user\":\"")
+          line.appendEscaped(name, most: LogVariable.userBytesMax)
+          line.append(0x22)
+        }
       case .userAgent:
         _ = x.withUserAgent { value in
           line.append(",\"user_agent\":\"")

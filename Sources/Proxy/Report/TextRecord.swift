@@ -136,6 +136,7 @@ struct TextRecord {
     case .server: if let server = x.server { put(server.text, escape, into: line) }
     case .retries: line.append(decimal: UInt64(x.timing.retries))
     case .verified: if let verified = x.verified { line.append(verified.name) }
+    case .user: x.withUser { line.append($0, most: LogVariable.userBytesMax, escape) }
     case .userAgent: _ = x.withUserAgent { line.append($0, most: LogVariable.userAgentBytesMax, escape) }
     case .referer: _ = x.withReferer { line.append($0, most: LogVariable.refererBytesMax, query: query, escape) }
     case .requestID: if let connection { x.appendRequestID(connection, to: line) }

@@ -18,10 +18,9 @@ import Wire
 final class HTTP2Client {
   let connection: Upstream
   let worker: Worker
-  private(set) var session: HTTP2Session!
+  let session: HTTP2Session
   private(set) var streams: ContiguousArray<Upstream> = []
   private var touched: ContiguousArray<Upstream> = []
-  private var touchedNow: ContiguousArray<Upstream> = []
   let head: HTTP2ResponseText
   /// The server takes no more streams, or none may be given to it.
   var isLeaving = false
@@ -50,8 +49,9 @@ final class HTTP2Client {
     let settings = HTTP2Session.Settings(
       streamsMax: 0, streamWindow: HTTP2Client.streamWindow, connectionWindow: HTTP2Client.connectionWindow,
       headBytesMax: HTTP2ResponseText.listBytesMax)
-    session = HTTP2Session(.client, settings, handler: self, memory: worker.http2Memory)
-    if session == nil { return nil }
+    guard let session = HTTP2Session(.client, settings, memory: worker.http2Memory) else { return nil }
+    self.session = session
+    session.tell(self)
   }
 
   /// Another request may go this way.
@@ -108,15 +108,16 @@ final class HTTP2Client {
   }
 
   private func advanceTouched() {
-    while !touched.isEmpty {
-      swap(&touched, &touchedNow)
-      for s in touchedNow {
-        guard let stream = s.stream, stream.isTouched else { continue }
-        stream.isTouched = false
-        if let x = s.exchange { worker.pump(x.downstream) }
-      }
-      touchedNow.removeAll(keepingCapacity: true)
+    // What goes on may touch others, which come behind.
+    var at = 0
+    while at < touched.count {
+      let s = touched[at]
+      at += 1
+      guard let stream = s.stream, stream.isTouched else { continue }
+      stream.isTouched = false
+      if let x = s.exchange { worker.pump(x.downstream) }
     }
+    if at > 0 { touched.removeAll(keepingCapacity: true) }
   }
 
   /// The connection is ready for requests: those that waited leave, and what has come of their bodies meanwhile.

@@ -19,7 +19,7 @@ final class HTTP2Means {
 }
 
 final class HTTP2Conversation: HTTP2Handler {
-  private var session: HTTP2Session!
+  private let session: HTTP2Session
   private let means: HTTP2Means
   private let text: HTTP2ResponseText
   private let frames: Buffer
@@ -58,8 +58,9 @@ final class HTTP2Conversation: HTTP2Handler {
     let settings = HTTP2Session.Settings(
       streamsMax: 0, streamWindow: HTTP2Conversation.streamWindow, connectionWindow: HTTP2Conversation.connectionWindow,
       headBytesMax: HTTP2ResponseText.listBytesMax)
-    session = HTTP2Session(.client, settings, handler: self, memory: means.memory)
-    if session == nil { return nil }
+    guard let session = HTTP2Session(.client, settings, memory: means.memory) else { return nil }
+    self.session = session
+    session.tell(self)
   }
 
   // MARK: Asking

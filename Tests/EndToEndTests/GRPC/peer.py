@@ -463,12 +463,19 @@ class Client:
                 requests.end()
 
     def calls(self):
-        """Calls in a row, until standard input ends; not one may fail."""
+        """Calls in a row, until standard input ends; not one may fail. A server of this library that is told to stop answers CANCELLED
+        to what reaches it before its GOAWAY is read."""
         ended = threading.Event()
         threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
         made = 0
         while not ended.is_set():
-            self.unary(dump({"response_size": 100}))
+            try:
+                self.unary(dump({"response_size": 100}))
+            except grpc.RpcError as error:
+                if error.code() != grpc.StatusCode.CANCELLED:
+                    raise
+                print("cancelled", flush=True)
+                continue
             made += 1
             if made in (1, 20):
                 print("made %d" % made, flush=True)

@@ -91,7 +91,7 @@ final class ValidatorBench: Sendable {
   func servesHonestly() throws {
     let path = "/honest/\(UUID().uuidString)"
     let response = try send(SignedRequest(path, by: forger))
-    #expect(response.status == 200)
+    #expect(response.status == 200, "\(validator.access.entries.suffix(3))")
     #expect(response.text == Peer.client())
     _ = try backend.waitForRequest(to: path)
   }

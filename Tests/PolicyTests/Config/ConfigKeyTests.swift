@@ -203,7 +203,7 @@ import Testing
     ),
     (
       "log.extra", "[user_agent]", "user_agent",
-      "expected `log.extra` to be a list of members: `protocol`, `user_agent`, `referer`, `sni`, `alpn`, `request_id`, `retries`, `queue_ms`, `connect_ms`, `response_ms`, found `user_agent`"
+      "expected `log.extra` to be a list of members: `protocol`, `user`, `user_agent`, `referer`, `sni`, `alpn`, `request_id`, `retries`, `queue_ms`, `connect_ms`, `response_ms`, found `user_agent`"
     ),
     (
       "log.query", "names", "off",

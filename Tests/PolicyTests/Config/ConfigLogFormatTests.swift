@@ -97,7 +97,7 @@ import Testing
     ("extra: [sni, sni]", "4:21: `sni` is given twice"),
     (
       "extra: [status]",
-      "4:16: expected one of `protocol`, `user_agent`, `referer`, `sni`, `alpn`, `request_id`, `retries`, `queue_ms`, "
+      "4:16: expected one of `protocol`, `user`, `user_agent`, `referer`, `sni`, `alpn`, `request_id`, `retries`, `queue_ms`, "
         + "`connect_ms`, `response_ms` for `log.extra[0]`, found `status`"
     ),
   ])
