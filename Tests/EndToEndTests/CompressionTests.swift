@@ -173,7 +173,8 @@ extension EndToEnd {
       let connection = try bench.connect()
       try connection.send(Text.request("/again", method: "PUT", fields: [Self.gzip], body: "held"))
       #expect(try Self.unpacked(connection.readResponse().body) == Self.text + "held")
-      #expect(tries.now == 2 && (try bench.metric("compressed_responses_total")) == 1)
+      #expect(tries.now == 2)
+      #expect(try bench.metric("compressed_responses_total") == 1)
     }
 
     // MARK: Not for everybody
@@ -207,7 +208,7 @@ extension EndToEnd {
       let curl = Curl(workspace: bench.workspace)
       let url = "https://\(Site.host):\(try bench.edge["tls"].port)/page"
       let options = ["--http1.1", "--cacert", certificates.ca, "--compressed"]
-      let own = ["--cert", certificates.monitor.certificate, "--key", certificates.monitor.key]
+      let own = ["--cert", certificates.client.certificate, "--key", certificates.client.key]
       let shown = try curl.fetch(url, options + own)
       #expect(shown.body == Self.text && !shown.heads.lowercased().contains("content-encoding"), "\(shown.error)")
       #expect(try curl.fetch(url, options).heads.lowercased().contains("content-encoding: gzip"))

@@ -23,7 +23,7 @@ extension Exchange {
   ) -> ResponseCoding {
     var asker = CompressionRule.Asker()
     asker.isPlain = minorVersion > 0 && !wantsWebSocket && downstream.stream?.isGRPC != true
-    asker.hasCertificate = identity?.certificate != nil
+    asker.hasCertificate = identity?.certificate != nil || downstream.certificate != nil
     var contentBytes: UInt64?
     switch outgoing {
     case .length(let length): contentBytes = length
