@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build deb demo test simulate bench bench-micro faults incident fmt lint clean deps-build deps-test deps-deb
+.PHONY: help build deb demo test browser simulate bench bench-micro faults incident fmt lint clean deps-build deps-test deps-deb deps-browser
 MAKEFLAGS += --no-print-directory
 
 SWIFT ?= swift
@@ -44,6 +44,9 @@ test: deps-test ## run every test, as CI does
 	@$(SWIFT) test -c release --skip-build --disable-xctest --filter MonitorTests
 	@$(SWIFT) test -c release --skip-build --disable-xctest --skip MonitorTests
 
+browser: build deps-browser ## a headless Chromium loads a page and speaks WebSocket over HTTP/2; installs it
+	@Tests/Browser/run
+
 simulate: deps-build ## run the engine against a simulated kernel: SEEDS=1000000 for more than make test does
 	$(SWIFT_BUILD) --product simulate
 	@Tests/Simulation/run $(or $(SEEDS),20000)
@@ -80,3 +83,6 @@ deps-test:
 
 deps-deb:
 	@.ci/deps build deb
+
+deps-browser:
+	@.ci/deps build browser

@@ -4,6 +4,8 @@ import CLinux
 import Glibc
 import Synchronization
 
+/// A thread. Whoever drops it without waiting for its end lets it end by itself: a thread that nobody joins or detaches keeps its
+/// stack for as long as the process lives.
 package final class WorkerThread: @unchecked Sendable {
   // SAFETY: written by `start` alone, before anybody else has the object, and only read after.
   private var handle = pthread_t()
@@ -11,6 +13,8 @@ package final class WorkerThread: @unchecked Sendable {
   private let isReleased = Atomic(false)
 
   private init() {}
+
+  deinit { if !isReleased.load(ordering: .relaxed) { _ = pthread_detach(handle) } }
 
   /// Runs `body` on a new thread. `name` has at most 15 bytes. `processor`: the thread is pinned to the nth processor of those
   /// that this process may use.
@@ -34,6 +38,7 @@ package final class WorkerThread: @unchecked Sendable {
         return nil
       }, box.toOpaque())
     guard code == 0 else {
+      thread.isReleased.store(true, ordering: .relaxed)
       unsafe box.release()
       throw SystemError("pthread_create", code: code)
     }

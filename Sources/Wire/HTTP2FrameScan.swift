@@ -78,6 +78,9 @@ public struct HTTP2FrameScan: Sendable {
     return nil
   }
 
+  /// How many of the last bytes are a frame's header that is not whole.
+  public var partialHeaderBytes: Int { heldCount < HTTP2FrameScan.headerBytes ? heldCount : 0 }
+
   private func word(_ at: Int) -> UInt32 {
     UInt32(held[at]) << 24 | UInt32(held[at + 1]) << 16 | UInt32(held[at + 2]) << 8 | UInt32(held[at + 3])
   }

@@ -69,7 +69,7 @@ struct Check: ParsableCommand {
     if let against {
       return try Against(newPath: path, oldPath: against, logPath: log).report(checked)
     }
-    print(resolved ? checked.resolved() : "\(path): would run\n", terminator: "")
+    print(resolved ? checked.resolved(forPeople: true) : "\(path): would run\n", terminator: "")
   }
 
   /// The configuration, after its findings were reported; ends the command with `code` when it has errors.

@@ -88,6 +88,25 @@ extension EndToEnd {
       try edge.said("server \(backend.address) is down: it does not answer in HTTP/2")
     }
 
+    /// By TLS a server that names no protocol speaks HTTP/1, and is not asked in HTTP/2.
+    @Test func aServerThatDoesNotNameHTTP2IsDown() throws {
+      let workspace = try Workspace()
+      let certificate = try Certificates.standard.app
+      let server = try ChildProcess(
+        [
+          try Programs.openssl, "s_server", "-accept", "127.0.0.1:0", "-www", "-cert", certificate.certificate, "-key",
+          certificate.key,
+        ], name: "s_server")
+      let prefix = "ACCEPT 127.0.0.1:"
+      let port = server.standardOutput.wait { $0.hasPrefix(prefix) ? UInt16($0.dropFirst(prefix.count)) : nil }
+      let address = Address(host: "127.0.0.1", port: try #require(port, "\(server.tail)"))
+      var configuration = Configuration.plainEdge(to: ["\(address)"])
+      configuration.upstreams[0].members += ["protocol: http2", "health: { path: /up, \(Self.pace) }"]
+      configuration.upstreams[0].tls = "ca: \"\(try Certificates.standard.ca)\", name: app.example.com"
+      let edge = try Countersign(configuration, in: workspace)
+      try edge.said("server \(address) is down: it does not speak HTTP/2 (ALPN)")
+    }
+
     /// A path of a server that speaks nothing but HTTP/2, and one of a port beside it that speaks HTTP/1.
     @Test(arguments: [false, true])
     func aPathIsAskedForInWhatTheServerSpeaks(tls: Bool) throws {

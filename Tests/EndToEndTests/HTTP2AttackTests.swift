@@ -58,6 +58,9 @@ extension EndToEnd {
       Flood(title: "WINDOW_UPDATE of a stream", front: { [$0.headers(method: "POST", ends: false)] }) { _, _ in
         [.windowUpdate(1, by: 1)]
       },
+      Flood(title: "WINDOW_UPDATE by nothing of a stream that is over", front: { [$0.headers(), .reset(1)] }) { _, _ in
+        [.windowUpdate(1, by: 0)]
+      },
       Flood(title: "PRIORITY of one stream") { _, index in [.priority(1, weight: UInt8(index % 256))] },
       Flood(title: "PRIORITY of idle streams") { _, index in [.priority(stream(index), on: 0)] },
       Flood(title: "PRIORITY_UPDATE") { _, index in
@@ -120,6 +123,29 @@ extension EndToEnd {
       }
       #expect(entry.listener == "cleartext")
       #expect(try site.refusals(flood.refusal) == countedBefore + 1)
+      #expect(try honest.get("/after").text == Peer.client(1))
+      try eventually("no stream is left") { try site.edge.metric("countersign_open_requests") == 0 }
+    }
+
+    /// RFC 9113 section 6.9: an error of the connection, or of a stream, for which a connection may be ended, too (section 5.4.1). So the
+    /// first one of a flood is the last that is looked at.
+    @Test(arguments: [0, 1] as [UInt32]) func aWindowThatOpensByNothingEndsTheConnection(_ stream: UInt32) throws {
+      let site = try Self.site.get()
+      let honest = try site.begun(from: Peer.client(1))
+      #expect(try honest.get("/before").text == Peer.client(1))
+      let start = site.edge.access.end
+      let countedBefore = try site.refusals("http2-protocol")
+      let address = nextAttacker()
+      let attacker = try site.begun(from: address)
+      try attacker.send([attacker.headers(1, method: "POST", ends: false)])
+      try attacker.send((0..<100).map { _ in .windowUpdate(stream, by: 0) })
+      try attacker.waitForEnd()
+      #expect(attacker.goAway?.code == HTTP2Code.protocolError.rawValue, "\(attacker.summary)")
+      let entry = try site.edge.access.wait(from: start, for: "the refusal") {
+        $0.refusal == "http2-protocol" && $0.client == address
+      }
+      #expect(entry.listener == "cleartext")
+      #expect(try site.refusals("http2-protocol") == countedBefore + 1)
       #expect(try honest.get("/after").text == Peer.client(1))
       try eventually("no stream is left") { try site.edge.metric("countersign_open_requests") == 0 }
     }

@@ -63,6 +63,41 @@ extension EndToEnd {
       }
     }
 
+    /// A head in many frames, none of which counts for more than one however many reads it takes.
+    @Test func aHeadMayComeByteByByte() throws {
+      let site = try HTTP2Site(change: { $0.workers = "1" })
+      let other = try site.begun(from: Peer.client(1))
+      /// The server has read what was sent before when it answers a request that was sent behind it.
+      func untilRead() throws { #expect(try other.get("/between").status == 200) }
+      let client = try site.begun()
+      let bytes = Self.inEightFrames(client, "/bytes")
+      for byte in bytes {
+        try client.send([byte])
+        try untilRead()
+      }
+      #expect(try client.response(on: client.nextStream - 2).text == Peer.client())
+      for split in 1..<bytes.count {
+        let bytes = Self.inEightFrames(client, "/split/\(split)")
+        try client.send(Array(bytes[..<split]))
+        try untilRead()
+        try client.send(Array(bytes[split...]))
+        #expect(try client.response(on: client.nextStream - 2).text == Peer.client(), "split at \(split)")
+      }
+      #expect(client.goAway == nil)
+    }
+
+    /// A request's head in HEADERS and seven CONTINUATION, on the next stream.
+    private static func inEightFrames(_ client: HTTP2Client, _ path: String) -> [UInt8] {
+      let block = client.block(path)
+      let cuts = (0...8).map { block.count * $0 / 8 }
+      let pieces = zip(cuts, cuts.dropFirst()).map { Array(block[$0..<$1]) }
+      let stream = client.nextStream
+      let first = HTTP2Frame.headers(stream, pieces[0], isWhole: false)
+      client.note(first)
+      let rest = (1..<8).map { HTTP2Frame.continuation(stream, pieces[$0], isWhole: $0 == 7) }
+      return first.bytes + rest.flatMap(\.bytes)
+    }
+
     @Test func trailersBothWays() throws {
       let site = try HTTP2Site { exchange in
         let body = try exchange.readBody()

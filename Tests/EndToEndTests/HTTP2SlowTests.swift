@@ -83,6 +83,47 @@ extension EndToEnd {
       #expect(try client.get("/after").status == 200, "only the stream ends")
     }
 
+    /// There is no least rate: `idle` counts from each byte, as with HTTP/1.1, and ends the request when none comes.
+    @Test(arguments: [true, false]) func aBodyThatTricklesHasTheDeadlineFromEachByte(isHTTP2: Bool) throws {
+      let idle = 3.0
+      let site = try HTTP2Site { exchange in
+        try exchange.finishBody()
+        try exchange.reply("whole")
+      } change: {
+        $0.timeouts = ["idle: 3s"]
+        $0.listeners[0].more = ["protocols: [h2c, http/1.1]"]
+      }
+      let client = isHTTP2 ? try site.begun() : nil
+      let connection = isHTTP2 ? nil : try Connection(to: site.edge["cleartext"], from: Peer.client())
+      let stream = try client?.open(
+        client!.block("/trickles", method: "POST", [("content-length", "100")]), ends: false)
+      try connection?.send("POST /trickles HTTP/1.1\r\nHost: \(Site.host)\r\nContent-Length: 100\r\n\r\n")
+      _ = try site.backend.waitForRequest(to: "/trickles")
+      let start = Date()
+      var last = start
+      while Date().timeIntervalSince(start) < idle * 1.5 {
+        last = Date()
+        try client?.send(.data(stream!, [0x61]))
+        try connection?.send("a")
+        // Nothing comes but windows that are given back.
+        if let client {
+          let until = Deadline.after(0.2)
+          while try client.hasFrame(by: until) { _ = try client.nextFrame() }
+          #expect(client.streams[stream!]?.isOver == false && client.streams[stream!]?.blocks.isEmpty == true)
+        } else {
+          #expect(try connection?.fill(withinSeconds: 0.2) == nil)
+        }
+      }
+      if let client {
+        #expect(try client.outcome(on: stream!).status == 408)
+      } else {
+        #expect(try connection?.readResponse().status == 408)
+      }
+      #expect(Date().timeIntervalSince(last) >= idle - 0.1)
+      #expect(try site.edge.access.wait(path: "/trickles").refusal == "body-timeout")
+      #expect(!site.backend.completed.contains("/trickles"))
+    }
+
     /// One stream takes a byte at a time; all others on its connection have theirs at once.
     @Test func aStreamThatTricklesHoldsNobodyUp() throws {
       let site = try Self.site([])

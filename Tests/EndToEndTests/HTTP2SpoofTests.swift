@@ -155,6 +155,53 @@ extension EndToEnd {
       #expect(!site.backend.saw("/smuggled"))
     }
 
+    /// RFC 9113 section 8.1.1, where more comes than was said: while the request is under way it is refused, though all that was said is at
+    /// the backend already.
+    @Test(arguments: [0, 2]) func dataBehindAWholeBodyIsRefused(length: Int) throws {
+      let gate = Guarded(false)
+      let site = try HTTP2Site { exchange in
+        try exchange.finishBody()
+        if exchange.target == "/waits" { _ = gate.wait(until: .usual) { $0 ? true : nil } }
+        try exchange.reply("answer")
+      }
+      defer { gate.with { $0 = true } }
+      let client = try site.begun()
+      let stream = try client.open(
+        client.block("/waits", method: "POST", [("content-length", "\(length)")]), ends: false)
+      if length > 0 { try client.send(.data(stream, [UInt8](repeating: 0x61, count: length))) }
+      _ = try site.backend.waitForRequest(to: "/waits")
+      try client.settle()
+      try client.send(.data(stream, Array("GET /smuggled HTTP/1.1\r\n".utf8), ends: true))
+      let response = try client.outcome(on: stream)
+      #expect(response.status == 400)
+      try client.wait(for: "a reset") { $0.streams[stream]?.reset != nil }
+      #expect(client.streams[stream]?.reset == HTTP2Code.protocolError.rawValue)
+      #expect(try site.edge.access.wait(path: "/waits").refusal == "content-length-mismatch")
+      #expect(try site.refusals("content-length-mismatch") == 1)
+      #expect(try client.get("/after").status == 200)
+      #expect(!site.backend.saw("/smuggled"))
+    }
+
+    /// Where the answer is whole, the exchange is over and recorded; what comes behind it is dropped with the stream.
+    @Test(arguments: [0, 2]) func dataBehindTheAnswerGoesNowhere(length: Int) throws {
+      let site = try HTTP2Site { exchange in
+        try exchange.finishBody()
+        try exchange.reply("answer")
+      }
+      let client = try site.begun()
+      for index in 0..<10 {
+        let fields = [("content-length", "\(length)")]
+        let stream = try client.open(client.block("/\(index)", method: "POST", fields), ends: false)
+        if length > 0 { try client.send(.data(stream, [UInt8](repeating: 0x61, count: length))) }
+        #expect(try client.response(on: stream).text == "answer")
+        try client.send(.data(stream, Array("GET /smuggled HTTP/1.1\r\n".utf8), ends: true))
+        let line = try site.edge.access.wait(path: "/\(index)")
+        #expect(line.status == 200 && line.refusal == nil)
+      }
+      #expect(try client.get("/after").text == "answer")
+      #expect(!site.backend.saw("/smuggled"))
+    }
+
     /// RFC 9113 section 8.2.3.
     @Test func cookieCrumbsArriveAsOneLine() throws {
       let site = try Self.edge.get()

@@ -243,6 +243,20 @@ extension EndToEnd {
       #expect(site.validator.access.entries.allSatisfy { $0.path != "/after" })
     }
 
+    /// Each load has a thread of its own, whose stack goes with it.
+    @Test func reloadsLeaveNoThreadBehind() throws {
+      let site = try Site(.bound)
+      func reload(_ numbers: Range<Int>) throws {
+        for number in numbers { try site.edge.reloadAccepting(generation(number, of: site.edgeConfiguration)) }
+      }
+      // What the first loads set aside stays.
+      try reload(0..<10)
+      let before = try site.edge.process.addressBytes
+      try reload(10..<50)
+      let growth = try site.edge.process.addressBytes - before
+      #expect(growth < 160 << 20, "\(growth >> 20) MiB, of which a stack has 8")
+    }
+
     /// A key that is taken out is out: what it signs is refused from then on.
     @Test func keysAreRolledByReloads() throws {
       let workspace = try Workspace()

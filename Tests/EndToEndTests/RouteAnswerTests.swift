@@ -142,6 +142,35 @@ extension EndToEnd {
       #expect(try refused.readResponse().status == 413)
     }
 
+    /// What the route says of a field holds for the lines that such an answer has by itself, too.
+    @Test func theChangesHoldForAnswersOfOurOwn() throws {
+      let bench = try Bench(
+        [
+          "path: /page, respond: { body: page, headers: { X-A: '1', Server: page } }, "
+            + "response_headers: { set: { x_a: '2', Content-Type: text/x-own } }",
+          "path: /there, redirect: { path: /x }, response_headers: { set: { Location: /y } }",
+          "path_prefix: /site/, files: ., response_headers: { set: { Content-Type: text/x-own }, remove: [ETag, Last_Modified] }",
+        ],
+        prepare: { try $0.write("a.html", "<p>") }, change: { $0.more.append("headers: { server: edge }") })
+      let connection = try bench.connect()
+      let page = try connection.get("/page")
+      #expect(page.head.all("content-type") == ["text/x-own"])
+      #expect(page.head.all("x-a") == [] && page.head.all("x_a") == ["2"] && page.head.all("server") == ["page"])
+      #expect(try connection.get("/there").head.all("location") == ["/y"])
+      let file = try connection.get("/site/a.html")
+      #expect(file.text == "<p>" && file.head.all("content-type") == ["text/x-own"])
+      #expect(file.head.all("etag") == [] && file.head.all("last-modified") == [])
+      #expect(file.head.all("x-content-type-options") == ["nosniff"] && file.head.all("server") == ["edge"])
+    }
+
+    @Test func anAnswerOfOurOwnSaysWhatIsLeftOfARate() throws {
+      let bench = try Bench(["path: /page, respond: { body: page }, limits: { rate: { requests: 2/h } }"])
+      let connection = try bench.connect()
+      #expect(try connection.get("/page")["ratelimit"]?.hasPrefix("\"client\";r=1;") == true)
+      #expect(try connection.get("/page")["ratelimit-policy"]?.hasPrefix("\"client\";q=2;") == true)
+      #expect(try connection.get("/page").status == 429)
+    }
+
     @Test func aRouteThatAnswersIsClosedAndOpened() throws {
       let bench = try Bench(["path: /page, name: page, respond: { body: page }, enabled: false"])
       #expect(try bench.connect().get("/page").status == 503)

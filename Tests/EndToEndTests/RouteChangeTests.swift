@@ -37,6 +37,57 @@ extension EndToEnd {
       }
     }
 
+    /// A server would resolve the rest of the path together with what the route put in front of it.
+    @Test(arguments: [
+      "/t/x/../../t/secret", "/t/%2e%2e/t/secret", "/t/./x", "/strip/../strip/x", "/../any/x", "/%2E%2e/any",
+    ]) func noPathLeadsOutOfWhatItIsChangedTo(_ path: String) throws {
+      let workspace = try Workspace()
+      let backend = try RecordingBackend()
+      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+      configuration.routes = [
+        "path_regex: '/t/(.*)', rewrite: '/tenant-a/$1', to: backend",
+        "path_prefix: /strip, strip_prefix: /strip, to: backend",
+        "path_regex: '/(.*)', rewrite: '/rest/$1', to: backend",
+      ]
+      let edge = try Countersign(configuration, in: workspace)
+      let connection = try Connection(to: edge["public"])
+      #expect(try connection.get(path).status == 400)
+      let entry = try edge.access.wait(refusal: "path-ambiguous")
+      #expect(entry.detail == "the path has `.` or `..`, or does not begin as the route's change needs it")
+      #expect(backend.requests.isEmpty)
+      // The connection goes on, and other encodings are no hindrance.
+      #expect(try connection.get("/t/a%20b/c%2Fd//e").status == 200)
+      #expect(backend.requests.last?.target == "/tenant-a/a%20b/c%2Fd//e")
+    }
+
+    /// The normal form has no such segments.
+    @Test func aPathInNormalFormIsChangedAsItIsRead() throws {
+      let workspace = try Workspace()
+      let backend = try RecordingBackend()
+      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+      configuration.routes = [
+        "path_regex: '/t/(.*)', normalize: true, rewrite: '/tenant-a/$1', to: backend",
+        "path_regex: '/old/(.*)', normalize: true, redirect: { path: '/new/$1' }", "to: backend",
+      ]
+      let edge = try Countersign(configuration, in: workspace)
+      let connection = try Connection(to: edge["public"])
+      #expect(try connection.get("/t/x/../%61/y").status == 200)
+      #expect(backend.requests.last?.target == "/tenant-a/a/y")
+      #expect(try connection.get("/x/../%6fld/a%20b").head["location"] == "http://\(Site.host)/new/a%20b")
+    }
+
+    /// With the stricter of two routes a path may begin with other segments that begin alike.
+    @Test func aPrefixIsTakenAwayOfWholeSegments() throws {
+      let workspace = try Workspace()
+      let backend = try RecordingBackend()
+      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+      configuration.routes = ["path_prefix: /api, strip_prefix: /api, to: backend", "to: backend"]
+      configuration.more = ["path_mismatch: stricter"]
+      let edge = try Countersign(configuration, in: workspace)
+      #expect(try Connection(to: edge["public"]).get("/api%2Fx").status == 400)
+      #expect(backend.requests.isEmpty)
+    }
+
     /// A body, and another try: each is written and signed anew.
     @Test func aChangedPathIsChangedOnEachTry() throws {
       let site = try Site(
@@ -128,6 +179,22 @@ extension EndToEnd {
       #expect(try #require(backend.requests.last).head["via"] == "1.1 edge-a")
     }
 
+    /// A server may take what stands in trailers for what stands in a head.
+    @Test func whatARouteTakesAwayComesInNoTrailers() throws {
+      let workspace = try Workspace()
+      let backend = try RecordingBackend()
+      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+      configuration.routes = ["to: backend, request_headers: { set: { X-Kind: edge }, remove: [X-Secret] }"]
+      let edge = try Countersign(configuration, in: workspace)
+      let connection = try Connection(to: edge["public"])
+      try connection.send(
+        Text.request("/", method: "POST", fields: ["Transfer-Encoding: chunked"])
+          + Text.chunks(["body"], trailers: ["x_kind: mine", "X-Other: o", "X-Secret: s"]))
+      #expect(try connection.readResponse().status == 200)
+      #expect(try #require(backend.requests.last).head["x-kind"] == "edge")
+      #expect(backend.saw("X-Other: o") && !backend.saw("mine") && !backend.saw("X-Secret"))
+    }
+
     @Test func aServerFieldCanBeRemoved() throws {
       let workspace = try Workspace()
       let backend = try RecordingBackend { try $0.reply("fine", fields: ["Server: secret/1.2"]) }
@@ -176,6 +243,27 @@ extension EndToEnd {
         }
         #expect(Set([own, bad, two, none].map { $0.told }).count == 4, "each request has its own")
       }
+    }
+
+    /// What a route says of it comes before what `headers` says.
+    @Test func aRouteMaySayTheNumberItself() throws {
+      let workspace = try Workspace()
+      let backend = try RecordingBackend()
+      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+      configuration.more = ["headers: { request_id: make }"]
+      configuration.routes = [
+        "path: /set, to: backend, request_headers: { set: { x_request_id: mine } }",
+        "path: /none, to: backend, request_headers: { remove: [X-Request-Id] }", "to: backend",
+      ]
+      let edge = try Countersign(configuration, in: workspace)
+      let connection = try Connection(to: edge["public"])
+      func seen(_ path: String, _ name: String) throws -> [String] {
+        #expect(try connection.get(path, fields: ["X-Request-Id: theirs"]).status == 200)
+        return backend.requests.last?.head.all(name) ?? []
+      }
+      #expect(try seen("/set", "x-request-id") == [] && seen("/set", "x_request_id") == ["mine"])
+      #expect(try seen("/none", "x-request-id") == [])
+      #expect(try seen("/", "x-request-id").count == 1)
     }
 
     /// A retry, a tunnel and a large head carry the changes as well.

@@ -71,6 +71,16 @@ extension EndToEnd {
       #expect(try connection.get("/admin").text == "admin")
     }
 
+    /// Its third reading is /admin/x.
+    @Test(arguments: ["refuse", "stricter"]) func aPathWithoutOneNormalFormIsRefused(_ mode: String) throws {
+      let bench = try Bench(
+        [Self.says("admin", "path_prefix: /admin"), "to: backend"], more: ["path_mismatch: \(mode)"])
+      #expect(try bench.ask("/./admin//../x") == "400")
+      let entry = try bench.edge.access.wait(refusal: "path-ambiguous")
+      #expect(entry.detail == "`..` beside `//` or `%2F`: servers differ in what such a path means")
+      #expect(bench.backend.requests.isEmpty)
+    }
+
     @Test func theStricterOfTwoRoutesMayTakeIt() throws {
       let bench = try Bench(
         [

@@ -91,6 +91,22 @@ extension EndToEnd {
       }
     }
 
+    @Test func aMissingFileHasTheErrorPage() throws {
+      let bench = try Bench(
+        more: ["error_pages: [{ status: 404, html: ./missing.html, json: ./missing.json }]"],
+        prepare: {
+          try $0.write("missing.html", "<h1>{{status}}</h1>")
+          try $0.write("missing.json", "{}")
+        })
+      let connection = try bench.connect()
+      let page = try connection.get("/site/none")
+      #expect(page.status == 404 && page.text == "<h1>404</h1>" && page["vary"] == "Accept")
+      #expect(page["content-type"]?.hasPrefix("text/html") == true)
+      #expect(try connection.get("/site/none", fields: ["Accept: application/json"]).text == "{}")
+      let head = try connection.get("/site/none", method: "HEAD")
+      #expect(head.status == 404 && head["content-length"] == "12" && head.body.isEmpty)
+    }
+
     @Test func nothingIsWritten() throws {
       let bench = try Bench()
       let connection = try bench.connect()

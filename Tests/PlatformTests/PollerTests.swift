@@ -172,6 +172,19 @@ import Testing
     }
   }
 
+  /// One that nobody joined or detached would keep its stack, some 8 MiB of addresses, and each reload has one.
+  @Test func aThreadThatIsDroppedGivesItsStackBack() async {
+    await #expect(processExitsWith: .success) {
+      var most = rlimit(rlim_cur: 8 << 30, rlim_max: 8 << 30)
+      try #require(setrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &most) == 0)
+      for _ in 0..<2_000 {
+        let ended = try Wakeup()
+        _ = try WorkerThread.start(name: "dropped", processor: nil) { ended.signal() }
+        try #require(ended.wait(timeoutMilliseconds: 10_000))
+      }
+    }
+  }
+
   @Test func countersCountByWord() {
     let words = CounterWords(count: 3)
     words.add(0, 2)

@@ -1,5 +1,6 @@
 // A path's normal form is what most servers make of it, and two paths that are read alike have one.
 
+import Platform
 import Policy
 import TestSupport
 import Testing
@@ -24,6 +25,18 @@ import Wire
   ]) func aPathIsReadAsServersReadIt(_ path: String, _ normal: String) {
     #expect(NormalPath.of(path) == normal)
     #expect(NormalPath.of(normal) == normal, "a normal form is its own")
+  }
+
+  /// What `..` takes away where servers decode, join slashes and resolve in another order.
+  @Test(arguments: [
+    ("/./admin//../x", true), ("/./admin/y%2f..%2f..%2fpub", true), ("/a/..%2Fb", true), ("/a/%2e%2e//b", true),
+    ("/a%2f/../b", true),
+    ("/a/../b", false), ("/a//b", false), ("/a%2Fb", false), ("/a/.//b", false), ("/a/..b//c", false),
+    ("/../../a", false),
+    ("/a/%2e%2E/b", false), ("/a%5c../b", false),
+  ]) func aPathWithoutOneNormalFormSaysSo(_ path: String, _ isUnclear: Bool) {
+    let out = Buffer(capacity: 256)
+    #expect(NormalPath.write(Array(path.utf8).span, into: out).isUnclear == isUnclear)
   }
 
   /// What is plain is in normal form: routes are then looked up once.

@@ -59,7 +59,10 @@ import Wire
   @Test(arguments: [
     ("host: a.example", "A.Example", true), ("host: a.example", "a.example:8443", true),
     ("host: A.example", "a.example", true),
-    ("host: a.example", "aa.example", false), ("host: a.example", "a.example.", false),
+    ("host: a.example", "aa.example", false), ("host: a.example", "b.example.", false),
+    // With a dot at its end it is the same name.
+    ("host: a.example", "a.example.", true), ("host: a.example", "a.example.:80", true),
+    ("host: '*.example'", "a.example.", true), ("host_regex: '[ab]\\.example'", "b.example.", true),
     ("host: a.example", "a-example", false),
     ("host: '*.example'", "a.example", true), ("host: '*.example'", "b.A.EXAMPLE:80", true),
     ("host: '*.example'", "example", false),
@@ -156,6 +159,11 @@ import Wire
     #expect(try found(hosts, Request(path: "/x/../y")) == .route(0))
     let (one, _) = try self.table(["path_prefix: /admin"])
     #expect(try found(one, Request(path: "/x/../admin")) == .ambiguous(sent: nil, normal: 0))
+    // A third reading is /admin/x.
+    for path in ["/./admin//../x", "/./admin/x%2f..%2f..%2fy"] {
+      #expect(try found(table, Request(path: path)) == .unclear, "\(path)")
+    }
+    #expect(try found(hosts, Request(path: "/./admin//../x")) == .route(0))
   }
 
   /// What is written of a path is compared in normal form too: it may be written with encodings.

@@ -94,6 +94,22 @@ import Wire
     }
   }
 
+  /// At every split point it is known how much of the next frame's header has come.
+  @Test func whatIsThereOfAHeaderIsCounted() {
+    let frames = [
+      Self.frame(4, 0), Self.headers(1), Self.priority(3, on: 5), Self.frame(0, 1, [2, 7, 0, 0], flags: 8),
+    ]
+    var starts = [Self.preface.count]
+    for frame in frames { starts.append(starts.last! + frame.count) }
+    let all = Self.preface + frames.flatMap { $0 }
+    for split in 0...all.count {
+      var scan = HTTP2FrameScan()
+      #expect(Self.scan(Array(all[..<split]), &scan) == nil)
+      let begun = starts.last { $0 <= split }.map { split - $0 } ?? 0
+      #expect(scan.partialHeaderBytes == (begun < 9 ? begun : 0), "split at \(split)")
+    }
+  }
+
   private static func scan(_ bytes: [UInt8], _ scan: inout HTTP2FrameScan) -> HTTP2FrameScan.Fault? {
     scan.scan(bytes.span)
   }

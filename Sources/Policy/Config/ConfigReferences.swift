@@ -11,7 +11,8 @@ extension Reading {
   private static let valueBytesMax = 64 << 10
 
   /// `text` with its references replaced; nil where one cannot be, which is reported.
-  mutating func expanded(_ text: String, _ node: YAMLNode, _ path: String) -> String? {
+  /// - Parameter isTemplate: a `$` means something in `text`, but none in what comes from outside.
+  mutating func expanded(_ text: String, _ node: YAMLNode, _ path: String, isTemplate: Bool = false) -> String? {
     guard text.contains("${") else { return text }
     var out = ""
     var rest = text[...]
@@ -27,12 +28,32 @@ extension Reading {
         return unexpanded(node, path, "`${` without its `}`; `$${` is the text `${`")
       }
       let name = String(rest[start.upperBound..<end])
-      guard let value = value(of: name, node, path) else { return nil }
+      guard let value = value(of: name, node, path, isTemplate: isTemplate) else { return nil }
       out += value
       rest = rest[rest.index(after: end)...]
       guard out.utf8.count <= Self.valueBytesMax else { return unexpanded(node, path, "the value is too long") }
     }
     return out + rest
+  }
+
+  /// How a value is written that comes from outside, with the paths of files made absolute; nil where it stands for itself. For values
+  /// that may be secret: only this is shown of them.
+  func reference(in node: YAMLNode) -> String? {
+    guard case .scalar(let text, _) = node.value else { return nil }
+    var out = ""
+    var rest = text[...]
+    var isOutside = false
+    while let start = rest.firstRange(of: "${") {
+      let isText = rest[..<start.lowerBound].hasSuffix("$")
+      out += rest[..<start.upperBound]
+      rest = rest[start.upperBound...]
+      if isText { continue }
+      isOutside = true
+      guard rest.hasPrefix("file:"), let end = rest.firstIndex(of: "}") else { continue }
+      out += "file:" + absolute(String(rest[..<end].dropFirst("file:".count)), from: node.place)
+      rest = rest[end...]
+    }
+    return isOutside ? out + rest : nil
   }
 
   private mutating func unexpanded(_ node: YAMLNode, _ path: String, _ why: String) -> String? {
@@ -41,8 +62,13 @@ extension Reading {
     return nil
   }
 
-  private mutating func value(of reference: String, _ node: YAMLNode, _ path: String) -> String? {
-    if reference.hasPrefix("file:") { return content(of: String(reference.dropFirst("file:".count)), node, path) }
+  private mutating func value(
+    of reference: String, _ node: YAMLNode, _ path: String, isTemplate: Bool
+  ) -> String? {
+    func plain(_ text: String) -> String { isTemplate ? text.replacing("$", with: "$$") : text }
+    if reference.hasPrefix("file:") {
+      return content(of: String(reference.dropFirst("file:".count)), node, path).map(plain)
+    }
     var name = reference
     var other: String?
     if let mark = reference.firstRange(of: ":-") {
@@ -54,7 +80,7 @@ extension Reading {
         node, path, "expected `${NAME}`, `${NAME:-text}` or `${file:PATH}`, found \(quoted("${\(reference)}"))")
     }
     // As in a shell, an empty one counts as not set where there is another value.
-    if let value = environment(name), !(value.isEmpty && other != nil) { return value }
+    if let value = environment(name), !(value.isEmpty && other != nil) { return plain(value) }
     if let other { return other }
     return unexpanded(node, path, "the environment variable \(quoted(name)) is not set")
   }

@@ -1,18 +1,22 @@
 // A configuration written out with every default filled in: what `check --resolved` prints, and what reads back
-// to an equal configuration (but for the places of its lines).
+// to an equal configuration (but for the places of its lines). For people the values of fields stay references where they
+// come from outside: they may be keys.
 
 import Wire
 
 extension Config {
   /// YAML that reads back to this configuration. Paths in it are absolute.
-  package func resolved() -> String {
+  package func resolved(forPeople isShown: Bool = false) -> String {
     var out = Resolved()
+    func field(_ value: String, _ written: String?) -> String {
+      isShown ? written.map(Resolved.verbatim) ?? Resolved.quote(value) : Resolved.quote(value)
+    }
     out.identity(identity, Infrastructure(self))
     out.line(0, "listeners:")
     for listener in listeners { out.listener(listener) }
     out.line(0, "routes:")
     for route in routes {
-      out.line(1, "- { \(route.resolved(Resolved.quote, verbatim: Resolved.verbatim)) }")
+      out.line(1, "- { \(route.resolved(Resolved.quote, verbatim: Resolved.verbatim, field: field)) }")
     }
     out.line(0, "path_mismatch: \(pathMismatch.rawValue)")
     out.line(0, "headers: \(headers.resolved(Resolved.quote))")

@@ -111,9 +111,12 @@ extension Config {
   package struct FieldValue: Sendable, Equatable {
     package var name: String
     package var value: FieldTemplate
-    package init(name: String, value: FieldTemplate) {
+    /// How the value is written where it comes from outside: that is what is shown of it.
+    package var written: String?
+    package init(name: String, value: FieldTemplate, written: String? = nil) {
       self.name = name
       self.value = value
+      self.written = written
     }
   }
 

@@ -26,7 +26,14 @@ extension Reading {
     if let node = fields["response_headers"] {
       changes.response = fieldChanges(node, fields.path("response_headers"), isResponse: true)
     }
-    if let node = fields["hsts"] { changes.hsts = hsts(node, fields.path("hsts")) }
+    if let node = fields["hsts"] {
+      changes.hsts = hsts(node, fields.path("hsts"))
+      var names = changes.response.set.map(\.name) + changes.response.add.map(\.name) + changes.response.remove
+      if case .respond(let respond)? = route.answer { names += respond.headers.map(\.name) }
+      if names.contains(where: { FieldNames.fold($0) == "strict-transport-security" }) {
+        error(node.place, "`hsts` beside a change of Strict-Transport-Security: a route has one of them")
+      }
+    }
     return changes
   }
 
@@ -91,13 +98,14 @@ extension Reading {
     for pair in pairs {
       let key = YAMLNode(place: pair.place, value: .scalar(pair.key, plain: false))
       guard let name = changedField(key, pair.place, path, isResponse: isResponse),
-        let text = fieldText(pair.value, "\(path).\(name)", what: "a field's value")
+        let text = fieldText(pair.value, "\(path).\(name)", what: "a field's value", isTemplate: true)
       else { continue }
       if values.contains(where: { $0.name.lowercased() == name.lowercased() }) {
         error(pair.place, "the field \(quoted(name)) is given twice")
       }
       do throws(FieldTemplate.Fault) {
-        values.append(Config.FieldValue(name: name, value: try FieldTemplate(text, .field)))
+        values.append(
+          Config.FieldValue(name: name, value: try FieldTemplate(text, .field), written: reference(in: pair.value)))
       } catch {
         faulty.insert(path)
         self.error(pair.value.place, "`\(path).\(name)` has \(error.message)")

@@ -3,8 +3,11 @@
 import Wire
 
 extension Config.Route {
-  /// The inside of `{ … }`; `quote` makes a text one of YAML, `verbatim` one in which `${` is nothing special.
-  func resolved(_ quote: (String) -> String, verbatim: (String) -> String) -> String {
+  /// The inside of `{ … }`; `quote` makes a text one of YAML, `verbatim` one in which `${` is nothing special, `field` the value of a
+  /// field, of which it is also told how it is written where it comes from outside.
+  func resolved(
+    _ quote: (String) -> String, verbatim: (String) -> String, field: (_ value: String, _ written: String?) -> String
+  ) -> String {
     var pairs: [String] = []
     func add(_ key: String, _ value: String?) { if let value { pairs.append("\(key): \(value)") } }
     func list(_ words: [String]) -> String? { words.isEmpty ? nil : "[\(words.map(quote).joined(separator: ", "))]" }
@@ -23,8 +26,9 @@ extension Config.Route {
     }
     add("method", list(match.methods))
     if !match.headers.isEmpty {
-      let fields = match.headers.map { field in
-        "{ name: \(quote(field.name))\(field.value.map { ", value: \(quote($0))" } ?? "") }"
+      let fields = match.headers.map { header in
+        let value = header.value.map { ", value: \(field($0, header.written))" } ?? ""
+        return "{ name: \(quote(header.name))\(value) }"
       }
       add("header", "[\(fields.joined(separator: ", "))]")
     }
@@ -33,7 +37,7 @@ extension Config.Route {
     switch answer {
     case nil: add("to", quote(to))
     case .redirect(let redirect): add("redirect", redirect.resolved(quote))
-    case .respond(let respond): add("respond", respond.resolved(quote))
+    case .respond(let respond): add("respond", respond.resolved(quote, field))
     case .files(let files): add("files", quote(files.directory))
     }
     add("name", name)
@@ -41,8 +45,8 @@ extension Config.Route {
     add("needs_distinct_clients", "\(needsDistinctClients)")
     add("strip_prefix", changes.stripPrefix.map(quote))
     add("rewrite", changes.rewrite.map { quote($0.source) })
-    add("request_headers", changes.request.resolved(quote))
-    add("response_headers", changes.response.resolved(quote))
+    add("request_headers", changes.request.resolved(quote, field))
+    add("response_headers", changes.response.resolved(quote, field))
     add(
       "hsts",
       changes.hsts.map {
@@ -66,26 +70,29 @@ extension Config.Redirect {
 }
 
 extension Config.Respond {
-  fileprivate func resolved(_ quote: (String) -> String) -> String {
+  fileprivate func resolved(_ quote: (String) -> String, _ field: (String, String?) -> String) -> String {
     var pairs = ["status: \(status)"]
     if let body { pairs.append("body: \(quote(body))") }
     if let file { pairs.append("file: \(quote(file))") }
-    if !headers.isEmpty { pairs.append("headers: \(Config.FieldChanges.mapping(headers, quote))") }
+    if !headers.isEmpty { pairs.append("headers: \(Config.FieldChanges.mapping(headers, quote, field))") }
     return "{ \(pairs.joined(separator: ", ")) }"
   }
 }
 
 extension Config.FieldChanges {
-  fileprivate static func mapping(_ values: [Config.FieldValue], _ quote: (String) -> String) -> String {
-    "{ \(values.map { "\(quote($0.name)): \(quote($0.value.source))" }.joined(separator: ", ")) }"
+  fileprivate static func mapping(
+    _ values: [Config.FieldValue], _ quote: (String) -> String, _ field: (String, String?) -> String
+  ) -> String {
+    let pairs = values.map { "\(quote($0.name)): \(field($0.value.source, $0.written))" }
+    return "{ \(pairs.joined(separator: ", ")) }"
   }
 
   /// Nil where nothing is changed.
-  fileprivate func resolved(_ quote: (String) -> String) -> String? {
+  fileprivate func resolved(_ quote: (String) -> String, _ field: (String, String?) -> String) -> String? {
     guard self != Config.FieldChanges() else { return nil }
     var pairs: [String] = []
-    if !set.isEmpty { pairs.append("set: \(Self.mapping(set, quote))") }
-    if !add.isEmpty { pairs.append("add: \(Self.mapping(add, quote))") }
+    if !set.isEmpty { pairs.append("set: \(Self.mapping(set, quote, field))") }
+    if !add.isEmpty { pairs.append("add: \(Self.mapping(add, quote, field))") }
     if !remove.isEmpty { pairs.append("remove: [\(remove.map(quote).joined(separator: ", "))]") }
     return "{ \(pairs.joined(separator: ", ")) }"
   }

@@ -262,14 +262,17 @@ extension Reading {
         error(fields["name"]?.place ?? node.place, "\(quoted(name)) is read by rules of its own, and cannot be matched")
       }
       let value = fields["value"].flatMap { fieldText($0, "\(path).value", what: "a field's whole value") }
-      return Config.RouteMatch.Header(name: name, value: value)
+      return Config.RouteMatch.Header(
+        name: name, value: value, written: fields["value"].flatMap { reference(in: $0) })
     }
   }
 
   /// Text that can stand in a field: printable ASCII.
-  mutating func fieldText(_ node: YAMLNode, _ path: String, what: String) -> String? {
+  mutating func fieldText(_ node: YAMLNode, _ path: String, what: String, isTemplate: Bool = false) -> String? {
     let expected = "\(what), of at most 1024 printable ASCII characters"
-    guard let text = text(node, path, expected: expected) else { return nil }
+    guard let written = verbatim(node, path, expected: expected),
+      let text = expanded(written, node, path, isTemplate: isTemplate)
+    else { return nil }
     let isText = text.utf8.allSatisfy { (0x20...0x7e).contains($0) } && !text.hasPrefix(" ") && !text.hasSuffix(" ")
     return isText && text.utf8.count <= 1024 ? text : wrong(node, path, expected: expected)
   }

@@ -24,6 +24,7 @@ package struct TrustDiff {
     diff.unroutedRequests()
     diff.distinctClients()
     diff.access()
+    diff.refusedClients()
     diff.enabledRoutes()
     diff.pathMismatch()
     diff.admin()

@@ -1,6 +1,7 @@
 // Who may take a route, before and after: its addresses, and whether a password is asked for. Routes with the same patterns are
 // compared; requests of one may take another one that stands in front of it now and did not before, or, where it is gone, any that
-// stood behind it. Of those the first that asks for less is told.
+// stood behind it. Of those the first that asks for less is told. Routes with `client` before one that refuses everybody else the same
+// requests are such a rule, too.
 
 import Wire
 
@@ -31,6 +32,44 @@ extension TrustDiff {
         password(route, next, isCertain: false)
       }
     }
+  }
+
+  /// Addresses that are let in by `client` alone, in front of a route that refuses all others.
+  mutating func refusedClients() {
+    let (was, now) = (Self.reached(old.config.routes), Self.reached(new.config.routes))
+    var told: Set<Config.RouteMatch> = []
+    for route in was where route.isRefusal && route.match.clients.isEmpty && told.insert(route.match).inserted {
+      let (before, after) = (Self.passed(was, route.match), Self.passed(now, route.match))
+      let (come, gone) = (after.subtracting(before), before.subtracting(after))
+      // Where nobody was let in it was no rule about who.
+      guard !before.isEmpty, !come.isEmpty || !gone.isEmpty else { continue }
+      func value(_ passed: AddressSet, at place: Place) -> Value {
+        let shown =
+          passed == .everybody ? "open to every address" : "open to \(passed.isEmpty ? "no address" : passed.text) only"
+        return Value(shown, at: place, whole: "\(route.match.text.utf8.count):\(route.match.text)\(passed.whole)")
+      }
+      add(
+        .routeAccess, come.isEmpty ? .strengthens : .weakens, "clients \(route.match.text)",
+        come.isEmpty
+          ? "\(gone.text) no longer passes the route `\(called(route))`"
+          : "\(come.text) may pass the route `\(called(route))`, which refused it",
+        value(before, at: route.place),
+        value(after, at: now.first { $0.match.withoutClients == route.match }?.place ?? .none),
+        .clients(come.isEmpty ? gone : come))
+    }
+  }
+
+  /// Whose requests, of those that a match without `client` takes, get something else than a refusal.
+  private static func passed(_ routes: [Config.Route], _ match: Config.RouteMatch) -> AddressSet {
+    var passed = AddressSet()
+    var left = AddressSet.everybody
+    for route in routes where route.match.withoutClients == match {
+      let taken = route.match.clients.isEmpty ? left : left.intersection(AddressSet(route.match.clients))
+      if !route.isRefusal, !route.isRedirect { passed = passed.union(taken.intersection(route.admitted)) }
+      left = left.subtracting(taken)
+    }
+    // Whoever is left goes on to routes for other requests.
+    return passed.union(left)
   }
 
   private func called(_ route: Config.Route) -> String { route.name ?? route.match.text }
@@ -120,6 +159,11 @@ extension Config.Route {
   /// It leads elsewhere, and gives nothing away.
   fileprivate var isRedirect: Bool {
     if case .redirect? = answer { true } else { false }
+  }
+
+  /// It tells whoever comes that it is not for them.
+  fileprivate var isRefusal: Bool {
+    if case .respond(let respond)? = answer { (400...499).contains(respond.status) } else { false }
   }
 
   /// The addresses that may take it; a longer range decides before a shorter one.

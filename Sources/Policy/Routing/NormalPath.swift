@@ -6,7 +6,9 @@
 //   encoding, the next two would end the path, and the last may not stand in one. All other encodings stay, with capitals.
 // - A `%` that begins no encoding becomes `%25`.
 //
-// Callers: RouteTable, for a request; the configuration's reader, for what is written there.
+// - Servers that resolve dot segments do so before or after decoding, with or without taking `//` for `/`. Where that makes a
+//   difference (`/a//../b`, `/a/b%2f..%2fc`), the path has no one normal form, and that is said.
+// Callers: RouteTable, for a request; PathChange; the configuration's reader, for what is written there.
 
 import Platform
 import Wire
@@ -15,35 +17,60 @@ package enum NormalPath {
   /// What one byte of a path may become longer by: `%` becomes `%25`.
   static let growth = 3
 
+  /// What was found in a path.
+  package struct Marks {
+    /// A segment `.` or `..`, however it is written.
+    package var hasDots = false
+    fileprivate var goesUp = false
+    fileprivate var hasEmpty = false
+    fileprivate var hasEncodedSlash = false
+
+    /// What `..` takes away depends on the order in which a server decodes, joins slashes and resolves.
+    package var isUnclear: Bool { goesUp && (hasEmpty || hasEncodedSlash) }
+  }
+
   /// Appends the normal form of `path`, which begins with a slash, to an empty buffer. Where it does not fit, the buffer says so
   /// (`overflowed`).
-  package static func write(_ path: Span<UInt8>, into out: Buffer) {
+  @discardableResult
+  package static func write(_ path: Span<UInt8>, into out: Buffer) -> Marks {
+    var marks = Marks()
     guard path.count > 0, path[0] == 0x2f else {
       out.append(path)
-      return
+      return marks
+    }
+    // The byte before, decoded.
+    var last: UInt8 = 0
+    func append(_ byte: UInt8) {
+      if byte == 0x2f, last == 0x2f { marks.hasEmpty = true }
+      last = byte
+      NormalPath.append(byte, to: out, &marks)
     }
     var at = 0
     while at < path.count {
       let byte = path[at]
       at += 1
       guard byte == 0x25 else {
-        append(byte, to: out)
+        append(byte)
         continue
       }
       guard at + 1 < path.count, let value = PathText.escaped(path[at], path[at + 1]) else {
         out.append("%25")
+        last = 0x25
         continue
       }
       at += 2
+      if value == 0x2f { marks.hasEncodedSlash = true }
       if isPlain(value) {
-        append(value, to: out)
+        append(value)
       } else {
+        last = value
         out.append(0x25)
         out.append(hexDigit(value >> 4))
         out.append(hexDigit(value & 15))
       }
     }
-    endSegment(out)
+    endSegment(out, &marks)
+    return marks
   }
 
   /// The normal form of a path of the configuration.
@@ -63,22 +90,24 @@ package enum NormalPath {
 
   private static func hexDigit(_ value: UInt8) -> UInt8 { value < 10 ? value + 0x30 : value + 0x37 }
 
-  private static func append(_ byte: UInt8, to out: Buffer) {
+  private static func append(_ byte: UInt8, to out: Buffer, _ marks: inout Marks) {
     if byte == 0x2f {
-      endSegment(out)
+      endSegment(out, &marks)
       if out.withReadable({ $0.count > 0 && $0[$0.count - 1] == 0x2f }) { return }
     }
     out.append(byte)
   }
 
   /// Resolves the segment that ends here where it is `.` or `..`. What is before it ends in a slash then.
-  private static func endSegment(_ out: Buffer) {
+  private static func endSegment(_ out: Buffer, _ marks: inout Marks) {
     let dots = out.withReadable { bytes -> Int in
       var at = bytes.count
       while at > 0, bytes[at - 1] == 0x2e, bytes.count - at < 3 { at -= 1 }
       return at > 0 && bytes[at - 1] == 0x2f ? bytes.count - at : 0
     }
     guard dots == 1 || dots == 2 else { return }
+    marks.hasDots = true
+    if dots == 2 { marks.goesUp = true }
     out.removeLast(dots)
     guard dots == 2, out.count > 1 else { return }
     // The segment before it, up to its slash. The first slash stays.

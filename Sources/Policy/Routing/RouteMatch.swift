@@ -44,9 +44,18 @@ extension Config {
       package var name: String
       /// Nil: whatever it says.
       package var value: String?
-      package init(name: String, value: String?) {
+      /// How the value is written where it comes from outside: that is what is shown of it.
+      package var written: String?
+      package init(name: String, value: String?, written: String? = nil) {
         self.name = name
         self.value = value
+        self.written = written
+      }
+
+      package static func == (a: Header, b: Header) -> Bool { a.name == b.name && a.value == b.value }
+      package func hash(into hasher: inout Hasher) {
+        hasher.combine(name)
+        hasher.combine(value)
       }
     }
 
@@ -58,6 +67,13 @@ extension Config {
       rest.host = nil
       rest.path = nil
       return rest
+    }
+
+    /// The same without the clients.
+    var withoutClients: RouteMatch {
+      var match = self
+      match.clients = []
+      return match
     }
 
     /// The requests of every path are among them, whatever their host; `*`, which an OPTIONS request may ask for, is left out.
@@ -84,7 +100,9 @@ extension Config {
       case nil: break
       }
       if !methods.isEmpty { parts.append("method \(methods.joined(separator: ", "))") }
-      for header in headers { parts.append("header \(header.name)\(header.value.map { ": \($0)" } ?? "")") }
+      for header in headers {
+        parts.append("header \(header.name)\((header.written ?? header.value).map { ": \($0)" } ?? "")")
+      }
       if !clients.isEmpty { parts.append("client \(clients.map { "\($0)" }.joined(separator: ", "))") }
       if normalizes { parts.append("normalize") }
       return parts.isEmpty ? "every request" : parts.joined(separator: ", ")

@@ -19,6 +19,8 @@ package final class RouteTable {
     case undecided
     /// The path as it was sent leads to one route, and its normal form to another; nil: to none.
     case ambiguous(sent: Int?, normal: Int?)
+    /// The path has no one normal form (`NormalPath.Marks.isUnclear`).
+    case unclear
   }
 
   /// What is still to be asked.
@@ -118,6 +120,13 @@ package final class RouteTable {
     return authority.count
   }
 
+  /// Bytes of a name before the dots at its end: with one it is the same name (RFC 3986 section 3.2.2), and servers take it so.
+  private static func bytesBeforeDots(_ host: Span<UInt8>) -> Int {
+    var count = host.count
+    while count > 1, host[count - 1] == 0x2e { count -= 1 }
+    return count
+  }
+
   /// The first route that matches, of routes that ask for nothing but host and path.
   /// - Parameters:
   ///   - host: without its port; case does not matter.
@@ -130,6 +139,7 @@ package final class RouteTable {
   private func find(
     host: Span<UInt8>, path: Span<UInt8>, _ bytes: Span<UInt8>, _ head: RequestHead?, _ facts: RouteFacts
   ) -> Found {
+    let host = host.extracting(first: RouteTable.bytesBeforeDots(host))
     hosts?.find(host, ignoresCase: true, into: &byHost)
     hostEnds?.addEnding(host, into: &byHost)
     paths?.find(path, ignoresCase: false, into: &byPath)
@@ -137,7 +147,8 @@ package final class RouteTable {
       return first(host, sent: path, normal: path, reading: .plain, bytes, head, facts)
     }
     normal.removeAll()
-    NormalPath.write(path, into: normal)
+    let marks = NormalPath.write(path, into: normal)
+    if marks.isUnclear { return .unclear }
     // It has more encodings than anything that is meant.
     if normal.overflowed { return .undecided }
     return normal.withReadable { normal in

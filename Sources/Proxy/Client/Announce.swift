@@ -259,7 +259,7 @@ extension Downstream {
   }
 
   /// Whether a connection that outlived a reload may go on: it comes under the present rules of the socket that it came in by.
-  /// Where it may not, its request is answered 503 and it ends.
+  /// Where it may not, its request is answered 503 and it ends; one of HTTP/2 drains (`HTTP2Server.adoptRules`).
   func adopt(_ worker: Worker) -> Bool {
     guard let listener else { return false }
     guard listener.generation != worker.plan.generation else { return true }
@@ -274,7 +274,7 @@ extension Downstream {
   }
 
   /// Whether the connection has shown what a new one from its peer would have to show now. What a connection shows only
-  /// when it begins cannot be asked for later: TLS, a client certificate, a PROXY header.
+  /// when it begins cannot be asked for later: TLS, a client certificate, a PROXY header, the protocol.
   private func showsAll(for present: ListenerPlan, rule: Int, _ worker: Worker) -> Bool {
     guard let listener else { return false }
     let before = listener.trust[self.rule]
@@ -284,6 +284,9 @@ extension Downstream {
       present.clientDemand == listener.clientDemand
     else { return false }
     if present.tls != nil, present.tlsMinimum == .tls13, !isTLS13 { return false }
+    // By TLS a client that names no protocol speaks HTTP/1.1, whatever the listener prefers.
+    let isSpoken = carrier.http2 != nil ? present.speaksHTTP2 : present.tls != nil || present.opening != .http2
+    if !isSpoken { return false }
     // The header that an edge signed must be one that it could sign now.
     guard let bound else { return true }
     guard let old = listener.verifier, let verifier = present.verifier else { return false }

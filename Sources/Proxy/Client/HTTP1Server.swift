@@ -289,15 +289,20 @@ extension Downstream {
 
   /// Writes the trailers that may pass, from the first `count` bytes of the upstream's input. There is room.
   func write(_ trailers: TrailerSection, _ count: Int, from u: Upstream, for x: Exchange) {
+    let edit = x.route?.responseEdit
     if let stream {
-      u.input.withReadable { TrailerWriter.writeFields($0.extracting(first: count), trailers, into: stream.trailers) }
+      u.input.withReadable {
+        TrailerWriter.writeFields($0.extracting(first: count), trailers, without: edit, into: stream.trailers)
+      }
       x.bytesOut += UInt64(stream.trailers.count)
       x.response.trailersSent = true
       return
     }
     guard x.response.goesInChunks else { return }
     let before = output.count
-    u.input.withReadable { TrailerWriter.write($0.extracting(first: count), trailers, into: output) }
+    u.input.withReadable {
+      TrailerWriter.write($0.extracting(first: count), trailers, without: edit, into: output)
+    }
     x.bytesOut += UInt64(output.count - before)
     x.response.trailersSent = true
   }

@@ -83,7 +83,7 @@ final class HTTP2Server {
   func progress() {
     let d = connection
     // What told that it is HTTP/2.
-    if !d.input.isEmpty {
+    if d.input.count > frames.partialHeaderBytes {
       take()
       guard d.phase == .http2 else { return }
     }
@@ -106,10 +106,12 @@ final class HTTP2Server {
     worker.flushLater(d)
   }
 
-  /// Hands what was read to the session, and has the exchanges go on.
+  /// Hands what was read to the session, and has the exchanges go on. A frame's header that is not whole stays in the input, where the
+  /// scan has seen it: libnghttp2 counts each read that has a part of CONTINUATION's header as a frame, and ends a slow client for it.
   private func take() {
     let d = connection
-    switch d.input.withReadable({ frames.scan($0) }) {
+    let seen = frames.partialHeaderBytes
+    switch d.input.withReadable({ frames.scan($0.extracting(droppingFirst: seen)) }) {
     case nil: break
     case .continuations: return end(.http2Flood)
     case .priority, .skippedStream: return end(.http2Protocol)
@@ -119,9 +121,10 @@ final class HTTP2Server {
       return end(refusal)
     }
     isReceiving = true
-    var received = d.input.withReadable { session.receive($0) }
+    let held = frames.partialHeaderBytes
+    var received = d.input.withReadable { session.receive($0.extracting(droppingLast: held)) }
     isReceiving = false
-    d.input.removeAll()
+    d.input.consume(d.input.count - held)
     // libnghttp2 ends a connection by itself for what is no HTTP/2.
     if received == .all, !session.takesMore, !clientLeaves, drainStep == .none { received = .failed }
     switch received {
@@ -137,8 +140,7 @@ final class HTTP2Server {
     self.refusal = refusal
     worker.counters.add(refusal)
     worker.log.recordRefused(connection, refusal, .none, worker)
-    session.terminate(
-      code: refusal == .http2Protocol ? code : HTTP2Session.Code.enhanceYourCalm)
+    session.terminate(code: refusal == .http2Protocol ? code : HTTP2Session.Code.enhanceYourCalm)
     flush()
     cutStreams()
     guard connection.phase == .http2 else { return }
@@ -228,11 +230,8 @@ final class HTTP2Server {
       return
     }
     let isOver = drainStep == .none ? session.isOver : drainStep == .final && streams.isEmpty
-    if isOver, refusal == nil, d.isFlushed {
-      d.closeInOrder(waits: true, worker)
-      return
-    }
-    setDeadline()
+    guard isOver, refusal == nil, d.isFlushed else { return setDeadline() }
+    d.closeInOrder(waits: true, worker)
   }
 
   /// Everything that was submitted is in frames.
@@ -376,7 +375,8 @@ final class HTTP2Server {
       } else if !stream.isEndOut {
         session.reset(stream: stream.id, code: HTTP2Session.Code.internalError)
       } else if !stream.inputEnded {
-        // RFC 9113 section 8.1: the answer is whole, and the rest of the request is not read.
+        // RFC 9113 section 8.1: the answer is whole, and the rest of the request is not read, also where that is more than its
+        // Content-Length said: the server had what was said, and no more.
         session.reset(stream: stream.id, code: HTTP2Session.Code.none)
       }
     }

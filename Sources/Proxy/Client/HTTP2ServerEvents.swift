@@ -33,7 +33,7 @@ extension HTTP2Server: HTTP2Handler {
     }
     budget.noteUse()
     // Rules that a reload brought hold for the connection first, and each stream begins with what it has come to.
-    _ = connection.adopt(worker)
+    adoptRules()
     connection.requestCount += 1
     // The client may begin it again (RFC 9113 section 8.7).
     guard heldHeadBytes + head.textBytes <= max(HTTP2Server.heldHeadBytesMax, limits.headBytes), let s = begin(stream)
@@ -68,6 +68,10 @@ extension HTTP2Server: HTTP2Handler {
       }
     touch(s)
   }
+
+  /// The connection comes under the rules that a reload brought. Where it may not, it drains: its client is told to ask on another one,
+  /// rather than 503 for each of its requests.
+  func adoptRules() { if !connection.adopt(worker) { drain() } }
 
   /// What takes the whole head, and only HTTP/2 asks.
   private func judge(_ s: Downstream, _ x: Exchange) -> Refusal? {

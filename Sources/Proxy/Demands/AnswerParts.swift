@@ -37,7 +37,8 @@ extension Exchange {
     return parts
   }
 
-  private func page(status: Int, _ worker: Worker) -> AnswerPage? {
+  /// The page of a status; nil where there is none.
+  func page(status: Int, _ worker: Worker) -> AnswerPage? {
     let own = route?.pages
     guard own != nil || !worker.plan.pages.isEmpty else { return nil }
     return own?.page(status: status, prefersJSON: prefersJSON)

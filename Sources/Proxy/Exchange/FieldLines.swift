@@ -162,10 +162,14 @@ struct FieldLines: Sendable {
 package final class HeadEdit: Sendable {
   /// Folded (`FieldNames.fold`): every spelling of a name is that name, for a backend may take it so.
   private let dropped: ContiguousArray<[UInt8]>
+  /// Of the fields of our own answers; a bit each.
+  private let droppedOwn: UInt8
   let lines: FieldLines
 
   private init(dropped: [String], lines: FieldLines) {
-    self.dropped = ContiguousArray(dropped.compactMap { FieldNames.fold($0) }.map { Array($0.utf8) })
+    let names = dropped.compactMap { FieldNames.fold($0) }
+    self.dropped = ContiguousArray(names.map { Array($0.utf8) })
+    droppedOwn = OwnField.allCases.filter { names.contains($0.folded) }.reduce(0) { $0 | $1.bit }
     self.lines = lines
   }
 
@@ -173,7 +177,7 @@ package final class HeadEdit: Sendable {
   static func request(_ changes: Config.FieldChanges, _ headers: Config.Headers) -> HeadEdit? {
     var dropped = changes.remove + changes.set.map(\.name)
     var lines = FieldLines(changes.set + changes.add)
-    if headers.requestID != .pass {
+    if headers.requestID != .pass, !changes.concern("X-Request-Id") {
       dropped.append("X-Request-Id")
       lines.add("X-Request-Id", variable: .requestID)
     }
@@ -181,16 +185,18 @@ package final class HeadEdit: Sendable {
     return dropped.isEmpty && lines.isEmpty ? nil : HeadEdit(dropped: dropped, lines: lines)
   }
 
-  /// Nil where nothing is changed.
-  static func response(_ changes: Config.RouteChanges, _ headers: Config.Headers) -> HeadEdit? {
+  /// Nil where nothing is changed. What a route says of a field comes before what `headers` says of it.
+  /// - Parameter own: fields that the route's own answer has.
+  static func response(
+    _ changes: Config.RouteChanges, _ headers: Config.Headers, own: [Config.FieldValue] = []
+  ) -> HeadEdit? {
     var dropped = changes.response.remove + changes.response.set.map(\.name)
     var lines = FieldLines(changes.response.set + changes.response.add)
-    let isOwn = (changes.response.set + changes.response.add).contains { $0.name.lowercased() == "server" }
-    switch headers.server {
-    case .pass: break
-    case .remove: if !isOwn { dropped.append("Server") }
-    case .name(let name):
-      if !isOwn, !changes.response.remove.contains(where: { $0.lowercased() == "server" }) {
+    if !changes.response.concern("Server"), !own.contains(where: { FieldNames.fold($0.name) == "server" }) {
+      switch headers.server {
+      case .pass: break
+      case .remove: dropped.append("Server")
+      case .name(let name):
         dropped.append("Server")
         lines.add("Server", text: name)
       }
@@ -213,6 +219,15 @@ package final class HeadEdit: Sendable {
     return false
   }
 
+  /// The same of a line that we would write.
+  func drops(_ field: OwnField) -> Bool { droppedOwn & field.bit != 0 }
+
+  /// The same of a configured field.
+  func drops(_ name: String) -> Bool {
+    let folded = Array((FieldNames.fold(name) ?? name).utf8)
+    return dropped.contains { $0 == folded }
+  }
+
   private static func isFolded(_ bytes: Span<UInt8>, _ name: ByteRange, _ folded: [UInt8]) -> Bool {
     guard Int(name.count) == folded.count else { return false }
     var i = 0
@@ -224,6 +239,65 @@ package final class HeadEdit: Sendable {
       i += 1
     }
     return true
+  }
+}
+
+/// Fields that answers of a route have by themselves, and that its changes may take away.
+enum OwnField: UInt8, CaseIterable {
+  case contentType, contentTypeOptions, lastModified, entityTag, location, allow, vary
+
+  var bit: UInt8 { 1 << rawValue }
+
+  /// With the colon.
+  var start: StaticString {
+    switch self {
+    case .contentType: "Content-Type: "
+    case .contentTypeOptions: "X-Content-Type-Options: "
+    case .lastModified: "Last-Modified: "
+    case .entityTag: "ETag: "
+    case .location: "Location: "
+    case .allow: "Allow: "
+    case .vary: "Vary: "
+    }
+  }
+
+  /// As `FieldNames.fold` gives it.
+  fileprivate var folded: String { "\(start)".dropLast(2).lowercased() }
+}
+
+/// Writes such fields.
+struct OwnFields {
+  let out: Buffer
+  let edit: HeadEdit?
+
+  func write(_ field: OwnField, _ value: StaticString) {
+    write(field) { $0.append(value) }
+  }
+
+  func write(_ field: OwnField, _ value: Span<UInt8>) {
+    guard begin(field) else { return }
+    out.append(value)
+    out.append("\r\n")
+  }
+
+  func write(_ field: OwnField, _ value: (Buffer) -> Void) {
+    guard begin(field) else { return }
+    value(out)
+    out.append("\r\n")
+  }
+
+  private func begin(_ field: OwnField) -> Bool {
+    if edit?.drops(field) ?? false { return false }
+    out.append(field.start)
+    return true
+  }
+}
+
+extension Config.FieldChanges {
+  /// They say something of this field, in whatever spelling.
+  fileprivate func concern(_ name: String) -> Bool {
+    let folded = FieldNames.fold(name)
+    return (set.map(\.name) + add.map(\.name) + remove).contains { FieldNames.fold($0) == folded }
   }
 }
 

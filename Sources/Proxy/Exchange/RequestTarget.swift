@@ -36,6 +36,9 @@ package final class PathChange {
     case rewrite(FieldTemplate, Pattern?)
   }
 
+  /// In the log, where a path cannot be changed.
+  static let refusalText: StaticString = "the path has `.` or `..`, or does not begin as the route's change needs it"
+
   private let kind: Kind
   /// The route reads the path in its normal form, and so it is sent.
   private let normalizes: Bool
@@ -43,31 +46,47 @@ package final class PathChange {
   private let scratch: Buffer
 
   /// Nil where the path stays as it is.
-  package init?(
+  package convenience init?(
     _ route: Config.Route, _ workspace: PatternWorkspace, scratch: Buffer
   ) throws(Pattern.SyntaxError) {
-    normalizes = route.match.normalizes
-    self.scratch = scratch
     if let prefix = route.changes.stripPrefix {
-      kind = .strip(Array(prefix.utf8))
+      self.init(.strip(Array(prefix.utf8)), route.match, scratch)
     } else if let rewrite = route.changes.rewrite {
-      var pattern: Pattern?
-      if rewrite.lastGroup >= 0, let text = route.match.path?.pattern {
-        pattern = try Pattern(text, workspace: workspace)
-      }
-      kind = .rewrite(rewrite, pattern)
+      try self.init(rewrite, route.match, workspace, scratch: scratch)
     } else {
       return nil
     }
   }
 
+  /// A path from a template, for the requests of `match`.
+  convenience init(
+    _ template: FieldTemplate, _ match: Config.RouteMatch, _ workspace: PatternWorkspace, scratch: Buffer
+  ) throws(Pattern.SyntaxError) {
+    var pattern: Pattern?
+    if template.lastGroup >= 0, let text = match.path?.pattern { pattern = try Pattern(text, workspace: workspace) }
+    self.init(.rewrite(template, pattern), match, scratch)
+  }
+
+  private init(_ kind: Kind, _ match: Config.RouteMatch, _ scratch: Buffer) {
+    self.kind = kind
+    normalizes = match.normalizes
+    self.scratch = scratch
+  }
+
   /// Appends the changed path and its query, or says why that cannot be.
   func write(path: Span<UInt8>, query: Span<UInt8>, into out: Buffer) -> Refusal? {
-    guard normalizes, !PathText.isPlain(path) else { return change(path, query, into: out) }
+    guard takesPath, !PathText.isPlain(path) else { return change(path, query, into: out) }
     scratch.removeAll()
-    NormalPath.write(path, into: scratch)
+    let marks = NormalPath.write(path, into: scratch)
     guard !scratch.overflowed else { return .routeUndecided }
-    return scratch.withReadable { change($0, query, into: out) }
+    if normalizes { return scratch.withReadable { change($0, query, into: out) } }
+    // `..` in what is left of a path would lead out of what the change puts in front of it, or take away what it left out.
+    return marks.hasDots ? .pathAmbiguous : change(path, query, into: out)
+  }
+
+  /// Something of the path is in what it becomes.
+  private var takesPath: Bool {
+    if case .rewrite(_, nil) = kind { false } else { true }
   }
 
   private func change(_ path: Span<UInt8>, _ query: Span<UInt8>, into out: Buffer) -> Refusal? {
@@ -77,6 +96,7 @@ package final class PathChange {
       guard path.count >= prefix.count, ByteComparison.isEqual(path.extracting(first: prefix.count), prefix.span) else {
         return .pathAmbiguous
       }
+      guard path.count == prefix.count || path[prefix.count] == 0x2f else { return .pathAmbiguous }
       PathChange.appendPath(path.extracting(droppingFirst: prefix.count), to: out)
       out.append(query)
       return nil
@@ -95,7 +115,7 @@ package final class PathChange {
 
   /// Appends a path from a template, and the query where that has none. Two slashes at its beginning, which some would take for a host,
   /// become one. A refusal where the pattern gives up, or does not match.
-  static func write(
+  private static func write(
     _ template: FieldTemplate, _ pattern: Pattern?, path: Span<UInt8>, query: Span<UInt8>, into out: Buffer
   ) -> Refusal? {
     guard let pattern else {
@@ -196,10 +216,12 @@ extension Exchange {
   /// Writes the changed request line and host into `targetText`.
   func makeTarget(_ group: UpstreamPlan, host: [UInt8]) -> (target: RequestTarget, refusal: Refusal?) {
     targetText.removeAll()
-    return headText.withReadable {
+    let made = headText.withReadable {
       RequestTarget.write(
         $0, head, route?.pathChange, host: group.config.rewritesHost ? host.span : nil, into: targetText)
     }
+    if made.refusal == .pathAmbiguous { detail = .text(PathChange.refusalText) }
+    return made
   }
 
   /// Whether a head of what the client sent and what is changed fits into a buffer, identity included.

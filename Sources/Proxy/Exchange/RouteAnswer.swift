@@ -14,25 +14,25 @@ enum RouteContent: Sendable {
 
 struct RouteAnswer {
   enum Kind {
-    case redirect(Config.Redirect, host: [UInt8], Pattern?)
+    case redirect(Config.Redirect, host: [UInt8], PathChange?)
     case respond(status: Int, body: [UInt8], type: [UInt8])
     case files(FileDirectory, prefix: [UInt8])
   }
 
   let kind: Kind
-  /// Fields of its own.
+  /// Fields of its own, without those that the route's changes take away.
   let lines: FieldLines
 
   init(
-    _ answer: Config.RouteAnswer, _ match: Config.RouteMatch, _ content: RouteContent?, _ workspace: PatternWorkspace
+    _ answer: Config.RouteAnswer, _ match: Config.RouteMatch, _ content: RouteContent?, _ edit: HeadEdit?,
+    _ workspace: PatternWorkspace, scratch: Buffer
   ) throws(Pattern.SyntaxError) {
     switch (answer, content) {
     case (.redirect(let redirect), _):
-      var pattern: Pattern?
-      if let path = redirect.path, path.lastGroup >= 0, let text = match.path?.pattern {
-        pattern = try Pattern(text, workspace: workspace)
+      let change = try redirect.path.map { path throws(Pattern.SyntaxError) in
+        try PathChange(path, match, workspace, scratch: scratch)
       }
-      kind = .redirect(redirect, host: Array((redirect.host ?? "").utf8), pattern)
+      kind = .redirect(redirect, host: Array((redirect.host ?? "").utf8), change)
       lines = FieldLines()
     case (.respond(let respond), let content):
       var body = Array((respond.body ?? "").utf8)
@@ -40,7 +40,7 @@ struct RouteAnswer {
       let hasType = respond.headers.contains { $0.name.lowercased() == "content-type" }
       let type = respond.file.map { ContentType.of(Array($0.utf8).span) } ?? "text/plain; charset=utf-8"
       kind = .respond(status: respond.status, body: body, type: hasType || body.isEmpty ? [] : Array("\(type)".utf8))
-      lines = FieldLines(respond.headers)
+      lines = FieldLines(respond.headers.filter { !(edit?.drops($0.name) ?? false) })
     case (.files, .directory(let directory)?):
       guard case .prefix(let prefix)? = match.path else { preconditionFailure("files are served below a prefix") }
       kind = .files(directory, prefix: Array(prefix.utf8))

@@ -9,26 +9,24 @@ enum RouteAnswering {
   /// Begins the answer.
   static func begin(_ x: Exchange, _ route: RoutePlan, _ answer: RouteAnswer, _ worker: Worker) -> Step {
     switch answer.kind {
-    case .redirect(let redirect, let host, let pattern):
+    case .redirect(let redirect, let host, let change):
       x.targetText.removeAll()
-      let refusal = writeLocation(x, redirect, host: host, pattern, into: x.targetText)
-      if let refusal { return .refuse(refusal) }
+      let refusal = writeLocation(x, redirect, host: host, change, into: x.targetText)
+      if let refusal {
+        if refusal == .pathAmbiguous { x.detail = .text(PathChange.refusalText) }
+        return .refuse(refusal)
+      }
       if x.targetText.overflowed { return .refuse(.headTooLarge) }
-      return begin(x, route, AnswerHead(status: redirect.status, lengthBytes: 0), answer.lines, worker) { out in
-        out.append("Location: ")
-        x.targetText.withReadable { out.append($0) }
-        out.append("\r\n")
+      return begin(x, route, AnswerHead(status: redirect.status, lengthBytes: 0), answer.lines, worker) { fields in
+        fields.write(.location) { out in x.targetText.withReadable { out.append($0) } }
       }
     case .respond(let status, let body, let type):
       var head = AnswerHead(status: status, lengthBytes: UInt64(body.count))
       // RFC 9110 section 8.6.
       if status == 204 || status == 304 { head.lengthBytes = nil }
       if x.method != .head, !body.isEmpty { x.answerBody = AnswerBody(body) }
-      return begin(x, route, head, answer.lines, worker) { out in
-        guard !type.isEmpty else { return }
-        out.append("Content-Type: ")
-        out.append(type.span)
-        out.append("\r\n")
+      return begin(x, route, head, answer.lines, worker) { fields in
+        if !type.isEmpty { fields.write(.contentType, type.span) }
       }
     case .files(let directory, let prefix):
       return StaticFiles.begin(x, route, directory, prefix: prefix, worker)
@@ -41,7 +39,7 @@ enum RouteAnswering {
   ///   - fields: appends further field lines.
   static func begin(
     _ x: Exchange, _ route: RoutePlan, _ head: AnswerHead, _ lines: FieldLines, _ worker: Worker,
-    _ fields: (Buffer) -> Void = { _ in }
+    _ fields: (OwnFields) -> Void = { _ in }
   ) -> Step {
     if !x.machine.keepsDownstream || x.mayNotSend || worker.isDraining { x.machine.noteDownstreamCloses() }
     let d = x.downstream!
@@ -62,7 +60,7 @@ enum RouteAnswering {
 
   /// Appends where a redirect leads: always a whole URL, so that no path of a request can be taken for a host.
   private static func writeLocation(
-    _ x: Exchange, _ redirect: Config.Redirect, host: [UInt8], _ pattern: Pattern?, into out: Buffer
+    _ x: Exchange, _ redirect: Config.Redirect, host: [UInt8], _ change: PathChange?, into out: Buffer
   ) -> Refusal? {
     let isSecure = redirect.scheme.map { $0 == .https } ?? x.isSecure
     out.append(isSecure ? "https://" : "http://")
@@ -77,9 +75,7 @@ enum RouteAnswering {
         out.append(host.span)
       }
       let (path, query) = (bytes.extracting(head.path.range), bytes.extracting(head.query.range))
-      if let template = redirect.path {
-        return PathChange.write(template, pattern, path: path, query: query, into: out)
-      }
+      if let change { return change.write(path: path, query: query, into: out) }
       // `*` is a path of OPTIONS alone.
       if path.count > 0, path[0] == 0x2f { out.append(path) } else { out.append(0x2f) }
       out.append(query)
@@ -105,7 +101,7 @@ extension Downstream {
   /// - Parameter fields: appends further field lines.
   func write(
     _ head: AnswerHead, _ lines: FieldLines, _ edit: HeadEdit?, for x: Exchange, _ worker: Worker,
-    _ fields: (Buffer) -> Void
+    _ fields: (OwnFields) -> Void
   ) -> Int {
     if let stream {
       return writeStreamHead(stream, isInterim: false, hasBody: x.answerBody.left > 0) {
@@ -126,7 +122,7 @@ extension Downstream {
   /// The head's lines, without what is the connection's, and without the empty line.
   private func writeLines(
     _ head: AnswerHead, _ lines: FieldLines, _ edit: HeadEdit?, for x: Exchange, _ worker: Worker,
-    _ fields: (Buffer) -> Void, into out: Buffer
+    _ fields: (OwnFields) -> Void, into out: Buffer
   ) {
     if isStream {
       HeadWriter.writeStatusField(head.status, into: out)
@@ -145,7 +141,7 @@ extension Downstream {
       out.append(decimal: length)
       out.append("\r\n")
     }
-    fields(out)
+    fields(OwnFields(out: out, edit: edit))
     if !lines.isEmpty || edit != nil {
       let values = FieldValues(x)
       x.headText.withReadable { bytes in
@@ -153,6 +149,7 @@ extension Downstream {
         edit?.lines.write(values, bytes, x.head, into: out)
       }
     }
+    if let rate = x.rateOfRoute { x.rate.write(rate, into: out) }
     out.append(x.mark(worker).line)
   }
 }

@@ -26,6 +26,9 @@ enum RouteGate {
       if let refusal = refusal(x, route, worker) { return .refused(refusal) }
       return .route(route)
     case .ambiguous(let sent, let normal): return chooseStricter(x, sent, normal, worker)
+    case .unclear:
+      x.detail = .text("`..` beside `//` or `%2F`: servers differ in what such a path means")
+      return .refused(.pathAmbiguous)
     }
   }
 
@@ -135,7 +138,7 @@ extension Worker {
     case .route(let now): RouteGate.refusal(x, now, self)
     case .ambiguous(let sent, let normal):
       sent.flatMap { RouteGate.refusal(x, $0, self) } ?? normal.flatMap { RouteGate.refusal(x, $0, self) }
-    case .none, .undecided: nil
+    case .none, .undecided, .unclear: nil
     }
   }
 }

@@ -17,7 +17,7 @@ enum StaticFiles {
   ) -> Step {
     guard x.method == .get || x.method == .head else {
       return RouteAnswering.begin(x, route, AnswerHead(status: 405, lengthBytes: 0), FieldLines(), worker) {
-        $0.append("Allow: GET, HEAD\r\n")
+        $0.write(.allow, "GET, HEAD")
       }
     }
     let name = x.targetText
@@ -43,10 +43,13 @@ enum StaticFiles {
 
   private static func missing(_ x: Exchange, _ route: RoutePlan, _ worker: Worker) -> Step {
     x.targetText.removeAll()
-    if x.method != .head { x.answerBody = AnswerBody(notFound) }
-    let head = AnswerHead(status: 404, lengthBytes: UInt64(notFound.count))
-    return RouteAnswering.begin(x, route, head, FieldLines(), worker) {
-      $0.append("Content-Type: text/plain\r\n")
+    let page = x.page(status: 404, worker)
+    let body = page?.bytes ?? notFound
+    if x.method != .head { x.answerBody = AnswerBody(body) }
+    let head = AnswerHead(status: 404, lengthBytes: UInt64(body.count))
+    return RouteAnswering.begin(x, route, head, FieldLines(), worker) { fields in
+      fields.write(.contentType, page?.contentType ?? "text/plain")
+      if page?.varies == true { fields.write(.vary, "Accept") }
     }
   }
 
@@ -78,17 +81,13 @@ enum StaticFiles {
       x.answerBody = AnswerBody(file)
     }
     let last = modified
-    return RouteAnswering.begin(x, route, head, FieldLines(), worker) { out in
+    return RouteAnswering.begin(x, route, head, FieldLines(), worker) { fields in
       if !isKnown {
-        out.append("Content-Type: ")
-        out.append(type)
-        out.append("\r\nX-Content-Type-Options: nosniff\r\n")
+        fields.write(.contentType, type)
+        fields.write(.contentTypeOptions, "nosniff")
       }
-      out.append("Last-Modified: ")
-      out.append(last.imf.span)
-      out.append("\r\nETag: ")
-      tag.withReadable { out.append($0) }
-      out.append("\r\n")
+      fields.write(.lastModified, last.imf.span)
+      fields.write(.entityTag) { out in tag.withReadable { out.append($0) } }
     }
   }
 

@@ -48,7 +48,8 @@ enum TunnelEnd {
   var hasUnsent: Bool {
     switch self {
     case .socket(let transport): transport.hasUnsent
-    case .stream(let d, _): !d.output.isEmpty
+    // The head that opened it is a stream's to send, too.
+    case .stream(let d, let stream): !d.output.isEmpty || stream.hasUnfetched
     }
   }
 

@@ -64,7 +64,7 @@ struct RouteProbes {
           let what: String
           switch request.route(table, facts) {
           case .route(index): return .found(request)
-          case .undecided, .ambiguous: continue
+          case .undecided, .ambiguous, .unclear: continue
           case .route(let other):
             // One that stands in front and matches, or it was a bad proposal.
             let isInFront = other < index && judge.outcome(other, host, path) != .noMatch

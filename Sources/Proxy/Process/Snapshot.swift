@@ -252,7 +252,7 @@ package final class Snapshot: Sendable {
 
   /// What the access log calls this configuration: `check --resolved | sha256sum` begins with the same 16 digits.
   private static func digest(of config: Config, _ fail: (Place, String) -> Void) -> String {
-    let text = Array(config.resolved().utf8)
+    let text = Array(config.resolved(forPeople: true).utf8)
     do { return try SHA256.shortHex(text.span) } catch {
       fail(.none, "\(error)")
       return ""

@@ -170,10 +170,13 @@ extension Upstream {
 
   /// Writes the trailers that may pass, from the first `count` bytes of the request's body. There is room.
   func write(_ trailers: TrailerSection, _ count: Int, of x: Exchange) {
+    let edit = x.route?.requestEdit
     if let stream {
-      x.withBody { TrailerWriter.writeFields($0.extracting(first: count), trailers, into: stream.trailers) }
+      x.withBody {
+        TrailerWriter.writeFields($0.extracting(first: count), trailers, without: edit, into: stream.trailers)
+      }
     } else {
-      x.withBody { TrailerWriter.write($0.extracting(first: count), trailers, into: output) }
+      x.withBody { TrailerWriter.write($0.extracting(first: count), trailers, without: edit, into: output) }
     }
   }
 }

@@ -19,6 +19,8 @@ final class ListenerPlan {
   let tlsMinimum: Config.TLSVersion
   /// How a connection without TLS begins.
   let opening: Opening
+  /// It speaks HTTP/2, by ALPN or in cleartext.
+  let speaksHTTP2: Bool
   /// What is asked of clients' certificates; connections that began under another demand end.
   let clientDemand: Snapshot.ClientDemand?
   let trust: TrustPolicy
@@ -40,6 +42,7 @@ final class ListenerPlan {
     tlsMinimum = listener.config.tlsMinimum
     opening =
       !listener.config.protocols.contains(.h2c) ? .http1 : listener.config.protocols.contains(.http1) ? .either : .http2
+    speaksHTTP2 = listener.config.protocols.contains { $0 != .http1 }
     clientDemand = listener.clientDemand
     trust = listener.trust
     checks = BalancerChecks(listener.config.checks)
@@ -66,6 +69,8 @@ final class Plan {
     case undecided
     /// The path as it was sent leads to one route, and its normal form to another; nil: to none.
     case ambiguous(sent: RoutePlan?, normal: RoutePlan?)
+    /// The path has no one normal form.
+    case unclear
   }
 
   /// - Parameters:
@@ -227,6 +232,7 @@ final class Plan {
     case .route(let i): .route(routes[i])
     case .none: .none
     case .undecided: .undecided
+    case .unclear: .unclear
     case .ambiguous(let sent, let normal): .ambiguous(sent: sent.map { routes[$0] }, normal: normal.map { routes[$0] })
     }
   }

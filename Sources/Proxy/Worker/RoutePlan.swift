@@ -53,11 +53,14 @@ final class RoutePlan {
     times = RouteTimes(route.limits)
     demands = RouteDemands(route, users: snapshot.routeFiles.users)
     pages = snapshot.routeFiles.pagesOfRoutes[index]
-    answer = try route.answer.map { wanted throws(Pattern.SyntaxError) in
-      try RouteAnswer(wanted, route.match, content, workspace)
-    }
     requestEdit = group == nil ? nil : HeadEdit.request(route.changes.request, headers)
-    responseEdit = HeadEdit.response(route.changes, headers)
+    var own: [Config.FieldValue] = []
+    if case .respond(let respond)? = route.answer { own = respond.headers }
+    let edit = HeadEdit.response(route.changes, headers, own: own)
+    responseEdit = edit
+    answer = try route.answer.map { wanted throws(Pattern.SyntaxError) in
+      try RouteAnswer(wanted, route.match, content, edit, workspace, scratch: scratch)
+    }
     pathChange = try PathChange(route, workspace, scratch: scratch)
     compression = route.compression.map(CompressionRule.init)
     requestIDMode = headers.requestID

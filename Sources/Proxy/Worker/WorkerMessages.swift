@@ -33,7 +33,7 @@ extension Worker {
     for d in downstreams.all where d.phase == .head && d.input.isEmpty {
       if plan.listener(onSocket: d.socket) == nil { d.close(self) }
     }
-    for d in downstreams.all where d.phase == .http2 && plan.listener(onSocket: d.socket) == nil { d.http2?.drain() }
+    for d in downstreams.all where d.phase == .http2 { d.http2?.adoptRules() }
     endTunnelsOfClosedRoutes()
     if isDraining { acceptor.closeAll(self) }
   }

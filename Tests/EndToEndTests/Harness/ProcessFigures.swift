@@ -6,6 +6,9 @@ extension ChildProcess {
   /// Resident bytes now.
   var residentBytes: Int { get throws { try figure("VmRSS") } }
 
+  /// Bytes of addresses that are set aside, stacks of threads among them.
+  var addressBytes: Int { get throws { try figure("VmSize") } }
+
   /// The most resident bytes since the last call of `forgetPeak`.
   var peakResidentBytes: Int { get throws { try figure("VmHWM") } }
 

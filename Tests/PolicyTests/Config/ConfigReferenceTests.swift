@@ -92,6 +92,36 @@ import Wire
     }
   }
 
+  /// Values of fields may be keys: what is said of them, and what is printed, has the reference. A `$` of theirs is no variable.
+  @Test func nobodyIsShownWhatAFieldHolds() throws {
+    let directory = FileManager.default.temporaryDirectory.appending(path: "countersign-field-\(UUID())").path
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    try Data("tok$en-7\n".utf8).write(to: URL(filePath: "\(directory)/token"))
+    let route = { (fields: String) in
+      self.minimal().replacing("{ to: ", with: "{ header: { name: X-Origin, value: '${SECRET}' }, \(fields), to: ")
+    }
+    let yaml = route(
+      "request_headers: { set: { Authorization: 'Bearer ${file:token} $${x:-$client}' } }, "
+        + "response_headers: { add: { X-A: '${UNSET:-$client}' } }"
+    ).replacing("$${x:-", with: "$$${x")
+    let config = try #require(read(yaml, in: directory).config, "\(read(yaml, in: directory).diagnostics)")
+    let changes = config.routes[0].changes
+    #expect(changes.request.set[0].value.parts.first == .text(Array("Bearer tok$en-7 ${x".utf8)))
+    #expect(changes.response.add[0].value.parts == [.variable(.client)])
+    #expect(config.routes[0].match.headers[0].value == "hunter2")
+    #expect(!config.routes[0].match.text.contains("hunter2") && config.routes[0].match.text.contains("${SECRET}"))
+    let shown = config.resolved(forPeople: true)
+    #expect(!shown.contains("hunter2") && !shown.contains("en-7") && shown.contains("${file:\(directory)/token}"))
+    #expect(read(shown, in: "/elsewhere").config?.withoutPlaces == config.withoutPlaces)
+    // What a process hands over needs nothing from outside.
+    let whole = ConfigReader.read(text: config.resolved(), path: "/x.yaml") { _ in nil }
+    #expect(whole.config?.routes[0].match == config.routes[0].match)
+    #expect(whole.config?.routes[0].changes.request.set[0].value == changes.request.set[0].value)
+    let said = found(route("request_headers: { set: { X-A: '${SECRET} $nothing' } }"))
+    #expect(said.count == 1 && !said[0].contains("hunter2"), "\(said)")
+  }
+
   @Test func filesStandForTheirLine() throws {
     let directory = FileManager.default.temporaryDirectory.appendingPathComponent("reference-\(UUID().uuidString)").path
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)

@@ -175,6 +175,10 @@ import Testing
       "to: app, hsts: 1000d",
       "expected a duration from 0 to 730d, with a unit (`s`, `m`, `h`, `d`) for `routes[0].hsts`, found `1000d`"
     ),
+    (
+      "to: app, hsts: 1d, response_headers: { set: { strict_transport_security: x } }",
+      "`hsts` beside a change of Strict-Transport-Security: a route has one of them"
+    ),
   ]) func aMistakeIsToldWithWhatToWrite(_ route: String, _ message: String) {
     #expect(said(route) == [message])
   }

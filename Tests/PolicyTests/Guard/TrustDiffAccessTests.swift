@@ -53,6 +53,41 @@ import Testing
     #expect(try Guarded.brief(Guarded.changes(new, old)) == edit.back)
   }
 
+  /// `client` before a route that refuses the same requests is a rule of access.
+  @Test(arguments: [
+    // A wider range, and one beside it.
+    (["client: [192.0.2.0/24], to", "403"], ["client: [192.0.2.0/23], to", "403"], ["weakens route-access 4>3"]),
+    (["client: [192.0.2.0/24], to", "403"], ["client: [192.0.3.0/24], to", "403"], ["weakens route-access 4>3"]),
+    (
+      ["client: [192.0.2.0/24], to", "403"], ["client: [192.0.2.0/24], to", "client: [192.0.3.0/24], to", "403"],
+      ["weakens route-access 4>3"]
+    ),
+    // The refusal is gone, or stands behind.
+    (["client: [192.0.2.0/24], to", "404"], ["client: [192.0.2.0/24], to"], ["weakens route-access 4>3"]),
+    (
+      ["client: [192.0.2.0/24], to", "403"], ["to", "403"], ["weakens route-access 4>3", "changes route 4>3"]
+    ),
+    // Fewer.
+    (
+      ["client: [192.0.2.0/24], to", "403"], ["client: [192.0.2.0/25], to", "403"], ["strengthens route-access 4>3"]
+    ),
+    (["client: [192.0.2.0/24], to", "403"], ["client: [192.0.2.0/24], to", "404"], []),
+    (["client: [192.0.2.0/25], to", "403"], ["client: [192.0.2.0/26], to", "client: [192.0.2.64/26], to", "403"], []),
+    // No rule about who.
+    (["404"], ["to"], ["changes route 3>3"]),
+    (["client: [192.0.2.0/24], to", "503"], ["to"], ["changes route 4>3"]),
+  ]) func aClientsRouteBeforeARefusalIsJudged(_ was: [String], _ now: [String], _ expected: [String]) throws {
+    func yaml(_ routes: [String]) -> String {
+      let lines = routes.map { route in
+        route.contains("to") ? route.replacing("to", with: "to: app") : "respond: { status: \(route) }"
+      }
+      return "listeners: [{ name: web, listen: \"127.0.0.1:8080\" }]\nroutes:\n"
+        + (lines.map { "  - { path_prefix: /admin, \($0) }\n" } + ["  - { to: app }\n"]).joined()
+        + "upstreams: { app: { servers: [\"127.0.0.1:3000\"] } }\n"
+    }
+    #expect(try Guarded.brief(Guarded.changes(yaml(was), yaml(now))) == expected)
+  }
+
   @Test func accessThatIsRemovedWeakens() throws {
     let old = yaml("path: /a, access: { allow: [192.0.2.0/24], htpasswd: a }", "path: /b")
     let new = yaml("path: /a", "path: /b")
