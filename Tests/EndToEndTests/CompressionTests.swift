@@ -181,7 +181,8 @@ extension EndToEnd {
 
     @Test func whoShowsWhoHeIsGetsItAsItIs() throws {
       let bench = try Bench { exchange in
-        try exchange.reply(Self.text, fields: [Self.html] + (exchange.target == "/login" ? ["Set-Cookie: id=secret"] : []))
+        try exchange.reply(
+          Self.text, fields: [Self.html] + (exchange.target == "/login" ? ["Set-Cookie: id=secret"] : []))
       }
       let connection = try bench.connect()
       for field in ["Cookie: a=b", "Authorization: Bearer t"] {
