@@ -76,7 +76,7 @@ let package = Package(
       dependencies: ["Monitor", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: ordinary),
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
-    .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: ordinary),
+    .target(name: "TestSupport", dependencies: ["CZlib"], path: "Tests/TestSupport", swiftSettings: ordinary),
     .target(name: "SettableClock", path: "Tests/SettableClock"),
     .executableTarget(
       name: "micro",

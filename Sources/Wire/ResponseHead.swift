@@ -15,6 +15,8 @@ public final class ResponseHead {
   public var reason: ByteRange { facts.reason }
   public var minorVersion: Int { facts.minorVersion }
   public var framing: BodyFraming { facts.framing }
+  /// What Content-Length says, also where no content follows.
+  public var statedLength: UInt64? { facts.statedLength }
   /// False where content ends with the connection.
   public var keepAlive: Bool { facts.keepAlive }
   /// 101 with `Connection: upgrade` and `Upgrade: websocket` alone.
@@ -37,6 +39,8 @@ public final class ResponseHead {
   public func value(_ index: Int) -> ByteRange { table.line(index).value }
   /// Listed in Connection, so meant for this hop only.
   public func isNominated(_ index: Int) -> Bool { table.line(index).isNominated }
+  /// Has a field go no further: it is left out, or written anew.
+  public func withhold(_ index: Int) { table.withhold(index) }
   public func firstIndex(_ kind: FieldKind) -> Int? { table.has(kind) ? table.firstIndex(kind) : nil }
   public func has(_ kind: FieldKind) -> Bool { table.has(kind) }
 
@@ -78,6 +82,7 @@ public final class ResponseHead {
     case .stated(let framing): stated = framing
     case .refused(let refusal): return ResponseFault(refusal)
     }
+    if case .length(let length) = stated { facts.statedLength = length }
     var options = FieldTable.ConnectionOptions()
     if let refusal = table.readConnection(bytes, into: &options) { return ResponseFault(refusal) }
 
@@ -114,6 +119,7 @@ struct ResponseFacts {
   var reason = ByteRange.empty
   var minorVersion = 1
   var framing = BodyFraming.none
+  var statedLength: UInt64?
   var keepAlive = false
   var wantsWebSocket = false
   var isBent = false

@@ -34,6 +34,8 @@ public final class TrailerSection {
   public var fieldCount: Int { table.count }
   /// All about one field at once: for loops over every field.
   public func field(_ index: Int) -> FieldLine { table.line(index) }
+  /// Has a field go no further.
+  public func withhold(_ index: Int) { table.withhold(index) }
   public func kind(_ index: Int) -> FieldKind { table.line(index).kind }
   public func name(_ index: Int) -> ByteRange { table.line(index).name }
   public func value(_ index: Int) -> ByteRange { table.line(index).value }

@@ -1,6 +1,7 @@
 // What a request costs in allocations, counted in the real processes by a malloc that replaces the system's.
 
 import Foundation
+import TestSupport
 import Testing
 
 extension EndToEnd {
@@ -182,6 +183,38 @@ extension EndToEnd {
       let before = try Self.count(file)
       #expect(before.others > 0, "nothing is counted at all")
       try ask(500)
+      #expect(try Self.count(file).others - before.others == 0)
+    }
+
+    /// Nor does a response that is compressed, to a connection and to a stream, once there is something to compress with.
+    @Test func aCompressedResponseAllocatesNothing() throws {
+      let workspace = try Workspace()
+      let text = (0..<1_000).map { "line \($0 * 7_919 % 1_009)\n" }.joined()
+      let backend = try RecordingBackend(keepsBytes: false) {
+        try $0.reply(text, fields: ["Content-Type: text/plain", "ETag: \"a\""])
+      }
+      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+      configuration.access = "off"
+      configuration.workers = "1"
+      configuration.listeners.append(.init(name: "h2c", more: ["protocols: [h2c]"]))
+      configuration.routes = ["to: backend, compress: true"]
+      let file = workspace.file("edge.count")
+      let edge = try Countersign(configuration, in: workspace, environment: try Self.counting(in: file))
+      let connection = try Connection(to: edge["public"])
+      let client = HTTP2Client(over: try Connection(to: edge["h2c"]), scheme: "http")
+      try client.begin([])
+      func ask(_ count: Int) throws {
+        for _ in 0..<count {
+          let answer = try connection.get("/counted", fields: ["Accept-Encoding: gzip"])
+          #expect(try Gunzip.text(answer.body) == Array(text.utf8))
+          let streamed = try client.get("/counted", fields: [("accept-encoding", "gzip")])
+          #expect(streamed["content-encoding"] == "gzip" && streamed.body == answer.body)
+        }
+      }
+      try ask(200)
+      let before = try Self.count(file)
+      #expect(before.others > 0, "nothing is counted at all")
+      try ask(300)
       #expect(try Self.count(file).others - before.others == 0)
     }
 

@@ -45,6 +45,33 @@ class Client {
     stream.close(reset: reset)
   }
 
+  /// What reads the content of a response that is compressed; nil where it comes as it is. It may be where its request asked for it and its
+  /// server said that it is text.
+  final func unpacker(of head: Head, _ request: Request, _ attempt: Attempt) -> Gunzip? {
+    let codings = head.values("content-encoding")
+    guard !codings.isEmpty else { return nil }
+    guard codings == ["gzip"], request.takesGzip, !request.hasCookie, attempt.isText,
+      (200..<300).contains(attempt.status)
+    else {
+      world.violate("/r/\(request.id) is compressed, which nobody asked for: \(head.fields)")
+      return nil
+    }
+    if !head.values("content-length").isEmpty || head.values("vary") != ["Accept-Encoding"] {
+      world.violate("/r/\(request.id) is compressed, and its head is wrong: \(head.fields)")
+    }
+    world.note(.compressed)
+    return request.method == "HEAD" ? nil : Gunzip()
+  }
+
+  /// What a piece of a response holds.
+  final func unpack(_ bytes: [UInt8], _ unpacker: Gunzip?, _ request: Request) -> [UInt8] {
+    guard let unpacker else { return bytes }
+    do { return try unpacker.feed(bytes) } catch {
+      world.violate("the response to /r/\(request.id) cannot be unpacked: \(error)")
+      return []
+    }
+  }
+
   /// The answer to a request is not a server's.
   final func noteRefused(_ request: Request, _ head: Head) {
     // A WebSocket cannot go to a server that speaks HTTP/2.
@@ -63,4 +90,10 @@ class Client {
     for port in [source.port, to.port] { bytes += [UInt8(port >> 8), UInt8(port & 255)] }
     return bytes
   }
+}
+
+extension World {
+  /// Clients take gzip and servers send text, at times: where the configuration says so responses are compressed. Told by the seed, so that
+  /// the other runs are the ones that they were.
+  var compresses: Bool { seed % 4 == 1 }
 }

@@ -16,6 +16,7 @@ final class ClientHTTP1: Client {
   private var head: Head?
   private var attempt: Attempt?
   private var received = 0
+  private var unpacker: Gunzip?
   private var tunnelLeft = 0
   /// Writing told that the connection was reset; reading will not tell it again.
   private var sawReset = false
@@ -177,8 +178,9 @@ final class ClientHTTP1: Client {
         world.noteTold(end.take(bytes, from: .silent), end, "client \(stream.local)")
         return
       }
+      let bytes = unpack(Array(bytes), unpacker, attempt.request)
       let wanted = BodyText.bytes(of: attempt.number, from: received, count: bytes.count)
-      if wanted[...] != bytes {
+      if wanted != bytes {
         world.violate(
           "the response to /r/\(attempt.request.id) has other bytes at \(received) than its server sent: "
             + "\(String(decoding: bytes, as: UTF8.self).prefix(100).debugDescription)")
@@ -211,6 +213,7 @@ final class ClientHTTP1: Client {
     }
     received = 0
     attempt = nil
+    unpacker = nil
     guard let mark = head.values("x-sim").first else {
       noteRefused(request, head)
       return
@@ -221,6 +224,7 @@ final class ClientHTTP1: Client {
     }
     if found.saysStarting, !world.hasFaults { world.violate("a client was told that a validator is starting") }
     attempt = found
+    unpacker = unpacker(of: head, request, found)
     if head.status == 101 {
       if !request.asksWebSocket { world.violate("/r/\(request.id) became a tunnel unasked") }
       tunnelLeft = world.hasFaults ? world.random.below(20_000) : world.random.below(5_000)
@@ -235,6 +239,8 @@ final class ClientHTTP1: Client {
         world.violate("the client took a response to /r/\(request.id) for whole that its server had not finished")
       } else if received != attempt.bodyBytes {
         world.violate("the response to /r/\(request.id) has \(received) bytes, not \(attempt.bodyBytes)")
+      } else if let unpacker, !unpacker.hasEnded {
+        world.violate("the response to /r/\(request.id) lacks gzip's end")
       }
       request.isServed = true
     }

@@ -17,6 +17,7 @@ final class ClientHTTP2: Client {
     var head: Head?
     var attempt: Attempt?
     var received = 0
+    var unpacker: Gunzip?
     /// The response is over.
     var isWhole = false
     /// We have taken it back.
@@ -220,6 +221,7 @@ final class ClientHTTP2: Client {
     case .fields(let id, let fields, let ends): if let call = find(id) { take(call, fields, ends: ends) }
     case .data(let id, let bytes):
       guard let call = find(id), let attempt = call.attempt else { return }
+      let bytes = unpack(bytes, call.unpacker, call.request)
       let wanted = BodyText.bytes(of: attempt.number, from: call.received, count: bytes.count)
       if wanted != bytes {
         world.violate(
@@ -271,6 +273,7 @@ final class ClientHTTP2: Client {
     if found.saysStarting, !world.hasFaults { world.violate("a client was told that a validator is starting") }
     if case .garbage = found.ending { world.violate("what is no response to /r/\(request.id) was passed on") }
     call.attempt = found
+    call.unpacker = unpacker(of: head, request, found)
   }
 
   private func finishResponse(_ call: Call) {
@@ -280,6 +283,8 @@ final class ClientHTTP2: Client {
       world.violate("the client took a response to /r/\(call.request.id) for whole that its server had not finished")
     } else if call.received != attempt.bodyBytes {
       world.violate("the response to /r/\(call.request.id) has \(call.received) bytes, not \(attempt.bodyBytes)")
+    } else if let unpacker = call.unpacker, !unpacker.hasEnded {
+      world.violate("the response to /r/\(call.request.id) lacks gzip's end")
     }
     call.request.isServed = true
   }

@@ -51,6 +51,8 @@ struct Configurations {
     _ = try KeySetStore.export(audience: "monitor-1", from: edgeKeys, to: validatorKeys)
     let tickets = try TicketKeys()
     var random = Seeded(7)
+    // Of its own, so that runs in which nothing is compressed are the ones that they were.
+    var coding = Seeded(8)
     var edges: [EdgeConfiguration] = []
     for told in Told.allCases {
       for usesValidator in told == .attest || told == .bound ? [false, true] : [false] {
@@ -59,8 +61,12 @@ struct Configurations {
           var limits: [Endpoint: Int] = [:]
           let isHTTP2 = number.isMultiple(of: 2)
           let speaks: EdgeConfiguration.Speaks = random.oneIn(5) ? random.oneIn(2) ? .http1 : .http2 : .both
-          let text = Configurations.edge(
+          var text = Configurations.edge(
             told, isHTTP2, speaks, usesValidator, demandsHeader, edgeKeys, &limits, &random)
+          if !coding.oneIn(4) {
+            let compress = "{ minimum: \(1 + coding.below(3_000))B, level: \(1 + coding.below(9)) }"
+            text = text.replacing("{ to: app }", with: "{ to: app, compress: \(compress) }")
+          }
           let snapshot = try Configurations.build(text, tickets, generation: UInt64(edges.count + 1))
           edges.append(
             EdgeConfiguration(

@@ -52,6 +52,10 @@ final class Request {
   /// HTTP/1.0: no chunks either way, and one request a connection.
   let isOld: Bool
   let flaw: Flaw?
+  /// Its client takes gzip.
+  var takesGzip = false
+  /// It went out with cookies.
+  private(set) var hasCookie = false
   /// Bytes of a field that makes its head a large one.
   var largeFieldBytes = 0
   var attempts: [Attempt] = []
@@ -135,6 +139,7 @@ final class Request {
       lines.append("Connection: close")
     }
     if expectsContinue { lines.append("Expect: 100-continue") }
+    if takesGzip { lines.append("Accept-Encoding: br;q=0.5, gzip") }
     if largeFieldBytes > 0 { lines.append("X-Large: \(String(repeating: "a", count: largeFieldBytes))") }
     if flaw == .foldedLine { lines.append("X-Folded: a\r\n b") }
     var text: [UInt8] = []
@@ -165,6 +170,8 @@ final class Request {
     }
     if client.sender == .proxy { fields.append(("x-forwarded-for", forwardedFor(&random))) }
     if random.oneIn(3) { for n in 0..<random.below(6) { fields.append(("cookie", "crumb\(n)=\(id)")) } }
+    hasCookie = fields.contains { $0.name == "cookie" }
+    if takesGzip { fields.append(("accept-encoding", "gzip")) }
     if expectsContinue { fields.append(("expect", "100-continue")) }
     if largeFieldBytes > 0 { fields.append(("x-large", String(repeating: "a", count: largeFieldBytes))) }
     if flaw == .upperCase { fields.append(("X-Upper", "a")) }
@@ -238,6 +245,8 @@ final class Attempt: CustomStringConvertible {
   var hasTinyChunks = false
   /// Lines of the head end in a bare LF.
   var hasBareLF = false
+  /// Its server says that it is text.
+  var isText = false
   /// Its server said that it did nothing with it.
   var isUnprocessed = false
   /// Of HTTP/2: the response ends with its head where it has no body.
@@ -268,6 +277,7 @@ final class Attempt: CustomStringConvertible {
   /// The head's fields for HTTP/2.
   func fields() -> HTTP2End.Fields {
     var fields: HTTP2End.Fields = [(":status", "\(status)"), ("x-sim", "\(request.id).\(number)")]
+    if isText { fields.append(("content-type", "text/plain")) }
     if framing == .length { fields.append(("content-length", "\(length)")) }
     if saysStarting { fields.append(("countersign-refusal", "starting")) }
     return fields
@@ -275,6 +285,7 @@ final class Attempt: CustomStringConvertible {
 
   func head() -> [UInt8] {
     var lines = ["HTTP/1.1 \(status) Some", "X-Sim: \(request.id).\(number)"]
+    if isText { lines.append("Content-Type: text/plain") }
     switch framing {
     case .length: lines.append("Content-Length: \(length)")
     case .chunked: lines.append("Transfer-Encoding: chunked")

@@ -7,7 +7,7 @@ struct Tally {
   /// Ends of tunnels that were told to close by a process that drains.
   var closed = 0
 
-  /// What happens in HTTP/2 alone.
+  /// What happens in HTTP/2 alone, but for the last.
   enum Event: String, CaseIterable {
     case clientStream = "streams of clients"
     case clientReset = "taken back"
@@ -19,6 +19,8 @@ struct Tally {
     case serverReset = "reset by servers"
     case serverSeesReset = "reset to servers"
     case serverGoes = "connections that servers ended"
+    // And what happens in both.
+    case compressed = "responses compressed"
   }
   var events: [Event: Int] = [:]
 

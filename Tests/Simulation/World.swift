@@ -327,6 +327,7 @@ final class World {
     if request.asksWebSocket, random.oneIn(2) {
       request.socket = WebSocketEnd(masks: true, ignoresClose: hasFaults && random.oneIn(4))
     }
+    if compresses { request.takesGzip = !random.oneIn(3) }
     requests[id] = request
     return request
   }
@@ -350,6 +351,7 @@ final class World {
     }
     if attempt.status == 101 { attempt.framing = .untilClose }
     attempt.hasTinyChunks = attempt.framing == .chunked && attempt.length <= 5_000 && random.oneIn(3)
+    if compresses { attempt.isText = !random.oneIn(4) }
     if expects { attempt.interims.append(100) }
     if random.oneIn(6), attempt.status != 101 { attempt.interims.append(103) }
     attempt.endsWithHead = random.oneIn(2)

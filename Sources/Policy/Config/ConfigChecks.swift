@@ -20,6 +20,7 @@ extension Reading {
     suspectCollapse()
     suspectIdentity()
     suspectUpstreams()
+    suspectCompression()
   }
 
   private mutating func checkListeners() {

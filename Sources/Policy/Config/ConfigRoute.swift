@@ -18,6 +18,8 @@ extension Config {
     /// Nothing passes here while clients cannot be told apart.
     package var needsDistinctClients = false
     package var changes = RouteChanges()
+    /// Nil: its responses go as they come.
+    package var compression: Compression?
     package var limits = RouteLimits()
     package var access = Access()
     package var errorPages: [ErrorPage] = []

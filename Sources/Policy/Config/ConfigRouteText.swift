@@ -52,6 +52,7 @@ extension Config.Route {
       changes.hsts.map {
         "{ max_age: \($0.seconds)s, include_subdomains: \($0.includesSubdomains), preload: \($0.isPreloaded) }"
       })
+    if let compressionPair { pairs.append(compressionPair) }
     pairs += limitPairs
     return pairs.joined(separator: ", ")
   }

@@ -8,7 +8,7 @@ extension Reading {
     [
       "listener", "host", "host_regex", "path", "path_prefix", "path_regex", "method", "header", "client", "normalize",
       "to", "redirect", "respond", "files", "name", "enabled", "needs_distinct_clients", "strip_prefix", "rewrite",
-      "request_headers", "response_headers", "hsts",
+      "request_headers", "response_headers", "hsts", "compress",
     ] + routeLimitKeys
   /// What a route's requests come to.
   private static let goals = ["to", "redirect", "respond", "files"]
@@ -34,6 +34,7 @@ extension Reading {
       route.needsDistinctClients = truth
     }
     route.changes = changes(fields, of: route)
+    if let node = fields["compress"] { route.compression = compression(node, beside: fields, of: route) }
     routeLimits(fields, &route)
     return route
   }

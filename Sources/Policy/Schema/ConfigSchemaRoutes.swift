@@ -73,6 +73,22 @@ extension ConfigSchema {
           SchemaKey("preload", .truth, "Browsers may know it before they come.", standard: "false"),
         ]),
       ]), "Strict-Transport-Security, for clients that used TLS."),
+    SchemaKey(
+      "compress", .either([.truth, .mapping(compression)]),
+      "Responses are compressed by gzip for clients that take it; false by default."),
+  ]
+
+  private static let mediaType = SchemaValue.text("a media type such as `text/html`, `text/*` or `application/*+json`")
+
+  private static let compression: [SchemaKey] = [
+    SchemaKey("types", .either([mediaType, .list(mediaType)]), "The types of content that are compressed."),
+    SchemaKey(
+      "minimum", .size(1...1 << 30), "Less content, where its length is known, is not compressed.", standard: "1KiB"),
+    SchemaKey("level", .count(1...9), "1 is quick, 9 is small.", standard: "4"),
+    SchemaKey(
+      "with_credentials", .truth,
+      "Also where the request has Cookie, Authorization or a client certificate, or the response Set-Cookie.",
+      standard: "false"),
   ]
 
   static let headers: [SchemaKey] = [

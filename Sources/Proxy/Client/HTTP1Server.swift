@@ -180,7 +180,7 @@ extension Downstream {
   /// Writes a response's head, which stands in the first `length` bytes of the upstream's input. There is room.
   func write(
     _ head: ResponseHead, _ length: Int, from u: Upstream, for x: Exchange, _ framing: HeadWriter.ResponseFraming,
-    isTunnel: Bool, _ worker: Worker
+    _ coding: ResponseCoding, isTunnel: Bool, _ worker: Worker
   ) {
     let isFinal = head.status >= 200 || isTunnel
     let date = worker.date.imf
@@ -188,7 +188,7 @@ extension Downstream {
     let before = out.count
     u.input.withReadable {
       HeadWriter.writeResponse(
-        $0, head: head, length: length, framing: framing, keepAlive: x.machine.keepsDownstream,
+        $0, head: head, length: length, framing: framing, coding: coding, keepAlive: x.machine.keepsDownstream,
         clientMinorVersion: x.minorVersion, isTunnel: isTunnel, isStream: isStream,
         isGRPCAnswer: x.isGRPC && x.isSigned && u.stream?.endedWithHead == true && GRPCAnswer.isOne($0, head),
         mark: isFinal ? x.mark(worker) : .none,
@@ -248,10 +248,10 @@ extension Downstream {
     return headBytes + output.count - before
   }
 
-  /// Writes up to `count` payload bytes at the front of the upstream's input. Large pieces are written from where they lie; small
+  /// Writes up to `count` payload bytes at the front of `source`, which stay there. Large pieces are written from where they lie; small
   /// ones are gathered so that a head and its body leave together.
-  func writeBody(_ count: Int, from u: Upstream, for x: Exchange) -> Written {
-    if let stream { return writeStreamBody(count, from: u, for: x, stream) }
+  func writeBody(_ count: Int, from source: Buffer, for x: Exchange) -> Written {
+    if let stream { return writeStreamBody(count, from: source, for: x, stream) }
     var n: Int
     if x.response.goesInChunks {
       guard hasRoom(Downstream.chunkOverheadBytes + 1) else { return .blocked }
@@ -259,14 +259,14 @@ extension Downstream {
       n = min(count, output.room - Downstream.chunkOverheadBytes)
       output.append(hex: UInt64(n))
       output.append("\r\n")
-      output.append(first: n, of: u.input)
+      output.append(first: n, of: source)
       output.append("\r\n")
       x.bytesOut += UInt64(output.count - before)
     } else if count >= Downstream.directBehindHeadBytesMin || (count >= Downstream.directBytesMin && output.isEmpty) {
       guard transport.write(contentsOf: output, more: true) != .failed else { return .fault(.clientGone) }
       guard output.isEmpty else { return .blocked }
       output.releaseIfEmpty()
-      switch u.input.withReadable({ transport.write($0.extracting(first: count)) }) {
+      switch source.withReadable({ transport.write($0.extracting(first: count)) }) {
       case .bytes(let written): n = written
       case .blocked: return .blocked
       case .ended, .failed: return .fault(.clientGone)
@@ -275,7 +275,7 @@ extension Downstream {
     } else {
       guard hasRoom(1) else { return .blocked }
       n = min(count, output.room)
-      output.append(first: n, of: u.input)
+      output.append(first: n, of: source)
       x.bytesOut += UInt64(n)
       if output.count >= Downstream.gatherBytes {
         switch transport.write(contentsOf: output) {

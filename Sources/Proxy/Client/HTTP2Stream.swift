@@ -199,12 +199,12 @@ extension Downstream {
     return text.count
   }
 
-  /// Writes payload from the upstream's input, as far as there is room.
-  func writeStreamBody(_ count: Int, from u: Upstream, for x: Exchange, _ stream: StreamState) -> Written {
+  /// Writes payload from the front of `source`, as far as there is room.
+  func writeStreamBody(_ count: Int, from source: Buffer, for x: Exchange, _ stream: StreamState) -> Written {
     if stream.isReset { return .fault(.clientGone) }
     guard hasRoom(1) else { return .blocked }
     let n = min(count, output.room)
-    output.append(first: n, of: u.input)
+    output.append(first: n, of: source)
     x.bytesOut += UInt64(n)
     stream.server.session.resume(stream: stream.id)
     return .took(n)

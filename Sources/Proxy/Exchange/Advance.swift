@@ -29,7 +29,7 @@ extension Exchange {
           worker.flushLater(d)
           return
         }
-        steps += 1
+        steps += compressor == nil ? 1 : Exchange.compressedSteps
         step = nextStep(worker)
       case .blocked:
         worker.flushLater(d)
@@ -264,7 +264,7 @@ extension Exchange {
   }
 
   /// The log says what it was that cannot be taken.
-  private func badResponse(_ what: ResponseFault) -> Step {
+  func badResponse(_ what: ResponseFault) -> Step {
     detail = .text(what.text)
     return .fault(.badResponse)
   }
@@ -282,7 +282,7 @@ extension Exchange {
       }
       if isSigned { noteVerified(mark, u, worker) }
       noteStatus(head.status, of: u, worker)
-      downstream.write(head, length, from: u, for: self, .none, isTunnel: true, worker)
+      downstream.write(head, length, from: u, for: self, .none, .asIs, isTunnel: true, worker)
       u.input.consume(length)
       Tunnel.begin(self, u, worker)
       return .parked
@@ -293,7 +293,7 @@ extension Exchange {
       let isOurs = head.status == 100 && asksContinue
       if isOurs { asksContinue = false } else if head.status == 100 { expectsContinue = false }
       if minorVersion > 0, !isOurs {
-        downstream.write(head, length, from: u, for: self, .none, isTunnel: false, worker)
+        downstream.write(head, length, from: u, for: self, .none, .asIs, isTunnel: false, worker)
       }
       u.input.consume(length)
       return .moved
@@ -327,21 +327,24 @@ extension Exchange {
     discardHeld()
     status = head.status
     responseStartedMicroseconds = worker.nowMicroseconds
+    let coding = route?.compression.map { chooseCoding($0, head, u, &outgoing, worker) } ?? .asIs
     var isChunked = false
     if case .chunked = outgoing { isChunked = true }
     response = MessageState(
       framing, trailerBytesMax: worker.plan.trailerLimits(hasGrown: isSigned).headBytes, goesInChunks: isChunked,
       isLenient: true)
-    downstream.write(head, length, from: u, for: self, outgoing, isTunnel: false, worker)
+    response.isCoded = coding.isGzip
+    downstream.write(head, length, from: u, for: self, outgoing, coding, isTunnel: false, worker)
     u.input.consume(length)
     if !response.hasBody { machine.responseEnded() }
     return .moved
   }
 
   private func relayResponseBody(_ u: Upstream, _ worker: Worker) -> Step {
+    if let compressor, let step = relayCompressed(compressor, u, worker) { return step }
     switch u.nextPiece(of: self, worker) {
     case .data(let count):
-      switch downstream.writeBody(count, from: u, for: self) {
+      switch downstream.writeBody(count, from: u.input, for: self) {
       case .took(let n):
         u.useBody(n, of: self)
         return .moved
@@ -355,6 +358,7 @@ extension Exchange {
           $0.extracting(first: count), limits: worker.plan.trailerLimits(hasGrown: isSigned))
       }
       guard case .complete = outcome else { return badResponse(.trailers) }
+      if response.isCoded { u.input.withReadable { ContentDigest.withhold($0, worker.responseTrailers) } }
       downstream.write(worker.responseTrailers, count, from: u, for: self)
       u.useBody(count, of: self)
       return .moved

@@ -84,6 +84,7 @@ extension Exchange {
   /// The exchange is over; the next one may have its slot at once. A connection to a server that it still has goes with it, for it
   /// would belong to the next.
   func giveBack(_ worker: Worker) {
+    giveBackCompressor(worker)
     drop(worker)
     leaveQueue(worker)
     downstream.exchange = nil

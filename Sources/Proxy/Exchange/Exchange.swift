@@ -97,6 +97,8 @@ final class Exchange {
   /// Of an answer of the route's own.
   var answerBody = AnswerBody()
   var response = MessageState()
+  /// Compresses its content; nil where it goes as it comes. The worker's, given back with the exchange at the latest.
+  var compressor: Compressor?
   /// A head of the server's was not how it should be: its connection serves no further request.
   var serverIsBent = false
   /// The client takes the end of the connection for the end of the response.

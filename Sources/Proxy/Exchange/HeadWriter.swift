@@ -12,7 +12,8 @@ import Wire
 package enum HeadWriter {
   /// What a response head may grow by: date, framing, connection, and three bytes a line that is written anew.
   static let responseGrowthBytes =
-    256 + RateNotice.bytesMax + StickyCookie.lineBytesMax + 3 * (Plan.responseFieldsMax + HeadGrowth.fields)
+    256 + ResponseCoding.bytesMax + RateNotice.bytesMax + StickyCookie.lineBytesMax + 3
+    * (Plan.responseFieldsMax + HeadGrowth.fields)
 
   /// Kinds that never pass from a request to the next hop as they came.
   private static let requestDropped: UInt64 =
@@ -169,10 +170,11 @@ package enum HeadWriter {
 
   /// A whole response head for the client, with the empty line. `mark`: what a validator says to its edge. `isGRPCAnswer`: it is a
   /// validator's own to a call of gRPC (`GRPCAnswer`). `edit`: what the route changes about the fields, of which `addLines` appends
-  /// those that it adds.
+  /// those that it adds. `coding`: what compressing changes about them.
   package static func writeResponse(
-    _ bytes: Span<UInt8>, head: ResponseHead, length: Int, framing: ResponseFraming, keepAlive: Bool,
-    clientMinorVersion: Int, isTunnel: Bool, isStream: Bool = false, isGRPCAnswer: Bool = false,
+    _ bytes: Span<UInt8>, head: ResponseHead, length: Int, framing: ResponseFraming,
+    coding: ResponseCoding = .asIs, keepAlive: Bool, clientMinorVersion: Int, isTunnel: Bool, isStream: Bool = false,
+    isGRPCAnswer: Bool = false,
     mark: ValidatorMark = .none, cookieLine: [UInt8] = [], edit: HeadEdit? = nil,
     addLines: (HeadEdit) -> Void = { _ in }, date: Span<UInt8>,
     rate: RateNotice = .none, rateOfRoute: RouteRate? = nil, into out: Buffer
@@ -234,6 +236,7 @@ package enum HeadWriter {
     out.append(mark.line)
     if !cookieLine.isEmpty { out.append(cookieLine.span) }
     if let edit { addLines(edit) }
+    if coding.changesHead { coding.write(bytes, into: out) }
     if let rateOfRoute { rate.write(rateOfRoute, into: out) }
     if !isStream { out.append("\r\n") }
   }

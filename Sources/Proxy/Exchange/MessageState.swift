@@ -12,6 +12,8 @@ struct MessageState {
   var bodyBytes: UInt64 = 0
   /// The body goes out in chunks.
   private(set) var goesInChunks = false
+  /// Its content goes out in another coding than it came in.
+  var isCoded = false
   /// A trailer section went out in place of a bare last chunk.
   var trailersSent = false
 

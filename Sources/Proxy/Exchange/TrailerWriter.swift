@@ -1,4 +1,5 @@
-// Trailers as they go out: what speaks of identity, framing or the hop does not pass, nor what the route takes away or writes itself.
+// Trailers as they go out: what speaks of identity, framing or the hop does not pass, nor what the route takes away or writes itself, nor
+// what was withheld.
 // Callers: the worker, for both directions, with the parsed section and its bytes.
 
 import Platform
@@ -21,7 +22,7 @@ package enum TrailerWriter {
     for i in 0..<trailers.fieldCount {
       let kind = trailers.kind(i)
       guard kind == .other || kind == .date || kind == .server else { continue }
-      if edit?.drops(bytes, trailers.name(i)) ?? false { continue }
+      if trailers.field(i).isNominated || edit?.drops(bytes, trailers.name(i)) ?? false { continue }
       HeadWriter.writeLine(bytes, name: trailers.name(i), value: trailers.value(i), into: out)
     }
   }

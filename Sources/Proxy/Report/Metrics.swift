@@ -8,6 +8,7 @@ package enum Counter: Int, CaseIterable {
   case bytesIn, bytesOut, upstreamConnections, upstreamReused, retries, retriesDenied, startingRetries, tunnels,
     tunnelsClosed, observed
   case serverFailures, ejections, lastResorts, queued, ratesShared, passwordChecks
+  case compressedResponses, compressedBytesIn, compressedBytesOut, compressionsSkipped
   case checksReady, checksUnready, checksConnected, cutoverRequests
   case verifiedEnforced, verifiedObserved, verifiedRefused, verifiedNot
   case acceptPauses, reloads
@@ -44,6 +45,15 @@ package enum Counter: Int, CaseIterable {
       )
     case .passwordChecks:
       ("countersign_password_checks_total", "Passwords that had to be checked against an htpasswd file.")
+    case .compressedResponses: ("countersign_compressed_responses_total", "Responses that were compressed.")
+    case .compressedBytesIn:
+      ("countersign_compressed_bytes_total{stage=\"before\"}", "Content of those, before and after it was compressed.")
+    case .compressedBytesOut: ("countersign_compressed_bytes_total{stage=\"after\"}", "")
+    case .compressionsSkipped:
+      (
+        "countersign_compressions_skipped_total",
+        "Responses that went as they were because as many as there may be were being compressed."
+      )
     case .startingRetries: ("countersign_starting_retries_total", "Requests signed anew for a starting validator.")
     case .tunnels: ("countersign_tunnels_total", "WebSocket tunnels begun.")
     case .tunnelsClosed:

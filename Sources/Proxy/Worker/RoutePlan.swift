@@ -28,6 +28,8 @@ final class RoutePlan {
   let requestEdit: HeadEdit?
   let responseEdit: HeadEdit?
   let pathChange: PathChange?
+  /// Nil: its responses go as they come.
+  let compression: CompressionRule?
   let requestIDMode: Config.RequestIDMode
   /// Something asks for X-Request-Id.
   let needsRequestID: Bool
@@ -60,6 +62,7 @@ final class RoutePlan {
       try RouteAnswer(wanted, route.match, content, edit, workspace, scratch: scratch)
     }
     pathChange = try PathChange(route, workspace, scratch: scratch)
+    compression = route.compression.map(CompressionRule.init)
     requestIDMode = headers.requestID
     needsRequestID =
       [requestEdit?.lines, responseEdit?.lines, answer?.lines].contains { $0?.usesRequestID ?? false }

@@ -25,6 +25,7 @@ package final class Worker {
   let smallPool = BufferPool(chunkBytes: 4 * 1024, keptMax: 512)
   /// What a stream's response may have waiting for its client.
   let streamPool = BufferPool(chunkBytes: 32 * 1024, keptMax: 64)
+  let compressors = Compressors()
   let http2Memory = HTTP2Memory()
   let http2Lines = HTTP2Lines(fieldsMax: Worker.http2FieldsMax)
   /// A head on its way to a session of HTTP/2.
@@ -281,6 +282,7 @@ package final class Worker {
     package var streams = 0
     /// Requests under way, as the servers of the present plan count them.
     package var activeRequests = 0
+    package var compressedResponses = 0
 
     package init() {}
   }
@@ -293,6 +295,7 @@ package final class Worker {
     census.exchanges = exchanges.usedCount
     census.tunnels = openTunnels
     census.streams = streams.usedCount + serverStreams.usedCount
+    census.compressedResponses = compressors.used
     census.buffers = pool.lent + smallPool.lent + streamPool.lent
     for group in plan.groups { for server in group.servers { census.activeRequests += server.active } }
     return census
@@ -330,6 +333,7 @@ package final class Worker {
     smallPool.release(keeping: MemoryWatch.quietChunks)
     streamPool.release(keeping: MemoryWatch.quietChunks)
     http2Memory.release()
+    compressors.release(keeping: Compressors.quietCount)
     shared.memoryTrimmer.trim()
   }
 }
