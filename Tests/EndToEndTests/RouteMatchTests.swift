@@ -55,7 +55,7 @@ extension EndToEnd {
     }
 
     /// Default: whoever writes a path in another way does not come past a route that is closed to him.
-    @Test(arguments: ["/%61dmin/keys", "//admin/keys", "/x/../admin/keys", "/x/%2e%2e/admin/keys", "/x%2F..%2Fadmin"])
+    @Test(arguments: ["/%61dmin/keys", "//admin/keys", "/x/../admin/keys", "/x/%2e%2e/admin/keys"])
     func aPathThatIsReadAsAnotherRoutesIsRefused(_ path: String) throws {
       let bench = try Bench([
         Self.says("admin", "path_prefix: /admin, name: admin, client: [127.0.9.0/24]"), "to: backend, name: rest",
@@ -75,7 +75,7 @@ extension EndToEnd {
     @Test(arguments: ["refuse", "stricter"]) func aPathWithoutOneNormalFormIsRefused(_ mode: String) throws {
       let bench = try Bench(
         [Self.says("admin", "path_prefix: /admin"), "to: backend"], more: ["path_mismatch: \(mode)"])
-      #expect(try bench.ask("/./admin//../x") == "400")
+      for path in ["/./admin//../x", "/x%2F..%2Fadmin"] { #expect(try bench.ask(path) == "400", "\(path)") }
       let entry = try bench.edge.access.wait(refusal: "path-ambiguous")
       #expect(entry.detail == "`..` beside `//` or `%2F`: servers differ in what such a path means")
       #expect(bench.backend.requests.isEmpty)

@@ -194,8 +194,12 @@ import Testing
 
   /// Each asked in order, of the path as it is and of its normal form, where some route asks for a path at all.
   private static func bothReadings(_ routes: [Sides], _ host: [UInt8], _ path: [UInt8]) -> RouteTable.Found {
+    // A dot at the end of a name is no part of it.
+    var host = host
+    while host.count > 1, host.last == 0x2e { host.removeLast() }
     let sent = inOrder(routes, host, path)
     guard routes.contains(where: { $0.path != nil }) else { return sent }
+    if NormalPath.write(path.span, into: Buffer(capacity: 4_096)).isUnclear { return .unclear }
     let normal = inOrder(routes, host, Array(NormalPath.of(String(decoding: path, as: UTF8.self)).utf8))
     if sent == .undecided || normal == .undecided { return .undecided }
     guard sent != normal else { return sent }
