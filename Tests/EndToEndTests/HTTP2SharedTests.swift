@@ -45,7 +45,7 @@ extension EndToEnd {
         let response = [Self.head([(":status", "200")]), HTTP2Frame.data(1, Array("here".utf8), ends: true)]
         try Self.answer(exchange, response)
       } change: {
-        $0.upstreams[0].members.append("protocol: http2")
+        $0.upstreams[0].members += ["protocol: http2", "retries: { count: 0 }"]
         $0.timeouts = ["upstream_response: 1s"]
         $0.workers = "1"
       }

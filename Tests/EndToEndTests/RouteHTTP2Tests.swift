@@ -40,28 +40,6 @@ extension EndToEnd {
       #expect(try edge.access.wait(path: "/large").upstream == nil)
     }
 
-    /// The body is more than the client may send before it is read: its rest is read, or curl would lose the response.
-    @Test func aBodyThatNobodyWantsIsReadOnAStreamToo() throws {
-      let workspace = try Workspace()
-      try workspace.write("body", String(repeating: "b", count: 300_000))
-      let backend = try RecordingBackend()
-      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
-      configuration.listeners[0].more.append("protocols: [h2c]")
-      configuration.routes = [
-        "path: /page, respond: { body: page }", "path: /old, redirect: { path: /new }", "to: backend",
-      ]
-      let edge = try Countersign(configuration, in: workspace)
-      for (path, status) in [("/page", 200), ("/old", 308)] {
-        let answer = try Curl(workspace: workspace).fetch(
-          "http://\(try edge["public"])\(path)",
-          ["--http2-prior-knowledge", "--data-binary", "@\(workspace.file("body"))"])
-        #expect(answer.status == status && answer.body == (status == 200 ? "page" : ""), "\(answer)")
-        let entry = try edge.access.wait(path: path)
-        #expect(entry.status == status && entry.refusal == nil)
-      }
-      #expect(backend.requests.isEmpty)
-    }
-
     @Test func whatIsChangedIsSignedOnAStreamToo() throws {
       let site = try Site(
         .shared,

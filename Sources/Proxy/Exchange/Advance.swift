@@ -94,9 +94,9 @@ extension Exchange {
   private func nextStep(_ worker: Worker) -> Step {
     if isBackingOff { return .parked }
     if machine.isDiscarding {
-      // The rest of a stream's request is not read: a reset without an error says so (RFC 9113 section 8.1). What a route answers is no
-      // refusal, and there are clients that lose a response behind which such a reset comes: there the rest is read for a while.
-      if downstream.isStream, refusal != nil || route?.answer == nil { machine.noteDownstreamCloses() }
+      // The rest of a stream's request is not read: a reset without an error says so (RFC 9113 section 8.1). Reading it instead is worse:
+      // there are clients that send no more once they have a response, and wait.
+      if downstream.isStream { machine.noteDownstreamCloses() }
       release(worker, keep: false)
       return discardRequest(worker)
     }

@@ -159,7 +159,7 @@ import Wire
   }
 
   /// Each example, put into a configuration that holds the sections it lacks.
-  @Test(arguments: [("CONFIG", 14), ("BALANCERS", 13)])
+  @Test(arguments: [("CONFIG", 15), ("BALANCERS", 13)])
   func theManualsExamplesReadWithoutAnError(manual: String, count: Int) throws {
     let examples = try Self.manual(manual).split(separator: "```yaml\n").dropFirst().compactMap { part in
       part.range(of: "```").map { String(part[..<$0.lowerBound]) }
