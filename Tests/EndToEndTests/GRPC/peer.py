@@ -183,6 +183,9 @@ def serve(options):
     print("listening %d" % port, flush=True)
     stopped.wait()
     server.stop(30).wait()
+    # The interpreter's own end would wait for threads of the library's that wait for a request which was cancelled with its call.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 # ---------------------------------------------------------------- the client
