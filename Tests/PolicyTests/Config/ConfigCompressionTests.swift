@@ -58,7 +58,7 @@ import Wire
   }
 
   @Test(arguments: [
-    ("compress: gzip", "2:31: expected `routes[0].compress` to be `false` or `true`, found `gzip`"),
+    ("compress: gzip", "2:31: expected one of `false`, `true` for `routes[0].compress`, found `gzip`"),
     ("compress: { level: 10 }", "2:40: expected a whole number from 1 to 9 for `routes[0].compress.level`, found `10`"),
     (
       "compress: { minimum: 0 }",
@@ -74,7 +74,7 @@ import Wire
     ),
     ("compress: { types: [text/*, TEXT/*] }", "2:49: the type `TEXT/*` is given twice"),
     ("compress: { types: [] }", "2:40: expected 1 to 64 media types in `routes[0].compress.types`"),
-    ("compress: { type: text/html }", "2:34: unknown key `type` in `routes[0].compress`: did you mean `types`?"),
+    ("compress: { type: text/html }", "2:33: unknown key `type` in `routes[0].compress`: did you mean `types`?"),
     (
       "compress: true, response_headers: { set: { ETag: x } }",
       "2:55: `response_headers` writes `ETag`, which differs by whether a response is compressed: leave it, or `compress`, out"
