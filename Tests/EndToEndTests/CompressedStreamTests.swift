@@ -18,9 +18,8 @@ extension EndToEnd {
       return configuration
     }
 
-    private static func stream(_ edge: Countersign, receiveBufferBytes: Int32? = nil) throws -> HTTP2Client {
-      let connection = try Connection(to: edge["h2c"], receiveBufferBytes: receiveBufferBytes)
-      let client = HTTP2Client(over: connection, scheme: "http")
+    private static func stream(_ edge: Countersign) throws -> HTTP2Client {
+      let client = HTTP2Client(over: try Connection(to: edge["h2c"]), scheme: "http")
       try client.begin([])
       return client
     }
@@ -81,7 +80,8 @@ extension EndToEnd {
 
     /// The server stops; what it sends then arrives whole.
     @Test(arguments: [false, true]) func aClientThatTakesNothingStopsTheServer(isStream: Bool) throws {
-      let total = 64 << 20
+      // More than the kernel keeps between the server and a client of HTTP/1; a stream's window is small.
+      let total = 32 << 20
       let hasStopped = Guarded(false)
       let backend = try RecordingBackend(keepsBytes: false) { exchange in
         try exchange.send(Self.start + "Content-Length: \(total)\r\n\r\n")
@@ -108,7 +108,7 @@ extension EndToEnd {
       }
       let packed: [UInt8]
       if isStream {
-        let client = try Self.stream(edge, receiveBufferBytes: 16 << 10)
+        let client = try Self.stream(edge)
         let stream = try client.begin("/", fields: [("accept-encoding", "gzip")])
         stops()
         packed = try client.response(on: stream, by: .after(120)).body
