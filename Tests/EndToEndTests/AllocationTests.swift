@@ -212,10 +212,15 @@ extension EndToEnd {
         }
       }
       try ask(200)
-      let before = try Self.count(file)
-      #expect(before.others > 0, "nothing is counted at all")
-      try ask(300)
-      #expect(try Self.count(file).others - before.others == 0)
+      // A stream's new Date is an entry of the tables that compress heads, once a second.
+      var rounds: [UInt64] = []
+      for _ in 0..<10 {
+        let before = try Self.count(file)
+        #expect(before.others > 0, "nothing is counted at all")
+        try ask(30)
+        rounds.append(try Self.count(file).others - before.others)
+      }
+      #expect(rounds.contains(0) && rounds.allSatisfy { $0 < 25 }, "\(rounds)")
     }
 
     private static func counting(in file: String) throws -> [String: String] {
