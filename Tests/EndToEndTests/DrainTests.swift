@@ -107,7 +107,8 @@ extension EndToEnd {
         rest = try kept.readToEnd()
       }
       #expect(rest == [], "an idle connection is ended in order")
-      #expect(seconds >= 0.3)
+      // Its clock counts whole milliseconds, of which the first may have been nearly over.
+      #expect(seconds >= 0.298)
       #expect(try site.edge.process.waitForExit() == .code(0))
       try site.edge.said("not ready from now on; draining begins in 300 ms")
       try site.edge.said("drained: 0 requests and 0 tunnels were cut")
