@@ -15,12 +15,7 @@ extension EndToEnd {
 
     private static func echo(_ exchange: Exchange) throws {
       try accept(exchange)
-      let connection = exchange.connection
-      repeat {
-        let bytes = connection.take(connection.heldCount)
-        if !bytes.isEmpty { try connection.send(bytes) }
-      } while try connection.fill()
-      exchange.end()
+      try exchange.echoToEnd()
     }
 
     private static func site(_ mode: Site.Mode = .shared, _ script: @escaping RecordingBackend.Script) throws -> Site {

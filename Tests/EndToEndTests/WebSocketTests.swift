@@ -21,12 +21,7 @@ extension EndToEnd {
       }
       if exchange.target == "/ws/refused" { return try exchange.reply("not for you", status: "403 Forbidden") }
       try exchange.send(accepted)
-      let connection = exchange.connection
-      repeat {
-        let bytes = connection.take(connection.heldCount)
-        if !bytes.isEmpty { try connection.send(bytes) }
-      } while try connection.fill()
-      exchange.end()
+      try exchange.echoToEnd()
     }
 
     /// A masked text frame, as a browser sends one.

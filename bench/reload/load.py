@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 
+from harness.listener import Listener
 from http2 import Connection, Dropped
 
 CONNECTIONS = 4
@@ -39,20 +40,15 @@ class Check:
         self.count += len(data)
 
 
-class Backend:
+class Backend(Listener):
     """HTTP/1.1. `GET /down/SEED` is answered in pieces until the stream is told to end; `POST /up/SEED` is read and compared."""
 
     def __init__(self):
+        super().__init__()
         # By seed: how much was sent, or what was read.
-        self.sent, self.ends, self.tasks = {}, {}, set()
+        self.sent, self.ends = {}, {}
 
-    async def start(self):
-        self.server = await asyncio.start_server(self.accept, "127.0.0.1", 0, backlog=1024)
-        return self.server.sockets[0].getsockname()[1]
-
-    async def accept(self, reader, writer):
-        task = asyncio.current_task()
-        self.tasks.add(task)
+    async def serve(self, reader, writer):
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -68,7 +64,6 @@ class Backend:
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
-            self.tasks.discard(task)
             writer.close()
 
     async def down(self, writer, seed):
@@ -93,8 +88,8 @@ class Backend:
         text = b"%d %s" % (check.count, b"right" if check.wrong_at is None else b"wrong")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))
 
-    async def close(self):
-        self.server.close()
+    async def end(self):
+        self.close()
         for task in list(self.tasks):
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)

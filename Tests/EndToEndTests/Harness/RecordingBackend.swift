@@ -176,6 +176,15 @@ final class Exchange {
     try send(lines.map { $0 + "\r\n" }.joined() + "\r\n" + text)
   }
 
+  /// Sends back what comes, as a WebSocket's server may, until the client ends; then the exchange is over.
+  func echoToEnd() throws {
+    repeat {
+      let bytes = connection.take(connection.heldCount)
+      if !bytes.isEmpty { try connection.send(bytes) }
+    } while try connection.fill()
+    end()
+  }
+
   /// Ends the connection after this exchange.
   func end() { isOver = true }
 
