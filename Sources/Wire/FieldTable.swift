@@ -1,6 +1,6 @@
 // The fields of one section (a head's or a trailer's), as offsets: names, trimmed values, what each name is to us, and which
-// were nominated by Connection. They are read from lines, be it HTTP/1's (`scan`) or a codec's (`begin`, `finish`).
-// The storage is made once, for the configured number of fields.
+// were nominated by Connection. They are read from lines (`scan`), be it HTTP/1's or a codec's. The
+// storage is made once, for the configured number of fields.
 // Invariant: after a complete section every range lies inside its bytes, every name is a token and no value holds a control
 // byte. Callers: RequestHead, ResponseHead, TrailerSection.
 
@@ -33,8 +33,6 @@ final class FieldTable {
   private(set) var hasBareLF = false
   /// The length that Content-Length states several times over, in one line or several, always the same.
   var repeatedLength: UInt64?
-  /// Of a section that a codec has begun and not finished.
-  private var front: Front?
   let names: FieldNames
   private let fieldsMax: Int
   /// From the operator's own servers what has one reading is taken though it is not how it should be: lines that end in a
@@ -57,7 +55,6 @@ final class FieldTable {
     repeated = 0
     hasBareLF = false
     repeatedLength = nil
-    front = nil
   }
 
   func line(_ index: Int) -> FieldLine {
@@ -222,39 +219,6 @@ final class FieldTable {
       guard case .next = scan else { return scan }
       return .refused(.nameToken)
     default: return .refused(.nameToken)
-    }
-  }
-
-  // MARK: From a codec
-
-  /// What stands in front of the lines, where it is no request line.
-  private struct Front {
-    let limits: HeadLimits
-    let textBytes: Int
-    /// What was wrong with it: nothing that follows makes it right.
-    let refusal: Refusal?
-  }
-
-  /// Begins a section whose lines come from a codec. `textBytes`: what stands in front of them. `refusal`: what is wrong with that;
-  /// returned is that, or what is wrong with its length.
-  func begin(textBytes: Int, limits: HeadLimits, refusal: Refusal?) -> Refusal? {
-    removeAll()
-    let refusal = refusal ?? (textBytes < limits.headBytes ? nil : .headTooLarge)
-    front = Front(limits: limits, textBytes: textBytes, refusal: refusal)
-    return refusal
-  }
-
-  /// Reads the lines, and the empty line, with which `bytes` end.
-  func finish(_ bytes: Span<UInt8>) -> Refusal? {
-    guard let front else { preconditionFailure("the end of no section") }
-    self.front = nil
-    if let refusal = front.refusal { return refusal }
-    let end = min(bytes.count, front.limits.headBytes)
-    switch scan(bytes, from: front.textBytes, end: end, limits: front.limits) {
-    case .incomplete: return .headTooLarge
-    case .refused(let refusal): return refusal
-    // A codec that writes an empty line into a value is at fault; what stands behind it is no part of the head.
-    case .next(let end): return end == bytes.count ? nil : .lineEnding
     }
   }
 }

@@ -1,8 +1,8 @@
 // The head of one request as offsets into its text, and what that says about framing, connection and identity. HTTP/1 parses
 // the text (`parse`, RFC 9112 sections 3 and 5); a codec that is given fields writes it, and says where the pseudo-fields lie
-// (`begin`, `finish`, RFC 9113 section 8.3). Strict: whatever two readers could take in two ways is refused.
-// Invariant: after `.complete(length)` every range lies in the first `length` bytes, and the values hold until the next `parse`
-// or `begin`. Caller: the downstream connection; one object for each worker, reused.
+// (the other `parse`, RFC 9113 section 8.3). Strict: whatever two readers could take in two ways is refused.
+// Invariant: after `.complete(length)` every range lies in the first `length` bytes, and the values hold until the next
+// `parse`. Caller: the downstream connection; one object for each worker, reused.
 
 public final class RequestHead {
   let table: FieldTable

@@ -22,27 +22,32 @@ public struct RequestPseudoFields: Sendable {
 }
 
 extension RequestHead {
-  /// Begins a head of a codec. `text`: what of the head is written, all its pseudo-fields and nothing that
-  /// came after them; the lines of the fields begin behind it. `limits` are those of the whole head, in bytes of its text.
+  /// Reads a head that a codec has written, which `text` is the whole of: the values of its pseudo-fields, in the first `linesStart`
+  /// bytes; then a line for each field, `name: value` and CRLF; and the empty line. The codec has seen to it that no name and no value ends
+  /// a line (`FieldBytes`). `limits` are those of the whole head, in bytes of its text.
   ///
-  /// Returns what is wrong with the pseudo-fields: `.requestLine` for a method that is no token or longer than 32 bytes, and where
-  /// one is missing or `:path` is empty; `.targetForm`, with `targetFault`, for a path that is no target or a scheme that is not of
-  /// HTTP; `.headTooLarge`. A refusal stays: `finish` returns the same, whatever follows.
-  public func begin(_ text: Span<UInt8>, _ fields: RequestPseudoFields, limits: HeadLimits) -> Refusal? {
+  /// Never `.incomplete`. Of the pseudo-fields `.requestLine` is refused for a method that is no token or longer than 32 bytes, and where
+  /// one is missing or `:path` is empty; `.targetForm`, with `targetFault`, for a path that is no target or a scheme that is not of HTTP.
+  /// What else is refused, and what holds after which refusal, is as with the other `parse`.
+  public func parse(
+    _ text: Span<UInt8>, _ fields: RequestPseudoFields, linesStart: Int, limits: HeadLimits
+  ) -> HeadOutcome {
     facts = RequestFacts()
+    table.removeAll()
     var line = RequestLine()
-    let refusal = line.read(text, fields, headBytesMax: limits.headBytes)
+    let refusal = line.read(text.extracting(first: linesStart), fields, headBytesMax: limits.headBytes)
     self.line = line
-    return table.begin(textBytes: text.count, limits: limits, refusal: refusal)
-  }
-
-  /// Ends the head: `text` is the whole of it, what `begin` was given and then a line for each field, `name: value` and CRLF, and the
-  /// empty line. The codec has seen to it that no name and no value ends a line (`FieldBytes`).
-  ///
-  /// Never `.incomplete`; what is refused, and what holds after which refusal, is as with `parse`. Once for each `begin`.
-  public func finish(_ text: Span<UInt8>) -> HeadOutcome {
-    if let refusal = table.finish(text) ?? conclude(text, length: text.count) { return .refused(refusal) }
-    return .complete(length: text.count)
+    if let refusal { return .refused(refusal) }
+    guard linesStart < limits.headBytes else { return .refused(.headTooLarge) }
+    switch table.scan(text, from: linesStart, end: min(text.count, limits.headBytes), limits: limits) {
+    case .incomplete: return .refused(.headTooLarge)
+    case .refused(let refusal): return .refused(refusal)
+    case .next(let length):
+      // A codec that writes an empty line into a value is at fault; what stands behind it is no part of the head.
+      guard length == text.count else { return .refused(.lineEnding) }
+      if let refusal = conclude(text, length: length) { return .refused(refusal) }
+      return .complete(length: length)
+    }
   }
 }
 

@@ -144,8 +144,8 @@ struct RequestMessage {
   private func build(
     _ head: RequestHead, _ start: [UInt8], _ pseudoFields: RequestPseudoFields, limits: HeadLimits
   ) -> HeadOutcome {
-    if let refusal = head.begin(start.span, pseudoFields, limits: limits) { return .refused(refusal) }
-    return head.finish((start + fieldLines(fields) + [0x0d, 0x0a]).span)
+    let text = start + fieldLines(fields) + [0x0d, 0x0a]
+    return head.parse(text.span, pseudoFields, linesStart: start.count, limits: limits)
   }
 }
 

@@ -24,10 +24,7 @@ import Wire
         if let range = ranges[name] { fields[keyPath: range] = ByteRange(text.count, value.count) }
         text += value + [0x0d, 0x0a]
       }
-      if let refusal = head.begin(text.span, fields, limits: limits) {
-        outcome = .refused(refusal)
-        return
-      }
+      let linesStart = text.count
       for (name, value) in lines.dropFirst(count).map({ (Array($0.0.utf8), $0.1) }) {
         // As its codec does, which refuses whitespace around a value.
         let judged = FieldBytes.refusal(ofName: name.span)
@@ -38,7 +35,7 @@ import Wire
         text += name + Array(": ".utf8) + value + [0x0d, 0x0a]
       }
       text += [0x0d, 0x0a]
-      outcome = head.finish(text.span)
+      outcome = head.parse(text.span, fields, linesStart: linesStart, limits: limits)
     }
 
     init(_ lines: [(String, String)]) { self.init(lines.map { ($0.0, Array($0.1.utf8)) }) }
@@ -172,14 +169,13 @@ import Wire
           let pseudoFields = RequestPseudoFields(
             method: ByteRange(9, 3), scheme: ByteRange(23, 4), authority: ByteRange(41, 1), path: ByteRange(51, 1))
           let head = RequestHead(fieldsMax: 10)
-          #expect(head.begin(front.span, pseudoFields, limits: Self.limits) == nil)
           let judged = FieldBytes.refusal(ofName: field.name.span) ?? FieldBytes.refusal(ofValue: field.value.span)
           if judged != nil {
             #expect(judged == refusal, "byte \(byte) at \(offset)")
             continue
           }
           let text = front + field.name + Array(": ".utf8) + field.value + Array("\r\n\r\n".utf8)
-          let outcome = head.finish(text.span)
+          let outcome = head.parse(text.span, pseudoFields, linesStart: front.count, limits: Self.limits)
           let expected = refusal.map { HeadOutcome.refused($0) } ?? .complete(length: text.count)
           #expect(outcome == expected, "byte \(byte) at \(offset)")
           if refusal == nil { #expect(head.fieldCount == 1, "byte \(byte) at \(offset)") }
@@ -215,17 +211,18 @@ import Wire
 
   // MARK: What is left of a message before
 
-  @Test func aRefusalStays() {
+  @Test func theFirstThingThatIsWrongIsTold() {
     let head = RequestHead(fieldsMax: 10)
     let front = Array("GET / HTTP/1.1\r\n".utf8)
     let pseudoFields = RequestPseudoFields(method: ByteRange(0, 3), scheme: ByteRange(6, 4), path: ByteRange(4, 1))
-    #expect(head.begin(front.span, pseudoFields, limits: Self.limits) == nil)
-    let text = front + Array("host: a\r\nx: \0\r\ncontent-length: +1\r\n\r\n".utf8)
-    #expect(head.finish(text.span) == .refused(.valueInvalid) && head.length == 0)
-
-    // Of pseudo-fields too, whatever follows.
-    #expect(head.begin(front.span, RequestPseudoFields(), limits: Self.limits) == .requestLine)
-    #expect(head.finish((front + Array("host: a\r\n\r\n".utf8)).span) == .refused(.requestLine))
+    func parse(_ fields: RequestPseudoFields, _ lines: String) -> HeadOutcome {
+      head.parse((front + Array(lines.utf8)).span, fields, linesStart: front.count, limits: Self.limits)
+    }
+    #expect(parse(pseudoFields, "host: a\r\nx: \0\r\ncontent-length: +1\r\n\r\n") == .refused(.valueInvalid))
+    #expect(head.length == 0)
+    // Of pseudo-fields first, whatever follows.
+    #expect(parse(RequestPseudoFields(), "host: a\r\n\r\n") == .refused(.requestLine))
+    #expect(parse(RequestPseudoFields(), "x: \0\r\n\r\n") == .refused(.requestLine))
   }
 
   /// A codec that lets a value end the head is at fault; nothing behind that is taken for a part of it, and nothing is left over.
@@ -233,30 +230,31 @@ import Wire
     let head = RequestHead(fieldsMax: 10)
     let front = Array("GET / HTTP/1.1\r\n".utf8)
     let pseudoFields = RequestPseudoFields(method: ByteRange(0, 3), scheme: ByteRange(6, 4), path: ByteRange(4, 1))
-    #expect(head.begin(front.span, pseudoFields, limits: Self.limits) == nil)
     let text = front + Array("host: a\r\n\r\nx: y\r\n\r\n".utf8)
-    #expect(head.finish(text.span) == .refused(.lineEnding))
+    let outcome = head.parse(text.span, pseudoFields, linesStart: front.count, limits: Self.limits)
+    #expect(outcome == .refused(.lineEnding))
   }
 
   @Test func eitherWayBeginsAnew() {
     let head = RequestHead(fieldsMax: 10)
     let good = Array("POST /x?y HTTP/1.1\r\nHost: a\r\nClient-Attest: z\r\nContent-Length: 3\r\n\r\n".utf8)
-    var text = Array("GET / HTTP/1.1\r\n".utf8)
+    let text = Array("GET / HTTP/1.1\r\n".utf8)
     let pseudoFields = RequestPseudoFields(
       method: ByteRange(0, 3), scheme: ByteRange(6, 4), authority: ByteRange(6, 4), path: ByteRange(4, 1))
 
-    // A message that was not ended leaves nothing to one that is parsed.
-    #expect(head.begin(text.span, pseudoFields, limits: Self.limits) == nil)
-    _ = head.finish((text + Array("host: HTTP\r\nx: y\r\n".utf8)).span)
-    #expect(head.begin(text.span, pseudoFields, limits: Self.limits) == nil)
+    // A message that was refused leaves nothing to one that is parsed.
+    let cut = text + Array("host: HTTP\r\nx: y\r\n".utf8)
+    let outcome = head.parse(cut.span, pseudoFields, linesStart: text.count, limits: Self.limits)
+    #expect(outcome == .refused(.headTooLarge))
     #expect(head.parse(good.span, limits: Self.limits) == .complete(length: good.count))
     #expect(head.fieldCount == 3 && WireTests.text(head.authority, good) == "a" && head.framing == .length(3))
 
     // Nor a parsed one to one that is made of fields.
-    text = Array("GET / HTTP/1.1\r\n".utf8)
-    #expect(head.begin(text.span, pseudoFields, limits: Self.limits) == nil)
-    #expect(head.fieldCount == 0 && head.attest.isEmpty && head.framing == .none && head.length == 0)
-    #expect(head.finish((text + [0x0d, 0x0a]).span) == .complete(length: text.count + 2))
+    let whole = text + [0x0d, 0x0a]
+    #expect(
+      head.parse(whole.span, pseudoFields, linesStart: text.count, limits: Self.limits)
+        == .complete(length: whole.count))
+    #expect(head.attest.isEmpty && head.length == whole.count)
     #expect(head.method == .get && head.query.isEmpty && head.fieldCount == 0 && head.framing == .none)
   }
 }

@@ -68,7 +68,7 @@ enum ParseSteps {
           method: appended(bytes.span.extracting(read.methodRange.range)), scheme: appended(scheme.span),
           authority: appended(bytes.span.extracting(read.authority.range)),
           path: appended(bytes.span.extracting(read.target.range)))
-        guard text.withReadable({ head.begin($0, pseudoFields, limits: limits) }) == nil else { return false }
+        let linesStart = text.count
         for line in lines {
           let (name, value) = (line.name.span, line.value.span)
           guard FieldBytes.refusal(ofName: name) == nil, FieldBytes.refusal(ofValue: value) == nil else { return false }
@@ -78,7 +78,8 @@ enum ParseSteps {
           text.append("\r\n")
         }
         text.append("\r\n")
-        return text.withReadable { head.finish($0) } == .complete(length: text.count)
+        return text.withReadable { head.parse($0, pseudoFields, linesStart: linesStart, limits: limits) }
+          == .complete(length: text.count)
           && head.fieldCount == lines.count
       }
     }

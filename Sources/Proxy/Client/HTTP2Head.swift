@@ -208,13 +208,12 @@ final class HTTP2Head {
       cookie.append("\r\n")
       lines.append(first: cookie.count, of: cookie)
     }
-    guard !lines.overflowed, !cookie.overflowed, !out.overflowed else { return .refused(.headTooLarge) }
-    let textLimits = HeadLimits(headBytes: limits.headBytes, fields: limits.fields + 1)
-    if let refusal = out.withReadable({ head.begin($0, fields, limits: textLimits) }) { return .refused(refusal) }
+    let linesStart = out.count
     out.append(first: lines.count, of: lines)
     out.append("\r\n")
-    guard !out.overflowed else { return .refused(.headTooLarge) }
-    return out.withReadable { head.finish($0) }
+    guard !lines.overflowed, !cookie.overflowed, !out.overflowed else { return .refused(.headTooLarge) }
+    let textLimits = HeadLimits(headBytes: limits.headBytes, fields: limits.fields + 1)
+    return out.withReadable { head.parse($0, fields, linesStart: linesStart, limits: textLimits) }
   }
 
   /// Writes trailers to `out`, behind what it holds, and reads them into `trailers`; with the empty line.
