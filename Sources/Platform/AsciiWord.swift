@@ -10,9 +10,7 @@ package enum AsciiWord {
     // that count, which is its own.
     let wanted = unsafe UnsafeBufferPointer(start: word.utf8Start, count: word.utf8CodeUnitCount)
     for i in bytes.indices {
-      let byte = bytes[i]
-      let lower = byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte
-      if unsafe lower != wanted[i] { return false }
+      if unsafe bytes[i].asciiLowercased != wanted[i] { return false }
     }
     return true
   }

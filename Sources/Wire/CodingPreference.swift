@@ -40,11 +40,11 @@ public struct CodingPreference: Sendable {
   /// Of a coding that is listed twice the lower weight counts.
   private mutating func note(_ name: Span<UInt8>, _ quality: Int) {
     // `x-gzip` is gzip (section 8.4.1.3).
-    if Self.equals(name, "gzip") || Self.equals(name, "x-gzip") {
+    if name.equalsIgnoringCase(lowercase: "gzip".utf8.span) || name.equalsIgnoringCase(lowercase: "x-gzip".utf8.span) {
       gzip = min(gzip ?? quality, quality)
-    } else if Self.equals(name, "identity") {
+    } else if name.equalsIgnoringCase(lowercase: "identity".utf8.span) {
       identity = min(identity ?? quality, quality)
-    } else if Self.equals(name, "*") {
+    } else if name.equalsIgnoringCase(lowercase: "*".utf8.span) {
       anyOther = min(anyOther ?? quality, quality)
     }
   }
@@ -56,36 +56,14 @@ public struct CodingPreference: Sendable {
     guard next < line.count, line[next] == 0x3b else { return 1_000 }
     next += 1
     skipBlanks(line, &next)
-    guard next + 2 < line.count, line[next] | 0x20 == 0x71, line[next + 1] == 0x3d else { return nil }
+    guard next + 1 < line.count, line[next] | 0x20 == 0x71, line[next + 1] == 0x3d else { return nil }
     next += 2
-    guard line[next] == 0x30 || line[next] == 0x31 else { return nil }
-    var quality = Int(line[next] - 0x30) * 1_000
-    next += 1
-    if next < line.count, line[next] == 0x2e {
-      next += 1
-      var unit = 100
-      while next < line.count, Ascii.isDigit(line[next]), unit > 0 {
-        quality += Int(line[next] - 0x30) * unit
-        unit /= 10
-        next += 1
-      }
-    }
+    guard let quality = QualityValue.read(line, &next, before: line.count) else { return nil }
     at = next
     return quality <= 1_000 ? quality : nil
   }
 
   private static func skipBlanks(_ line: Span<UInt8>, _ at: inout Int) {
     while at < line.count, Ascii.isBlank(line[at]) { at += 1 }
-  }
-
-  private static func equals(_ bytes: Span<UInt8>, _ word: String) -> Bool {
-    guard bytes.count == word.utf8.count else { return false }
-    var at = 0
-    for byte in word.utf8 {
-      let given = bytes[at]
-      guard (given >= 0x41 && given <= 0x5a ? given | 0x20 : given) == byte else { return false }
-      at += 1
-    }
-    return true
   }
 }

@@ -155,8 +155,7 @@ package struct DNSAnswer: Equatable, Sendable {
         guard name.count + 1 + length <= 255, position + 1 + length <= message.count else { return nil }
         name.append(UInt8(length))
         for index in position + 1..<position + 1 + length {
-          let byte = message[index]
-          name.append(byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte)
+          name.append(message[index].asciiLowercased)
         }
         position += 1 + length
         if length == 0 {

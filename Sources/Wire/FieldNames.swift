@@ -173,7 +173,18 @@ public struct FieldNames: Sendable {
     guard !bytes.isEmpty, bytes.allSatisfy(Token.isTokenByte), bytes.contains(where: Token.isAlphanumeric) else {
       return nil
     }
-    return String(decoding: bytes.map { Token.isAlphanumeric($0) ? $0 | 0x20 : 0x2d }, as: UTF8.self)
+    return String(decoding: bytes.map(fold), as: UTF8.self)
+  }
+
+  @inline(__always) private static func fold(_ byte: UInt8) -> UInt8 {
+    Token.isAlphanumeric(byte) ? byte | 0x20 : 0x2d
+  }
+
+  /// Whether `name` is a spelling of `folded`, which is in that form.
+  public static func isSpelling(_ name: Span<UInt8>, of folded: [UInt8]) -> Bool {
+    guard name.count == folded.count else { return false }
+    for i in 0..<folded.count where fold(name[i]) != folded[i] { return false }
+    return true
   }
 
   /// The kind of a name.
@@ -221,15 +232,8 @@ public struct FieldNames: Sendable {
   }
 
   @inline(never) private func isLongClaim(_ bytes: Span<UInt8>, _ range: ByteRange) -> Bool {
-    for claim in longClaims where claim.count == range.range.count {
-      var same = 0
-      while same < claim.count {
-        let byte = bytes[range.lower &+ same]
-        guard (Token.isAlphanumeric(byte) ? byte | 0x20 : 0x2d) == claim[same] else { break }
-        same &+= 1
-      }
-      if same == claim.count { return true }
-    }
+    let name = bytes.extracting(range.range)
+    for claim in longClaims where Self.isSpelling(name, of: claim) { return true }
     return false
   }
 }

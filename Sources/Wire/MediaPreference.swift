@@ -38,16 +38,18 @@ public struct MediaPreference: Sendable {
     while nameEnd < end, line[nameEnd] != 0x3b, !Ascii.isBlank(line[nameEnd]) { nameEnd += 1 }
     let quality = Self.quality(line, nameEnd, end)
     let name = line.extracting(at..<nameEnd)
-    if Self.equals(name, "*/*") {
+    if name.equalsIgnoringCase(lowercase: "*/*".utf8.span) {
       html.note(0, quality)
       json.note(0, quality)
-    } else if Self.equals(name, "text/*") {
+    } else if name.equalsIgnoringCase(lowercase: "text/*".utf8.span) {
       html.note(1, quality)
-    } else if Self.equals(name, "application/*") {
+    } else if name.equalsIgnoringCase(lowercase: "application/*".utf8.span) {
       json.note(1, quality)
-    } else if Self.equals(name, "text/html") || Self.equals(name, "application/xhtml+xml") {
+    } else if name.equalsIgnoringCase(lowercase: "text/html".utf8.span)
+      || name.equalsIgnoringCase(lowercase: "application/xhtml+xml".utf8.span)
+    {
       html.note(2, quality)
-    } else if Self.equals(name, "application/json") || Self.isOfJSON(name) {
+    } else if name.equalsIgnoringCase(lowercase: "application/json".utf8.span) || Self.isOfJSON(name) {
       json.note(2, quality)
     }
   }
@@ -56,18 +58,8 @@ public struct MediaPreference: Sendable {
   private static func isOfJSON(_ name: Span<UInt8>) -> Bool {
     let (prefix, suffix) = ("application/".utf8.count, "+json".utf8.count)
     guard name.count > prefix + suffix else { return false }
-    return equals(name.extracting(first: prefix), "application/") && equals(name.extracting(last: suffix), "+json")
-  }
-
-  private static func equals(_ bytes: Span<UInt8>, _ word: String) -> Bool {
-    guard bytes.count == word.utf8.count else { return false }
-    var at = 0
-    for byte in word.utf8 {
-      let given = bytes[at]
-      guard (given >= 0x41 && given <= 0x5a ? given | 0x20 : given) == byte else { return false }
-      at += 1
-    }
-    return true
+    return name.extracting(first: prefix).equalsIgnoringCase(lowercase: "application/".utf8.span)
+      && name.extracting(last: suffix).equalsIgnoringCase(lowercase: "+json".utf8.span)
   }
 
   /// `;q=0.5` in thousandths; 1000 where nothing is said, 0 for what is none.
@@ -77,23 +69,12 @@ public struct MediaPreference: Sendable {
       while at < end, line[at] == 0x3b || Ascii.isBlank(line[at]) { at += 1 }
       var next = at
       while next < end, line[next] != 0x3b { next += 1 }
-      if next - at >= 2, line[at] | 0x20 == 0x71, line[at + 1] == 0x3d { return thousandths(line, at + 2, next) }
+      if next - at >= 2, line[at] | 0x20 == 0x71, line[at + 1] == 0x3d {
+        at += 2
+        return min(QualityValue.read(line, &at, before: next) ?? 0, 1_000)
+      }
       at = next
     }
     return 1_000
-  }
-
-  private static func thousandths(_ line: Span<UInt8>, _ start: Int, _ end: Int) -> Int {
-    guard start < end, line[start] == 0x30 || line[start] == 0x31 else { return 0 }
-    var value = Int(line[start] - 0x30) * 1_000
-    guard start + 1 < end, line[start + 1] == 0x2e else { return value }
-    var unit = 100
-    var at = start + 2
-    while at < end, Ascii.isDigit(line[at]), unit > 0 {
-      value += Int(line[at] - 0x30) * unit
-      unit /= 10
-      at += 1
-    }
-    return min(value, 1_000)
   }
 }

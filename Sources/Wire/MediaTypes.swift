@@ -14,7 +14,7 @@ public struct MediaTypePattern: Sendable, Equatable {
   /// Nil where it is none.
   public init?(_ given: String) {
     guard given.utf8.count <= 128, given.utf8.allSatisfy({ Token.isTokenByte($0) || $0 == 0x2f }) else { return nil }
-    let bytes = given.utf8.map { (0x41...0x5a).contains($0) ? $0 | 0x20 : $0 }
+    let bytes = given.utf8.map(\.asciiLowercased)
     guard let slash = bytes.firstIndex(of: 0x2f), slash > 0, slash + 1 < bytes.count,
       !bytes[(slash + 1)...].contains(0x2f)
     else { return nil }
@@ -32,18 +32,10 @@ public struct MediaTypePattern: Sendable, Equatable {
 
   /// `type`: without parameters.
   fileprivate func matches(_ type: Span<UInt8>) -> Bool {
-    if isOneType { return type.count == front.count && Self.isSame(type, front) }
+    if isOneType { return type.equalsIgnoringCase(lowercase: front.span) }
     guard type.count > front.count + back.count else { return false }
-    return Self.isSame(type.extracting(first: front.count), front)
-      && Self.isSame(type.extracting(last: back.count), back)
-  }
-
-  private static func isSame(_ bytes: Span<UInt8>, _ word: [UInt8]) -> Bool {
-    for i in 0..<word.count {
-      let byte = bytes[i]
-      guard (byte &- 0x41 < 26 ? byte | 0x20 : byte) == word[i] else { return false }
-    }
-    return true
+    return type.extracting(first: front.count).equalsIgnoringCase(lowercase: front.span)
+      && type.extracting(last: back.count).equalsIgnoringCase(lowercase: back.span)
   }
 }
 

@@ -131,7 +131,19 @@ struct PackedName: Equatable, Sendable {
   }
 }
 
+extension UInt8 {
+  /// The byte; for a capital of ASCII, its small letter.
+  @inlinable @inline(__always) public var asciiLowercased: UInt8 { self &- 0x41 < 26 ? self | 0x20 : self }
+}
+
 extension Span where Element == UInt8 {
+  /// Whether these bytes are `word`, which has no capitals, without regard to the case of their ASCII letters.
+  @inlinable public func equalsIgnoringCase(lowercase word: Span<UInt8>) -> Bool {
+    guard count == word.count else { return false }
+    for i in word.indices where self[i].asciiLowercased != word[i] { return false }
+    return true
+  }
+
   /// Whether `range` holds `name`, without regard to case.
   @inline(__always) func holds(_ name: PackedName, at range: ByteRange) -> Bool {
     range.range.count == name.count && PackedName(self, range) == name

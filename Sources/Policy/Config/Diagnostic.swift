@@ -101,8 +101,7 @@ enum Spelling {
     text.utf8.compactMap { byte in
       switch byte {
       case UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: " "): nil
-      case UInt8(ascii: "A")...UInt8(ascii: "Z"): byte | 0x20
-      default: byte
+      default: byte.asciiLowercased
       }
     }
   }

@@ -152,7 +152,7 @@ struct PrefixTree: Sendable {
   }
 
   @inline(__always) private static func byte(_ byte: UInt8, _ ignoresCase: Bool) -> UInt8 {
-    ignoresCase && byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte
+    ignoresCase ? byte.asciiLowercased : byte
   }
 
   @inline(__always) private func insert(_ range: Range<Int>, into words: inout MutableSpan<UInt64>) {

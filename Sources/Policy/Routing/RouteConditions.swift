@@ -74,11 +74,12 @@ final class RouteConditions {
 
   /// One of the field's lines is as asked for. What was meant for the hop before us counts as absent.
   private func holdsField(_ index: Int, _ bytes: Span<UInt8>, _ head: RequestHead) -> Bool {
+    let wanted = fields[index]
     for i in 0..<head.fieldCount {
       let line = head.field(i)
-      guard !line.isNominated, AsciiText.isEqual(bytes.extracting(line.name.range), lowerCase: fields[index].name)
+      guard !line.isNominated, bytes.extracting(line.name.range).equalsIgnoringCase(lowercase: wanted.name.span)
       else { continue }
-      guard let value = fields[index].value else { return true }
+      guard let value = wanted.value else { return true }
       if ByteComparison.isEqual(bytes.extracting(line.value.range), value.span) { return true }
     }
     return false
@@ -105,21 +106,6 @@ struct RedirectCondition {
     if let isSecure, isSecure != used { return true }
     guard let host else { return false }
     let compared = hasPort ? authority : authority.extracting(first: RouteTable.hostNameBytes(authority))
-    return !AsciiText.isEqual(compared, lowerCase: host)
-  }
-}
-
-/// Comparing without case.
-enum AsciiText {
-  /// `word` has no capitals.
-  static func isEqual(_ bytes: Span<UInt8>, lowerCase word: [UInt8]) -> Bool {
-    guard bytes.count == word.count else { return false }
-    var i = 0
-    while i < word.count {
-      let byte = bytes[i]
-      guard (byte &- 0x41 < 26 ? byte | 0x20 : byte) == word[i] else { return false }
-      i += 1
-    }
-    return true
+    return !compared.equalsIgnoringCase(lowercase: host.span)
   }
 }

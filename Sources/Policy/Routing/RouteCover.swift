@@ -73,7 +73,7 @@ struct RouteCover {
       let prefix = LiteralPrefix(of: text)
       switch prefix.rest {
       case .nothing:
-        let name = prefix.bytes.map { $0 >= 0x41 && $0 <= 0x5a ? $0 | 0x20 : $0 }
+        let name = prefix.bytes.map(\.asciiLowercased)
         own = .literal(name)
         ends = Self.ends(of: String(decoding: name, as: UTF8.self))
       case .anything where prefix.bytes.isEmpty: return ([.anything], .anything)

@@ -273,7 +273,7 @@ private struct RouteClaims {
   }
 
   private static func claim(_ route: Int, _ prefix: LiteralPrefix, ignoresCase: Bool) -> PrefixTree.Claim {
-    let literal = prefix.bytes.map { ignoresCase && $0 >= 0x41 && $0 <= 0x5a ? $0 | 0x20 : $0 }
+    let literal = ignoresCase ? prefix.bytes.map(\.asciiLowercased) : prefix.bytes
     return PrefixTree.Claim(route: route, literal: literal, isWhole: prefix.rest == .nothing)
   }
 }

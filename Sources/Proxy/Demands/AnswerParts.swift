@@ -52,7 +52,9 @@ extension Exchange {
     headText.withReadable { bytes in
       for index in 0..<head.fieldCount {
         let field = head.field(index)
-        guard CookieField.isSame(bytes.extracting(field.name.range), Exchange.acceptName) else { continue }
+        guard bytes.extracting(field.name.range).equalsIgnoringCase(lowercase: Exchange.acceptName.span) else {
+          continue
+        }
         preference.note(bytes.extracting(field.value.range))
       }
     }

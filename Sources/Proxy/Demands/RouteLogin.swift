@@ -50,7 +50,7 @@ final class RouteLogin {
     var found = Found.none
     for index in 0..<head.fieldCount {
       let field = head.field(index)
-      guard CookieField.isSame(bytes.extracting(field.name.range), RouteLogin.field) else { continue }
+      guard bytes.extracting(field.name.range).equalsIgnoringCase(lowercase: RouteLogin.field.span) else { continue }
       // Of two, the upstream could believe the other.
       guard case .none = found,
         let credentials = BasicCredentials(parsing: bytes.extracting(field.value.range), into: &room)
@@ -103,7 +103,7 @@ final class RouteLogin {
     guard !passesCredentials else { return }
     x.headText.withReadable { bytes in
       for index in 0..<x.head.fieldCount
-      where CookieField.isSame(bytes.extracting(x.head.name(index).range), RouteLogin.field) {
+      where bytes.extracting(x.head.name(index).range).equalsIgnoringCase(lowercase: RouteLogin.field.span) {
         x.head.withhold(index)
       }
     }

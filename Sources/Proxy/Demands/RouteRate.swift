@@ -56,12 +56,13 @@ package final class RouteRate {
   private func whom(_ x: Exchange, _ worker: Worker) -> UInt64 {
     var hash = worker.shared.rates.hash
     hash.add(number)
+    let header = header
     if !header.isEmpty {
       var isThere = false
       x.headText.withReadable { bytes in
         for index in 0..<x.head.fieldCount {
           let field = x.head.field(index)
-          guard CookieField.isSame(bytes.extracting(field.name.range), header) else { continue }
+          guard bytes.extracting(field.name.range).equalsIgnoringCase(lowercase: header.span) else { continue }
           hash.add(bytes.extracting(field.value.range))
           isThere = true
         }

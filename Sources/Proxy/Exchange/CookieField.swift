@@ -10,7 +10,7 @@ enum CookieField {
   static func value(_ bytes: Span<UInt8>, _ head: RequestHead, named cookie: [UInt8]) -> Range<Int>? {
     for index in 0..<head.fieldCount {
       let field = head.field(index)
-      guard isSame(bytes.extracting(field.name.range), name) else { continue }
+      guard bytes.extracting(field.name.range).equalsIgnoringCase(lowercase: name.span) else { continue }
       let start = field.value.range.lowerBound
       guard let value = value(bytes.extracting(field.value.range), named: cookie) else { continue }
       return start + value.lowerBound..<start + value.upperBound
@@ -36,14 +36,4 @@ enum CookieField {
   }
 
   private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
-
-  /// Whether a field's name is `name`, which is in lower case.
-  static func isSame(_ bytes: Span<UInt8>, _ name: [UInt8]) -> Bool {
-    guard bytes.count == name.count else { return false }
-    for i in 0..<name.count {
-      let byte = bytes[i]
-      guard (byte &- 0x41 < 26 ? byte | 0x20 : byte) == name[i] else { return false }
-    }
-    return true
-  }
 }

@@ -32,7 +32,9 @@ enum RequestID {
     var found: ByteRange?
     for i in 0..<head.fieldCount {
       let line = head.field(i)
-      guard !line.isNominated, CookieField.isSame(bytes.extracting(line.name.range), fieldName) else { continue }
+      guard !line.isNominated, bytes.extracting(line.name.range).equalsIgnoringCase(lowercase: fieldName.span) else {
+        continue
+      }
       guard found == nil, isPlain(bytes.extracting(line.value.range)) else { return nil }
       found = line.value
     }
@@ -213,7 +215,7 @@ package final class HeadEdit: Sendable {
   func drops(_ bytes: Span<UInt8>, _ name: ByteRange) -> Bool {
     var i = 0
     while i < dropped.count {
-      if HeadEdit.isFolded(bytes, name, dropped[i]) { return true }
+      if FieldNames.isSpelling(bytes.extracting(name.range), of: dropped[i]) { return true }
       i += 1
     }
     return false
@@ -226,19 +228,6 @@ package final class HeadEdit: Sendable {
   func drops(_ name: String) -> Bool {
     let folded = Array((FieldNames.fold(name) ?? name).utf8)
     return dropped.contains { $0 == folded }
-  }
-
-  private static func isFolded(_ bytes: Span<UInt8>, _ name: ByteRange, _ folded: [UInt8]) -> Bool {
-    guard Int(name.count) == folded.count else { return false }
-    var i = 0
-    while i < folded.count {
-      let byte = bytes[name.lower + i]
-      let letter = byte | 0x20
-      let isPlain = letter >= 0x61 && letter <= 0x7a || byte >= 0x30 && byte <= 0x39
-      guard (isPlain ? letter : 0x2d) == folded[i] else { return false }
-      i += 1
-    }
-    return true
   }
 }
 

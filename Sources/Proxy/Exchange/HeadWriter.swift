@@ -335,30 +335,10 @@ package enum HeadWriter {
     out.append(keepAlive ? "\r\n" : "Connection: close\r\n\r\n")
   }
 
-  /// RFC 9110's words for the statuses that we send.
+  /// The words for a status that we send.
   package static func reason(_ status: Int) -> StaticString {
-    switch status {
-    case 200: "OK"
-    case 400: "Bad Request"
-    case 401: "Unauthorized"
-    case 403: "Forbidden"
-    case 404: "Not Found"
-    case 405: "Method Not Allowed"
-    case 408: "Request Timeout"
-    case 413: "Content Too Large"
-    case 417: "Expectation Failed"
-    case 421: "Misdirected Request"
-    case 425: "Too Early"
-    case 429: "Too Many Requests"
-    case 431: "Request Header Fields Too Large"
-    case 500: "Internal Server Error"
-    case 501: "Not Implemented"
-    case 502: "Bad Gateway"
-    case 503: "Service Unavailable"
-    case 504: "Gateway Timeout"
-    case 505: "HTTP Version Not Supported"
-    default: "Error"
-    }
+    let phrase = ReasonPhrase.of(status)
+    return phrase.utf8CodeUnitCount > 0 ? phrase : "Error"
   }
 }
 
@@ -374,10 +354,7 @@ extension Span<UInt8> {
   /// Whether these bytes are the others, whatever the case of their ASCII letters.
   func equalsIgnoringCase(_ other: Span<UInt8>) -> Bool {
     guard count == other.count else { return false }
-    for i in 0..<count where self[i] != other[i] {
-      let lower = self[i] | 0x20
-      guard lower == other[i] | 0x20, (0x61...0x7a).contains(lower) else { return false }
-    }
+    for i in 0..<count where self[i].asciiLowercased != other[i].asciiLowercased { return false }
     return true
   }
 }
@@ -387,7 +364,7 @@ extension String {
   init(lowercasing bytes: Span<UInt8>) {
     var lower: [UInt8] = []
     lower.reserveCapacity(bytes.count)
-    for i in 0..<bytes.count { lower.append((0x41...0x5a).contains(bytes[i]) ? bytes[i] | 0x20 : bytes[i]) }
+    for i in 0..<bytes.count { lower.append(bytes[i].asciiLowercased) }
     self = String(decoding: lower, as: UTF8.self)
   }
 }

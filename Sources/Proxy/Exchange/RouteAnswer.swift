@@ -71,15 +71,16 @@ enum ContentType {
     while at > 0, name[at - 1] != 0x2e, name[at - 1] != 0x2f { at -= 1 }
     guard at > 1, name[at - 1] == 0x2e else { return "application/octet-stream" }
     let ending = name.extracting(droppingFirst: at)
-    for i in table.indices where CookieField.isSame(ending, table[i].ending) { return table[i].type }
+    for known in table where ending.equalsIgnoringCase(lowercase: known.ending.span) { return known.type }
     return "application/octet-stream"
   }
 }
 
 enum ReasonPhrase {
-  /// RFC 9110's words for the statuses that a configuration may have; empty for others, as RFC 9112 section 4 allows.
+  /// RFC 9110's words for the statuses that we send, and those that a configuration may have; empty for others, as RFC 9112 section 4 allows.
   static func of(_ status: Int) -> StaticString {
     switch status {
+    case 200: "OK"
     case 201: "Created"
     case 202: "Accepted"
     case 204: "No Content"
@@ -90,16 +91,30 @@ enum ReasonPhrase {
     case 304: "Not Modified"
     case 307: "Temporary Redirect"
     case 308: "Permanent Redirect"
+    case 400: "Bad Request"
     case 401: "Unauthorized"
+    case 403: "Forbidden"
+    case 404: "Not Found"
+    case 405: "Method Not Allowed"
     case 406: "Not Acceptable"
+    case 408: "Request Timeout"
     case 409: "Conflict"
     case 410: "Gone"
+    case 413: "Content Too Large"
     case 415: "Unsupported Media Type"
+    case 417: "Expectation Failed"
     case 418: "I'm a teapot"
+    case 421: "Misdirected Request"
+    case 425: "Too Early"
     case 429: "Too Many Requests"
+    case 431: "Request Header Fields Too Large"
     case 451: "Unavailable For Legal Reasons"
+    case 500: "Internal Server Error"
     case 501: "Not Implemented"
-    case 200, 400, 403, 404, 405, 408, 413, 417, 421, 425, 431, 500, 502, 503, 504, 505: HeadWriter.reason(status)
+    case 502: "Bad Gateway"
+    case 503: "Service Unavailable"
+    case 504: "Gateway Timeout"
+    case 505: "HTTP Version Not Supported"
     default: ""
     }
   }

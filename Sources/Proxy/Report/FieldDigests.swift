@@ -58,7 +58,7 @@ package final class FieldDigests {
     var isThere = false
     for index in 0..<head.fieldCount {
       let field = head.field(index)
-      guard CookieField.isSame(bytes.extracting(field.name.range), entry.name) else { continue }
+      guard bytes.extracting(field.name.range).equalsIgnoringCase(lowercase: entry.name.span) else { continue }
       if isThere, !entry.mac.update(FieldDigests.separator.span) { return false }
       guard entry.mac.update(bytes.extracting(field.value.range)) else { return false }
       isThere = true

@@ -15,7 +15,7 @@ extension Exchange {
     return headText.withReadable { bytes in
       for index in 0..<head.fieldCount {
         let field = head.field(index)
-        guard CookieField.isSame(bytes.extracting(field.name.range), name) else { continue }
+        guard bytes.extracting(field.name.range).equalsIgnoringCase(lowercase: name.span) else { continue }
         body(bytes.extracting(field.value.range))
         return true
       }
