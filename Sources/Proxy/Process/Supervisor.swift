@@ -187,10 +187,11 @@ package final class Supervisor {
       predecessor?.fail(why)
       return
     }
-    logger.error("reload refused; the configuration in use stays (what is wrong stands above)")
     let reason = why.first { !$0.contains(": warning: ") } ?? "for an unknown reason"
     reloads.noteFailure(reason, nowMilliseconds: Clock.wallMilliseconds())
+    // Whoever has read the line sees it in the metrics.
     showReloads()
+    logger.error("reload refused; the configuration in use stays (what is wrong stands above)")
   }
 
   func showReloads() {
@@ -320,8 +321,8 @@ package final class Supervisor {
     self.serving = serving
     reloads.noteSuccess(loaded.snapshot, nowMilliseconds: Clock.wallMilliseconds())
     setReadiness()
-    logger.info("reloaded generation=\(reloads.generation) listeners=\(readyListeners())")
     showReloads()
+    logger.info("reloaded generation=\(reloads.generation) listeners=\(readyListeners())")
   }
 
   /// Settings that a running process cannot change.
