@@ -9,6 +9,7 @@
 """
 
 import argparse
+import faulthandler
 import json
 import os
 import signal
@@ -182,7 +183,9 @@ def serve(options):
     server.start()
     print("listening %d" % port, flush=True)
     stopped.wait()
-    server.stop(30).wait()
+    # The library cancels what is left after 30 seconds. It has been seen to take longer than a minute: then it says where it waits.
+    if not server.stop(30).wait(40):
+        faulthandler.dump_traceback()
     # The interpreter's own end would wait for threads of the library's that wait for a request which was cancelled with its call.
     sys.stdout.flush()
     os._exit(0)
