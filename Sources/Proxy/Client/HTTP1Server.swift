@@ -294,6 +294,7 @@ extension Downstream {
       u.input.withReadable {
         TrailerWriter.writeFields($0.extracting(first: count), trailers, without: edit, into: stream.trailers)
       }
+      stream.hasTrailers = !stream.trailers.isEmpty
       x.bytesOut += UInt64(stream.trailers.count)
       x.response.trailersSent = true
       return

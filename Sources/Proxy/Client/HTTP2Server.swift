@@ -383,7 +383,8 @@ final class HTTP2Server {
     heldHeadBytes -= stream.headBytes
     if let u = s.boundUpstream { u.close(worker) }
     // Trailers are not counted in windows.
-    let unused = max(0, s.input.count - stream.trailerBytes) + stream.arriving.count
+    var unused = max(0, s.input.count - stream.trailerBytes)
+    if stream.wantsWebSocket { unused += stream.arriving.count }
     if unused > 0 { session.consumedConnection(unused) }
     stream.isTouched = false
     s.clear()

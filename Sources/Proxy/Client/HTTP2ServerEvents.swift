@@ -201,7 +201,7 @@ extension HTTP2Server: HTTP2Handler {
     // The answer to a malformed request is ended by a reset, which no stream can have that has ended on both sides.
     guard state.outputEnded, n == s.output.count, state.resetCode == 0 else { return n > 0 ? .bytes(n) : .nothing }
     state.isEndOut = true
-    guard !state.trailers.isEmpty else { return .last(n) }
+    guard state.hasTrailers else { return .last(n) }
     let isSubmitted = state.trailers.withReadable { session.submitTrailers(stream: stream, worker.http2Lines, $0) }
     return isSubmitted ? .lastBeforeTrailers(n) : .last(n)
   }

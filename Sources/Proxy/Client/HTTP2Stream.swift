@@ -53,13 +53,15 @@ final class StreamState {
   var waitsForRoom = false
   /// The lines of the response's trailers.
   let trailers: Buffer
+  /// It has some.
+  var hasTrailers = false
   /// Bytes of the response's body that went into frames.
   var sentBytes: UInt32 = 0
   /// Its answers are gRPC's.
   var isGRPC = false
   /// An extended CONNECT for a WebSocket (RFC 8441).
   var wantsWebSocket = false
-  /// What came for its tunnel.
+  /// What came for its tunnel, where it wants one.
   let arriving: Buffer
   /// Of such a request, what the server has to answer to show that it speaks WebSocket; empty before it was asked.
   var webSocketAccept: [UInt8] = []
@@ -97,12 +99,15 @@ final class StreamState {
     hasBody = false
     hasUnfetched = false
     waitsForRoom = false
-    trailers.reset()
+    if hasTrailers { trailers.reset() }
+    hasTrailers = false
     sentBytes = 0
     isGRPC = false
-    wantsWebSocket = false
-    arriving.reset()
-    webSocketAccept = []
+    if wantsWebSocket {
+      wantsWebSocket = false
+      arriving.reset()
+      webSocketAccept = []
+    }
   }
 }
 

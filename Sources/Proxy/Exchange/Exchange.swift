@@ -50,7 +50,9 @@ final class Exchange {
   var requestID = RequestID.none
   var request = MessageState()
   /// What was used of the body, as it came, while another try may want it.
-  let held: Buffer
+  private let held: Buffer
+  /// Something is held.
+  private var isHolding = false
   /// How much of `held` was used on this try.
   private(set) var resentBytes = 0
   var method = Method.other
@@ -186,7 +188,8 @@ final class Exchange {
     answerBody.close()
     request = MessageState()
     response = MessageState()
-    held.reset()
+    if isHolding { held.reset() }
+    isHolding = false
     resentBytes = 0
     identity = nil
     edge = .empty
@@ -233,7 +236,7 @@ final class Exchange {
   }
 
   /// What is held was not all used on this try.
-  var isResending: Bool { resentBytes < held.count }
+  var isResending: Bool { isHolding && resentBytes < held.count }
 
   /// `n` bytes at the front of the body are used, for good. They are held as long as another try may want them; there is
   /// room, for payload was taken by `usable` and framing has its margin.
@@ -247,6 +250,7 @@ final class Exchange {
     }
     if machine.replayable {
       held.append(first: n, of: downstream.input)
+      isHolding = true
       resentBytes += n
     }
     downstream.input.consume(n)
@@ -264,8 +268,9 @@ final class Exchange {
   /// Gives up what is held of the body: no other try is possible after this. What this try has still to use of it stays.
   func discardHeld() {
     machine.noteNotHeld()
-    guard resentBytes == held.count else { return }
+    guard isHolding, resentBytes == held.count else { return }
     held.reset()
+    isHolding = false
     resentBytes = 0
   }
 

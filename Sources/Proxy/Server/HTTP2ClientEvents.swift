@@ -98,7 +98,7 @@ extension HTTP2Client: HTTP2Handler {
     let n = min(s.output.count, most)
     guard state.outputEnded, n == s.output.count else { return n > 0 ? .bytes(n) : .nothing }
     state.isEndOut = true
-    guard !state.trailers.isEmpty else { return .last(n) }
+    guard state.hasTrailers else { return .last(n) }
     let isSubmitted = state.trailers.withReadable { session.submitTrailers(stream: stream, worker.http2Lines, $0) }
     return isSubmitted ? .lastBeforeTrailers(n) : .last(n)
   }

@@ -45,6 +45,8 @@ final class ServerStream {
   var waitsForRoom = false
   /// The lines of the request's trailers.
   let trailers: Buffer
+  /// It has some.
+  var hasTrailers = false
 
   init(_ worker: Worker) {
     arriving = Buffer(pool: worker.pool, small: worker.smallPool)
@@ -76,7 +78,8 @@ final class ServerStream {
     isEndOut = false
     hasUnfetched = false
     waitsForRoom = false
-    trailers.reset()
+    if hasTrailers { trailers.reset() }
+    hasTrailers = false
   }
 }
 
@@ -178,6 +181,7 @@ extension Upstream {
       x.withBody {
         TrailerWriter.writeFields($0.extracting(first: count), trailers, without: edit, into: stream.trailers)
       }
+      stream.hasTrailers = !stream.trailers.isEmpty
     } else {
       x.withBody { TrailerWriter.write($0.extracting(first: count), trailers, without: edit, into: output) }
     }
