@@ -256,7 +256,10 @@ final class HTTP2End {
     }
     nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks) { _, frame, _, argument in
       let header = cs_frame_hd(frame).pointee
-      if header.type == UInt8(NGHTTP2_HEADERS.rawValue) {
+      // Trailers do not leave where the stream was reset before.
+      if header.type == UInt8(NGHTTP2_HEADERS.rawValue),
+        cs_headers_category(frame) == Int32(NGHTTP2_HCAT_REQUEST.rawValue)
+      {
         HTTP2End.of(argument).events.append(.notSent(header.stream_id))
       }
       return 0

@@ -56,6 +56,8 @@ final class Request {
   var takesGzip = false
   /// It went out with cookies.
   private(set) var hasCookie = false
+  /// What Content-Length said of a body over HTTP/2, if it had one.
+  private(set) var statedBytes: Int?
   /// Bytes of a field that makes its head a large one.
   var largeFieldBytes = 0
   var attempts: [Attempt] = []
@@ -180,6 +182,7 @@ final class Request {
     if case .length(let n) = body {
       let stated = flaw == .wrongLength ? (n > 0 && random.oneIn(2) ? n - 1 : n + 1) : n
       fields.append(("content-length", "\(stated)"))
+      statedBytes = stated
       if flaw == .doubledLength { fields.append(("content-length", "\(n + 1)")) }
     }
     var trailers: HTTP2End.Fields = []

@@ -224,6 +224,7 @@ extension Downstream {
   /// Fetches what was written into frames. False when the client takes no more.
   func flushStream(_ stream: StreamState) -> Bool {
     if stream.isReset { return false }
+    if isFlushed { return true }
     stream.server.pull(self)
     return !stream.isReset
   }

@@ -122,11 +122,11 @@ extension Exchange {
   private func relayRequest(_ u: Upstream, _ worker: Worker) -> Step {
     switch downstream.nextPiece(of: self, worker) {
     case .data(let count):
-      let most = usable(count, u, worker)
+      let most = usable(count, isDivisible: true, u, worker)
       guard most > 0 else { return waitForServer(u, worker) }
       return sendBody(most, u, worker)
     case .trailers(let count):
-      guard usable(count, u, worker) == count else { return waitForServer(u, worker) }
+      guard usable(count, isDivisible: false, u, worker) == count else { return waitForServer(u, worker) }
       return sendTrailers(count, u, worker)
     case .end:
       guard u.writeEnd(of: self, worker) else { return .blocked }
@@ -147,8 +147,15 @@ extension Exchange {
 
   /// How much of `count` bytes of payload or trailers can be used now: all, or less where the rest has to be held back, or
   /// none. What is held for another try makes way when room is needed.
-  private func usable(_ count: Int, _ u: Upstream, _ worker: Worker) -> Int {
+  private func usable(_ count: Int, isDivisible: Bool, _ u: Upstream, _ worker: Worker) -> Int {
     guard let room = holdableRoom, count > room else { return count }
+    // Of a stream that its server turns out not to have taken, no more has left than the window that it had at first. So that another try
+    // can be made, what is held is given up only when more is asked for.
+    if let stream = u.stream {
+      if room > 0, isDivisible { return room }
+      u.flush(worker)
+      guard u.output.isEmpty, !stream.isClosed else { return room }
+    }
     guard StartWait.holdsBack(self, u, worker) else {
       discardHeld()
       return count

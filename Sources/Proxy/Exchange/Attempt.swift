@@ -158,7 +158,7 @@ enum Attempt {
     let choice = takePlace(x, group, worker)
     guard case .server(let server, _) = choice else { return without(choice) }
     if server.isHTTP2 {
-      let client = server.takeHTTP2(isNew: x.machine.hasMetStale)
+      let client = x.machine.goesFirst ? nil : server.takeHTTP2(isNew: x.machine.hasMetStale)
       return stream(x, server, client, worker) { Dial.begin(x, server, preamble: nil, worker) }
     }
     while mayReuse(x), let u = server.takeIdle(worker) {
@@ -234,7 +234,7 @@ enum Attempt {
     _ x: Exchange, _ group: UpstreamPlan, _ identity: ClientIdentity, _ worker: Worker
   ) -> Found {
     let owner = x.downstream.carrier
-    for u in owner.boundConnections {
+    for u in owner.boundConnections where !x.machine.goesFirst {
       guard let client = u.http2, client.mayOpen, !x.machine.hasMetStale || u.served == 0, u.boundClient == identity,
         u.boundSigner.map({ $0.speaksAs(group.signer) }) ?? false,
         let server = u.pool, group.servers.contains(where: { $0 === server }),

@@ -37,6 +37,9 @@ package struct ExchangeMachine: Sendable {
   /// A kept connection that this exchange had was stale.
   package private(set) var hasMetStale = false
   private var unprocessedTriesLeft = 0
+  /// Servers have turned it away as often as it is sent again, perhaps because they close their connections behind each answer: now it is
+  /// to be the first on one, which they take if they take any.
+  package var goesFirst: Bool { unprocessedTriesLeft == 0 }
   private var startingTriesLeft = 0
   private var downstreamKeepAlive = false
   private var upstreamKeepAlive = false
