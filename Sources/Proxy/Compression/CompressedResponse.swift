@@ -20,7 +20,9 @@ extension Exchange {
   ) -> ResponseCoding {
     var asker = CompressionRule.Asker()
     asker.isPlain = minorVersion > 0 && !wantsWebSocket && downstream.stream?.isGRPC != true
-    asker.hasCertificate = identity?.certificate != nil || downstream.certificate != nil
+    // One that the PROXY header tells of may be that of a proxy in front: then less is compressed than could be.
+    asker.hasCertificate =
+      identity?.certificate != nil || downstream.certificate != nil || downstream.announced?.sslCertificate == true
     var contentBytes: UInt64?
     switch outgoing {
     case .length(let length): contentBytes = length
