@@ -96,4 +96,7 @@ extension World {
   /// Clients take gzip and servers send text, at times: where the configuration says so responses are compressed. Told by the seed, so that
   /// the other runs are the ones that they were.
   var compresses: Bool { seed % 4 == 1 }
+
+  /// What the edge may compress in one turn.
+  static func compressedBytesMax(_ seed: UInt64) -> Int { [64 << 10, 2_000, 100][Int(seed / 4 % 3)] }
 }

@@ -9,22 +9,26 @@
 
 import Platform
 
-struct CompressionTurn {
+package struct CompressionTurn {
   /// Of content. On documents this takes 2 ms at level 4 (decision 29).
-  static let bytesMax = 64 * 1024
+  package static let usualBytesMax = 64 * 1024
 
+  /// What a turn may have. Tests have less, so that responses wait.
+  private let bytesMax: Int
   /// What may still be compressed now.
   private(set) var bytesLeft = 0
   private var waiting: ContiguousArray<Downstream> = []
   /// What this turn may have is kept for those that wait.
   private var isReserved = false
 
+  init(bytesMax: Int) { self.bytesMax = bytesMax }
+
   /// Whether somebody waits for the next turn.
   var isAwaited: Bool { !waiting.isEmpty }
 
   mutating func begin() {
     isReserved = isAwaited
-    bytesLeft = isReserved ? 0 : CompressionTurn.bytesMax
+    bytesLeft = isReserved ? 0 : bytesMax
   }
 
   mutating func take(_ count: Int) { bytesLeft -= count }
@@ -40,7 +44,7 @@ struct CompressionTurn {
   mutating func next() -> Downstream? {
     if isReserved {
       isReserved = false
-      bytesLeft = CompressionTurn.bytesMax
+      bytesLeft = bytesMax
     }
     guard bytesLeft > 0, !waiting.isEmpty else { return nil }
     let d = waiting.removeFirst()

@@ -26,7 +26,7 @@ package final class Worker {
   /// What a stream's response may have waiting for its client.
   let streamPool = BufferPool(chunkBytes: 32 * 1024, keptMax: 64)
   let compressors = Compressors()
-  var compressionTurn = CompressionTurn()
+  var compressionTurn: CompressionTurn
   let http2Memory = HTTP2Memory()
   let http2Lines = HTTP2Lines(fieldsMax: Worker.http2FieldsMax)
   /// A head on its way to a session of HTTP/2.
@@ -123,13 +123,15 @@ package final class Worker {
   }
 
   package init(
-    index: Int, shared: ProcessShared, snapshot: Snapshot, sources: [ListenerSource]
+    index: Int, shared: ProcessShared, snapshot: Snapshot, sources: [ListenerSource],
+    compressedBytesMax: Int = CompressionTurn.usualBytesMax
   ) throws(SystemError) {
     self.index = index
     self.shared = shared
     poller = try Poller()
     mailbox = shared.mailboxes[index]
     counters = shared.counters[index]
+    compressionTurn = CompressionTurn(bytesMax: compressedBytesMax)
     log = AccessLog(queue: shared.accessLog)
     pool = Worker.makePool(snapshot.config)
     http2Text = Buffer(capacity: pool.chunkBytes + Worker.headGrowthBytes)
