@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build deb demo test browser simulate bench bench-micro faults incident fmt lint clean deps-build deps-test deps-deb deps-browser
+.PHONY: help build deb demo test browser simulate bench bench-micro profile faults incident fmt lint clean deps-build deps-test deps-deb deps-browser
 MAKEFLAGS += --no-print-directory
 
 SWIFT ?= swift
@@ -56,6 +56,9 @@ bench: build ## measure it; PEERS=all also beside Envoy, Caddy and Traefik; see 
 
 bench-micro: deps-build ## measure the steps of a request's path by themselves; QUICK=1 for a short look
 	@bench/micro/run
+
+profile: deps-build ## measure anew how often each part runs, for the optimizer; see bench/
+	@bench/profile/run
 
 faults: build ## one of three servers fails, beside nginx and HAProxy; QUICK=1 for a short one
 	@bench/faults/run $(if $(QUICK),--quick)

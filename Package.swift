@@ -8,6 +8,17 @@ let strict: [SwiftSetting] = [
   .strictMemorySafety(),
   .treatAllWarnings(as: .error),
 ]
+/// The program's own modules. In release the optimizer is told how often each part of them runs, as bench/profile/run has measured it
+/// (docs/decisions/0030-profile.md); for that measurement the program is built with counters instead.
+let measuresProfile = Context.environment["COUNTERSIGN_PROFILE"] == "measure"
+let profiled: [SwiftSetting] =
+  strict + [
+    measuresProfile
+      ? .unsafeFlags(["-Xfrontend", "-ir-profile-generate"])
+      : .unsafeFlags(
+        ["-Xfrontend", "-ir-profile-use=\(Context.packageDirectory)/bench/profile/countersign.profdata"],
+        .when(configuration: .release))
+  ]
 /// The sample backend is an ordinary application; it keeps the language mode and the warnings.
 let ordinary: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
 
@@ -20,6 +31,9 @@ let standalone: [LinkerSetting] = [
     "-l_FoundationCollections", "-l_FoundationCShims",
   ])
 ]
+
+/// The runtime that writes the counters down.
+let counted: [LinkerSetting] = measuresProfile ? [.unsafeFlags(["-Xclang-linker", "-fprofile-generate"])] : []
 
 let package = Package(
   name: "countersign",
@@ -49,22 +63,22 @@ let package = Package(
     .systemLibrary(name: "CYAML", providers: [.apt(["libyaml-dev"])]),
     .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
-    .target(name: "Wire", swiftSettings: strict),
+    .target(name: "Wire", swiftSettings: profiled),
     .target(
       name: "Platform", dependencies: ["Wire", "CCrypt", "CLinux", "COpenSSL", "CPCRE2", "CYAML", "CZlib", "CNGHTTP2"],
-      swiftSettings: strict),
-    .target(name: "Policy", dependencies: ["Wire", "Platform"], swiftSettings: strict),
+      swiftSettings: profiled),
+    .target(name: "Policy", dependencies: ["Wire", "Platform"], swiftSettings: profiled),
     .target(
       name: "Proxy", dependencies: ["Wire", "Platform", "Policy", .product(name: "Logging", package: "swift-log")],
-      swiftSettings: strict),
+      swiftSettings: profiled),
     .target(name: "Audit", dependencies: ["Wire", "Platform"], swiftSettings: strict),
     .executableTarget(
       name: "countersign",
       dependencies: [
         "Wire", "Platform", "Policy", "Proxy", "Audit",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
-      ], swiftSettings: strict,
-      linkerSettings: standalone),
+      ], swiftSettings: profiled,
+      linkerSettings: standalone + counted),
     .target(
       name: "Monitor",
       dependencies: [
