@@ -1,5 +1,6 @@
 // A simulated client, balancer or proxy at the other end of one of the edge's connections, whichever way it speaks.
 
+import Proxy
 import TestSupport
 
 class Client {
@@ -97,6 +98,10 @@ extension World {
   /// the other runs are the ones that they were.
   var compresses: Bool { seed % 4 == 1 }
 
-  /// What the edge may compress in one turn.
-  static func compressedBytesMax(_ seed: UInt64) -> Int { [64 << 10, 2_000, 100][Int(seed / 4 % 3)] }
+  /// With what it may compress in one turn, told likewise.
+  static func edge(_ snapshot: Snapshot, _ seed: UInt64) throws -> Process {
+    try Process(
+      snapshot, listeners: [("public", Configurations.edgeAddress)],
+      compressedBytesMax: [64 << 10, 2_000, 100][Int(seed / 4 % 3)])
+  }
 }

@@ -70,9 +70,7 @@ final class World {
     limits = first.limits
     let addsValidator = random.oneIn(4)
     let hasValidator = first.usesValidator || addsValidator
-    edge = try Process(
-      first.snapshot, listeners: [("public", Configurations.edgeAddress)],
-      compressedBytesMax: Self.compressedBytesMax(seed))
+    edge = try Self.edge(first.snapshot, seed)
     validator =
       hasValidator
       ? try Process(
