@@ -22,22 +22,15 @@ public struct MediaPreference: Sendable {
   public var prefersJSON: Bool { json.quality > html.quality }
 
   public mutating func note(_ line: Span<UInt8>) {
-    var start = 0
-    while start < line.count {
-      var end = start
-      while end < line.count, line[end] != Ascii.comma { end += 1 }
-      noteRange(line, start, end)
-      start = end + 1
-    }
+    var at = 0
+    while let range = FieldList.next(line, &at) { noteRange(line, range.lowerBound, range.upperBound) }
   }
 
   private mutating func noteRange(_ line: Span<UInt8>, _ start: Int, _ end: Int) {
-    var at = start
-    while at < end, Ascii.isBlank(line[at]) { at += 1 }
-    var nameEnd = at
+    var nameEnd = start
     while nameEnd < end, line[nameEnd] != 0x3b, !Ascii.isBlank(line[nameEnd]) { nameEnd += 1 }
     let quality = Self.quality(line, nameEnd, end)
-    let name = line.extracting(at..<nameEnd)
+    let name = line.extracting(start..<nameEnd)
     if name.equalsIgnoringCase(lowercase: "*/*".utf8.span) {
       html.note(0, quality)
       json.note(0, quality)

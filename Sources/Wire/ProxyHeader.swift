@@ -27,6 +27,8 @@ public struct ProxyHeader: Sendable {
   public internal(set) var attestation = ByteRange.empty
   /// The SSL TLV says that the client used TLS.
   public internal(set) var sslClient = false
+  /// The SSL TLV says that the client showed a certificate, on this connection or earlier in its TLS session.
+  public internal(set) var sslCertificate = false
 
   public struct Contents: OptionSet, Sendable {
     public let rawValue: UInt8

@@ -94,6 +94,7 @@ extension ProxyHeader {
         guard Self.isSound(ssl: value, bytes, rules: rules) else { return .refused(.proxyTlv) }
         ssl = value
         sslClient = bytes[value.lower] & 1 != 0
+        sslCertificate = bytes[value.lower] & 6 != 0
         contents.insert(.ssl)
       case AttestationTLV.type:
         attestation = value

@@ -16,6 +16,7 @@ extension EndToEnd {
       let workspace: Workspace
       let edge: Countersign
       let backend: RecordingBackend
+      let configuration: Configuration
 
       init(
         compress: String = "true", route: String = "", keepsBytes: Bool = true,
@@ -34,6 +35,7 @@ extension EndToEnd {
         configuration.hasAdmin = true
         configuration.routes = ["path_prefix: /as-is, to: backend", "to: backend, compress: \(compress)\(route)"]
         try change(&configuration)
+        self.configuration = configuration
         edge = try Countersign(configuration, in: workspace)
       }
 
@@ -74,6 +76,8 @@ extension EndToEnd {
       #expect(heads.contains("vary: origin\r\n") && heads.contains("vary: accept-encoding\r\n"))
       #expect(!heads.contains("content-length") && !heads.contains("accept-ranges"))
       #expect(heads.contains("transfer-encoding: chunked") == (version != "--http2"))
+      // Another worker may serve the next one, and its line may come first.
+      let entry = try bench.edge.access.wait(path: "/page")
       let plain = try ask("/page")
       #expect(plain.body == Self.text && plain.heads.lowercased().contains("vary: accept-encoding\r\n"))
       #expect(plain.heads.lowercased().contains("etag: \"v1\"\r\n"))
@@ -83,7 +87,6 @@ extension EndToEnd {
       let other = try ask("/as-is", "--compressed")
       #expect(other.body == Self.text && !other.heads.lowercased().contains("accept-encoding"))
       // A large part of 200 KB is saved, and counted as what the client got.
-      let entry = try bench.edge.access.wait(path: "/page")
       #expect(try #require(entry.bytes_out) < Self.text.utf8.count / 3)
       #expect(try bench.metric("compressed_responses_total") == 1)
       #expect(try bench.metric("compressed_bytes_total{stage=\"before\"}") == Self.text.utf8.count)
@@ -215,6 +218,47 @@ extension EndToEnd {
       #expect(try curl.fetch(url, options).heads.lowercased().contains("content-encoding: gzip"))
     }
 
+    /// Of a client whose TLS ends at a load balancer; on each stream, and after a reload too.
+    @Test func aCertificateThatAPROXYHeaderTellsOfIsOne() throws {
+      let bench = try Bench(change: {
+        for i in 0...1 {
+          $0.listeners[i].trust = [
+            "from: [\(Peer.balancers)], evidence: proxy-protocol", "from: any, evidence: socket",
+          ]
+        }
+        $0.workers = "1"
+      })
+      func begin(_ listener: String, _ client: UInt8) throws -> Connection {
+        let connection = try Connection(to: bench.edge[listener], from: Peer.balancer)
+        try connection.send(
+          SignedProxyHeader.signature
+            + [0x21, 0x11, 0, 20, 127, 10, 0, 9, 127, 0, 0, 1, 4, 1, 1, 187, 0x20, 0, 5, client, 0, 0, 0, 0])
+        return connection
+      }
+      var kept: [(Connection, HTTP2Client, String?)] = []
+      // 1: TLS; 2 and 4: a certificate on this connection, in this session.
+      for (bits, expected) in [(1, "gzip"), (3, nil), (5, nil), (7, nil)] as [(UInt8, String?)] {
+        let client = HTTP2Client(over: try begin("h2c", bits), scheme: "http")
+        try client.begin([])
+        kept.append((try begin("public", bits), client, expected))
+      }
+      func ask() throws {
+        for (connection, client, expected) in kept {
+          let answer = try connection.get("/", fields: [Self.gzip])
+          #expect(answer.status == 200 && answer["content-encoding"] == expected)
+          #expect(answer["vary"] == "Accept-Encoding")
+          let streamed = try client.get("/", fields: [("accept-encoding", "gzip")])
+          #expect(streamed["content-encoding"] == expected && streamed["vary"] == "Accept-Encoding")
+        }
+      }
+      try ask()
+      var next = bench.configuration
+      next.routes.insert("path_prefix: /more, to: backend", at: 0)
+      try bench.edge.reloadAccepting(next)
+      try eventually("the reload is in force") { try bench.metric("worker_reloads_total") == 1 }
+      try ask()
+    }
+
     @Test func anOldClientGetsItAsItIs() throws {
       let bench = try Bench()
       let connection = try bench.connect()
@@ -246,12 +290,38 @@ extension EndToEnd {
       #expect(try bench.metric("compressed_responses_total") == 1)
     }
 
+    /// A part has the Vary of the whole, and a 304 the tag of what the client has.
+    @Test func partsAndConditionsAreToldAsTheirClientsHaveThem() throws {
+      let bench = try Bench { exchange in
+        switch (exchange.head["range"], exchange.head["if-none-match"]) {
+        case (_?, _):
+          try exchange.send(
+            "HTTP/1.1 206 Partial Content\r\n\(Self.html)\r\nContent-Range: bytes 0-3/9999\r\nContent-Length: 4\r\n"
+              + "ETag: \"v1\"\r\n\r\nline")
+        case (nil, _?): try exchange.send("HTTP/1.1 304 Not Modified\r\nETag: \"v1\"\r\n\r\n")
+        case (nil, nil): try exchange.reply(Self.text, fields: [Self.html, "ETag: \"v1\""])
+        }
+      }
+      let connection = try bench.connect()
+      let part = try connection.get("/", fields: [Self.gzip, "Range: bytes=0-3"])
+      #expect(
+        part.status == 206 && part.text == "line" && part["etag"] == "\"v1\"" && part["vary"] == "Accept-Encoding")
+      for (tag, expected) in [("W/\"v1\"", "W/\"v1\""), ("\"v1\"", "\"v1\""), ("\"v0\", W/\"v1\"", "W/\"v1\"")] {
+        let answer = try connection.get("/", fields: [Self.gzip, "If-None-Match: \(tag)"])
+        #expect(answer.status == 304 && answer["etag"] == expected && answer["vary"] == "Accept-Encoding")
+      }
+      let plain = try connection.get("/", fields: [Self.gzip, "Cache-Control: no-transform"])
+      #expect(plain.text == Self.text && plain["content-encoding"] == nil && plain["vary"] == "Accept-Encoding")
+    }
+
     @Test func whatARouteRemovesStaysAway() throws {
-      let bench = try Bench(route: ", response_headers: { remove: [ETag], set: { X-A: b } }") {
-        try $0.reply(Self.text, fields: [Self.html, "ETag: \"v1\""])
+      let bench = try Bench(route: ", response_headers: { remove: [ETag], set: { X-A: b, Vary: Origin } }") {
+        try $0.reply(Self.text, fields: [Self.html, "ETag: \"v1\"", "Vary: Accept-Encoding"])
       }
       let answer = try bench.connect().get("/", fields: [Self.gzip])
       #expect(answer.head.all("etag") == [] && answer["x-a"] == "b" && answer["content-encoding"] == "gzip")
+      // But for what caches have to know.
+      #expect(answer.head.all("vary") == ["Origin", "Accept-Encoding"])
     }
   }
 }

@@ -42,6 +42,7 @@ import Wire
   @Test(arguments: [
     [], ["Accept-Encoding: br"], ["Accept-Encoding: gzip;q=0"], ["Accept-Encoding: gzip;q=2"], ["Accept-Encoding:"],
     ["Accept-Encoding: gzip", "Accept-Encoding: gzip;q=0"], [gzip, "Range: bytes=0-5"], [gzip, "range: lines=1-2"],
+    [gzip, "Cache-Control: no-transform"], [gzip, "Cache-Control: no-cache , No-Transform=1"],
     [gzip, "Cookie: a=b"], [gzip, "COOKIE:"], [gzip, "Authorization: Basic QQ=="], ["authorization: Bearer x", gzip],
     ["Accept-Encodings: gzip"], ["Accept_Encoding: gzip"],
   ])
@@ -66,13 +67,15 @@ import Wire
 
   @Test(arguments: [
     "HTTP/1.1 204 No Content\nContent-Type: text/html", "HTTP/1.1 205 Reset Content\nContent-Type: text/html",
-    "HTTP/1.1 206 Partial Content\nContent-Type: text/html\nContent-Range: bytes 0-5/10",
+    "HTTP/1.1 206 Partial Content\nContent-Type: image/png\nContent-Range: bytes 0-5/10",
+    "HTTP/1.1 206 Partial Content\nContent-Type: text/html\nContent-Range: bytes 0-5/10\nContent-Encoding: br",
     "HTTP/1.1 301 Moved\nContent-Type: text/html", "HTTP/1.1 404 Not Found\nContent-Type: text/html",
     "HTTP/1.1 500 Oops\nContent-Type: text/html", "HTTP/1.1 200 OK", "HTTP/1.1 200 OK\nContent-Type: image/png",
     "HTTP/1.1 200 OK\nContent-Type: text/event-stream",
     "HTTP/1.1 200 OK\nContent-Type: text/html\nContent-Type: text/html",
     html + "\nContent-Encoding: br", html + "\nContent-Encoding: identity", html + "\nContent-Range: bytes 0-5/10",
-    html + "\nCache-Control: max-age=5, No-Transform", html + "\nCache-Control: public\nCache-Control: no-transform",
+    html + "\nCache-Control: max-age=5, No-Transform", html + "\nCache-Control: no-transform=1",
+    html + "\nCache-Control: public\nCache-Control: no-transform",
     html + "\nSet-Cookie: a=b", html + "\nContent-MD5: x", html + "\nDigest: x", html + "\nContent-Digest: x",
     html + "\nRepr-Digest: x", html + "\nTransfer-Encoding: chunked\nTrailer: X-A, Repr-Digest",
     html + "\nSignature-Input: x", html + "\nSignature: x", html + "\nETag: \"a\"\nETag: \"b\"",
@@ -85,6 +88,7 @@ import Wire
   @Test(arguments: [
     "HTTP/1.1 201 Created\nContent-Type: application/json", "HTTP/1.1 299 Fine\nContent-Type: application/problem+json",
     "HTTP/1.0 200 OK\nContent-Type: IMAGE/SVG+XML", html + "\nCache-Control: max-age=5, private=\"x\"",
+    html + "\nCache-Control: no-transforms", html + "\nCache-Control: x=no-transform",
     html + "\nETag: \"a\"\nVary: Origin\nAccept-Ranges: bytes\nServer: s\nTransfer-Encoding: chunked\nTrailer: X-A",
     "HTTP/1.1 200 OK\nContent-Type: application/wasm\nWant-Repr-Digest: sha-256=1",
   ])
@@ -111,12 +115,35 @@ import Wire
     #expect(try judge(response, contentBytes: nil) { $0.types = events } == .gzip)
   }
 
-  /// Its tag has to be the one that the compressed content had.
-  @Test func whatIsNotModifiedIsToldAsItWas() throws {
+  /// RFC 9110 section 15.3.7. Its own length says nothing of that.
+  @Test func aPartVariesAsTheWholeDoes() throws {
+    let response = "HTTP/1.1 206 Partial Content\nContent-Type: text/html\nContent-Range: bytes 0-5/9999"
+    #expect(try judge(response, [Self.gzip, "Range: bytes=0-5"], contentBytes: 6) == .identity)
+    #expect(try judge(response, [Self.gzip], contentBytes: 6) == .identity, "though nobody asked for a part")
+    #expect(try judge(response + "\nCache-Control: no-transform", contentBytes: 6) == .untouched)
+  }
+
+  /// Its tag has to be the one that the compressed content had, where it is that which the client has: it says so by the tag.
+  @Test(arguments: [
+    ("W/\"a\"", true), ("\"b\", W/\"a\"", true), ("\"a\", W/\"a\"", true), ("\"x,W/\", W/\"a\" ,\"c\"", true),
+    ("\"a\"", false),
+    ("W/\"b\"", false), ("*", false), ("", false), ("w/\"a\"", false), ("W/ \"a\"", false), ("\"W/\"a\"", false),
+  ])
+  func whatIsNotModifiedIsToldAsItWas(asked: String, hasCompressed: Bool) throws {
     let response = "HTTP/1.1 304 Not Modified\nETag: \"a\""
-    #expect(try judge(response, contentBytes: nil) == .notModified)
-    #expect(try judge(response, [], contentBytes: nil) == .identity)
-    #expect(try judge(response, contentBytes: 20) == .untouched)
+    let request = ["If-None-Match: \(asked)"]
+    let expected = hasCompressed ? CompressionRule.Verdict.notModified : .identity
+    #expect(try judge(response, request + [Self.gzip], contentBytes: nil) == expected)
+    // Whoever shows a cookie now, or takes no gzip any more, has what it has.
+    #expect(try judge(response, request + [Self.gzip, "Cookie: a=b"], contentBytes: nil) == expected)
+    #expect(try judge(response, request, contentBytes: nil) == expected)
+    #expect(try judge("HTTP/1.1 304 Not Modified", request, contentBytes: nil) == .identity)
+    #expect(try judge(response, request + [Self.gzip], contentBytes: 20) == .untouched)
+  }
+
+  @Test func whatIsNotModifiedAndNeverCompressedIsLeftAlone() throws {
+    let response = "HTTP/1.1 304 Not Modified\nETag: \"a\""
+    #expect(try judge(response, contentBytes: nil) == .identity)
     #expect(try judge(response + "\nContent-Type: image/png", contentBytes: nil) == .untouched)
     #expect(try judge(response + "\nSet-Cookie: a=b", contentBytes: nil) == .untouched)
   }
@@ -157,11 +184,42 @@ import Wire
         == "HTTP/1.1 304 Not Modified\nDate: d\nVary: Accept-Encoding\nETag: W/\"a\"\n\n")
   }
 
-  @Test(arguments: ["Vary: *", "Vary: accept-encoding", "Vary: Origin, Accept-Encoding", "Vary: A ,ACCEPT-ENCODING,B"])
+  @Test(arguments: [
+    "Vary: *", "Vary: accept-encoding", "Vary: Origin, Accept-Encoding", "Vary: A ,ACCEPT-ENCODING,B", "Vary: A, *",
+  ])
   func whatVariesAlreadySaysItOnce(line: String) throws {
     #expect(
       try head("\(Self.html)\n\(line)", .gzip)
         == "\(Self.html)\n\(line)\nTransfer-Encoding: chunked\nContent-Encoding: gzip\n\n")
+  }
+
+  /// A list whose names no comma parts says nothing of Accept-Encoding.
+  @Test(arguments: ["Vary: Origin Accept-Encoding", "Vary: Accept-Encodings", "Vary: x*", "Vary:"])
+  func whatDoesNotVarySaysSoNow(line: String) throws {
+    #expect(try head("\(Self.html)\n\(line)", .gzip).contains("\nVary: Accept-Encoding\n"))
+  }
+
+  /// What caches need is there, once, whatever the route makes of the server's Vary. Here without the lines of the route's own.
+  @Test(arguments: [
+    ("set: { Vary: Origin }", ["Vary: Accept-Encoding"]),
+    ("remove: [vary]", ["Vary: Accept-Encoding"]),
+    ("set: { vary: 'origin, accept-encoding' }", []),
+    ("set: { Vary: '*' }", []),
+    ("add: { Vary: Origin }", ["Vary: Accept-Encoding"]),
+  ])
+  func whatARouteWritesAboutVaryCounts(changes: String, expected: [String]) throws {
+    let read = ConfigReader.read(
+      text: """
+        listeners: [{ name: web, listen: "127.0.0.1:0" }]
+        routes: [{ to: app, response_headers: { \(changes) } }]
+        upstreams: { app: { servers: ["127.0.0.1:1"] } }
+        """, path: "edge.yaml")
+    let config = try #require(read.config, "\(read.diagnostics)")
+    let edit = try #require(HeadEdit.response(config.routes[0].changes, config.headers))
+    for verdict in [CompressionRule.Verdict.gzip, .identity] {
+      let text = try head(Self.html + "\nVary: Accept-Encoding", verdict, edit: edit)
+      #expect(text.split(separator: "\n").filter { $0.lowercased().hasPrefix("vary:") }.map(String.init) == expected)
+    }
   }
 
   @Test(arguments: [

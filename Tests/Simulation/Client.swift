@@ -1,5 +1,6 @@
 // A simulated client, balancer or proxy at the other end of one of the edge's connections, whichever way it speaks.
 
+import Proxy
 import TestSupport
 
 class Client {
@@ -96,4 +97,11 @@ extension World {
   /// Clients take gzip and servers send text, at times: where the configuration says so responses are compressed. Told by the seed, so that
   /// the other runs are the ones that they were.
   var compresses: Bool { seed % 4 == 1 }
+
+  /// With what it may compress in one turn, told likewise.
+  static func edge(_ snapshot: Snapshot, _ seed: UInt64) throws -> Process {
+    try Process(
+      snapshot, listeners: [("public", Configurations.edgeAddress)],
+      compressedBytesMax: [64 << 10, 2_000, 100][Int(seed / 4 % 3)])
+  }
 }

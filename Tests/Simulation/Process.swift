@@ -12,8 +12,13 @@ final class Process {
   /// Lines about exchanges in its access log.
   private(set) var recorded: UInt64 = 0
   private(set) var isOver = false
+  private let compressedBytesMax: Int
+  /// The most that it compressed in one turn.
+  private var compressedBytes: UInt64 = 0
 
-  init(_ snapshot: Snapshot, listeners: [(name: String, at: Endpoint)]) throws {
+  /// - Parameter compressedBytesMax: what it may compress in one turn; often so little that responses wait for each other.
+  init(_ snapshot: Snapshot, listeners: [(name: String, at: Endpoint)], compressedBytesMax: Int = 64 << 10) throws {
+    self.compressedBytesMax = compressedBytesMax
     operational = try LogQueue(bytesMax: 1 << 20)
     shared = try ProcessShared(workers: 1, replayWindowBits: 1 << 10, log: OperationalLog(queue: operational))
     sources = listeners.enumerated().map { index, listener in
@@ -21,12 +26,15 @@ final class Process {
         name: listener.name, socket: index + 1, descriptor: kernel.makeListener(listener.at), isShared: false)
     }
     shared.servers.take(snapshot, isFirst: true, nowMilliseconds: Clock.monotonicMilliseconds())
-    worker = try Worker(index: 0, shared: shared, snapshot: snapshot, sources: sources)
+    worker = try Worker(
+      index: 0, shared: shared, snapshot: snapshot, sources: sources, compressedBytesMax: compressedBytesMax)
   }
 
   func turn() {
     guard !isOver else { return }
+    let before = count(.compressedBytesIn)
     worker.turn()
+    compressedBytes = max(compressedBytes, count(.compressedBytesIn) - before)
     if worker.isStopped { end() }
   }
 
@@ -74,8 +82,9 @@ final class Process {
     worker.turn()
   }
 
-  /// What is left of requests that waited or had places.
+  /// What is left of requests that waited or had places, and what was more than may be.
   var leftBehind: String? {
+    if compressedBytes > compressedBytesMax { return "\(compressedBytes) bytes compressed in one turn" }
     for upstream in shared.servers.all {
       if upstream.waiting.count != 0 { return "\(upstream.waiting.count) waiting requests" }
       for server in upstream.all where server.placesTaken != 0 {

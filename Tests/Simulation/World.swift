@@ -70,7 +70,7 @@ final class World {
     limits = first.limits
     let addsValidator = random.oneIn(4)
     let hasValidator = first.usesValidator || addsValidator
-    edge = try Process(first.snapshot, listeners: [("public", Configurations.edgeAddress)])
+    edge = try Self.edge(first.snapshot, seed)
     validator =
       hasValidator
       ? try Process(
@@ -554,7 +554,7 @@ final class World {
       if counted != process.recorded {
         violate("the \(name) took \(counted) requests and recorded \(process.recorded)")
       }
-      if let left = process.leftBehind { violate("the \(name) still counts \(left)") }
+      if let left = process.leftBehind { violate("the \(name) counts \(left)") }
       if process.shared.connectionCount != 0 {
         violate("the \(name) counts \(process.shared.connectionCount) connections")
       }

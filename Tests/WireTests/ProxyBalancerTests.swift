@@ -34,7 +34,7 @@ import Wire
         200031 07 00000000 210007 544c5376312e33
         22001f 4578616d706c6520436f6d6d6f6e204e616d6520436c69656e742043657274
         """),
-      "v2 127.0.0.1 52362 > 127.0.0.1 9006 ssl:client"
+      "v2 127.0.0.1 52362 > 127.0.0.1 9006 ssl:client certificate"
     ),
     (
       "HAProxy send-proxy-v2-ssl, IPv4 in mapped form (go-proxyproto)",
@@ -75,7 +75,7 @@ import Wire
                 + ProxyBytes.tlv(0x25, Array("RSA2048".utf8)) + ProxyBytes.tlv(0x24, Array("SHA256".utf8))
                 + ProxyBytes.tlv(0x23, Array("TLS_AES_128_GCM_SHA256".utf8)))
             + ProxyBytes.tlv(0x30, Array("blue".utf8)))),
-      "v2 192.0.2.7 51324 > 198.51.100.1 443 alpn authority ssl:client id crc"
+      "v2 192.0.2.7 51324 > 198.51.100.1 443 alpn authority ssl:client certificate id crc"
     ),
     ("plain v2", ProxyBytes.v2(), "v2 192.0.2.7 51324 > 198.51.100.1 443"),
     (

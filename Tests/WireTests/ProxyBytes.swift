@@ -70,6 +70,7 @@ enum ProxyBytes {
       if header.contents.contains(.alpn) { text += " alpn" }
       if header.contents.contains(.authority) { text += " authority" }
       if header.contents.contains(.ssl) { text += header.sslClient ? " ssl:client" : " ssl" }
+      if header.sslCertificate { text += " certificate" }
       if header.contents.contains(.uniqueID) { text += " id" }
       if header.contents.contains(.crc) { text += " crc" }
       if header.contents.contains(.attestation) { text += " attestation" }

@@ -35,9 +35,15 @@ extension Reading {
     if route.answer != nil {
       error(node.place, "`compress` is only used with `to`: answers that are made here are not compressed")
     }
-    checkWritten(route.changes.response, fields)
+    let compression = compression(node, path)
+    if let compression { checkWritten(route.changes.response, beside: compression, fields) }
+    return compression
+  }
+
+  private mutating func compression(_ node: YAMLNode, _ path: String) -> Config.Compression? {
     guard case .mapping = node.value else {
-      return truth(node, path) == true ? Config.Compression() : nil
+      let expected = "`true`, `false`, or a mapping such as `{ level: 6 }`"
+      return word(node, path, of: ["false", "true"], expected: expected) == 1 ? Config.Compression() : nil
     }
     var compression = Config.Compression()
     guard let fields = self.fields(node, path, keys: ["types", "minimum", "level", "with_credentials"]) else {
@@ -76,14 +82,32 @@ extension Reading {
     return MediaTypes(patterns)
   }
 
-  /// What a route writes into responses must not say otherwise than what compressing writes.
-  private mutating func checkWritten(_ changes: Config.FieldChanges, _ fields: Fields) {
-    let written = ["content-encoding", "content-range", "etag"]
-    for value in changes.set + changes.add where written.contains(value.name.lowercased()) {
-      error(
-        fields["response_headers"]?.place ?? fields.place,
-        "`response_headers` writes \(quoted(value.name)), which differs by whether a response is compressed: "
-          + "leave it, or `compress`, out")
+  /// What a route writes into responses must not say otherwise than what compressing writes, or would not be compressed if a server said
+  /// it: the rule sees what the server says.
+  private mutating func checkWritten(
+    _ changes: Config.FieldChanges, beside compression: Config.Compression, _ fields: Fields
+  ) {
+    let place = fields["response_headers"]?.place ?? fields.place
+    for value in changes.set + changes.add {
+      switch value.name.lowercased() {
+      case "content-encoding", "content-range", "etag", "accept-ranges", "content-md5", "digest", "content-digest",
+        "repr-digest":
+        error(
+          place,
+          "`response_headers` writes \(quoted(value.name)), which differs by whether a response is compressed: "
+            + "leave it, or `compress`, out")
+      case "cache-control"
+      where FieldList.hasDirective(value.value.source.utf8.span, lowercase: "no-transform".utf8.span):
+        error(
+          place,
+          "`response_headers` writes `no-transform`, which forbids what `compress` does: leave one of them out")
+      case "set-cookie" where !compression.includesCredentials:
+        error(
+          place,
+          "`response_headers` writes \(quoted(value.name)), and responses that set a cookie are not compressed: "
+            + "leave `compress` out, or see `with_credentials`")
+      default: break
+      }
     }
   }
 

@@ -83,8 +83,11 @@ extension Reading {
   }
 
   /// Which of `words`; a truth value written in another way is led to the right word.
-  mutating func word(_ node: YAMLNode, _ path: String, of words: [String]) -> Int? {
-    let expected = words.count == 1 ? "`\(words[0])`" : "one of \(list(words))"
+  /// - Parameter expected: what is expected where that is not only one of them.
+  mutating func word(
+    _ node: YAMLNode, _ path: String, of words: [String], expected: String? = nil
+  ) -> Int? {
+    let expected = expected ?? (words.count == 1 ? "`\(words[0])`" : "one of \(list(words))")
     guard let text = text(node, path, expected: expected) else { return nil }
     if let index = words.firstIndex(of: text) { return index }
     let lower = text.lowercased()

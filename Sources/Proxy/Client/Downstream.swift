@@ -153,6 +153,8 @@ final class Downstream {
   var inputEnded = false
   /// In the worker's list of connections that have more to do in this turn.
   var isQueued = false
+  /// In the worker's list of connections that wait to have more compressed.
+  var awaitsCompression = false
   /// In the worker's list of connections whose bytes are to be sent.
   var isToBeFlushed = false
   /// When a closing connection is no longer read.

@@ -10,25 +10,19 @@ package enum HTTP2Priority {
     var urgency = defaultUrgency
     var isIncremental = false
     var at = 0
-    while at < value.count {
-      var end = at
-      while end < value.count, value[end] != 0x2c { end += 1 }
-      var begin = at
-      while begin < end, value[begin] == 0x20 || value[begin] == 0x09 { begin += 1 }
-      var last = end
-      while last > begin, value[last - 1] == 0x20 || value[last - 1] == 0x09 { last -= 1 }
+    while let element = FieldList.next(value, &at) {
+      let (begin, last) = (element.lowerBound, element.upperBound)
       // u=0 to u=7
       if last - begin == 3, value[begin] == 0x75, value[begin + 1] == 0x3d, (0x30...0x37).contains(value[begin + 2]) {
         urgency = Int(value[begin + 2] - 0x30)
       }
-      if last > begin, value[begin] == 0x69 {
+      if value[begin] == 0x69 {
         // i, i=?1, i=?0
         if last - begin == 1 { isIncremental = true }
         if last - begin == 4, value[begin + 1] == 0x3d, value[begin + 2] == 0x3f {
           isIncremental = value[begin + 3] == 0x31
         }
       }
-      at = end + 1
     }
     return (urgency, isIncremental)
   }

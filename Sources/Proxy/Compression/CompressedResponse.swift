@@ -12,9 +12,6 @@ import Policy
 import Wire
 
 extension Exchange {
-  /// Steps of a turn that one of a compressed response counts for: compressing 64 KiB takes 1 to 5 ms, and others wait for it.
-  static let compressedSteps = 16
-
   /// Decides whether the response whose head lies in front of the server's input is compressed, and takes what does it.
   /// `outgoing` becomes what that comes to.
   func chooseCoding(
@@ -23,7 +20,9 @@ extension Exchange {
   ) -> ResponseCoding {
     var asker = CompressionRule.Asker()
     asker.isPlain = minorVersion > 0 && !wantsWebSocket && downstream.stream?.isGRPC != true
-    asker.hasCertificate = identity?.certificate != nil || downstream.certificate != nil
+    // One that the PROXY header tells of may be that of a proxy in front: then less is compressed than could be.
+    asker.hasCertificate =
+      identity?.certificate != nil || downstream.certificate != nil || downstream.announced?.sslCertificate == true
     var contentBytes: UInt64?
     switch outgoing {
     case .length(let length): contentBytes = length
@@ -78,8 +77,14 @@ extension Exchange {
     }
     switch u.nextPiece(of: self, worker) {
     case .data(let count):
-      let n = c.compress(first: count, of: u.input)
+      let most = min(count, worker.compressionTurn.bytesLeft)
+      guard most > 0 else {
+        worker.compressionTurn.wait(downstream)
+        return .blocked
+      }
+      let n = c.compress(first: most, of: u.input)
       if n > 0 {
+        worker.compressionTurn.take(n)
         worker.counters.add(.compressedBytesIn, UInt64(n))
         u.useBody(n, of: self)
       }

@@ -29,6 +29,7 @@ package struct CompressionRule: Sendable {
     /// What it asks for is no tunnel and no call of gRPC, and its client knows how to read what is compressed as it comes: chunks, or a
     /// stream's DATA.
     package var isPlain = true
+    /// On its connection to us, or on the one to whoever signed it or began the connection with a PROXY header.
     package var hasCertificate = false
     package init() {}
   }
@@ -39,7 +40,7 @@ package struct CompressionRule: Sendable {
     /// It goes as it is to this client; others may get it compressed.
     case identity
     case gzip
-    /// It says that the client has what would be compressed.
+    /// It says that the client still has what was compressed for it.
     case notModified
   }
 
@@ -51,9 +52,11 @@ package struct CompressionRule: Sendable {
     contentBytes: UInt64?, setsCookie: Bool
   ) -> Verdict {
     let isNotModified = responseHead.status == 304
+    // A part of what would be compressed as a whole.
+    let isPart = responseHead.status == 206
     let facts = ResponseFields(response, responseHead)
-    guard isNotModified || isContent(responseHead.status), facts.mayChange, !(setsCookie && !includesCredentials),
-      includesCredentials || !facts.setsCookie
+    guard isNotModified || isPart || isContent(responseHead.status), facts.mayChange, isPart || !facts.hasRange,
+      includesCredentials || !(setsCookie || facts.setsCookie)
     else { return .untouched }
     // A 304 need not say what the content is (RFC 9110 section 15.4.5).
     if facts.type.isEmpty {
@@ -61,17 +64,39 @@ package struct CompressionRule: Sendable {
     } else if !types.holds(response.extracting(facts.type.range)) {
       return .untouched
     }
+    // Ranges are counted in the content as it is. A 206 has the Vary that a 200 would have (section 15.3.7); how much that would be is
+    // not looked for.
+    if isPart { return .identity }
     if let contentBytes, contentBytes < minimumBytes { return .untouched }
+    if isNotModified { return hasCompressed(request, head, response, facts.tag) ? .notModified : .identity }
     guard asker.isPlain, includesCredentials || !asker.hasCertificate, allows(request, head) else { return .identity }
-    return isNotModified ? .notModified : .gzip
+    return .gzip
   }
 
-  /// 205 has no content, 206 a part of some, in which ranges are counted as it is.
+  /// 205 has no content.
   private func isContent(_ status: Int) -> Bool {
     (200..<300).contains(status) && status != 204 && status != 205 && status != 206
   }
 
-  /// The request's fields: the client takes gzip, did not ask for a part, and shows nothing that is its own.
+  /// What the client has is what was compressed: it knows it by the weak tag. Of this tag alone is that asked, for a server's own weak one
+  /// stays what it is. Who shows the tag as it is has the content as it is, and finds it again by that tag alone: strong and weak differ
+  /// (section 8.8.3.2).
+  private func hasCompressed(
+    _ request: Span<UInt8>, _ head: RequestHead, _ response: Span<UInt8>, _ tag: ByteRange
+  ) -> Bool {
+    guard !tag.isEmpty else { return false }
+    for i in 0..<head.fieldCount {
+      let line = head.field(i)
+      guard request.extracting(line.name.range).equalsIgnoringCase("if-none-match") else { continue }
+      if EntityTags(of: response.extracting(tag.range), in: request.extracting(line.value.range)).hasWeak {
+        return true
+      }
+    }
+    return false
+  }
+
+  /// The request's fields: the client takes gzip and content that is not what the server has, did not ask for a part, and shows nothing
+  /// that is its own.
   private func allows(_ bytes: Span<UInt8>, _ head: RequestHead) -> Bool {
     var preference = CodingPreference()
     for i in 0..<head.fieldCount {
@@ -81,6 +106,8 @@ package struct CompressionRule: Sendable {
       case 15 where name.equalsIgnoringCase("accept-encoding"):
         preference.note(bytes.extracting(line.value.range))
       case 5 where name.equalsIgnoringCase("range"): return false
+      case 13 where name.equalsIgnoringCase("cache-control"):
+        if Self.forbidsChange(bytes.extracting(line.value.range)) { return false }
       case 6 where name.equalsIgnoringCase("cookie"): guard includesCredentials else { return false }
       case 13 where name.equalsIgnoringCase("authorization"): guard includesCredentials else { return false }
       default: break
@@ -88,15 +115,25 @@ package struct CompressionRule: Sendable {
     }
     return preference.takesGzip
   }
+
+  /// Whether Cache-Control has `no-transform` (RFC 9111 sections 5.2.1.6 and 5.2.2.6). What stands in quotes may look like it: then content
+  /// goes as it is.
+  fileprivate static func forbidsChange(_ value: Span<UInt8>) -> Bool {
+    FieldList.hasDirective(value, lowercase: "no-transform".utf8.span)
+  }
 }
 
 /// What a response's fields say about its content.
 private struct ResponseFields {
   /// Nothing forbids to send the content otherwise than it came.
   var mayChange = true
+  /// It is a part of what the server has.
+  var hasRange = false
   var setsCookie = false
   /// Content-Type; empty where there is none, or several.
   var type = ByteRange.empty
+  /// ETag.
+  var tag = ByteRange.empty
 
   init(_ bytes: Span<UInt8>, _ head: ResponseHead) {
     // Fields that a backend has signed stay what they are (RFC 9421).
@@ -112,40 +149,20 @@ private struct ResponseFields {
         type = line.value
         types += 1
       case 16 where name.equalsIgnoringCase("content-encoding"): mayChange = false
-      case 13 where name.equalsIgnoringCase("content-range"): mayChange = false
+      case 13 where name.equalsIgnoringCase("content-range"): hasRange = true
       case 13 where name.equalsIgnoringCase("cache-control"):
-        if Self.lists(bytes.extracting(line.value.range), "no-transform") { mayChange = false }
+        if CompressionRule.forbidsChange(bytes.extracting(line.value.range)) { mayChange = false }
       case 10 where name.equalsIgnoringCase("set-cookie"): setsCookie = true
-      case 4 where name.equalsIgnoringCase("etag"): tags += 1
+      case 4 where name.equalsIgnoringCase("etag"):
+        tag = line.value
+        tags += 1
       case 7 where line.kind == .trailer:
-        if Self.announcesDigest(bytes.extracting(line.value.range)) { mayChange = false }
+        if FieldList.holds(bytes.extracting(line.value.range), where: ContentDigest.isName) { mayChange = false }
       default: if ContentDigest.isName(name) { mayChange = false }
       }
     }
     if types > 1 { type = .empty }
     if tags > 1 { mayChange = false }
-  }
-
-  /// Whether a list of directives has this one (RFC 9111 section 5.2), in whatever case and wherever blanks stand. What stands in quotes
-  /// may look like it: then content goes as it is.
-  private static func lists(_ value: Span<UInt8>, _ directive: StaticString) -> Bool {
-    anyElement(of: value) { $0.equalsIgnoringCase(directive) }
-  }
-
-  private static func announcesDigest(_ value: Span<UInt8>) -> Bool { anyElement(of: value, ContentDigest.isName) }
-
-  private static func anyElement(of value: Span<UInt8>, _ isWanted: (Span<UInt8>) -> Bool) -> Bool {
-    var start = 0
-    while start < value.count {
-      var end = start
-      while end < value.count, value[end] != 0x2c { end += 1 }
-      var (lower, upper) = (start, end)
-      while lower < upper, value[lower] == 0x20 || value[lower] == 0x09 { lower += 1 }
-      while upper > lower, value[upper - 1] == 0x20 || value[upper - 1] == 0x09 { upper -= 1 }
-      if isWanted(value.extracting(lower..<upper)) { return true }
-      start = end + 1
-    }
-    return false
   }
 }
 

@@ -22,16 +22,18 @@ package struct ResponseCoding: Sendable {
   var changesHead: Bool { varies || isGzip }
 
   /// Marks the lines of `head` that are left out.
-  /// - Parameter edit: what the route changes; a tag that it removes is not written.
+  /// - Parameter edit: what the route changes; a tag that it removes is not written, and a Vary that it removes says nothing.
   package init(_ verdict: CompressionRule.Verdict, _ bytes: Span<UInt8>, _ head: ResponseHead, _ edit: HeadEdit?) {
     guard verdict != .untouched else { return }
-    varies = true
+    varies = edit?.varies != true
     isGzip = verdict == .gzip
     for i in 0..<head.fieldCount where head.kind(i) == .other && !head.isNominated(i) {
       let name = bytes.extracting(head.name(i).range)
       switch name.count {
       case 4 where name.equalsIgnoringCase("vary"):
-        if Self.coversCoding(bytes.extracting(head.value(i).range)) { varies = false }
+        if Self.coversCoding(bytes.extracting(head.value(i).range)), edit?.drops(bytes, head.name(i)) != true {
+          varies = false
+        }
       case 4 where verdict != .identity && name.equalsIgnoringCase("etag"):
         takeTag(bytes, head, i, isRemoved: edit?.drops(bytes, head.name(i)) ?? false)
       case 13 where isGzip && name.equalsIgnoringCase("accept-ranges"):
@@ -53,16 +55,8 @@ package struct ResponseCoding: Sendable {
   }
 
   /// Whether Vary names Accept-Encoding, or everything.
-  private static func coversCoding(_ value: Span<UInt8>) -> Bool {
-    var start = 0
-    while start < value.count {
-      var end = start
-      while end < value.count, value[end] != 0x2c, value[end] != 0x20, value[end] != 0x09 { end += 1 }
-      let name = value.extracting(start..<end)
-      if name.equalsIgnoringCase("accept-encoding") || (name.count == 1 && name[0] == 0x2a) { return true }
-      start = end + 1
-    }
-    return false
+  static func coversCoding(_ value: Span<UInt8>) -> Bool {
+    FieldList.holds(value) { $0.equalsIgnoringCase("accept-encoding") || $0.equalsIgnoringCase("*") }
   }
 
   /// Appends the lines; `bytes` are those of the head.

@@ -29,7 +29,7 @@ extension Exchange {
           worker.flushLater(d)
           return
         }
-        steps += compressor == nil ? 1 : Exchange.compressedSteps
+        steps += 1
         step = nextStep(worker)
       case .blocked:
         worker.flushLater(d)

@@ -54,8 +54,9 @@ enum Deadlines {
   static func setServer(_ x: Exchange, _ d: Downstream, _ u: Upstream, _ worker: Worker) {
     guard u.phase == .ready else { return }
     let blockedByClient = x.machine.response == .body && (!d.isFlushed || d.isWriteBlocked)
-    // Nor does it owe anything for a response that is all here, however long the client takes for its end.
-    guard x.machine.response != .done, !blockedByClient, !owesBody(x) else {
+    // Nor does it owe anything for a response that is all here, however long the client takes for its end, or while what it sent waits
+    // to be compressed.
+    guard x.machine.response != .done, !blockedByClient, !owesBody(x), !d.awaitsCompression else {
       worker.wheel.set(u.timer, deadlineMilliseconds: 0)
       return
     }

@@ -167,8 +167,11 @@ package final class HeadEdit: Sendable {
   /// Of the fields of our own answers; a bit each.
   private let droppedOwn: UInt8
   let lines: FieldLines
+  /// Of a response: what it writes says that the content is another one for other Accept-Encoding.
+  let varies: Bool
 
-  private init(dropped: [String], lines: FieldLines) {
+  private init(dropped: [String], lines: FieldLines, varies: Bool = false) {
+    self.varies = varies
     let names = dropped.compactMap { FieldNames.fold($0) }
     self.dropped = ContiguousArray(names.map { Array($0.utf8) })
     droppedOwn = OwnField.allCases.filter { names.contains($0.folded) }.reduce(0) { $0 | $1.bit }
@@ -189,7 +192,7 @@ package final class HeadEdit: Sendable {
 
   /// Nil where nothing is changed. What a route says of a field comes before what `headers` says of it.
   /// - Parameter own: fields that the route's own answer has.
-  static func response(
+  package static func response(
     _ changes: Config.RouteChanges, _ headers: Config.Headers, own: [Config.FieldValue] = []
   ) -> HeadEdit? {
     var dropped = changes.response.remove + changes.response.set.map(\.name)
@@ -208,7 +211,10 @@ package final class HeadEdit: Sendable {
       lines.add("Strict-Transport-Security", text: hsts.text, isForSecure: true)
     }
     if let via = headers.via { lines.add("Via", text: "1.1 \(via)") }
-    return dropped.isEmpty && lines.isEmpty ? nil : HeadEdit(dropped: dropped, lines: lines)
+    let varies = (changes.response.set + changes.response.add).contains { value in
+      value.name.lowercased() == "vary" && ResponseCoding.coversCoding(value.value.source.utf8.span)
+    }
+    return dropped.isEmpty && lines.isEmpty ? nil : HeadEdit(dropped: dropped, lines: lines, varies: varies)
   }
 
   /// Whether a line of this name is left out.

@@ -158,11 +158,7 @@ enum StaticFiles {
   /// Whether a list of entity tags has this one, weak or not, or is `*`.
   private static func lists(_ list: Span<UInt8>, _ tag: Span<UInt8>) -> Bool {
     if list.count == 1, list[0] == 0x2a { return true }
-    var at = 0
-    while at + tag.count <= list.count {
-      if ByteComparison.isEqual(list.extracting(at..<at + tag.count), tag) { return true }
-      at += 1
-    }
-    return false
+    let forms = EntityTags(of: tag, in: list)
+    return forms.hasStrong || forms.hasWeak
   }
 }

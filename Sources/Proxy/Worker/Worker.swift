@@ -2,8 +2,8 @@
 // buffers. Nothing here is shared with another worker but the replay window, the log queue and a few counts that only
 // accepting touches.
 //
-// A turn: wait ─► read the clock once ─► each event to its connection ─► connections with more to do ─► what is due
-// ─► hand over the log
+// A turn: wait ─► read the clock once ─► each event to its connection ─► connections with more to do ─► what waits to be
+// compressed ─► send ─► what is due ─► hand over the log
 //
 // Here are the stored state and the loop; in WorkerEvents what an event, a deadline and the end of a turn mean; in WorkerMessages
 // reload and drain. What is done for a connection or an exchange is theirs: they are handed the worker.
@@ -26,6 +26,7 @@ package final class Worker {
   /// What a stream's response may have waiting for its client.
   let streamPool = BufferPool(chunkBytes: 32 * 1024, keptMax: 64)
   let compressors = Compressors()
+  var compressionTurn: CompressionTurn
   let http2Memory = HTTP2Memory()
   let http2Lines = HTTP2Lines(fieldsMax: Worker.http2FieldsMax)
   /// A head on its way to a session of HTTP/2.
@@ -122,13 +123,15 @@ package final class Worker {
   }
 
   package init(
-    index: Int, shared: ProcessShared, snapshot: Snapshot, sources: [ListenerSource]
+    index: Int, shared: ProcessShared, snapshot: Snapshot, sources: [ListenerSource],
+    compressedBytesMax: Int = CompressionTurn.usualBytesMax
   ) throws(SystemError) {
     self.index = index
     self.shared = shared
     poller = try Poller()
     mailbox = shared.mailboxes[index]
     counters = shared.counters[index]
+    compressionTurn = CompressionTurn(bytesMax: compressedBytesMax)
     log = AccessLog(queue: shared.accessLog)
     pool = Worker.makePool(snapshot.config)
     http2Text = Buffer(capacity: pool.chunkBytes + Worker.headGrowthBytes)
@@ -188,10 +191,12 @@ package final class Worker {
   package func turn() {
     let isDone =
       queued.isEmpty && pendingFlushes.isEmpty && clientsToFlush.isEmpty && clientsToRead.isEmpty && !offersPlaces
+      && !compressionTurn.isAwaited
     let most: UInt64 = log.hasWaiting ? AccessLog.delayMilliseconds : 1_000
     let delay = isDone ? wheel.delay(nowMilliseconds: nowMilliseconds, most: most) : 0
     let count = poller.wait(timeoutMilliseconds: Int32(delay))
     readClock()
+    compressionTurn.begin()
     // Kept connections first: one that has ended, or says what nobody asked, is gone before a request looks for one.
     for i in 0..<count {
       let (token, readiness) = poller.event(i)
@@ -213,6 +218,7 @@ package final class Worker {
       if pendingFlushes.count >= Worker.flushesTogetherMax { flushPending() }
     }
     runQueued()
+    compressFurther()
     offerPlaces()
     flushAll()
     while let timer = wheel.due(nowMilliseconds: nowMilliseconds) { expire(timer) }
@@ -252,6 +258,9 @@ package final class Worker {
     }
     queuedNow.removeAll(keepingCapacity: true)
   }
+
+  /// Those whose responses waited to be compressed further have their share of the turn.
+  private func compressFurther() { while let d = compressionTurn.next() { pump(d) } }
 
   /// Has a connection carried on in the next turn.
   func enqueue(_ d: Downstream) {
@@ -321,7 +330,8 @@ package final class Worker {
 
   private func watchMemory() {
     let finding = memory.note(
-      chunks: pool.lent, connections: downstreams.usedCount, isQuiet: queued.isEmpty && pendingFlushes.isEmpty,
+      chunks: pool.lent, connections: downstreams.usedCount,
+      isQuiet: queued.isEmpty && pendingFlushes.isEmpty && !compressionTurn.isAwaited,
       nowMilliseconds: nowMilliseconds)
     guard finding == .giveBack else { return }
     pool.release(keeping: MemoryWatch.quietChunks)

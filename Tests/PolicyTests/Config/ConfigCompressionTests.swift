@@ -58,7 +58,18 @@ import Wire
   }
 
   @Test(arguments: [
-    ("compress: gzip", "2:31: expected one of `false`, `true` for `routes[0].compress`, found `gzip`"),
+    (
+      "compress: gzip",
+      "2:31: expected `true`, `false`, or a mapping such as `{ level: 6 }` for `routes[0].compress`, found `gzip`"
+    ),
+    (
+      "compress: []",
+      "2:31: expected `true`, `false`, or a mapping such as `{ level: 6 }` for `routes[0].compress`, found a list"
+    ),
+    (
+      "compress: on",
+      "2:31: expected `true`, `false`, or a mapping such as `{ level: 6 }` for `routes[0].compress`, found `on`: did you mean `true`?"
+    ),
     ("compress: { level: 10 }", "2:40: expected a whole number from 1 to 9 for `routes[0].compress.level`, found `10`"),
     (
       "compress: { minimum: 0 }",
@@ -83,6 +94,32 @@ import Wire
   func whatIsWrongIsTold(more: String, message: String) {
     let found = findings(text(more))
     #expect(found == [message], "\(found)")
+  }
+
+  @Test(arguments: [
+    "Accept-Ranges", "Content-MD5", "Digest", "content-digest", "Repr-Digest", "Content-Encoding", "Content-Range",
+  ])
+  func aRouteDoesNotWriteWhatCompressingMakesUntrue(name: String) {
+    for way in ["set", "add"] {
+      let found = findings(text("compress: true, response_headers: { \(way): { \(name): x } }"))
+      #expect(found.count == 1 && found[0].contains("writes `\(name)`, which differs"), "\(found)")
+      #expect(findings(text("compress: false, response_headers: { \(way): { \(name): x } }")).isEmpty)
+    }
+  }
+
+  /// The rule sees what the server says, and would have left these responses as they are.
+  @Test func aRouteDoesNotWriteWhatForbidsToCompress() {
+    func of(_ more: String, _ changes: String) -> [String] {
+      findings(text("\(more), response_headers: { set: { \(changes) } }"))
+    }
+    for value in ["no-transform", "'max-age=5, No-Transform'", "no-transform=1"] {
+      let found = of("compress: true", "Cache-Control: \(value)")
+      #expect(found.count == 1 && found[0].contains("writes `no-transform`, which forbids"), "\(found)")
+    }
+    #expect(of("compress: true", "Cache-Control: max-age=5").isEmpty)
+    let found = of("compress: true", "Set-Cookie: a=b")
+    #expect(found.count == 1 && found[0].contains("responses that set a cookie are not compressed"), "\(found)")
+    #expect(of("compress: { with_credentials: true }", "Set-Cookie: a=b").isEmpty)
   }
 
   @Test func onlyWhatComesFromAnUpstreamIsCompressed() {

@@ -1,0 +1,137 @@
+// What a worker compresses in one turn of its loop: so much for all of its responses together, and for each its share. A worker without a
+// thread, with real sockets: each turn is a call of the test's.
+
+import Glibc
+import Platform
+import Policy
+import Proxy
+import TestSupport
+import Testing
+import Wire
+
+@Suite struct CompressionTurnTests {
+  private static let bytesMax = 64 << 10
+
+  /// One end of a connection, or a socket that listens.
+  private final class Socket {
+    let descriptor: Int32
+    init(_ descriptor: Int32) { self.descriptor = descriptor }
+    deinit { Sockets.closeDescriptor(descriptor) }
+
+    static func listening() throws -> Socket {
+      Socket(try Sockets.listen(on: .ip(IPAddress(v4: 0x7f00_0001), port: 0)))
+    }
+
+    var port: UInt16 {
+      guard case .ip(_, let port) = Sockets.local(descriptor) else { return 0 }
+      return port
+    }
+
+    /// As many as the kernel takes.
+    func send(_ bytes: ArraySlice<UInt8>) -> Int {
+      max(0, bytes.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) })
+    }
+
+    /// All that waits.
+    func receive() -> [UInt8] {
+      var all: [UInt8] = []
+      var piece = [UInt8](repeating: 0, count: 65_536)
+      while true {
+        let n = recv(descriptor, &piece, piece.count, 0)
+        guard n > 0 else { return all }
+        all += piece[..<n]
+      }
+    }
+  }
+
+  /// A client that reads its response to the end, whose server has the content ready.
+  private final class Download {
+    let client: Socket
+    private let gunzip = Gunzip()
+    private var head: [UInt8]? = []
+    private(set) var content: [UInt8] = []
+    var isOver: Bool { gunzip.hasEnded }
+
+    init(to port: UInt16) throws {
+      client = Socket(try Sockets.connect(to: .ip(IPAddress(v4: 0x7f00_0001), port: port)).fd)
+      try #require(Sockets.waitWritable(client.descriptor, timeoutMilliseconds: 10_000))
+      let request = Array("GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n".utf8)
+      try #require(client.send(request[...]) == request.count)
+    }
+
+    private var unread: [UInt8] = []
+
+    /// Reads the chunks that have come.
+    func read() throws {
+      unread += client.receive()
+      if head != nil {
+        guard let end = unread.firstRange(of: Array("\r\n\r\n".utf8)) else { return }
+        let text = String(decoding: unread[..<end.lowerBound], as: UTF8.self)
+        try #require(text.contains("Content-Encoding: gzip"), "\(text)")
+        unread.removeFirst(end.upperBound)
+        head = nil
+      }
+      while let line = unread.firstRange(of: [0x0d, 0x0a]) {
+        let count = try #require(Int(String(decoding: unread[..<line.lowerBound], as: UTF8.self), radix: 16))
+        guard unread.count >= line.upperBound + count + 2, count > 0 else { return }
+        content += try gunzip.feed(unread[line.upperBound..<line.upperBound + count])
+        unread.removeFirst(line.upperBound + count + 2)
+      }
+    }
+  }
+
+  private let (listener, server): (Socket, Socket)
+  private let (shared, worker): (ProcessShared, Worker)
+
+  init() throws {
+    (listener, server) = (try Socket.listening(), try Socket.listening())
+    let read = ConfigReader.read(
+      text: """
+        listeners: [{ name: web, listen: "127.0.0.1:0", trust: [{ from: [127.0.0.1], evidence: socket }] }]
+        routes: [{ to: app, compress: { level: 9 } }]
+        upstreams: { app: { servers: ["127.0.0.1:\(server.port)"] } }
+        """, path: "edge.yaml")
+    let built = Snapshot.build(try #require(read.config), generation: 1, tickets: try TicketKeys())
+    let snapshot = try #require(built.snapshot, "\(built.diagnostics)")
+    shared = try ProcessShared(
+      workers: 1, replayWindowBits: 1 << 10, log: OperationalLog(queue: try LogQueue(bytesMax: 1 << 16)))
+    shared.servers.take(snapshot, isFirst: true, nowMilliseconds: Clock.monotonicMilliseconds())
+    let descriptor = try Sockets.duplicate(listener.descriptor)
+    worker = try Worker(
+      index: 0, shared: shared, snapshot: snapshot,
+      sources: [ListenerSource(name: "web", socket: 1, descriptor: descriptor, isShared: false)])
+  }
+
+  private var compressed: UInt64 { shared.counters[0].value(.compressedBytesIn) }
+
+  /// More in a turn, and a single response would hold up everybody else for as long as it likes.
+  @Test(arguments: [1, 5]) func aTurnCompressesSoMuchForAllTogether(count: Int) throws {
+    defer { worker.end() }
+    let total = 1 << 20
+    var random = Seeded(3)
+    let content = random.bytes(total).map { 0x61 + $0 % 2 }
+    let response =
+      Array("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: \(total)\r\n\r\n".utf8) + content
+    let downloads = try (0..<count).map { _ in try Download(to: listener.port) }
+    var sending: [(socket: Socket, sent: Int)] = []
+    var (turns, most) = (0, UInt64(0))
+    while !downloads.allSatisfy(\.isOver) {
+      let before = compressed
+      worker.turn()
+      turns += 1
+      most = max(most, compressed - before)
+      try #require(turns < 100_000 && most <= Self.bytesMax, "\(most) bytes in turn \(turns)")
+      while case .connection(let descriptor, _) = Sockets.accept(server.descriptor) {
+        sending.append((Socket(descriptor), 0))
+      }
+      for i in sending.indices { sending[i].sent += sending[i].socket.send(response[sending[i].sent...]) }
+      for download in downloads { try download.read() }
+      // None is done while another has hardly begun.
+      if downloads.contains(where: \.isOver) {
+        #expect(downloads.allSatisfy { $0.content.count >= total / 2 }, "\(downloads.map(\.content.count))")
+      }
+    }
+    #expect(downloads.allSatisfy { $0.content == content })
+    #expect(most == Self.bytesMax && compressed == UInt64(count * total), "\(most) bytes at most, \(compressed) in all")
+  }
+}
