@@ -66,11 +66,15 @@ final class HTTP2Client {
       && connection.served < HTTP2Client.requestsMax
   }
 
+  /// Its connection has not ended: whoever comes late in a turn could find another one in its slot, which has a session of its own.
+  private func owns(_ u: Upstream) -> Bool { u.http2 === self }
+
   // MARK: Events
 
   /// Does what can be done now: reads, and has the exchanges go on.
   func progress() {
     let u = connection
+    guard owns(u) else { return }
     // libnghttp2 has ended the connection by itself, for what is no HTTP/2.
     if session.isOver, !streams.isEmpty {
       fail(.closedBeforeResponse)
@@ -226,7 +230,7 @@ final class HTTP2Client {
   /// Sends what is to be sent, at the end of a turn.
   func flush() {
     let u = connection
-    guard u.phase == .ready else { return }
+    guard owns(u), u.phase == .ready else { return }
     while true {
       let sent = session.send(into: u.output)
       let moved = u.transport.flush(u.output)
@@ -260,6 +264,7 @@ final class HTTP2Client {
   /// Without a stream it is kept for the next one, for a while; or it ends.
   private func rest() {
     let u = connection
+    guard owns(u) else { return }
     guard streams.isEmpty, u.phase == .ready else {
       if u.phase == .ready { worker.wheel.set(u.timer, deadlineMilliseconds: 0) }
       return
