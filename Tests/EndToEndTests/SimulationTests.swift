@@ -12,7 +12,9 @@ extension EndToEnd {
     }
 
     /// A large head was sent again after a reload to smaller heads, and the buffer had room for all but the signed fields.
-    @Test(arguments: [8_067, 28_960, 500_947, 506_259, 521_568, 540_603]) func runsThatOnceFoundAFaultDoNot(_ seed: Int) throws {
+    @Test(arguments: [8_067, 28_960, 500_947, 506_259, 521_568, 540_603]) func runsThatOnceFoundAFaultDoNot(_ seed: Int)
+      throws
+    {
       let outcome = try ChildProcess.run([try Programs.simulate, "--seed", "\(seed)"], by: .after(60))
       #expect(outcome.succeeded, "\(outcome.output.suffix(5_000))\(outcome.error)")
     }
