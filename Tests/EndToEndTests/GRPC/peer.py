@@ -9,7 +9,6 @@
 """
 
 import argparse
-import faulthandler
 import json
 import os
 import signal
@@ -169,6 +168,9 @@ class Service(grpc.GenericRpcHandler):
 
 
 def serve(options):
+    # Waited for, in all threads, and not handled: a handler runs in the main thread alone, which another thread that takes the signal does
+    # not always wake.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=512), handlers=[Service(options.health)], options=[("grpc.so_reuseport", 1)]
     )
@@ -178,14 +180,10 @@ def serve(options):
         port = server.add_secure_port(options.listen, credentials)
     else:
         port = server.add_insecure_port(options.listen)
-    stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     server.start()
     print("listening %d" % port, flush=True)
-    stopped.wait()
-    # The library cancels what is left after 30 seconds. It has been seen to take longer than a minute: then it says where it waits.
-    if not server.stop(30).wait(40):
-        faulthandler.dump_traceback()
+    signal.sigwait({signal.SIGTERM})
+    server.stop(30).wait()
     # The interpreter's own end would wait for threads of the library's that wait for a request which was cancelled with its call.
     sys.stdout.flush()
     os._exit(0)
