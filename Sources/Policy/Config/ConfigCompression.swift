@@ -90,8 +90,8 @@ extension Reading {
     let place = fields["response_headers"]?.place ?? fields.place
     for value in changes.set + changes.add {
       switch value.name.lowercased() {
-      case "content-encoding", "content-range", "etag", "accept-ranges", "content-md5", "digest", "content-digest",
-        "repr-digest":
+      case "content-encoding", "content-range", "etag", "accept-ranges",
+        _ where ContentDigest.isName(value.name.utf8.span):
         error(
           place,
           "`response_headers` writes \(quoted(value.name)), which differs by whether a response is compressed: "

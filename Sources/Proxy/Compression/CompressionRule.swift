@@ -165,20 +165,3 @@ private struct ResponseFields {
     if tags > 1 { mayChange = false }
   }
 }
-
-/// Fields that hold a digest of the content, or of the representation in the coding that it is sent in (RFC 9530, and those before it).
-enum ContentDigest {
-  static func isName(_ name: Span<UInt8>) -> Bool {
-    switch name.count {
-    case 6: name.equalsIgnoringCase("digest")
-    case 11: name.equalsIgnoringCase("content-md5") || name.equalsIgnoringCase("repr-digest")
-    case 14: name.equalsIgnoringCase("content-digest")
-    default: false
-    }
-  }
-
-  /// Of content that went out in another coding, trailers tell what it was before.
-  static func withhold(_ bytes: Span<UInt8>, _ trailers: TrailerSection) {
-    for i in 0..<trailers.fieldCount where isName(bytes.extracting(trailers.name(i).range)) { trailers.withhold(i) }
-  }
-}
