@@ -32,17 +32,6 @@ enum SocketPair {
     let all = Array(bytes)
     try #require(Glibc.send(fd, all, all.count, Int32(MSG_NOSIGNAL)) == all.count)
   }
-
-  /// All that waits now.
-  static func receive(_ fd: Int32) -> [UInt8] {
-    var all: [UInt8] = []
-    var piece = [UInt8](repeating: 0, count: 65_536)
-    while true {
-      let n = recv(fd, &piece, piece.count, 0)
-      guard n > 0 else { return all }
-      all += piece[..<n]
-    }
-  }
 }
 
 extension Transport {

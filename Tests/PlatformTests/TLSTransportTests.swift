@@ -64,7 +64,7 @@ import Wire
     }
 
     func carry(from: Int32, to: Int32, _ piece: Int, _ then: () -> Void) throws {
-      var rest = SocketPair.receive(from)[...]
+      var rest = waitingBytes(from)[...]
       while !rest.isEmpty {
         try SocketPair.send(to, rest.prefix(piece))
         rest = rest.dropFirst(piece)
@@ -88,7 +88,7 @@ import Wire
     var length = 2
     while split < length {
       #expect(middle.client.say(message) == .bytes(message.count))
-      let record = SocketPair.receive(middle.toClient)
+      let record = waitingBytes(middle.toClient)
       length = record.count
       try SocketPair.send(middle.toServer, record[..<split])
       middle.server.noteReadable()
@@ -108,7 +108,7 @@ import Wire
     let middle = try Middle(accepting, connecting)
     try middle.shake(piece: 65_536)
     #expect(middle.client.write("GET / HTTP/1.1\r\n") == .bytes(16))
-    var record = SocketPair.receive(middle.toClient)
+    var record = waitingBytes(middle.toClient)
     record[record.count / 2] ^= 1
     try SocketPair.send(middle.toServer, record)
     middle.server.noteReadable()
@@ -334,7 +334,7 @@ import Wire
       link.server.sendRecords()
     }
     #expect(end == .ended && got == (1 << 20) - rest && !link.server.hasUnsent)
-    #expect(SocketPair.receive(link.client.descriptor) == [])
+    #expect(waitingBytes(link.client.descriptor) == [])
   }
 
   /// What a client says before it ends is handed on before its end is, although both came in one piece.

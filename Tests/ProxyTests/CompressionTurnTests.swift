@@ -33,15 +33,7 @@ import Wire
     }
 
     /// All that waits.
-    func receive() -> [UInt8] {
-      var all: [UInt8] = []
-      var piece = [UInt8](repeating: 0, count: 65_536)
-      while true {
-        let n = recv(descriptor, &piece, piece.count, 0)
-        guard n > 0 else { return all }
-        all += piece[..<n]
-      }
-    }
+    func receive() -> [UInt8] { waitingBytes(descriptor) }
   }
 
   /// A client that reads its response to the end, whose server has the content ready.
