@@ -213,7 +213,7 @@ extension HTTP2Server: HTTP2Handler {
     s.output.consume(count)
     s.output.releaseIfEmpty()
     state.sentBytes &+= UInt32(truncatingIfNeeded: count)
-    // Whoever waited for room goes on. One that has written all of its answer is over, which is seen to where it is sent for.
-    if s !== pulling, !(state.outputEnded && s.isToBeFlushed) { worker.enqueue(s) }
+    // Whoever waited for room goes on.
+    if s !== pulling { worker.enqueue(s) }
   }
 }

@@ -53,7 +53,7 @@ final class StreamState {
   var waitsForRoom = false
   /// The lines of the response's trailers.
   let trailers: Buffer
-  /// It has some.
+  /// It has some. Most streams have none, and need not look at the buffer.
   var hasTrailers = false
   /// Bytes of the response's body that went into frames.
   var sentBytes: UInt32 = 0

@@ -51,7 +51,7 @@ final class Exchange {
   var request = MessageState()
   /// What was used of the body, as it came, while another try may want it.
   private let held: Buffer
-  /// Something is held.
+  /// Something is held. Most requests have no body, and need not look at the buffer.
   private var isHolding = false
   /// How much of `held` was used on this try.
   private(set) var resentBytes = 0

@@ -67,14 +67,14 @@ final class HTTP2Client {
   }
 
   /// Its connection has not ended: whoever comes late in a turn could find another one in its slot, which has a session of its own.
-  private func owns(_ u: Upstream) -> Bool { u.http2 === self }
+  private var isCurrent: Bool { connection.http2 === self }
 
   // MARK: Events
 
   /// Does what can be done now: reads, and has the exchanges go on.
   func progress() {
+    guard isCurrent else { return }
     let u = connection
-    guard owns(u) else { return }
     // libnghttp2 has ended the connection by itself, for what is no HTTP/2.
     if session.isOver, !streams.isEmpty {
       fail(.closedBeforeResponse)
@@ -89,8 +89,8 @@ final class HTTP2Client {
         isReceiving = false
         u.input.removeAll()
         advanceTouched()
-        // What went on may have closed the connection, and something else has its slot.
-        guard u.http2 === self else { return }
+        // What went on may have closed the connection.
+        guard isCurrent else { return }
         guard received == .all, session.takesMore || isLeaving else {
           fail(.closedBeforeResponse)
           return
@@ -177,7 +177,7 @@ final class HTTP2Client {
       x.advance(worker, .fault(x.machine.response == .awaiting ? fault : .truncatedResponse))
       if s.stream === stream, stream.client === self { s.close(worker) }
     }
-    if streams.isEmpty, connection.http2 === self { connection.close(worker) }
+    if streams.isEmpty, isCurrent { connection.close(worker) }
   }
 
   /// The connection is closed.
@@ -194,7 +194,7 @@ final class HTTP2Client {
       guard s.stream?.client === self, let x = s.exchange else { continue }
       worker.leave(x, order)
     }
-    if connection.http2 === self { rest() }
+    rest()
   }
 
   /// A response has not come in so many milliseconds. Where nothing else came either the server may be gone without a word, and the
@@ -230,7 +230,7 @@ final class HTTP2Client {
   /// Sends what is to be sent, at the end of a turn.
   func flush() {
     let u = connection
-    guard owns(u), u.phase == .ready else { return }
+    guard isCurrent, u.phase == .ready else { return }
     while true {
       let sent = session.send(into: u.output)
       let moved = u.transport.flush(u.output)
@@ -263,8 +263,8 @@ final class HTTP2Client {
 
   /// Without a stream it is kept for the next one, for a while; or it ends.
   private func rest() {
+    guard isCurrent else { return }
     let u = connection
-    guard owns(u) else { return }
     guard streams.isEmpty, u.phase == .ready else {
       if u.phase == .ready { worker.wheel.set(u.timer, deadlineMilliseconds: 0) }
       return

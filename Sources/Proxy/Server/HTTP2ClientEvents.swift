@@ -110,7 +110,6 @@ extension HTTP2Client: HTTP2Handler {
     s.output.releaseIfEmpty()
     guard let x = s.exchange else { return }
     x.upstreamProgressMilliseconds = worker.nowMilliseconds
-    // Whoever waited for room goes on.
-    if s !== pulling, !(s.stream?.outputEnded == true && x.downstream.isToBeFlushed) { worker.enqueue(x.downstream) }
+    if s !== pulling { worker.enqueue(x.downstream) }
   }
 }

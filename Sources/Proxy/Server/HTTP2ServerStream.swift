@@ -45,7 +45,7 @@ final class ServerStream {
   var waitsForRoom = false
   /// The lines of the request's trailers.
   let trailers: Buffer
-  /// It has some.
+  /// It has some. Most streams have none, and need not look at the buffer.
   var hasTrailers = false
 
   init(_ worker: Worker) {
