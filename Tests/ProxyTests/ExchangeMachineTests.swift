@@ -122,11 +122,15 @@ private let faults: [ExchangeMachine.Fault] = [
         #expect(verdict == .answer(.upstreamReset), "\(step)")
       } else {
         #expect(verdict == .resend, "\(step)")
-        // The last time it is the first on a connection, which its server takes if it takes any.
         for _ in 1..<ExchangeMachine.unprocessedTriesMax {
           #expect(!machine.goesFirst)
           #expect(machine.fault(.unprocessed) == .resend)
         }
+        // The last time it is the first on a connection, which its server takes if it takes any; but a server that refuses streams has too
+        // many, and is not made to take a connection for each.
+        machine.noteUnprocessed(isPassing: false)
+        #expect(!machine.goesFirst)
+        machine.noteUnprocessed(isPassing: true)
         #expect(machine.goesFirst)
         #expect(machine.fault(.unprocessed) == .answer(.upstreamReset))
       }

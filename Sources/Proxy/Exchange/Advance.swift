@@ -49,6 +49,9 @@ extension Exchange {
   /// What becomes of a fault. What it says of the server is noted first.
   @inline(never) private func judge(_ fault: ExchangeMachine.Fault, _ worker: Worker) -> Step {
     noteFailure(fault, worker)
+    if fault == .unprocessed, let u = upstream, let stream = u.stream {
+      machine.noteUnprocessed(isPassing: stream.client.refusedInPassing(u))
+    }
     let verdict = machine.fault(fault, mayRetry: mayRetry(worker))
     if machine.isRetryDenied {
       worker.counters.add(.retriesDenied)
@@ -154,7 +157,8 @@ extension Exchange {
     if let stream = u.stream {
       if room > 0, isDivisible { return room }
       u.flush(worker)
-      guard u.output.isEmpty, !stream.isClosed else { return room }
+      // One that is over has lost what it had not sent.
+      guard u.output.isEmpty, !stream.isClosed, !stream.isReset else { return room }
     }
     guard StartWait.holdsBack(self, u, worker) else {
       discardHeld()

@@ -37,9 +37,11 @@ package struct ExchangeMachine: Sendable {
   /// A kept connection that this exchange had was stale.
   package private(set) var hasMetStale = false
   private var unprocessedTriesLeft = 0
-  /// Servers have turned it away as often as it is sent again, perhaps because they close their connections behind each answer: now it is
-  /// to be the first on one, which they take if they take any.
-  package var goesFirst: Bool { unprocessedTriesLeft == 0 }
+  /// What did not process it last was a connection that ends or begins.
+  private var isPassedOver = false
+  /// It was turned away as often as it is sent again, perhaps by servers that close their connections behind each answer: now it is to be
+  /// the first on one, which they take if they take any. Not where a server refuses streams, as one does that has too many.
+  package var goesFirst: Bool { unprocessedTriesLeft == 0 && isPassedOver }
   private var startingTriesLeft = 0
   private var downstreamKeepAlive = false
   private var upstreamKeepAlive = false
@@ -160,6 +162,8 @@ package struct ExchangeMachine: Sendable {
   }
 
   package mutating func noteSent() { sent = true }
+  /// Before a fault that says so: whether that was because the connection ends or begins, and not because its server takes no stream.
+  package mutating func noteUnprocessed(isPassing: Bool) { isPassedOver = isPassing }
   /// What was sent of the body is no longer held: room was needed, or no other try will be made.
   package mutating func noteNotHeld() { replayable = false }
   package mutating func noteDownstreamCloses() { downstreamKeepAlive = false }

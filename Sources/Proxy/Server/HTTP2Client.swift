@@ -69,6 +69,9 @@ final class HTTP2Client {
   /// Its connection has not ended: whoever comes late in a turn could find another one in its slot, which has a session of its own.
   private var isCurrent: Bool { connection.http2 === self }
 
+  /// It turned this stream away because it ends, or was so new that its server's limits were not known: another one may take it.
+  func refusedInPassing(_ s: Upstream) -> Bool { isLeaving || s.served == 0 }
+
   // MARK: Events
 
   /// Does what can be done now: reads, and has the exchanges go on.

@@ -152,12 +152,18 @@ extension Worker {
     }
     guard d.phase == .exchange, let x = d.exchange, !x.isBackingOff else { return .goesOn }
     let upstream = x.upstream
-    if let u = upstream, u.phase == .ready { u.flush(self) }
+    let (toServer, toClient) = (upstream?.output.count ?? 0, d.output.count)
+    if let u = upstream, u.phase == .ready {
+      u.flush(self)
+      // What waited for a window has left just here, where nobody goes on; and no event will say that there is room.
+      if u.isStream, u.output.count < toServer, x.machine.request == .body { enqueue(d) }
+    }
     let ending = x.machine.ending
     guard d.flush(last: ending.map { !$0.keepDownstream || isDraining } ?? false) else {
       x.advance(self, .fault(.clientGone))
       return .goesOn
     }
+    if d.isStream, d.output.count < toClient, x.machine.response == .body { enqueue(d) }
     guard let ending, d.isFlushed else {
       if d.sentBytes != d.sentSeen {
         d.sentSeen = d.sentBytes
