@@ -40,6 +40,19 @@ extension EndToEnd {
       #expect(try client.response(on: slow).text == "/slow")
     }
 
+    /// By PRIORITY_UPDATE, as browsers do (RFC 9218 section 7.1). With libnghttp2's own reading of it such streams stayed in one of its
+    /// lists behind their ends, and soon a client ended the whole process.
+    @Test func streamsMayBePrioritizedBeforeTheyBegin() throws {
+      let site = try HTTP2Site(change: { $0.workers = "1" })
+      let client = try site.begun()
+      for index in 0..<300 {
+        for stream in [client.nextStream, client.nextStream + 2] {
+          try client.send(HTTP2Frame(type: 0x10, HTTP2Frame.word(stream) + Array("u=\(index % 8), i".utf8)).bytes)
+        }
+        #expect(try client.get("/\(index)").status == 200)
+      }
+    }
+
     @Test(arguments: [false, true]) func bodiesBothWays(saysItsLength: Bool) throws {
       let site = try HTTP2Site(keepsBytes: false) { exchange in
         let body = try exchange.readBody()

@@ -19,6 +19,7 @@ private final class End: HTTP2Handler {
   var closedCodes: [Int32: UInt32] = [:]
   var frames: [HTTP2Session.Frame.Kind] = []
   var lastStream: Int32?
+  var priorities: [String] = []
   private var isTrailer = false
   /// What is still to be sent of each stream, and whether it ends behind that.
   var toSend: [Int32: (bytes: [UInt8], ends: Bool)] = [:]
@@ -68,6 +69,10 @@ private final class End: HTTP2Handler {
     toSend[stream] = (Array(bytes.dropFirst(count)), ends)
   }
   func goingAway(lastStream: Int32) { self.lastStream = lastStream }
+  func prioritized(stream: Int32, _ value: Span<UInt8>) -> Bool {
+    priorities.append("\(stream): \(text(value))")
+    return true
+  }
 
   // What a test says, as text.
   func request(_ text: String, hasBody: Bool) -> Int32? {
@@ -131,6 +136,52 @@ private func talk(_ a: End, _ b: End, piece: Int = .max) {
     #expect(client.received[stream] == Array("hello".utf8))
     #expect(client.ended == [stream])
     #expect(client.closedCodes == [stream: 0] && server.closedCodes == [stream: 0])
+  }
+
+  /// A PRIORITY_UPDATE frame, as it lies on the wire.
+  private static func priorityUpdate(_ stream: UInt32, _ value: String, on frameStream: UInt8 = 0) -> [UInt8] {
+    let payload = (0..<4).map { UInt8(truncatingIfNeeded: stream >> (24 - 8 * $0)) } + Array(value.utf8)
+    return [0, UInt8(payload.count >> 8), UInt8(payload.count & 255), 16, 0, 0, 0, 0, frameStream] + payload
+  }
+
+  /// RFC 9218 section 7.1. libnghttp2 1.52 kept a stream that was prioritized before it began in a list behind its end: it took no more
+  /// of them after as many as may be open, and before that wrote to memory that had been given back.
+  @Test(arguments: [1, 5, Int.max]) func anyNumberOfStreamsMayBePrioritizedBeforeTheyBegin(piece: Int) throws {
+    let (client, server) = (End(.client), End(.server))
+    talk(client, server)
+    for number in 0..<200 as Range<UInt32> {
+      let id = number * 2 + 1
+      let update = Self.priorityUpdate(id, "u=\(number % 8)") + Self.priorityUpdate(id + 2, "i")
+      for at in stride(from: 0, to: update.count, by: min(piece, update.count)) {
+        #expect(server.receive(Array(update[at..<min(update.count, at + min(piece, update.count))])) == .all)
+      }
+      #expect(!server.session.hasBegun(stream: Int32(id)))
+      let stream = try #require(client.request(Self.request, hasBody: false))
+      talk(client, server, piece: piece)
+      #expect(server.session.hasBegun(stream: stream))
+      #expect(server.respond(stream, ":status: 204\r\n", hasBody: false))
+      talk(client, server, piece: piece)
+      #expect(server.closedCodes[stream] == 0 && client.closedCodes[stream] == 0)
+      #expect(server.priorities.suffix(2) == ["\(id): u=\(number % 8)", "\(id + 2): i"])
+    }
+  }
+
+  @Test func aPriorityOfNoStreamEndsTheConnection() {
+    func received(_ bytes: [UInt8], by role: HTTP2Session.Role = .server) -> HTTP2Session.Received {
+      let (client, server) = (End(.client), End(.server))
+      talk(client, server)
+      return (role == .server ? server : client).receive(bytes)
+    }
+    #expect(received(Self.priorityUpdate(1, "u=1")) == .all)
+    #expect(received(Self.priorityUpdate(0x8000_0001, "u=1")) == .all, "the bit in front is ignored")
+    #expect(received(Self.priorityUpdate(1, "")) == .all)
+    #expect(received(Self.priorityUpdate(1, String(repeating: "u=1,", count: 1_000))) == .all, "too long to be one")
+    #expect(received(Self.priorityUpdate(1, "u=1", on: 1)) == .failed)
+    #expect(received(Self.priorityUpdate(0, "u=1")) == .failed)
+    #expect(received(Self.priorityUpdate(2, "u=1")) == .failed)
+    for length in 0..<4 as Range<UInt8> {
+      #expect(received([0, 0, length, 16, 0, 0, 0, 0, 0] + [UInt8](repeating: 0, count: Int(length))) == .failed)
+    }
   }
 
   @Test func whoGivesNoWindowBackIsSentNoMoreThanThat() throws {

@@ -60,6 +60,21 @@ import Wire
     #expect(read.urgency == urgency && read.isIncremental == isIncremental, "\(text)")
   }
 
+  /// The last few streams that are still to begin; of one stream the last word.
+  @Test func whatIsSaidOfStreamsToComeIsKeptForAFew() {
+    var early = EarlyPriorities()
+    #expect(early.take(stream: 1) == nil)
+    for urgency in [7, 1] { early.note(HTTP2Priority(urgency: urgency, isIncremental: urgency == 1), stream: 3) }
+    #expect(early.take(stream: 3) == HTTP2Priority(urgency: 1, isIncremental: true))
+    #expect(early.take(stream: 3) == nil)
+    let streams = (0..<20).map { Int32(5 + 2 * $0) }
+    for stream in streams { early.note(HTTP2Priority(urgency: Int(stream % 8), isIncremental: false), stream: stream) }
+    for stream in streams.dropLast(EarlyPriorities.most) { #expect(early.take(stream: stream) == nil) }
+    for stream in streams.suffix(EarlyPriorities.most) {
+      #expect(early.take(stream: stream) == HTTP2Priority(urgency: Int(stream % 8), isIncremental: false))
+    }
+  }
+
   @Test(arguments: [
     (400, 13), (401, 16), (403, 7), (404, 12), (413, 8), (429, 14), (431, 13), (500, 2), (502, 14), (503, 14),
     (504, 14),

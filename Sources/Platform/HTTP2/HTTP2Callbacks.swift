@@ -31,6 +31,8 @@ import Wire
     unsafe nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made, dataCame)
     unsafe nghttp2_session_callbacks_set_on_stream_close_callback(made, streamClosed)
     unsafe nghttp2_session_callbacks_set_send_data_callback(made, sendData)
+    unsafe nghttp2_session_callbacks_set_on_extension_chunk_recv_callback(made, priorityBytesCame)
+    unsafe nghttp2_session_callbacks_set_unpack_extension_callback(made, priorityCame)
   }
 
   /// The options of a new session.
@@ -43,7 +45,9 @@ import Wire
     unsafe nghttp2_option_set_no_http_messaging(options, 1)
     // What is sent has its limits where it is written. A head beyond this one would be dropped in silence.
     unsafe nghttp2_option_set_max_send_header_block_length(options, HTTP2Callbacks.headBlockBytesMax)
-    unsafe nghttp2_option_set_builtin_recv_extension_type(options, UInt8(NGHTTP2_PRIORITY_UPDATE.rawValue))
+    // Read here, not by libnghttp2: with a PRIORITY_UPDATE for a stream that is still to begin, version 1.52 keeps that stream in its list
+    // of idle ones when it has begun, counts it there for good, and writes to its memory when it is gone.
+    unsafe nghttp2_option_set_user_recv_extension_type(options, HTTP2Session.Frame.Kind.priorityUpdate.rawValue)
     return unsafe body(options)
   }
 }
@@ -78,6 +82,9 @@ private let fieldCame: nghttp2_on_header_callback = { _, frame, name, nameCount,
 private let frameBegan: nghttp2_on_begin_frame_callback = { _, header, argument in
   let owner = unsafe HTTP2Session.owner(of: argument)
   let header = unsafe header!.pointee
+  if header.type == HTTP2Session.Frame.Kind.priorityUpdate.rawValue {
+    unsafe HTTP2Session.of(argument).beginPriorityUpdate()
+  }
   let frame = HTTP2Session.Frame(
     kind: HTTP2Session.Frame.Kind(rawValue: header.type) ?? .other, stream: header.stream_id, bytes: header.length,
     isAck: header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0,
@@ -100,6 +107,18 @@ private let frameCame: nghttp2_on_frame_recv_callback = { _, frame, argument in
   default: break
   }
   return 0
+}
+
+// SAFETY: the argument is the session's object; a frame, and the bytes beside it, are valid until this returns.
+private let priorityBytesCame: nghttp2_on_extension_chunk_recv_callback = { _, _, bytes, count, argument in
+  unsafe HTTP2Session.of(argument).addPriorityUpdate(Span(_unsafeStart: bytes!, count: count))
+  return 0
+}
+
+// SAFETY: the argument is the session's object; nothing is handed over by the payload.
+private let priorityCame: nghttp2_unpack_extension_callback = { _, payload, header, argument in
+  unsafe payload!.pointee = nil
+  return unsafe HTTP2Session.of(argument).endPriorityUpdate(on: header!.pointee.stream_id) ? 0 : callbackFailed
 }
 
 // SAFETY: the argument is the session's object; a frame, and the bytes beside it, are valid until this returns.

@@ -28,6 +28,9 @@ package protocol HTTP2Handler: AnyObject {
   func sendable(stream: Int32, most: Int) -> HTTP2Session.BodyPart
   /// Appends `count` bytes of a stream's body to `out`, as was said by `sendable`.
   func take(stream: Int32, count: Int, into out: Buffer)
+  /// What the peer wants of a stream that may still be to begin, or be over, in the words of the Priority field (RFC 9218 section 7.1).
+  /// False: the connection is to end, as it is for a frame that says this of no stream.
+  func prioritized(stream: Int32, _ value: Span<UInt8>) -> Bool
   /// The peer ends the connection behind this stream.
   func goingAway(lastStream: Int32)
 }
@@ -39,6 +42,8 @@ package protocol HTTP2Handler: AnyObject {
   package struct Frame {
     package enum Kind: UInt8 {
       case data = 0, headers, priority, reset, settings, pushPromise, ping, goaway, windowUpdate, continuation
+      /// RFC 9218 section 7.1.
+      case priorityUpdate = 16
       case other = 255
     }
     package let kind: Kind
@@ -118,6 +123,9 @@ package protocol HTTP2Handler: AnyObject {
   unowned(unsafe) private var out: Buffer?
   /// A frame of DATA went into `out`.
   private var hasSentData = false
+  /// Of the PRIORITY_UPDATE that comes: its stream, and the first bytes of its value. No priority that is understood is longer.
+  private var update = InlineArray<36, UInt8>(repeating: 0)
+  private var updateBytes = 0
 
   /// Nil if there is no memory.
   package init?(_ role: Role, _ settings: Settings, memory: HTTP2Memory) {
@@ -303,6 +311,28 @@ package protocol HTTP2Handler: AnyObject {
   package func setPriority(stream: Int32, urgency: Int, isIncremental: Bool) {
     var priority = nghttp2_extpri(urgency: UInt32(urgency), inc: isIncremental ? 1 : 0)
     _ = unsafe nghttp2_session_change_extpri_stream_priority(session, stream, &priority, 0)
+  }
+
+  /// The stream has begun, or one that was begun behind it.
+  // SAFETY: the session is this object's own.
+  package func hasBegun(stream: Int32) -> Bool { unsafe stream <= nghttp2_session_get_last_proc_stream_id(session) }
+
+  func beginPriorityUpdate() { updateBytes = 0 }
+
+  func addPriorityUpdate(_ bytes: Span<UInt8>) {
+    for i in bytes.indices where updateBytes + i < update.count { update[updateBytes + i] = bytes[i] }
+    updateBytes += bytes.count
+  }
+
+  /// False: the connection is to end (RFC 9218 section 7.1).
+  func endPriorityUpdate(on stream: Int32) -> Bool {
+    guard stream == 0, updateBytes >= 4 else { return false }
+    let word = (0..<4).reduce(UInt32(0)) { $0 << 8 | UInt32(update[$1]) }
+    let prioritized = Int32(word & 0x7fff_ffff)
+    // Nothing is pushed: streams of even numbers do not exist.
+    guard prioritized % 2 == 1 else { return false }
+    guard updateBytes <= update.count else { return true }
+    return owner.prioritized(stream: prioritized, update.span.extracting(4..<updateBytes))
   }
 
   /// How many streams the peer takes at a time.

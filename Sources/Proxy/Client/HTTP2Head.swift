@@ -21,7 +21,7 @@ final class HTTP2Head {
   /// Its content is gRPC's.
   private(set) var isGRPC = false
   /// How urgent its response is (RFC 9218).
-  private(set) var priority: (urgency: Int, isIncremental: Bool)?
+  private(set) var priority: HTTP2Priority?
 
   /// The fields that are neither pseudo-fields nor Cookie, as their lines; then the values of the others.
   private let lines: Buffer

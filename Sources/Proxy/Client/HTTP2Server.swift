@@ -25,6 +25,8 @@ final class HTTP2Server {
   private var touched: ContiguousArray<Downstream> = []
   let head: HTTP2Head
   var budget: HTTP2Budget
+  /// Of streams that are still to begin.
+  var early = EarlyPriorities()
   /// Why the next frame ends it.
   var overspent: Refusal?
   /// Why the connection ends, if it is for something that the client did.

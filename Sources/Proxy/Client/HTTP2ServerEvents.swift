@@ -100,7 +100,7 @@ extension HTTP2Server: HTTP2Handler {
     if connection.isAttested {
       // An edge brings the requests of many clients, of which none goes first (RFC 9218 section 13.1).
       session.setPriority(stream: state.id, urgency: HTTP2Priority.defaultUrgency, isIncremental: true)
-    } else if let priority = head.priority {
+    } else if let priority = early.take(stream: state.id) ?? head.priority {
       session.setPriority(stream: state.id, urgency: priority.urgency, isIncremental: priority.isIncremental)
     }
     return s.input.withReadable { text in
@@ -191,6 +191,17 @@ extension HTTP2Server: HTTP2Handler {
     guard let refusal = budget.noteReset(nowMilliseconds: worker.nowMilliseconds), self.refusal == nil else { return }
     // Acted on when libnghttp2 has returned: the next frame ends it.
     overspent = refusal
+  }
+
+  func prioritized(stream: Int32, _ value: Span<UInt8>) -> Bool {
+    guard !connection.isAttested else { return true }
+    let priority = HTTP2Priority.read(value)
+    if find(stream) != nil {
+      session.setPriority(stream: stream, urgency: priority.urgency, isIncremental: priority.isIncremental)
+    } else if !session.hasBegun(stream: stream) {
+      early.note(priority, stream: stream)
+    }
+    return true
   }
 
   func goingAway(lastStream: Int32) { clientLeaves = true }

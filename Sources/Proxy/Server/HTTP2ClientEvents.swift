@@ -10,7 +10,7 @@ extension HTTP2Client: HTTP2Handler {
     switch frame.kind {
     case .headers, .continuation, .goaway, .windowUpdate: return true
     case .data: if frame.bytes > 0 || frame.endsStream { return true }
-    case .priority, .reset, .settings, .pushPromise, .ping, .other: break
+    case .priority, .priorityUpdate, .reset, .settings, .pushPromise, .ping, .other: break
     }
     if worker.nowMilliseconds &- emptySinceMilliseconds > 1_000 {
       emptySinceMilliseconds = worker.nowMilliseconds
@@ -19,6 +19,9 @@ extension HTTP2Client: HTTP2Handler {
     emptyFrames += 1
     return emptyFrames <= HTTP2Client.emptyFramesPerSecond
   }
+
+  /// Servers do not say such a thing.
+  func prioritized(stream: Int32, _ value: Span<UInt8>) -> Bool { false }
 
   func headBegan(stream: Int32, isTrailer: Bool) { head.begin() }
 
