@@ -6,29 +6,29 @@ import Testing
 extension EndToEnd {
   @Suite struct Simulation {
     @Test(.threads(1)) func nothingThatMustHoldIsBrokenInTwoThousandRuns() throws {
-      let outcome = try ChildProcess.run([try Programs.simulate, "--seeds", "2000"], by: .after(300))
+      let outcome = try ChildProcess.run([try Programs.simulate, "--seeds", "2000"], by: .after(900))
       #expect(outcome.succeeded, "\(outcome.output.suffix(20_000))\(outcome.error)")
       #expect(outcome.output.hasPrefix("2000 seeds from 1: nothing broken."), "\(outcome.output.suffix(2_000))")
     }
 
-    /// A large head was sent again after a reload to smaller heads, and the buffer had room for all but the signed fields.
-    @Test(arguments: [8_067, 28_960, 500_947, 506_259, 521_568, 540_603]) func runsThatOnceFoundAFaultDoNot(_ seed: Int)
+    @Test(arguments: [8_067, 28_960, 56_178, 500_947, 506_259, 521_568, 539_768, 540_603, 573_692])
+    func runsThatOnceFoundAFaultDoNot(_ seed: Int)
       throws
     {
       let outcome = try ChildProcess.run([try Programs.simulate, "--seed", "\(seed)"], by: .after(60))
       #expect(outcome.succeeded, "\(outcome.output.suffix(5_000))\(outcome.error)")
     }
 
-    @Test func aSeedMakesTheSameRunEachTime() throws {
-      func trace() throws -> [Substring] {
-        let outcome = try ChildProcess.run([try Programs.simulate, "--seed", "30", "--trace"])
+    /// In the second a head is cut where what it says of the client ends, which depends on random bytes.
+    @Test(arguments: [30, 62]) func aSeedMakesTheSameRunEachTime(_ seed: Int) throws {
+      func trace() throws -> String {
+        let outcome = try ChildProcess.run([try Programs.simulate, "--seed", "\(seed)", "--trace"])
         #expect(outcome.succeeded, "\(outcome.error)")
-        // The keys' directory is made anew, and a log's lines have ids that are made by chance.
-        return outcome.output.split(separator: "\n").filter { !$0.hasPrefix("identity:") && !$0.contains("'s log: {") }
+        return outcome.output
       }
       let first = try trace()
-      #expect(first.count > 20)
-      #expect(try trace() == first)
+      #expect(first.count > 1_000)
+      for _ in 0..<3 { #expect(try trace() == first) }
     }
   }
 }

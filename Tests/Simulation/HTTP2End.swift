@@ -60,6 +60,8 @@ final class HTTP2End {
   /// Frames get padding at times.
   var pads = false
   private(set) var isBroken = false
+  /// Streams of which a frame of HEADERS was fetched.
+  private var headsOut: Set<Int32> = []
   /// Streams whose last frame was fetched.
   private var endsOut: [Int32] = []
 
@@ -119,6 +121,8 @@ final class HTTP2End {
     defer { endsOut = [] }
     return endsOut
   }
+
+  func hasSentHead(_ stream: Int32) -> Bool { headsOut.contains(stream) }
 
   var isOver: Bool { nghttp2_session_want_read(session) == 0 && nghttp2_session_want_write(session) == 0 }
 
@@ -248,6 +252,7 @@ final class HTTP2End {
     }
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks) { _, frame, argument in
       let header = cs_frame_hd(frame).pointee
+      if header.type == NGHTTP2_HEADERS.rawValue { HTTP2End.of(argument).headsOut.insert(header.stream_id) }
       guard header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0, header.type <= NGHTTP2_HEADERS.rawValue else {
         return 0
       }

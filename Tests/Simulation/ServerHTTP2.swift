@@ -268,6 +268,8 @@ final class ServerHTTP2: Server {
       HTTP2End.Code.protocolError,
     ]
     let code = codes[world.random.below(codes.count)]
+    // Without a byte of its response this says that nothing was done.
+    if code == HTTP2End.Code.refused, !end.hasSentHead(call.id) { call.attempt.isUnprocessed = true }
     world.trace { "server \(stream.remote) resets /r/\(call.attempt.request.id), \(code)" }
     world.note(.serverReset)
     call.isReset = true

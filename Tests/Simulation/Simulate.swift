@@ -29,7 +29,9 @@ struct Simulate: ParsableCommand {
     defer {
       for file in ["edge.jwks.json", "monitor-1.jwks.json"] { unlink("\(directory)/\(file)") }; rmdir(directory)
     }
-    let configurations = try Configurations(directory: directory)
+    // A relative path, so that what a run prints does not depend on where that is.
+    guard chdir(directory) == 0 else { throw SimulationError("\(directory) cannot be entered") }
+    let configurations = try Configurations(directory: ".")
     if let seed {
       try play(seed, configurations, isTraced: trace)
       return
@@ -50,6 +52,7 @@ struct Simulate: ParsableCommand {
   @discardableResult
   private func play(_ seed: UInt64, _ configurations: Configurations, isTraced: Bool) throws -> Tally {
     simulated_begin()
+    simulated_chance(seed)
     let world = try World(seed: seed, configurations: configurations, isTraced: isTraced)
     let violation = world.run()
     simulated_end()

@@ -40,8 +40,8 @@ final class World {
   private(set) var lines: [String] = []
   private var steps = 0
   private var isDraining = false
-  /// An operator has taken a server down, which ends the tunnels to it.
-  private var hasTakenDown = false
+  /// An operator has taken a server down, which ends the tunnels to it; or checks failed, which takes its requests back.
+  private var (hasTakenDown, hasFailedChecks) = (false, false)
   /// Everything is to come to an end now: nobody fails any more.
   private var isEnding = false
   private(set) var tally = Tally()
@@ -407,6 +407,7 @@ final class World {
       { shared, upstream, server in
         let now = Clock.read()
         trace { "server \(server.name): \(["checks fail", "checks pass", "up", "drained", "taken down"][choice])" }
+        if choice == 0 { hasFailedChecks = true }
         switch choice {
         case 0, 1: shared.noteChecks(server, of: upstream, pass: choice == 1, why: "simulated", now: now)
         default:
@@ -424,7 +425,7 @@ final class World {
       let under = servers.reduce(0) { sum, server in
         guard server.stream.local == endpoint, server.stream.peer?.isClosed == false else { return sum }
         // What a server of HTTP/2 has not read yet may have taken a request back.
-        return sum + (server is ServerHTTP2 && hasFaults ? 0 : server.openRequests)
+        return sum + (server is ServerHTTP2 && (hasFaults || hasFailedChecks) ? 0 : server.openRequests)
       }
       if under > most { violate("server \(endpoint) has \(under) requests and may have \(most)") }
     }

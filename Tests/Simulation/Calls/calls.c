@@ -68,6 +68,25 @@ static void write_endpoint(simulated_endpoint endpoint, struct sockaddr *address
   *count = sizeof in;
 }
 
+// MARK: Chance
+
+static uint64_t chance = 0;
+
+void simulated_chance(uint64_t seed) { chance = seed; }
+
+// In place of libcrypto's: keys, identifiers of connections and nonces are the same in each run of a seed, and with them the sizes of
+// heads that HTTP/2 compresses. By SplitMix64.
+int RAND_bytes(unsigned char *to, int count) {
+  for (int i = 0; i < count;) {
+    uint64_t word = chance += 0x9e3779b97f4a7c15;
+    word = (word ^ word >> 30) * 0xbf58476d1ce4e5b9;
+    word = (word ^ word >> 27) * 0x94d049bb133111eb;
+    word ^= word >> 31;
+    for (int byte = 0; byte < 8 && i < count; byte++) to[i++] = (unsigned char)(word >> 8 * byte);
+  }
+  return 1;
+}
+
 // MARK: Bytes
 
 ssize_t recv(int fd, void *to, size_t count, int flags) {

@@ -16,3 +16,6 @@ typedef struct {
 // While set, new sockets, pollers and event descriptors are simulated ones, and so is the time. The simulator has one thread.
 void simulated_begin(void);
 void simulated_end(void);
+
+// Random bytes follow from this number from now on.
+void simulated_chance(uint64_t seed);
