@@ -77,7 +77,7 @@ extension EndToEnd {
         default: try exchange.reply("warm")
         }
       }
-      let curl = ["--cacert", try Certificates.standard.ca, "--max-time", "120"]
+      let curl = ["--cacert", try Certificates.standard.ca, "--max-time", "300"]
       // Whatever grows once, grows now.
       let warm = workspace.file("warm")
       try Pattern().write(16 << 20, to: warm)
@@ -86,16 +86,16 @@ extension EndToEnd {
       try grewLittle(site.edge.process) {
         try grewLittle(site.validator.process) {
           let up = try site.curl.fetch(
-            site.url("/up", scheme: "https"), curl + ["--upload-file", file, "--header", "Expect:"], by: .after(120))
+            site.url("/up", scheme: "https"), curl + ["--upload-file", file, "--header", "Expect:"], by: .after(300))
           #expect(up.status == 200, "\(up.error)")
           #expect(up.body == expected)
 
           let command = """
-            \(try Programs.curl) --silent --noproxy '*' --connect-to ::127.0.0.1: --interface \(Peer.client()) --max-time 120 \
+            \(try Programs.curl) --silent --noproxy '*' --connect-to ::127.0.0.1: --interface \(Peer.client()) --max-time 300 \
             --cacert \(try Certificates.standard.ca) \(try site.url("/down", scheme: "https")) | \
             \(try Self.sha256.joined(separator: " "))
             """
-          let down = try ChildProcess.run(["/bin/sh", "-c", command], by: .after(120))
+          let down = try ChildProcess.run(["/bin/sh", "-c", command], by: .after(300))
           #expect(down.output.hasPrefix(expected))
         }
       }

@@ -123,19 +123,20 @@ extension EndToEnd {
       #expect(try connection.get("/open").status == 200, "the connection goes on")
     }
 
-    /// Three checks of 2^12 rounds take much longer than ten requests: the only worker serves these meanwhile.
+    /// Fifteen checks of 2^14 rounds take much longer than ten requests, each about a second: the only worker serves these meanwhile.
     @Test func nobodyElseWaitsForACheck() throws {
-      let costly = "alice:$2y$12$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n"
+      let costly = "alice:$2y$14$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n"
       let door = try door(users: costly, workers: "1")
-      let guessing = try (0..<3).map { try door.connect(from: Peer.client($0)) }
+      let guessing = try (0..<15).map { _ in try door.connect() }
       for (index, connection) in guessing.enumerated() {
         try connection.send(Text.request("/private/\(index)", fields: [basic("alice:guess\(index)")]))
       }
       let honest = try door.connect(from: Peer.client(20))
       for _ in 0..<10 { #expect(try honest.get("/open").status == 200) }
-      let checked = try #require(try door.edge.metric("countersign_refusals_total{name=\"credentials-wrong\"}"))
-      #expect(checked < 3, "they were served behind the checks")
-      for connection in guessing { #expect(try connection.readResponse().status == 401) }
+      let answered = try ["credentials-wrong", "credentials-busy"].compactMap {
+        try door.edge.metric("countersign_refusals_total{name=\"\($0)\"}")
+      }
+      #expect(answered.reduce(0, +) < guessing.count, "they were served behind the checks")
     }
 
     /// Whoever guesses has few places, and is told to come again.

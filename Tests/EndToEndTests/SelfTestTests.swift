@@ -29,32 +29,66 @@ extension EndToEnd {
       try ValidatorBench(mode) { if isHTTP2 { $0.listeners[0].more.append("protocols: [h2c, http/1.1]") } }
     }
 
+    /// Whether a validator had not answered in time. Where the machine has too much else to do that says nothing about the validator.
+    private static func isLate(_ lines: [String]) -> Bool {
+      lines.contains { $0.contains("does not answer") || $0.contains("were not asked") }
+    }
+
+    /// An edge whose validators had the time to answer: where they had not, it starts again.
+    private static func started(
+      _ configuration: Configuration, name: String = "edge", in workspace: Workspace
+    ) throws -> Countersign {
+      for _ in 0..<10 {
+        let edge = try Countersign(configuration, name: name, in: workspace)
+        guard isLate(said(edge)) else { return edge }
+        edge.process.kill()
+      }
+      throw Trouble("the validators of \(name) never had the time to answer")
+    }
+
+    /// What a reload says to its outcome, where the validators had the time to answer: where they had not, it is taken back and done
+    /// again.
+    private static func reloaded(
+      _ edge: Countersign, _ configuration: Configuration, inUse: Configuration
+    ) throws -> [String] {
+      for _ in 0..<10 {
+        let lines = try edge.linesOfReload(accepting: configuration.text)
+        guard isLate(lines) else { return lines }
+        try edge.reloadAccepting(inUse)
+      }
+      throw Trouble("the validators never had the time to answer")
+    }
+
     @Test(arguments: Site.Mode.allCases, [false, true])
     func aValidatorThatTakesBothProbesIsNoNews(_ mode: Site.Mode, isHTTP2: Bool) throws {
       let bench = try Self.bench(mode, isHTTP2: isHTTP2)
       let configuration = try Self.edge("\(bench.address)", mode) {
         if isHTTP2 { $0.upstreams[0].members.append("protocol: http2") }
       }
-      let edge = try Countersign(configuration, in: bench.workspace)
+      let edge = try Self.started(configuration, in: bench.workspace)
       #expect(Self.said(edge) == [])
-      try eventually("both probes are in the log") { Self.probes(bench.validator).count == 2 }
+      try eventually("both probes are in the log") { Self.probes(bench.validator).count >= 2 }
       let probes = Self.probes(bench.validator)
       #expect(Set(probes.map(\.client)).count == 2 && probes.allSatisfy { $0.status == 200 })
       #expect(!bench.backend.saw("countersign-probe"))
       // Before each reload again; and no number of a worker's was used.
-      for generation in 2...4 {
-        try edge.reload(configuration)
-        let reloaded = edge.process.standardError.wait { $0.contains("reloaded generation=\(generation) ") ? $0 : nil }
-        #expect(reloaded != nil, "\(edge.process.tail)")
+      for _ in 0..<3 {
+        let before = Self.probes(bench.validator).count
+        let lines = try Self.reloaded(edge, configuration, inUse: configuration)
+        #expect(lines.contains { $0.contains("reloaded generation=") } && !lines.contains { $0.contains("self-test") })
         for _ in 0..<4 { #expect(try Connection(to: edge["public"]).get("/").status == 200) }
-        try eventually("two more") { Self.probes(bench.validator).count == 2 * generation }
+        try eventually("two more") { Self.probes(bench.validator).count >= before + 2 }
       }
-      #expect(edge.process.standardError.lines.allSatisfy { !$0.contains("self-test") })
-      let check = try Countersign.command("check", "-c", edge.configurationFile, "--live")
+      let before = Self.probes(bench.validator).count
+      let check = try eventually("a check that had the time") {
+        let check = try Countersign.command("check", "-c", edge.configurationFile, "--live")
+        return Self.isLate([check.error]) ? nil : check
+      }
       #expect(check.succeeded && check.error == "", "\(check.error)")
-      try eventually("check asked too") { Self.probes(bench.validator).count == 10 }
+      try eventually("check asked too") { Self.probes(bench.validator).count >= before + 2 }
+      let asked = Self.probes(bench.validator).count
       #expect(try Countersign.command("check", "-c", edge.configurationFile).succeeded)
-      #expect(Self.probes(bench.validator).count == 10, "without --live nobody is asked")
+      #expect(Self.probes(bench.validator).count == asked, "without --live nobody is asked")
     }
 
     @Test(arguments: Site.Mode.allCases, [false, true])
@@ -62,11 +96,11 @@ extension EndToEnd {
       let site = try Site(
         mode, hopTLS: true, validator: { if isHTTP2 { $0.listeners[0].more.append("protocols: [h2]") } },
         edge: { if isHTTP2 { $0.upstreams[0].members.append("protocol: http2") } })
-      let second = try Countersign(site.edgeConfiguration, name: "second", in: site.workspace)
+      let second = try Self.started(site.edgeConfiguration, name: "second", in: site.workspace)
       #expect(Self.said(second) == [])
       var wrong = site.edgeConfiguration
       wrong.upstreams[0].tls = "ca: \"\(try Certificates.standard.strangerCA)\", name: monitor-1.internal"
-      let third = try Countersign(wrong, name: "third", in: site.workspace)
+      let third = try Self.started(wrong, name: "third", in: site.workspace)
       #expect(Self.said(third).count == 1 && Self.said(third)[0].contains("could not be asked"), "\(Self.said(third))")
       #expect(Self.said(third).first?.contains("TLS: certificate") == true, "\(Self.said(third))")
     }
@@ -91,7 +125,7 @@ extension EndToEnd {
       var behind = Configuration.validator(keys: keys, to: ["\(try Socket.reserve())"], bound: false)
       behind.identity = behind.identity.map { $0.hasPrefix("clock_skew") ? "clock_skew: 30s" : $0 }
       let validator = try Countersign(behind, name: "validator", in: workspace)
-      let edge = try Countersign(try Self.edge("\(try validator["from-edge"])"), in: workspace)
+      let edge = try Self.started(try Self.edge("\(try validator["from-edge"])"), in: workspace)
       let said = Self.said(edge)
       #expect(said.count == 1 && said[0].contains("has just started, and does not take anything yet"), "\(said)")
     }
@@ -128,7 +162,7 @@ extension EndToEnd {
       }
       var wrong = right
       refusal.change(&wrong)
-      let early = try Countersign(wrong, name: "early", in: bench.workspace)
+      let early = try Self.started(wrong, name: "early", in: bench.workspace)
       let said = Self.said(early)
       #expect(
         said.count == 1
@@ -140,12 +174,11 @@ extension EndToEnd {
       try early.reload(next)
       #expect(early.process.standardError.wait { $0.contains("reloaded generation=2 ") ? $0 : nil } != nil)
 
-      let edge = try Countersign(right, in: bench.workspace)
+      let edge = try Self.started(right, in: bench.workspace)
       #expect(try Connection(to: edge["public"]).get("/").status == 200)
-      let errors = edge.process.standardError
-      let start = errors.count
-      #expect(throws: Trouble.self) { try edge.reloadAccepting(wrong) }
-      let why = errors.wait(from: start) { $0.contains("self-test") ? $0 : nil }
+      let lines = try Self.reloaded(edge, wrong, inUse: right)
+      #expect(lines.contains { $0.contains("reload refused") }, "\(lines)")
+      let why = lines.first { $0.contains("self-test") }
       #expect(
         why?.contains("takes what the configuration in use signs, and would not take this one's: ") == true
           && why?.contains(refusal.says) == true && why?.contains("change the validator first") == true, "\(why ?? "")")
@@ -156,15 +189,15 @@ extension EndToEnd {
     @Test func aKeyThatTheValidatorDoesNotHaveIsNotReloaded() throws {
       let bench = try ValidatorBench(.shared)
       let right = try Self.edge("\(bench.address)") { $0.hasAdmin = true }
-      let edge = try Countersign(right, in: bench.workspace)
+      let edge = try Self.started(right, in: bench.workspace)
       let other = try Keys(in: bench.workspace, prefix: "other-")
-      let start = edge.process.standardError.count
-      try edge.reload(try Self.edge("\(bench.address)", keys: other) { $0.hasAdmin = true })
-      let why = edge.process.standardError.wait(from: start) { $0.contains("self-test") ? $0 : nil }
+      let next = try Self.edge("\(bench.address)", keys: other) { $0.hasAdmin = true }
+      let lines = try Self.reloaded(edge, next, inUse: right)
+      let why = lines.first { $0.contains("self-test") }
       #expect(
         why?.contains("edge.yaml:") == true && why?.contains("the key `k1` is unknown there") == true
           && why?.contains("warning") == false, "\(why ?? "")")
-      #expect(edge.process.standardError.wait(from: start) { $0.contains("reload refused") ? $0 : nil } != nil)
+      #expect(lines.contains { $0.contains("reload refused") }, "\(lines)")
       #expect(try Connection(to: edge["public"]).get("/").text == Peer.client())
       let admin = try edge["admin"]
       try eventually("it is shown") {
@@ -173,11 +206,9 @@ extension EndToEnd {
       // The validator first: then nothing that works is lost.
       try bench.validator.reloadAccepting(
         try bench.workspace.read("validator.yaml").replacing(try Keys.standard.validator, with: other.validator))
-      let again = edge.process.standardError.count
-      edge.process.signal(SIGHUP)
-      #expect(edge.process.standardError.wait(from: again) { $0.contains("reloaded generation=2 ") ? $0 : nil } != nil)
+      let again = try Self.reloaded(edge, next, inUse: next)
+      #expect(again.contains { $0.contains("reloaded generation=") } && !again.contains { $0.contains("self-test") })
       #expect(try Connection(to: edge["public"]).get("/").text == Peer.client())
-      #expect(edge.process.standardError.lines[again...].allSatisfy { !$0.contains("self-test") })
     }
 
     struct Fake: Sendable, CustomTestStringConvertible {
@@ -216,21 +247,27 @@ extension EndToEnd {
       let workspace = try Workspace()
       let backend = try Self.fake(fake)
       let configuration = try Self.edge("\(backend.address)")
-      let outcome = try Countersign.refusedStart(configuration.text, in: workspace)
+      let file = try workspace.write("refused.yaml", configuration.text)
+      // It does not end where it had no answer in time.
+      let outcome = try eventually("it is refused") {
+        try? Countersign.command("run", "-c", file, by: .after(20))
+      }
       #expect(outcome.exit == .code(1))
       #expect(
         outcome.error.contains(": self-test: upstream monitor: the validator at \(backend.address) ")
           && outcome.error.contains(fake.says),
         "\(outcome.error)")
-      let check = try Countersign.command("check", "-c", workspace.file("refused.yaml"), "--live")
+      let check = try eventually("a check that had the time") {
+        let check = try Countersign.command("check", "-c", file, "--live")
+        return Self.isLate([check.error]) ? nil : check
+      }
       #expect(check.exit == .code(1) && check.error.contains(fake.says), "\(check.error)")
 
       let bench = try ValidatorBench(.shared)
-      let edge = try Countersign(try Self.edge("\(bench.address)"), in: bench.workspace)
-      let start = edge.process.standardError.count
-      try edge.reload(configuration)
-      #expect(edge.process.standardError.wait(from: start) { $0.contains("reload refused") ? $0 : nil } != nil)
-      #expect(edge.process.standardError.lines[start...].contains { $0.contains(fake.says) })
+      let inUse = try Self.edge("\(bench.address)")
+      let edge = try Self.started(inUse, in: bench.workspace)
+      let lines = try Self.reloaded(edge, configuration, inUse: inUse)
+      #expect(lines.contains { $0.contains("reload refused") } && lines.contains { $0.contains(fake.says) }, "\(lines)")
       #expect(try Connection(to: edge["public"]).get("/").text == Peer.client())
       #expect(!backend.saw("GET / "))
     }
@@ -238,7 +275,7 @@ extension EndToEnd {
     @Test func aServerThatVerifiesNothingIsAWarning() throws {
       let workspace = try Workspace()
       let backend = try RecordingBackend { try $0.reply("what?", status: "404 Not Found") }
-      let edge = try Countersign(try Self.edge("\(backend.address)"), in: workspace)
+      let edge = try Self.started(try Self.edge("\(backend.address)"), in: workspace)
       let said = Self.said(edge)
       #expect(
         said.count == 1
@@ -250,10 +287,10 @@ extension EndToEnd {
       let bench = try ValidatorBench(.shared) { $0.identity.append("mode: observe") }
       // What was signed before its start passes here too, without a client.
       try eventually("it has started") { try bench.send(SignedRequest("/", by: bench.forger)).text == Peer.client() }
-      let edge = try Countersign(try Self.edge("\(bench.address)"), in: bench.workspace)
+      let edge = try Self.started(try Self.edge("\(bench.address)"), in: bench.workspace)
       #expect(
         Self.said(edge).count == 1 && Self.said(edge)[0].contains("lets every request pass"), "\(Self.said(edge))")
-      let stranger = try Countersign(
+      let stranger = try Self.started(
         try Self.edge("\(bench.address)") { $0.identity[0] = "edge: edge-z" }, name: "stranger", in: bench.workspace)
       #expect(
         Self.said(stranger).first?.contains("it could not verify the signature, and lets the request pass") == true,

@@ -216,11 +216,14 @@ extension EndToEnd {
     /// One side alone has a short time; bytes that can still be delivered keep it.
     @Test(.threads(1), arguments: [true, false])
     func aTunnelWithOneSideLeftEndsSoonUnlessItMovesBytes(serverEnds: Bool) throws {
-      let ended = Guarded(false)
+      // Whether the server had all that it waited for.
+      let ended = Guarded<Bool?>(nil)
       let times = ["tunnel: 1h", "tunnel_close: 2s"]
       let site = try Site(
         .bound,
         script: { exchange in
+          var hadAll = false
+          defer { ended.with { $0 = hadAll } }
           try exchange.send(Self.accepted)
           if serverEnds { exchange.connection.shutdownWrite() }
           if exchange.target == "/ws/moves" {
@@ -233,7 +236,7 @@ extension EndToEnd {
             exchange.connection.patienceSeconds = 20
           }
           if serverEnds || exchange.target != "/ws/moves" { _ = try exchange.connection.readToEnd() }
-          ended.with { $0 = true }
+          hadAll = true
           exchange.end()
         }, validator: { $0.timeouts = times }, edge: { $0.timeouts = times })
       let quiet = try site.connect()
@@ -241,25 +244,34 @@ extension EndToEnd {
       if !serverEnds { quiet.shutdownWrite() }
       // The client does not close, and is closed all the same.
       #expect(try quiet.readToEnd() == [])
-      #expect(ended.wait(until: .usual) { $0 ? true : nil } == true)
+      #expect(ended.wait(until: .usual) { $0 } == true)
       if serverEnds {
         try eventually("the client's descriptor is given back") { try site.edge.process.openFileCount < 100 }
         #expect(try site.edge.access.wait(path: "/ws").status == 101)
       }
 
-      ended.with { $0 = false }
-      let moving = try site.connect()
-      #expect(try moving.get("/ws/moves", fields: Self.upgrade).status == 101)
-      if serverEnds {
-        for _ in 0..<6 {
-          try moving.send("x")
-          observe(seconds: 0.4)
+      // Where the machine had so much else to do that the steps were longer than they should be, it is done again.
+      for _ in 0..<10 {
+        ended.with { $0 = nil }
+        var wasWhole = false
+        let taken = try secondsTaken {
+          let moving = try site.connect()
+          #expect(try moving.get("/ws/moves", fields: Self.upgrade).status == 101)
+          if serverEnds {
+            for _ in 0..<6 {
+              try? moving.send("x")
+              observe(seconds: 0.4)
+            }
+            wasWhole = ended.wait(until: .usual) { $0 } == true
+          } else {
+            moving.shutdownWrite()
+            wasWhole = String(decoding: try moving.readToEnd(), as: UTF8.self) == String(repeating: "x", count: 6)
+          }
         }
-        #expect(ended.wait(until: .usual) { $0 ? true : nil } == true)
-      } else {
-        moving.shutdownWrite()
-        #expect(String(decoding: try moving.readToEnd(), as: UTF8.self) == String(repeating: "x", count: 6))
+        if wasWhole { return }
+        #expect(taken > 3, "the half that is left was cut though it moved")
       }
+      Issue.record("the steps were never as short as they should be")
     }
   }
 }

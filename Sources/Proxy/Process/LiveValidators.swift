@@ -14,10 +14,11 @@ import Synchronization
 import Wire
 
 enum LiveValidators {
-  /// For all servers together; for one; and for asking again those that refuse, whether they take what is in use.
+  /// For all servers together; for one where they are more than the threads; and for asking again those that refuse, whether they take
+  /// what is in use.
   static let allMilliseconds: UInt64 = 2_000
   static let eachMilliseconds: UInt64 = 1_000
-  static let againMilliseconds: UInt64 = 500
+  static let againMilliseconds: UInt64 = 1_000
   private static let threadsMax = 8
 
   /// What one server has come to.
@@ -200,7 +201,9 @@ enum LiveValidators {
         let now = Clock.monotonicMilliseconds()
         guard index < questions.count, now < untilMilliseconds else { return }
         let outcome = LiveValidators.ask(
-          questions[index], untilMilliseconds: min(untilMilliseconds, now + eachMilliseconds))
+          questions[index],
+          untilMilliseconds: questions.count > threadsMax
+            ? min(untilMilliseconds, now + eachMilliseconds) : untilMilliseconds)
         outcomes.withLock { $0[index] = outcome }
       }
     }

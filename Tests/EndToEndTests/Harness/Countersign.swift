@@ -84,21 +84,29 @@ final class Countersign: Sendable {
   /// - Returns: what is said of the reload that is taken.
   @discardableResult
   func reloadAccepting(_ text: String) throws -> String {
+    if let start = linesAtReload.withLock({ $0 }) { _ = endOfReload(from: start) }
+    let lines = try linesOfReload(accepting: text)
+    guard let taken = lines.first(where: { $0.contains("reloaded generation=") }) else {
+      throw Trouble("not reloaded\n\(process.tail)\n\(text)")
+    }
+    return taken
+  }
+
+  /// All that is said of a reload, taken or refused; where only that weakens trust was refused, of the next one, which accepts it.
+  func linesOfReload(accepting text: String) throws -> [String] {
     let asked = "`accept_weaker: \""
     let errors = process.standardError
     var text = text
-    if let start = linesAtReload.withLock({ $0 }) { _ = endOfReload(from: start) }
-    for _ in 0..<2 {
+    while true {
       let start = errors.count
       try reload(text)
-      if let end = endOfReload(from: start), end.contains("reloaded generation=") { return end }
-      guard let line = errors.lines[start...].first(where: { $0.contains(asked) }), let at = line.range(of: asked)
-      else {
-        break
-      }
+      guard endOfReload(from: start) != nil else { throw Trouble("no reload\n\(process.tail)\n\(text)") }
+      let lines = Array(errors.lines[start...])
+      guard !text.contains("accept_weaker: "), let line = lines.first(where: { $0.contains(asked) }),
+        let at = line.range(of: asked)
+      else { return lines }
       text += "accept_weaker: \"\(line[at.upperBound...].prefix { $0 != "\"" })\"\n"
     }
-    throw Trouble("not reloaded\n\(process.tail)\n\(text)")
   }
 
   /// The last line of what is said of a reload, taken or refused.
