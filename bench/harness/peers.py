@@ -123,6 +123,21 @@ def traefik(bench, at, upstream, tls):
 OPTIONAL = {"envoy": envoy, "caddy": caddy, "traefik": traefik}
 
 
+def nghttpx(bench, at, upstream, http2=False):
+    """The proxy of libnghttp2's author, in C++ and by the same library, over TLS. One worker, as it has by itself."""
+    address = (at, free_port(at))
+    directory = bench.directory / bench.new_name("nghttpx")
+    directory.mkdir(parents=True)
+    host_name, _, port = str(upstream).rpartition(":")
+    path = directory / "nghttpx.conf"
+    path.write_text(fill("nghttpx/nghttpx.conf", listen_host=address[0], listen_port=address[1], upstream_host=host_name,
+                         upstream_port=port, proto="h2" if http2 else "http/1.1", dir=directory))
+    process = Process("nghttpx", [optional.program("nghttpx"), f"--conf={path}"], bench.proxy_processor, directory)
+    process.wait_listening(address)
+    process.wait_child()  # the main process listens before its worker runs
+    return Server(process, address)
+
+
 def _optional(bench, name, template, at, tls, arguments, other=None, **values):
     """Those that Debian has no package of, or an old one. One thread does the work, as everywhere: Envoy by its option, what is
     written in Go by the number of threads that run Go at once."""

@@ -79,6 +79,8 @@ def http2_hop(bench, server, calls=False):
     if not calls:
         entrants.append(Entrant("nginx", peers.nginx(bench, "http.conf", EDGE_HOST, upstream, tls=True, ssl="ssl http2")))
     entrants.append(Entrant("haproxy", peers.haproxy(bench, "http.cfg", EDGE_HOST, upstream, tls=True, http2=True, server_http2=calls)))
+    if "nghttpx" in bench.optional_peers:
+        entrants.append(Entrant("nghttpx", peers.nghttpx(bench, EDGE_HOST, upstream, http2=calls)))
     return entrants
 
 
@@ -92,7 +94,7 @@ def single_hop(bench, upstreams, tls, log=False, optional=False):
     access_log = "access.log json buffer=64k flush=1s" if log else "off"
     entrants.append(Entrant("nginx", peers.nginx(bench, "http.conf", EDGE_HOST, next_upstream(), tls=tls, access_log=access_log)))
     entrants.append(Entrant("haproxy", peers.haproxy(bench, "http.cfg", EDGE_HOST, next_upstream(), tls=tls, log=log)))
-    for name in bench.optional_peers if optional else ():
+    for name in [name for name in bench.optional_peers if name in peers.OPTIONAL] if optional else ():
         entrants.append(Entrant(name, peers.OPTIONAL[name](bench, EDGE_HOST, next_upstream(), tls)))
     return entrants
 
