@@ -26,14 +26,9 @@ demo: build ## show it work, then serve until interrupted; ONCE=1 ends after the
 	@conf/demo/run $(if $(ONCE),--once)
 
 test: deps-test ## run every test, as CI does
-	$(SWIFT_BUILD) --product countersign
-	$(SWIFT_BUILD) --product printer-monitor
-	$(SWIFT_BUILD) --product AllocationCounter
-	$(SWIFT_BUILD) --product SettableClock
-	$(SWIFT_BUILD) --product simulate
-	$(SWIFT_BUILD) --product countersignPackageTests
+	@# All at once: what does not depend on each other is built side by side.
+	$(SWIFT_BUILD) --build-tests
 	@# Each step of the micro-benchmark checks what it does; its numbers are not looked at here.
-	$(SWIFT_BUILD) --product countersign-micro
 	@.build/release/countersign-micro --quick > /dev/null
 	@.ci/readme
 	@.ci/alone conf/demo/run --once
@@ -51,7 +46,7 @@ simulate: deps-build ## run the engine against a simulated kernel: SEEDS=1000000
 	$(SWIFT_BUILD) --product simulate
 	@Tests/Simulation/run $(or $(SEEDS),20000)
 
-bench: build ## measure it; PEERS=all also beside Envoy, Caddy and Traefik; see bench/
+bench: build ## measure it; PEERS=all also beside Envoy, Caddy, Traefik and nghttpx; see bench/
 	@bench/run --peers "$(PEERS)" --before "$(BEFORE)"
 
 bench-micro: deps-build ## measure the steps of a request's path by themselves; QUICK=1 for a short look

@@ -21,6 +21,8 @@ let profiled: [SwiftSetting] =
   ]
 /// The sample backend is an ordinary application; it keeps the language mode and the warnings.
 let ordinary: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
+/// Tests that compute little themselves: what they test is optimized, and their own code takes minutes to optimize.
+let unoptimized: [SwiftSetting] = ordinary + [.unsafeFlags(["-Onone"])]
 
 /// The program runs on hosts without the toolchain: Swift's libraries and C++'s are linked into it. Only linking differs, so
 /// nothing is compiled twice: what the tests run is what is installed.
@@ -107,18 +109,17 @@ let package = Package(
       ], path: "Tests/Simulation", exclude: ["Calls", "mutants", "run"], swiftSettings: ordinary),
     .testTarget(name: "WireTests", dependencies: ["Wire", "TestSupport"], swiftSettings: ordinary),
     .testTarget(
-      name: "PlatformTests", dependencies: ["Wire", "Platform", "COpenSSL", "TestSupport"], swiftSettings: ordinary),
+      name: "PlatformTests", dependencies: ["Wire", "Platform", "COpenSSL", "TestSupport"], swiftSettings: unoptimized),
     .testTarget(
       name: "PolicyTests", dependencies: ["Wire", "Platform", "Policy", "TestSupport"], resources: [.copy("Vectors")],
       swiftSettings: ordinary),
     .testTarget(
-      name: "ProxyTests", dependencies: ["Wire", "Platform", "Policy", "Proxy", "TestSupport"], swiftSettings: ordinary),
+      name: "ProxyTests", dependencies: ["Wire", "Platform", "Policy", "Proxy", "TestSupport"],
+      swiftSettings: unoptimized),
     .testTarget(
-      name: "AuditTests", dependencies: ["Wire", "Platform", "Audit", "TestSupport"], swiftSettings: ordinary),
-    .testTarget(name: "MonitorTests", dependencies: ["Monitor"], swiftSettings: ordinary),
+      name: "AuditTests", dependencies: ["Wire", "Platform", "Audit", "TestSupport"], swiftSettings: unoptimized),
+    .testTarget(name: "MonitorTests", dependencies: ["Monitor"], swiftSettings: unoptimized),
     .testTarget(
-      name: "EndToEndTests", dependencies: ["TestSupport"], exclude: ["GRPC"],
-      // What it tests runs in processes of its own; optimising it takes eight minutes.
-      swiftSettings: ordinary + [.unsafeFlags(["-Onone"])]),
+      name: "EndToEndTests", dependencies: ["TestSupport"], exclude: ["GRPC"], swiftSettings: unoptimized),
   ]
 )
