@@ -122,6 +122,7 @@ extension TrustDiff {
       $0.access(met)
       $0.refusedClients(met)
       $0.enabledRoutes(met)
+      $0.rewrites(met)
     }
   }
 }

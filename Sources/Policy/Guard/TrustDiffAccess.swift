@@ -156,12 +156,12 @@ extension AddressSet {
 
 extension Config.Route {
   /// It leads elsewhere, and gives nothing away.
-  fileprivate var isRedirect: Bool {
+  var isRedirect: Bool {
     if case .redirect? = answer { true } else { false }
   }
 
   /// It tells whoever comes that it is not for them.
-  fileprivate var isRefusal: Bool {
+  var isRefusal: Bool {
     if case .respond(let respond)? = answer { (400...499).contains(respond.status) } else { false }
   }
 
