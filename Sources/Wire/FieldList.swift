@@ -22,13 +22,24 @@ public enum FieldList {
     return false
   }
 
-  /// Whether a list of directives (RFC 9111 section 5.2) has this one, in whatever case. With an argument too, also where it has none:
-  /// whoever writes that means it.
-  public static func hasDirective(_ value: Span<UInt8>, lowercase name: Span<UInt8>) -> Bool {
+  /// Whether a list of directives (RFC 9111 section 5.2) has this one, in whatever case; in doubt it has. A directive is `token`,
+  /// `token=token` or `token="…"`. Where the name stands as a word of its own in any other text (blanks around `=`, another separator,
+  /// quotes that may not be closed), whoever wrote it may have meant it. It is surely another's argument in `other=name` alone.
+  public static func mayHaveDirective(_ value: Span<UInt8>, lowercase name: Span<UInt8>) -> Bool {
     holds(value) { element in
-      var end = 0
-      while end < element.count, element[end] != 0x3d { end &+= 1 }
-      return element.extracting(first: end).equalsIgnoringCase(lowercase: name)
+      let first = Token.end(element, 0, element.count)
+      if first > 0, first < element.count, element[first] == 0x3d,
+        element.extracting(droppingFirst: first &+ 1).equalsIgnoringCase(lowercase: name)
+      {
+        return element.extracting(first: first).equalsIgnoringCase(lowercase: name)
+      }
+      var at = 0
+      while at < element.count {
+        let end = Token.end(element, at, element.count)
+        if element.extracting(at..<end).equalsIgnoringCase(lowercase: name) { return true }
+        at = end &+ 1
+      }
+      return false
     }
   }
 }

@@ -60,6 +60,36 @@ extension EndToEnd {
       #expect(backend.requests.last?.target == "/tenant-a/a%20b/c%2Fd//e")
     }
 
+    /// Neither does one whose segments of dots come about only where a group of the pattern is put behind a slash, or between two.
+    @Test(arguments: [
+      "/x../secret", "/x..", "/x./y", "/x..%2Fsecret", "/x%2e%2e/secret", "/x.%2e/secret", "/y../secret",
+      "/y%2e%2e/secret",
+      "/z/a..b/secret", "/r../secret", "/x.//secret",
+    ]) func noSegmentOfDotsComesAbout(_ path: String) throws {
+      let workspace = try Workspace()
+      let backend = try RecordingBackend()
+      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+      configuration.routes = [
+        "path_regex: '/x(.*)', rewrite: '/tenant/$1', to: backend",
+        "path_regex: '/y(.*)', normalize: true, rewrite: '/tenant/$1', to: backend",
+        "path_regex: '/z/a(.*)b/(.*)', rewrite: '/tenant/$1/$2', to: backend",
+        "path_regex: '/r(.*)', redirect: { path: '/tenant/$1' }",
+      ]
+      let edge = try Countersign(configuration, in: workspace)
+      let connection = try Connection(to: edge["public"])
+      #expect(try connection.get(path).status == 400)
+      #expect(try edge.access.wait(refusal: "path-ambiguous").path == path)
+      #expect(backend.requests.isEmpty)
+      // Other dots are no hindrance, and a query has no segments.
+      for (sent, seen) in [
+        ("/x...", "/tenant/..."), ("/x.well-known/a", "/tenant/.well-known/a"), ("/xa..b/c%20d", "/tenant/a..b/c%20d"),
+        ("/xa?b=/../c", "/tenant/a?b=/../c"),
+      ] {
+        #expect(try connection.get(sent).status == 200)
+        #expect(backend.requests.last?.target == seen)
+      }
+    }
+
     /// The normal form has no such segments.
     @Test func aPathInNormalFormIsChangedAsItIsRead() throws {
       let workspace = try Workspace()

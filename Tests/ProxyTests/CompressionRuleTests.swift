@@ -43,6 +43,8 @@ import Wire
     [], ["Accept-Encoding: br"], ["Accept-Encoding: gzip;q=0"], ["Accept-Encoding: gzip;q=2"], ["Accept-Encoding:"],
     ["Accept-Encoding: gzip", "Accept-Encoding: gzip;q=0"], [gzip, "Range: bytes=0-5"], [gzip, "range: lines=1-2"],
     [gzip, "Cache-Control: no-transform"], [gzip, "Cache-Control: no-cache , No-Transform=1"],
+    [gzip, "Cache-Control: no-transform =x"], [gzip, "Cache-Control: no-cache; no-transform"],
+    ["Cache-Control: no-cache", gzip, "cache-control: , no-transform ="],
     [gzip, "Cookie: a=b"], [gzip, "COOKIE:"], [gzip, "Authorization: Basic QQ=="], ["authorization: Bearer x", gzip],
     ["Accept-Encodings: gzip"], ["Accept_Encoding: gzip"],
   ])
@@ -76,6 +78,8 @@ import Wire
     html + "\nContent-Encoding: br", html + "\nContent-Encoding: identity", html + "\nContent-Range: bytes 0-5/10",
     html + "\nCache-Control: max-age=5, No-Transform", html + "\nCache-Control: no-transform=1",
     html + "\nCache-Control: public\nCache-Control: no-transform",
+    html + "\nCache-Control: no-transform =x", html + "\nCache-Control: public no-transform",
+    html + "\nCache-Control: x=\"a\nCACHE-CONTROL: ,\tno-transform\t= x\"\nCache-Control: public",
     html + "\nSet-Cookie: a=b", html + "\nContent-MD5: x", html + "\nDigest: x", html + "\nContent-Digest: x",
     html + "\nRepr-Digest: x", html + "\nTransfer-Encoding: chunked\nTrailer: X-A, Repr-Digest",
     html + "\nSignature-Input: x", html + "\nSignature: x", html + "\nETag: \"a\"\nETag: \"b\"",
@@ -89,6 +93,7 @@ import Wire
     "HTTP/1.1 201 Created\nContent-Type: application/json", "HTTP/1.1 299 Fine\nContent-Type: application/problem+json",
     "HTTP/1.0 200 OK\nContent-Type: IMAGE/SVG+XML", html + "\nCache-Control: max-age=5, private=\"x\"",
     html + "\nCache-Control: no-transforms", html + "\nCache-Control: x=no-transform",
+    html + "\nCache-Control: no-\nCache-Control: transform",
     html + "\nETag: \"a\"\nVary: Origin\nAccept-Ranges: bytes\nServer: s\nTransfer-Encoding: chunked\nTrailer: X-A",
     "HTTP/1.1 200 OK\nContent-Type: application/wasm\nWant-Repr-Digest: sha-256=1",
   ])

@@ -97,7 +97,7 @@ extension Reading {
           "`response_headers` writes \(quoted(value.name)), which differs by whether a response is compressed: "
             + "leave it, or `compress`, out")
       case "cache-control"
-      where FieldList.hasDirective(value.value.source.utf8.span, lowercase: "no-transform".utf8.span):
+      where FieldList.mayHaveDirective(value.value.source.utf8.span, lowercase: "no-transform".utf8.span):
         error(
           place,
           "`response_headers` writes `no-transform`, which forbids what `compress` does: leave one of them out")

@@ -45,6 +45,7 @@ package struct TrustChange: Sendable, Equatable {
     case admin
     case routeAccess = "route-access"
     case routePassword = "route-password"
+    case routeRewrite = "route-rewrite"
     case distinctClients = "distinct-clients"
     case routeEnabled = "route-enabled"
     case pathMismatch = "path-mismatch"

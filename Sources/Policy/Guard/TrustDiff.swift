@@ -18,14 +18,10 @@ package struct TrustDiff {
     diff.identity()
     diff.infrastructure()
     diff.verifyingKeys()
-    diff.listeners()
+    let pairs = ListenerPairs(old.config.listeners, new.config.listeners)
+    diff.listeners(pairs)
     diff.upstreams()
-    diff.routes()
-    diff.unroutedRequests()
-    diff.distinctClients()
-    diff.access()
-    diff.refusedClients()
-    diff.enabledRoutes()
+    diff.routesByListener(pairs)
     diff.pathMismatch()
     diff.admin()
     return diff.changes.sorted(by: TrustChange.isListedBefore)
@@ -47,6 +43,17 @@ package struct TrustDiff {
     changes.append(
       TrustChange(kind: kind, effect: effect, subject: subject, text: text, old: old, new: new, reach: reach))
   }
+
+  /// What `compare` tells, without telling it yet.
+  mutating func untold(_ compare: (inout TrustDiff) -> Void) -> [TrustChange] {
+    let told = changes
+    changes = []
+    defer { changes = told }
+    compare(&self)
+    return changes
+  }
+
+  mutating func add(_ change: TrustChange) { changes.append(change) }
 
   func oldValue(_ path: String, _ text: String, whole: String? = nil) -> Value {
     Value(text, at: old.config.place(of: path), whole: whole)

@@ -6,9 +6,8 @@
 import Wire
 
 extension TrustDiff {
-  mutating func access() {
-    let (was, now) = (Self.reached(old.config.routes), Self.reached(new.config.routes))
-    let (oldIndex, newIndex) = (Self.indices(was), Self.indices(now))
+  mutating func access(_ met: RoutesMet) {
+    let (was, now, oldIndex, newIndex) = (met.was, met.now, met.oldIndex, met.newIndex)
     for (index, route) in was.enumerated() where oldIndex[route.requests] == index {
       let at = newIndex[route.requests]
       if let at {
@@ -35,8 +34,8 @@ extension TrustDiff {
   }
 
   /// Addresses that are let in by `client` alone, in front of a route that refuses all others.
-  mutating func refusedClients() {
-    let (was, now) = (Self.reached(old.config.routes), Self.reached(new.config.routes))
+  mutating func refusedClients(_ met: RoutesMet) {
+    let (was, now) = (met.was, met.now)
     var told: Set<Config.RouteMatch> = []
     for route in was where route.isRefusal && route.match.clients.isEmpty && told.insert(route.match).inserted {
       let (before, after) = (Self.passed(was, route.match), Self.passed(now, route.match))
@@ -157,12 +156,12 @@ extension AddressSet {
 
 extension Config.Route {
   /// It leads elsewhere, and gives nothing away.
-  fileprivate var isRedirect: Bool {
+  var isRedirect: Bool {
     if case .redirect? = answer { true } else { false }
   }
 
   /// It tells whoever comes that it is not for them.
-  fileprivate var isRefusal: Bool {
+  var isRefusal: Bool {
     if case .respond(let respond)? = answer { (400...499).contains(respond.status) } else { false }
   }
 

@@ -1,33 +1,24 @@
-// Listeners before and after. A listener is the place where it listens: one that is called otherwise at the same address is the
-// same, as for the connections that come in there. Only where the address is new does the name say which one it was.
+// Listeners before and after: what a client must show that connects to one address (ListenerPairs says which two listeners are compared).
 
 import Wire
 
 extension TrustDiff {
   private typealias Placed = (index: Int, listener: Config.Listener)
 
-  mutating func listeners() {
-    var left: [Placed] = old.config.listeners.enumerated().map { ($0, $1) }
-    var unmatched: [Placed] = []
-    var pairs: [(was: Placed, now: Placed)] = []
-    for (index, now) in new.config.listeners.enumerated() {
-      // A port that the system chooses is no place; its listener goes by its name.
-      if !now.address.isChosenBySystem, let at = left.firstIndex(where: { $0.listener.address == now.address }) {
-        pairs.append((left.remove(at: at), (index, now)))
-      } else {
-        unmatched.append((index, now))
-      }
+  mutating func listeners(_ pairs: ListenerPairs) {
+    func was(_ index: Int) -> Placed { (index, old.config.listeners[index]) }
+    func now(_ index: Int) -> Placed { (index, new.config.listeners[index]) }
+    for index in pairs.added {
+      let other = ListenerPairs.met(new.config.listeners[index].address, old.config.listeners)
+      added(now(index), insteadOf: other.map(was))
     }
-    for now in unmatched {
-      if let at = left.firstIndex(where: { $0.listener.name == now.listener.name }) {
-        pairs.append((left.remove(at: at), now))
-      } else {
-        added(now.listener, at: now.index)
-      }
+    for index in pairs.removed {
+      let other = ListenerPairs.met(old.config.listeners[index].address, new.config.listeners)
+      removed(was(index), to: other.map(now))
     }
-    for was in left { removed(was.listener, at: was.index) }
-    for (was, now) in pairs {
-      moved(was, now)
+    for pair in pairs.same { moved(was(pair.was), now(pair.now)) }
+    for pair in pairs.same + pairs.taken {
+      let (was, now) = (was(pair.was), now(pair.now))
       rules(was.listener, now.listener, place: (was.index, now.index))
       transport(was, now)
       checks(was, now)
@@ -35,8 +26,17 @@ extension TrustDiff {
     }
   }
 
-  private mutating func added(_ listener: Config.Listener, at index: Int) {
-    let path = "listeners[\(index)]"
+  /// - Parameter other: to whom connections to its address came before; what it demands of them is compared with that.
+  private mutating func added(_ placed: Placed, insteadOf other: Placed?) {
+    let listener = placed.listener
+    let path = "listeners[\(placed.index)]"
+    if let other {
+      return add(
+        .listenerAdded, .changes, "listener \(listener.name)",
+        "connections to \(listener.address.text), which came to the listener `\(other.listener.name)`, come to `\(listener.name)`",
+        oldValue("listeners[\(other.index)]", other.listener.address.text), newValue(path, listener.address.text),
+        .nobody)
+    }
     let evidence = Self.evidence(of: listener)
     let claims = evidence.intersection([.proxyProtocol, .forwarded])
     // What nobody could show before, or not with so little, may be what was to be kept out.
@@ -55,7 +55,16 @@ extension TrustDiff {
       newValue(path, words, whole: "\(listener.address.text) \(whole(listener))"), .nobody)
   }
 
-  private mutating func removed(_ listener: Config.Listener, at index: Int) {
+  /// - Parameter other: to whom connections to its address come now.
+  private mutating func removed(_ placed: Placed, to other: Placed?) {
+    let (index, listener) = placed
+    if let other {
+      return add(
+        .listenerRemoved, .changes, "listener \(listener.name)",
+        "listener `\(listener.name)` is gone, and connections to \(listener.address.text) come to `\(other.listener.name)`",
+        oldValue("listeners[\(index)]", listener.address.text),
+        newValue("listeners[\(other.index)]", other.listener.address.text), .listeners([listener.name]))
+    }
     add(
       .listenerRemoved, .strengthens, "listener \(listener.name)", "listener `\(listener.name)` is gone",
       oldValue("listeners[\(index)]", listener.address.text),
@@ -232,11 +241,5 @@ extension Optional where Wrapped == Config.ClientCertificates {
     case nil: "not asked for"
     case let asked?: asked.require ? "required" : "asked for"
     }
-  }
-}
-
-extension Config.Endpoint {
-  fileprivate var isChosenBySystem: Bool {
-    if case .address(_, port: 0) = self { true } else { false }
   }
 }

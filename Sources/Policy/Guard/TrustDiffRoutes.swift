@@ -18,9 +18,8 @@ extension TrustDiff {
 
   /// Where something that holds on a route, old or new, does not on the other side: on the same route, or on another one that its
   /// requests may take.
-  private func passages(where holds: (Config.Route) -> Bool) -> [Passage] {
-    let (was, now) = (Self.reached(old.config.routes), Self.reached(new.config.routes))
-    let (oldIndex, newIndex) = (Self.indices(was), Self.indices(now))
+  private func passages(_ met: RoutesMet, where holds: (Config.Route) -> Bool) -> [Passage] {
+    let (was, now, oldIndex, newIndex) = (met.was, met.now, met.oldIndex, met.newIndex)
     var passages: [Passage] = []
     for (index, route) in was.enumerated() where oldIndex[route.requests] == index {
       let at = newIndex[route.requests]
@@ -36,9 +35,9 @@ extension TrustDiff {
   }
 
   /// Requests whose route needs to tell clients apart, and may take one that does not.
-  mutating func distinctClients() {
+  mutating func distinctClients(_ met: RoutesMet) {
     // What is answered here tells no clients apart.
-    for passage in passages(where: { $0.needsDistinctClients || $0.answer != nil })
+    for passage in passages(met, where: { $0.needsDistinctClients || $0.answer != nil })
     where passage.was.answer == nil && passage.next.answer == nil {
       distinctClients(passage.was, passage.next, isCertain: passage.isCertain)
     }
@@ -46,8 +45,8 @@ extension TrustDiff {
 
   /// Requests that were answered 503 because their route has `enabled: false`, and may pass now. Nobody may speak for somebody else
   /// by that; but a file from before a route was closed opens it again, and that is told.
-  mutating func enabledRoutes() {
-    for passage in passages(where: { !$0.isEnabled }) {
+  mutating func enabledRoutes(_ met: RoutesMet) {
+    for passage in passages(met, where: { !$0.isEnabled }) {
       let (was, next) = (passage.was, passage.next)
       let called = was.name ?? was.match.text
       let text =
@@ -111,10 +110,8 @@ extension TrustDiff {
     var route: Config.Route
   }
 
-  mutating func routes() {
-    let (was, now) = (Self.reached(old.config.routes), Self.reached(new.config.routes))
-    let oldIndex = Self.indices(was)
-    let newIndex = Self.indices(now)
+  mutating func routes(_ met: RoutesMet) {
+    let (was, now, oldIndex, newIndex) = (met.was, met.now, met.oldIndex, met.newIndex)
     var told: Set<Lead> = []
 
     for next in now {
@@ -145,12 +142,10 @@ extension TrustDiff {
   }
 
   /// Requests that were answered 404 because no route took them, and may go to an upstream now: each upstream once.
-  mutating func unroutedRequests() {
-    let (was, now) = (Self.reached(old.config.routes), Self.reached(new.config.routes))
-    guard !was.contains(where: \.takesEveryPath) else { return }
-    let oldIndex = Self.indices(was)
+  mutating func unroutedRequests(_ met: RoutesMet) {
+    guard !met.was.contains(where: \.takesEveryPath) else { return }
     var told: Set<String> = []
-    for next in now where oldIndex[next.requests] == nil && next.isEnabled {
+    for next in met.now where met.oldIndex[next.requests] == nil && next.isEnabled {
       guard told.insert(next.to).inserted, let to = new.config.upstreams.first(where: { $0.name == next.to }) else {
         continue
       }
@@ -174,17 +169,6 @@ extension TrustDiff {
       "requests that were answered here (\(was.goal)) go to the upstream `\(next.to)`",
       Value("\(was.match.text) to \(was.goal)", at: was.place),
       Value("\(next.match.text) to \(next.to)", at: next.place), .nobody)
-  }
-
-  /// What stands behind a route for every request is never reached.
-  static func reached(_ routes: [Config.Route]) -> [Config.Route] {
-    guard let all = routes.firstIndex(where: \.takesEverything) else { return routes }
-    return Array(routes[...all])
-  }
-
-  /// Of equal patterns the first is reached.
-  static func indices(_ routes: [Config.Route]) -> [Config.Route.Requests: Int] {
-    Dictionary(routes.enumerated().map { ($1.requests, $0) }) { first, _ in first }
   }
 
   private static func last(_ routes: [Config.Route], in indices: [Config.Route.Requests: Int]) -> [String: Last] {
@@ -239,7 +223,7 @@ extension Config.Route {
     return Requests(match: match, scheme: redirect.scheme, host: redirect.host)
   }
 
-  fileprivate var takesEverything: Bool {
+  var takesEverything: Bool {
     requests == Requests(match: Config.RouteMatch(), scheme: nil, host: nil)
   }
 

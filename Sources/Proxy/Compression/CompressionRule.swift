@@ -119,7 +119,7 @@ package struct CompressionRule: Sendable {
   /// Whether Cache-Control has `no-transform` (RFC 9111 sections 5.2.1.6 and 5.2.2.6). What stands in quotes may look like it: then content
   /// goes as it is.
   fileprivate static func forbidsChange(_ value: Span<UInt8>) -> Bool {
-    FieldList.hasDirective(value, lowercase: "no-transform".utf8.span)
+    FieldList.mayHaveDirective(value, lowercase: "no-transform".utf8.span)
   }
 }
 

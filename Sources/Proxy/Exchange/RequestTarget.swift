@@ -75,6 +75,11 @@ package final class PathChange {
 
   /// Appends the changed path and its query, or says why that cannot be.
   func write(path: Span<UInt8>, query: Span<UInt8>, into out: Buffer) -> Refusal? {
+    let start = out.count
+    return changed(path, query, into: out) ?? (makesDots(out, from: start) ? .pathAmbiguous : nil)
+  }
+
+  private func changed(_ path: Span<UInt8>, _ query: Span<UInt8>, into out: Buffer) -> Refusal? {
     guard takesPath, !PathText.isPlain(path) else { return change(path, query, into: out) }
     scratch.removeAll()
     let marks = NormalPath.write(path, into: scratch)
@@ -82,6 +87,20 @@ package final class PathChange {
     if normalizes { return scratch.withReadable { change($0, query, into: out) } }
     // `..` in what is left of a path would lead out of what the change puts in front of it, or take away what it left out.
     return marks.hasDots ? .pathAmbiguous : change(path, query, into: out)
+  }
+
+  /// Whether the written path has a segment `.` or `..` that the client's has not: a group may begin or end within a segment, as of
+  /// `/x../y` by the pattern `/x(.*)`.
+  private func makesDots(_ out: Buffer, from start: Int) -> Bool {
+    guard case .rewrite(_, .some) = kind, !out.overflowed else { return false }
+    return out.withReadable { text in
+      var end = start
+      while end < text.count, text[end] != 0x3f { end += 1 }
+      let path = text.extracting(start..<end)
+      guard !PathText.isPlain(path) else { return false }
+      scratch.removeAll()
+      return NormalPath.write(path, into: scratch).hasDots || scratch.overflowed
+    }
   }
 
   /// Something of the path is in what it becomes.

@@ -112,7 +112,9 @@ import Wire
     func of(_ more: String, _ changes: String) -> [String] {
       findings(text("\(more), response_headers: { set: { \(changes) } }"))
     }
-    for value in ["no-transform", "'max-age=5, No-Transform'", "no-transform=1"] {
+    for value in [
+      "no-transform", "'max-age=5, No-Transform'", "no-transform=1", "no-transform =x", "max-age=5; no-transform",
+    ] {
       let found = of("compress: true", "Cache-Control: \(value)")
       #expect(found.count == 1 && found[0].contains("writes `no-transform`, which forbids"), "\(found)")
     }
