@@ -49,8 +49,8 @@ final class StreamState {
   var hasBody = false
   /// Something was submitted that is not in a frame yet.
   var hasUnfetched = false
-  /// It is in the connection's list of those.
-  var waitsForRoom = false
+  /// Its place in the connection's list of those that wait for room; nil where it does not.
+  var unfetchedAt: Int?
   /// The lines of the response's trailers.
   let trailers: Buffer
   /// It has some. Most streams have none, and need not look at the buffer.
@@ -98,7 +98,7 @@ final class StreamState {
     isEndOut = false
     hasBody = false
     hasUnfetched = false
-    waitsForRoom = false
+    unfetchedAt = nil
     if hasTrailers { trailers.reset() }
     hasTrailers = false
     sentBytes = 0
