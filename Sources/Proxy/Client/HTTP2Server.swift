@@ -318,9 +318,8 @@ final class HTTP2Server {
     forgetUnfetched(stream)
     heldHeadBytes -= stream.headBytes
     if let u = s.boundUpstream { u.close(worker) }
-    // Trailers are not counted in windows.
-    var unused = max(0, s.input.count - stream.trailerBytes)
-    if stream.wantsWebSocket { unused += stream.arriving.count }
+    // Trailers are not counted in windows. Of what has come for a tunnel, what lies in its input was given back on the way there.
+    let unused = stream.wantsWebSocket ? stream.arriving.count : max(0, s.input.count - stream.trailerBytes)
     if unused > 0 { session.consumedConnection(unused) }
     stream.isTouched = false
     s.clear()

@@ -61,6 +61,8 @@ extension HTTP2Server: HTTP2Handler {
     heldHeadBytes += head.textBytes
     let outcome = head.write(worker.requestHead, into: s.input)
     guard let x = Begin.take(s, worker) else {
+      // No part of a window.
+      s.input.removeAll()
       over(s, code: HTTP2Session.Code.refusedStream)
       return
     }
