@@ -310,9 +310,10 @@ final class HTTP2Server {
       } else if !stream.isEndOut {
         session.reset(stream: stream.id, code: HTTP2Session.Code.internalError)
       } else if !stream.inputEnded {
-        // RFC 9113 section 8.1: the answer is whole, and the rest of the request is not read, also where that is more than its
-        // Content-Length said: the server had what was said, and no more.
+        // RFC 9113 section 8.1: the answer is whole, and the rest of the request is not read (any more: EarlyAnswer), also where that is
+        // more than its Content-Length said: the server had what was said, and no more.
         session.reset(stream: stream.id, code: HTTP2Session.Code.none)
+        if stream.isRestTooMuch { spendReset() }
       }
     }
     forgetUnfetched(stream)

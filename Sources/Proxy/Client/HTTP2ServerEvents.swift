@@ -180,6 +180,13 @@ extension HTTP2Server: HTTP2Handler {
     state.isClosed = true
     session.setMark(0, stream: stream)
     guard !state.isEndOut || !state.inputEnded || code != 0 else { return }
+    if state.isEndOut, s.exchange?.machine.isDiscarding ?? false {
+      // It has its answer, and sends no more of what nobody reads.
+      state.inputEnded = true
+      s.inputEnded = true
+      touch(s)
+      return
+    }
     state.isReset = true
     // An edge passes on what its clients take back, who each have a budget there; it must not lose its connection, and with it the
     // requests of others, for what some of them do.

@@ -35,6 +35,10 @@ final class StreamState {
   var declared: UInt64?
   /// Bytes of DATA that came.
   var received: UInt64 = 0
+  /// Of those, what was read behind the answer, for nothing.
+  var discardedBytes: UInt64 = 0
+  /// That was as much as may be, or took as long.
+  var isRestTooMuch = false
   /// At the end of `input`.
   var trailerBytes = 0
   /// The same of what is held of the body for another try.
@@ -91,6 +95,8 @@ final class StreamState {
     headBytes = 0
     declared = nil
     received = 0
+    discardedBytes = 0
+    isRestTooMuch = false
     trailerBytes = 0
     heldTrailerBytes = 0
     inputEnded = false
