@@ -58,7 +58,7 @@ extension EndToEnd {
           let answer = try Curl(workspace: site.workspace).fetch(
             "https://\(Site.host):\(site.edge["tls"].port)\(expected.path)",
             ["--http2", "--cacert", Certificates.standard.ca, "--data-binary", "@\(data)"])
-          #expect(answer.exit == 0 && answer.version == "2", "\(size) bytes: \(answer.error)")
+          #expect(answer.exit == .code(0) && answer.version == "2", "\(size) bytes: \(answer.error)")
           #expect(answer.status == expected.status && answer.body == expected.text)
         }
       }
@@ -127,6 +127,16 @@ extension EndToEnd {
       #expect(client.goAway == nil)
       try eventually("all lines") { try site.refusals("route-none") == 400 }
       #expect(try site.refusals("client-reset") == 0 && site.refusals("http2-resets") == 0)
+    }
+
+    @Test func aClientThatGoesBehindItsAnswerIsLoggedAsAnswered() throws {
+      let site = try Self.site(Workspace())
+      let client = try site.begun()
+      let stream = try client.open(client.block("/server/refusal", method: "POST"), ends: false)
+      try client.wait(for: "the answer") { $0.streams[stream]?.hasEnded == true }
+      client.connection.close()
+      let entry = try site.edge.access.wait(path: "/server/refusal")
+      #expect(entry.status == 403 && entry.refusal == nil)
     }
 
     /// What is read for nothing has an end, and going there counts as a reset that the client has caused.

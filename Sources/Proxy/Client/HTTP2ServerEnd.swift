@@ -74,7 +74,17 @@ extension HTTP2Server {
 
   func cutStreams() {
     while let s = streams.last {
-      if let x = s.exchange { x.abandon(.clientReset, worker) } else { over(s, code: HTTP2Session.Code.cancel) }
+      guard let x = s.exchange else {
+        over(s, code: HTTP2Session.Code.cancel)
+        continue
+      }
+      // It has its answer, and went instead of sending what nobody reads.
+      if x.machine.isDiscarding, s.stream!.isEndOut { x.machine.noteDownstreamCloses() }
+      if let ending = x.machine.ending, s.isFlushed {
+        x.finish(ending, worker)
+      } else {
+        x.abandon(.clientReset, worker)
+      }
     }
   }
 }
