@@ -9,7 +9,7 @@
 //
 // What libnghttp2 calls back with (HTTP2ServerEvents) is only noted; exchanges take their steps when it has returned.
 //
-// Invariants: `streams` are those that have an exchange, each with its index in `position`; a session's mark for a stream is its slot
+// Invariants: `streams` are those that have an exchange, each with its index in `position`, and no other is in `unfetched`; a session's mark for a stream is its slot
 // and one, and 0 once it is over here. Nothing is sent while bytes are received.
 
 import Platform
@@ -34,19 +34,19 @@ final class HTTP2Server {
   private var frames = HTTP2FrameScan()
   /// The session is being told what came.
   private var isReceiving = false
-  private var drainStep = DrainStep.none
+  var drainStep = DrainStep.none
   /// Its time without a request is over.
-  private var isExpired = false
+  var isExpired = false
   /// The client begins no more streams.
   var clientLeaves = false
   /// Connections to servers that speak for this client, and wait for its next request (mode `bound`).
-  private(set) var spare: ContiguousArray<Upstream> = []
+  var spare: ContiguousArray<Upstream> = []
   /// The stream whose own bytes are being fetched.
   private(set) var pulling: Downstream?
-  /// Streams whose frames found no room.
-  private var unfetched: ContiguousArray<Downstream> = []
+  /// Streams whose frames found no room, each with its index in `unfetchedAt`.
+  private(set) var unfetched: ContiguousArray<Downstream> = []
 
-  private enum DrainStep { case none, announced, final }
+  enum DrainStep { case none, announced, final }
 
   /// Reads of one connection in one turn, before others have theirs.
   private static let readsPerTurn = 8
@@ -138,7 +138,7 @@ final class HTTP2Server {
   }
 
   /// The connection ends for what the client did; what it began is cut.
-  private func end(_ refusal: Refusal, code: UInt32 = HTTP2Session.Code.protocolError) {
+  func end(_ refusal: Refusal, code: UInt32 = HTTP2Session.Code.protocolError) {
     self.refusal = refusal
     worker.counters.add(refusal)
     worker.log.recordRefused(connection, refusal, .none, worker)
@@ -204,8 +204,8 @@ final class HTTP2Server {
     if sent == .full, d.transport.write(contentsOf: d.output) != .failed { sent = session.send(into: d.output) }
     if sent == .all {
       stream.hasUnfetched = false
-    } else if !stream.waitsForRoom {
-      stream.waitsForRoom = true
+    } else if stream.unfetchedAt == nil {
+      stream.unfetchedAt = unfetched.count
       unfetched.append(s)
     }
     worker.flushLater(d)
@@ -240,86 +240,21 @@ final class HTTP2Server {
   private func wakeUnfetched() {
     guard !unfetched.isEmpty else { return }
     for s in unfetched {
-      guard let stream = s.stream, stream.server === self, stream.waitsForRoom else { continue }
-      stream.waitsForRoom = false
-      stream.hasUnfetched = false
+      s.stream!.unfetchedAt = nil
+      s.stream!.hasUnfetched = false
       worker.enqueue(s)
     }
     unfetched.removeAll(keepingCapacity: true)
   }
 
-  // MARK: Deadlines
-
-  /// A header block that has begun has its time, and so has a connection without a request; the rest have their exchanges' timers.
-  private func setDeadline() {
-    let d = connection
-    if drainStep == .announced { return }
-    if head.isOpen || (d.requestCount == 0 && streams.isEmpty) {
-      if worker.wheel.deadline(of: d.timer) == 0 {
-        worker.setDeadline(d, afterMilliseconds: worker.plan.config.timeouts.headMilliseconds)
-      }
-      return
-    }
-    guard streams.isEmpty else {
-      worker.clearDeadline(d)
-      return
-    }
-    if worker.wheel.deadline(of: d.timer) == 0 {
-      worker.setDeadline(d, afterMilliseconds: worker.plan.config.timeouts.idleMilliseconds)
-    }
-  }
-
-  func expired() {
-    if drainStep == .announced {
-      endDrain()
-      return
-    }
-    if head.isOpen {
-      end(.headTimeout)
-      return
-    }
-    isExpired = true
-    session.terminate(code: HTTP2Session.Code.none)
-    flush()
-    if connection.phase == .http2 { connection.closeLate(worker) }
-  }
-
-  // MARK: Drain
-
-  /// Ends the connection in two steps (RFC 9113 section 6.8): the client is told to begin no more streams, and those that were on
-  /// their way meanwhile are served; a second later it is told which one was the last.
-  func drain() {
-    guard drainStep == .none else { return }
-    drainStep = .announced
-    session.announceEnd()
-    worker.setDeadline(connection, afterMilliseconds: Worker.drainFirstRequestMilliseconds)
-    worker.flushLater(connection)
-  }
-
-  private func endDrain() {
-    drainStep = .final
-    session.takeNoMore()
-    worker.clearDeadline(connection)
-    worker.flushLater(connection)
-  }
-
-  /// Ends every request that is under way, and the connection unless it has tunnels.
-  func cut() {
-    for s in Array(streams) where s.phase != .tunnel { worker.cut(s) }
-    if streams.isEmpty { connection.close(worker) }
-  }
-
-  /// The connection is closed: so are its streams.
-  func closed() {
-    cutStreams()
-    while let u = spare.popLast() { u.close(worker) }
-    head.clear()
-  }
-
-  private func cutStreams() {
-    while let s = streams.last {
-      if let x = s.exchange { x.abandon(.clientReset, worker) } else { over(s, code: HTTP2Session.Code.cancel) }
-    }
+  /// It waits no more: its slot may have another stream at once.
+  private func forgetUnfetched(_ stream: StreamState) {
+    guard let at = stream.unfetchedAt else { return }
+    stream.unfetchedAt = nil
+    let last = unfetched.removeLast()
+    guard at < unfetched.count else { return }
+    unfetched[at] = last
+    last.stream!.unfetchedAt = at
   }
 
   // MARK: Connections that speak for this client
@@ -377,16 +312,17 @@ final class HTTP2Server {
       } else if !stream.isEndOut {
         session.reset(stream: stream.id, code: HTTP2Session.Code.internalError)
       } else if !stream.inputEnded {
-        // RFC 9113 section 8.1: the answer is whole, and the rest of the request is not read, also where that is more than its
-        // Content-Length said: the server had what was said, and no more.
+        // RFC 9113 section 8.1: the answer is whole, and the rest of the request is not read (any more: EarlyAnswer), also where that is
+        // more than its Content-Length said: the server had what was said, and no more.
         session.reset(stream: stream.id, code: HTTP2Session.Code.none)
+        if stream.isRestTooMuch { spendReset() }
       }
     }
+    forgetUnfetched(stream)
     heldHeadBytes -= stream.headBytes
     if let u = s.boundUpstream { u.close(worker) }
-    // Trailers are not counted in windows.
-    var unused = max(0, s.input.count - stream.trailerBytes)
-    if stream.wantsWebSocket { unused += stream.arriving.count }
+    // Trailers are not counted in windows. Of what has come for a tunnel, what lies in its input was given back on the way there.
+    let unused = stream.wantsWebSocket ? stream.arriving.count : max(0, s.input.count - stream.trailerBytes)
     if unused > 0 { session.consumedConnection(unused) }
     stream.isTouched = false
     s.clear()

@@ -61,6 +61,8 @@ extension HTTP2Server: HTTP2Handler {
     heldHeadBytes += head.textBytes
     let outcome = head.write(worker.requestHead, into: s.input)
     guard let x = Begin.take(s, worker) else {
+      // No part of a window.
+      s.input.removeAll()
       over(s, code: HTTP2Session.Code.refusedStream)
       return
     }
@@ -167,7 +169,9 @@ extension HTTP2Server: HTTP2Handler {
     state.inputEnded = true
     // A tunnel finds its end behind the bytes that came before it.
     if !state.wantsWebSocket { s.inputEnded = true }
-    if let declared = state.declared, state.received != declared, state.fault == nil {
+    // Who has the whole answer may end a request before its length, as curl does: what is missing nobody reads.
+    let isAnswered = state.isEndOut && s.exchange?.machine.isDiscarding ?? false
+    if let declared = state.declared, state.received != declared, state.fault == nil, !isAnswered {
       fault(s, .contentLengthMismatch)
     }
     touch(s)
@@ -178,6 +182,13 @@ extension HTTP2Server: HTTP2Handler {
     state.isClosed = true
     session.setMark(0, stream: stream)
     guard !state.isEndOut || !state.inputEnded || code != 0 else { return }
+    if state.isEndOut, s.exchange?.machine.isDiscarding ?? false {
+      // It has its answer, and sends no more of what nobody reads.
+      state.inputEnded = true
+      s.inputEnded = true
+      touch(s)
+      return
+    }
     state.isReset = true
     // An edge passes on what its clients take back, who each have a budget there; it must not lose its connection, and with it the
     // requests of others, for what some of them do.

@@ -35,6 +35,10 @@ final class StreamState {
   var declared: UInt64?
   /// Bytes of DATA that came.
   var received: UInt64 = 0
+  /// Of those, what was read behind the answer, for nothing.
+  var discardedBytes: UInt64 = 0
+  /// That was as much as may be, or took as long.
+  var isRestTooMuch = false
   /// At the end of `input`.
   var trailerBytes = 0
   /// The same of what is held of the body for another try.
@@ -49,8 +53,8 @@ final class StreamState {
   var hasBody = false
   /// Something was submitted that is not in a frame yet.
   var hasUnfetched = false
-  /// It is in the connection's list of those.
-  var waitsForRoom = false
+  /// Its place in the connection's list of those that wait for room; nil where it does not.
+  var unfetchedAt: Int?
   /// The lines of the response's trailers.
   let trailers: Buffer
   /// It has some. Most streams have none, and need not look at the buffer.
@@ -91,6 +95,8 @@ final class StreamState {
     headBytes = 0
     declared = nil
     received = 0
+    discardedBytes = 0
+    isRestTooMuch = false
     trailerBytes = 0
     heldTrailerBytes = 0
     inputEnded = false
@@ -98,7 +104,7 @@ final class StreamState {
     isEndOut = false
     hasBody = false
     hasUnfetched = false
-    waitsForRoom = false
+    unfetchedAt = nil
     if hasTrailers { trailers.reset() }
     hasTrailers = false
     sentBytes = 0

@@ -97,12 +97,11 @@ extension Exchange {
   private func nextStep(_ worker: Worker) -> Step {
     if isBackingOff { return .parked }
     if machine.isDiscarding {
-      // The rest of a stream's request is not read: a reset without an error says so (RFC 9113 section 8.1). Reading it instead is worse:
-      // there are clients that send no more once they have a response, and wait.
-      if downstream.isStream { machine.noteDownstreamCloses() }
+      if let stream = downstream.stream, !EarlyAnswer.readsRest(of: self, stream) { machine.noteDownstreamCloses() }
       release(worker, keep: false)
       return discardRequest(worker)
     }
+    if awaitsRequest { return EarlyAnswer.readRequest(of: self, worker) }
     guard let u = upstream, u.phase == .ready else {
       return route?.answer != nil && machine.response == .body ? relayAnswer(worker) : .blocked
     }
@@ -216,6 +215,7 @@ extension Exchange {
     discardHeld()
     switch downstream.nextPiece(of: self, worker) {
     case .data(let count):
+      downstream.stream?.discardedBytes += UInt64(count)
       useBody(count)
       return .moved
     case .trailers(let count):

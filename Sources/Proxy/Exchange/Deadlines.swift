@@ -19,7 +19,8 @@ enum Deadlines {
         x.discardEndMilliseconds = now + Downstream.discardMilliseconds
         x.downstreamProgressMilliseconds = now
       }
-      let quiet = x.downstreamProgressMilliseconds + Downstream.discardQuietMilliseconds
+      let most = d.isStream ? EarlyAnswer.quietMilliseconds : Downstream.discardQuietMilliseconds
+      let quiet = x.downstreamProgressMilliseconds + most
       worker.wheel.set(x.timer, deadlineMilliseconds: min(x.discardEndMilliseconds, quiet))
       return
     }
@@ -44,6 +45,7 @@ enum Deadlines {
 
   /// The body is not all there, and the upstream would take more of it.
   private static func owesBody(_ x: Exchange) -> Bool {
+    if x.awaitsRequest { return true }
     guard x.machine.request == .body, let u = x.upstream, u.phase == .ready else { return false }
     // A client that asked to be told before it sends its body waits for the upstream's word.
     if x.mayNotSend, x.machine.response == .awaiting { return false }
@@ -79,6 +81,7 @@ enum Deadlines {
     } else if x.isBackingOff {
       x.advance(worker, x.tryAgain(worker))
     } else if x.machine.isDiscarding, d.isFlushed {
+      if let stream = d.stream, worker.nowMilliseconds >= x.discardEndMilliseconds { stream.isRestTooMuch = true }
       x.machine.noteDownstreamCloses()
       worker.flushBothSides(of: d)
       // It had its time.

@@ -14,13 +14,16 @@ extension Exchange {
     leaveQueue(worker)
     leaveLogin(worker)
     isBackingOff = false
+    awaitsRequest = false
     self.refusal = refusal
     worker.counters.add(refusal)
     guard refusal.status > 0 else {
       abandon(refusal, worker)
       return .over
     }
-    let keep = !refusal.closes && machine.keepsDownstream && !mayNotSend && !worker.isDraining
+    // A stream is no connection that could be out of step: what closes one is no reason to lose the answer.
+    let mayGoOn = downstream.stream.map { $0.resetCode == 0 } ?? (!refusal.closes && !worker.isDraining)
+    let keep = mayGoOn && machine.keepsDownstream && !mayNotSend
     status = Int(refusal.status)
     bytesOut += UInt64(
       downstream.writeAnswer(

@@ -105,6 +105,8 @@ final class Exchange {
   var serverIsBent = false
   /// The client takes the end of the connection for the end of the response.
   var endsWithConnection = false
+  /// Its route answers it when it is whole.
+  var awaitsRequest = false
   /// When the rest of a request whose response is over is no longer read; 0 before that.
   var discardEndMilliseconds: UInt64 = 0
   /// Another try is due when the timer says so.
@@ -205,6 +207,7 @@ final class Exchange {
     endsWithConnection = false
     serverIsBent = false
     isBackingOff = false
+    awaitsRequest = false
     discardEndMilliseconds = 0
     holdUntilMilliseconds = 0
     holdIsOver = false

@@ -10,6 +10,10 @@ enum RouteAnswering {
   static func begin(_ x: Exchange, _ route: RoutePlan, _ answer: RouteAnswer, _ worker: Worker) -> Step {
     switch answer.kind {
     case .redirect(let redirect, let host, let change):
+      if EarlyAnswer.comesLast(status: redirect.status, hasContent: false, x) {
+        x.awaitsRequest = true
+        return .moved
+      }
       x.targetText.removeAll()
       let refusal = writeLocation(x, redirect, host: host, change, into: x.targetText)
       if let refusal {
@@ -21,6 +25,10 @@ enum RouteAnswering {
         fields.write(.location) { out in x.targetText.withReadable { out.append($0) } }
       }
     case .respond(let status, let body, let type):
+      if EarlyAnswer.comesLast(status: status, hasContent: !body.isEmpty, x) {
+        x.awaitsRequest = true
+        return .moved
+      }
       var head = AnswerHead(status: status, lengthBytes: UInt64(body.count))
       // RFC 9110 section 8.6.
       if status == 204 || status == 304 { head.lengthBytes = nil }

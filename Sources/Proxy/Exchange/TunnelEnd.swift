@@ -18,6 +18,7 @@ enum TunnelEnd {
       input.append(first: n, of: stream.arriving)
       stream.arriving.consume(n)
       stream.arriving.releaseIfEmpty()
+      // Here and nowhere else: `HTTP2Server.over` gives back what is still `arriving`.
       d.noteUsed(n, stream)
       return .bytes(n)
     }

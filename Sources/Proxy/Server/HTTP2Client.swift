@@ -8,7 +8,7 @@
 // A shared connection has streams of any client; one that speaks for a client (mode `bound`) has that client's only, and ends with its
 // connection.
 //
-// Invariants: `streams` are those that belong to an exchange, each with its index in `position`; a session's mark for a stream is its slot
+// Invariants: `streams` are those that belong to an exchange, each with its index in `position`, and no other is in `unfetched`; a session's mark for a stream is its slot
 // and one, and 0 once it is over here.
 
 import Platform
@@ -25,11 +25,13 @@ final class HTTP2Client {
   /// The server takes no more streams, or none may be given to it.
   var isLeaving = false
   private(set) var pulling: Upstream?
-  private var unfetched: ContiguousArray<Upstream> = []
+  /// Streams whose frames found no room, each with its index in `unfetchedAt`.
+  private(set) var unfetched: ContiguousArray<Upstream> = []
   /// The session is being told what came.
   private var isReceiving = false
-  /// In the worker's list of connections whose bytes are to be sent.
+  /// In the worker's lists of connections whose bytes are to be sent, and which have more to be read.
   var isToBeFlushed = false
+  var isToBeRead = false
   /// Frames that carry nothing, in the present second: a server is trusted further than a client, not without end.
   var emptyFrames = 0
   var emptySinceMilliseconds: UInt64 = 0
@@ -46,6 +48,8 @@ final class HTTP2Client {
   /// Requests that a connection has in all; HTTP/2 has numbers for a few more (RFC 9113 section 5.1.1).
   static let requestsMax = 1_000_000_000
   static let emptyFramesPerSecond = 10_000
+  /// Frames that may wait for a server that takes nothing: heads, windows and resets of so many streams.
+  static let framesWaitingMax = 4 * streamsMax
 
   init?(_ connection: Upstream, _ worker: Worker) {
     self.connection = connection
@@ -65,6 +69,9 @@ final class HTTP2Client {
     !isLeaving && connection.phase != .free && streams.count < min(HTTP2Client.streamsMax, session.peerStreamsMax)
       && connection.served < HTTP2Client.requestsMax
   }
+
+  /// So many requests were taken back while the server took nothing that their heads must not become more.
+  private var isOverfull: Bool { session.waitingFrames > HTTP2Client.framesWaitingMax }
 
   /// Its connection has not ended: whoever comes late in a turn could find another one in its slot, which has a session of its own.
   private var isCurrent: Bool { connection.http2 === self }
@@ -223,8 +230,8 @@ final class HTTP2Client {
     if sent == .full, u.transport.write(contentsOf: u.output) != .failed { sent = session.send(into: u.output) }
     if sent == .all {
       stream.hasUnfetched = false
-    } else if !stream.waitsForRoom {
-      stream.waitsForRoom = true
+    } else if stream.unfetchedAt == nil {
+      stream.unfetchedAt = unfetched.count
       unfetched.append(s)
     }
     worker.flushLater(self)
@@ -256,12 +263,21 @@ final class HTTP2Client {
   private func wakeUnfetched() {
     guard !unfetched.isEmpty else { return }
     for s in unfetched {
-      guard let stream = s.stream, stream.client === self, stream.waitsForRoom else { continue }
-      stream.waitsForRoom = false
-      stream.hasUnfetched = false
+      s.stream!.unfetchedAt = nil
+      s.stream!.hasUnfetched = false
       if let x = s.exchange { worker.enqueue(x.downstream) }
     }
     unfetched.removeAll(keepingCapacity: true)
+  }
+
+  /// It waits no more: its slot may have another stream at once.
+  private func forgetUnfetched(_ stream: ServerStream) {
+    guard let at = stream.unfetchedAt else { return }
+    stream.unfetchedAt = nil
+    let last = unfetched.removeLast()
+    guard at < unfetched.count else { return }
+    unfetched[at] = last
+    last.stream!.unfetchedAt = at
   }
 
   /// Without a stream it is kept for the next one, for a while; or it ends.
@@ -272,7 +288,7 @@ final class HTTP2Client {
       if u.phase == .ready { worker.wheel.set(u.timer, deadlineMilliseconds: 0) }
       return
     }
-    if u.isFlushed, isLeaving || u.pool?.isRetired == true || worker.isDraining {
+    if u.isFlushed || isOverfull, isLeaving || u.pool?.isRetired == true || worker.isDraining {
       u.close(worker)
       return
     }
@@ -342,6 +358,9 @@ final class HTTP2Client {
       session.setMark(0, stream: stream.id)
       if !stream.isEndOut || !stream.inputEnded { session.reset(stream: stream.id, code: HTTP2Session.Code.cancel) }
     }
+    forgetUnfetched(stream)
+    // libnghttp2 keeps the head of a request that was taken back before it left.
+    if isOverfull { isLeaving = true }
     if stream.unconsumed > 0 { session.consumedConnection(stream.unconsumed) }
     connection.served += 1
     worker.wheel.set(s.timer, deadlineMilliseconds: 0)

@@ -41,8 +41,8 @@ final class ServerStream {
   var isEndOut = false
   /// Something was submitted that is not in a frame yet.
   var hasUnfetched = false
-  /// It is in the connection's list of those.
-  var waitsForRoom = false
+  /// Its place in the connection's list of those that wait for room; nil where it does not.
+  var unfetchedAt: Int?
   /// The lines of the request's trailers.
   let trailers: Buffer
   /// It has some. Most streams have none, and need not look at the buffer.
@@ -77,7 +77,7 @@ final class ServerStream {
     outputEnded = false
     isEndOut = false
     hasUnfetched = false
-    waitsForRoom = false
+    unfetchedAt = nil
     if hasTrailers { trailers.reset() }
     hasTrailers = false
   }

@@ -116,7 +116,11 @@ extension Worker {
   }
 
   /// Has it read on in the next turn.
-  func readLater(_ client: HTTP2Client) { clientsToRead.append(client) }
+  func readLater(_ client: HTTP2Client) {
+    guard !client.isToBeRead else { return }
+    client.isToBeRead = true
+    clientsToRead.append(client)
+  }
 
   private func flushServers() {
     while let client = clientsToFlush.popLast() {
