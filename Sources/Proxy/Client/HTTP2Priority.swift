@@ -8,6 +8,11 @@ package struct HTTP2Priority: Equatable {
   package var urgency: Int
   package var isIncremental: Bool
 
+  package init(urgency: Int, isIncremental: Bool) {
+    self.urgency = urgency
+    self.isIncremental = isIncremental
+  }
+
   /// What the field's value says; what it does not say, or says in a way that is not understood, is as if it said nothing.
   package static func read(_ value: Span<UInt8>) -> HTTP2Priority {
     var urgency = defaultUrgency
