@@ -17,7 +17,8 @@ extension EndToEnd {
       return try HTTP2Site(keepsBytes: false) { exchange in
         exchange.takesBodyItself()
         let status = exchange.target == "/server/success" ? "200 OK" : "403 Forbidden"
-        try exchange.send("HTTP/1.1 \(status)\r\nContent-Length: 6\r\n\r\nserver")
+        // It reads on for nothing, and takes no further request.
+        try exchange.send("HTTP/1.1 \(status)\r\nConnection: close\r\nContent-Length: 6\r\n\r\nserver")
         _ = try? exchange.connection.readToEnd()
         exchange.end()
       } change: {

@@ -24,7 +24,8 @@ extension EndToEnd {
       func trace() throws -> String {
         let outcome = try ChildProcess.run([try Programs.simulate, "--seed", "\(seed)", "--trace"])
         #expect(outcome.succeeded, "\(outcome.error)")
-        return outcome.output
+        // A configuration's digest is also one of where its keys are, which is made anew.
+        return outcome.output.replacing(/"config":"[0-9a-f]+"/, with: "")
       }
       let first = try trace()
       #expect(first.count > 1_000)
