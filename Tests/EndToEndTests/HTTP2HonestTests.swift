@@ -53,6 +53,36 @@ extension EndToEnd {
       }
     }
 
+    /// RFC 9218: of responses that lie ready the most urgent one leaves first, however and whenever its client says what it is.
+    @Test(arguments: ["by its field", "before it begins", "when it has begun"])
+    func theMostUrgentResponseLeavesFirst(_ said: String) throws {
+      let sent = Guarded(0)
+      let site = try HTTP2Site { exchange in
+        try exchange.reply(String(repeating: "x", count: 20_000))
+        sent.with { $0 += 1 }
+      } change: {
+        $0.workers = "1"
+      }
+      let client = try site.begun(settings: [(.initialWindowSize, 0)])
+      client.givesWindowsBack = false
+      var streams: [(urgency: Int, stream: UInt32)] = []
+      for urgency in [6, 5, 0, 4] {
+        let stream = client.nextStream
+        let update = HTTP2Frame(type: 0x10, HTTP2Frame.word(stream) + Array("u=\(urgency)".utf8))
+        if said == "before it begins" { try client.send(update) }
+        try client.begin("/\(urgency)", fields: said == "by its field" ? [("priority", "u=\(urgency)")] : [])
+        if said == "when it has begun" { try client.send(update) }
+        streams.append((urgency, stream))
+      }
+      // The server has sent all of them, so one who has answered since has read them.
+      try eventually("all responses are sent") { sent.now == streams.count }
+      for _ in 0..<3 { try client.settle() }
+      try client.send([.windowUpdate(0, by: 100_000)] + streams.map { .windowUpdate($0.stream, by: 20_000) })
+      for (_, stream) in streams { #expect(try client.response(on: stream).body.count == 20_000) }
+      let order = client.dataOrder.reduce(into: [UInt32]()) { if $0.last != $1 { $0.append($1) } }
+      #expect(order == streams.sorted { $0.urgency < $1.urgency }.map(\.stream), "\(client.dataOrder)")
+    }
+
     @Test(arguments: [false, true]) func bodiesBothWays(saysItsLength: Bool) throws {
       let site = try HTTP2Site(keepsBytes: false) { exchange in
         let body = try exchange.readBody()

@@ -42,6 +42,8 @@ final class HTTP2Client: @unchecked Sendable {
   var givesWindowsBack = true
 
   private(set) var streams: [UInt32: HTTP2Stream] = [:]
+  /// The streams of DATA frames, in the order in which they came.
+  private(set) var dataOrder: [UInt32] = []
   /// The server's settings, what it did not say left out.
   private(set) var settings: [HTTP2Setting: UInt32] = [:]
   private(set) var hasSettings = false
@@ -222,6 +224,7 @@ final class HTTP2Client: @unchecked Sendable {
     guard let state = streams[frame.stream], !state.hasEnded, state.blocks.contains(where: { !$0.isInterim }) else {
       throw Trouble("DATA on stream \(frame.stream), where none is due; \(summary)")
     }
+    dataOrder.append(frame.stream)
     streams[frame.stream]?.dataFrameCounts.append(frame.payload.count)
     streams[frame.stream]?.body += try Self.unpadded(frame, front: 0)
     streams[frame.stream]?.hasEnded = frame.has(HTTP2Frame.endStream)
