@@ -233,6 +233,8 @@ extension EndToEnd {
         try hops.site.validator.reloadAccepting(hops.site.validatorConfiguration)
         try hops.site.edge.reloadAccepting(hops.site.edgeConfiguration)
       }
+      // It wants to have made that many, however fast the reloads were.
+      try waitFor("made 20", of: caller)
       stream.closeWriteEnd()
       calls.closeWriteEnd()
       try waitFor("pass hold", of: held)
