@@ -81,6 +81,9 @@ package struct TrustChange: Sendable, Equatable {
     }
   }
 
+  /// One text of several: each with its length, so that no two lists are written the same.
+  static func joined(_ texts: [String]) -> String { texts.map { "\($0.utf8.count):\($0)" }.joined() }
+
   /// Whose requests are touched, by what the access log says of them.
   package enum Reach: Sendable, Equatable {
     case peers(AddressSet, listener: String)
@@ -147,10 +150,8 @@ package enum WeakerHash {
   package static func of(_ changes: [TrustChange]) throws(CryptoError) -> String? {
     let weaker = changes.filter { $0.effect == .weakens }
     guard !weaker.isEmpty else { return nil }
-    // Each text with its length, so that no two lists of changes are written the same.
     let entries = weaker.map { change in
-      [change.kind.rawValue, change.subject, change.old.whole, change.new.whole]
-        .map { "\($0.utf8.count):\($0)" }.joined()
+      TrustChange.joined([change.kind.rawValue, change.subject, change.old.whole, change.new.whole])
     }
     let text = Array(("countersign/v1 accept_weaker\n" + entries.sorted().joined(separator: "\n")).utf8)
     return try SHA256.shortHex(text.span)

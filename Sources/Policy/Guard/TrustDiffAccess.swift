@@ -45,7 +45,7 @@ extension TrustDiff {
       func value(_ passed: AddressSet, at place: Place) -> Value {
         let shown =
           passed == .everybody ? "open to every address" : "open to \(passed.isEmpty ? "no address" : passed.text) only"
-        return Value(shown, at: place, whole: "\(route.match.text.utf8.count):\(route.match.text)\(passed.whole)")
+        return Value(shown, at: place, whole: TrustChange.joined([route.match.text]) + passed.whole)
       }
       add(
         .routeAccess, come.isEmpty ? .strengthens : .weakens, "clients \(route.match.text)",
@@ -97,7 +97,7 @@ extension TrustDiff {
         }
       // Where it is not certain which requests they are, it depends on all routes.
       let whole = (isCertain ? [route] : all).flatMap { [$0.match.text, $0.admitted.whole] }
-      return Value(shown, at: route.place, whole: whole.map { "\($0.utf8.count):\($0)" }.joined())
+      return Value(shown, at: route.place, whole: TrustChange.joined(whole))
     }
     add(
       .routeAccess, come.isEmpty ? .strengthens : .weakens, "route \(called(was))", text,
@@ -126,7 +126,7 @@ extension TrustDiff {
       }
       return Value(
         route.access.basic.map { "htpasswd: \($0.htpasswd)" } ?? "no htpasswd", at: route.place,
-        whole: whole.map { "\($0.utf8.count):\($0)" }.joined())
+        whole: TrustChange.joined(whole))
     }
     add(
       .routePassword, before == nil ? .strengthens : .weakens, "route \(called(was))", subject,

@@ -111,7 +111,7 @@ extension TrustDiff {
           "\($0.needsDistinctClients)",
         ]
       }
-      return Value(text, at: place, whole: whole.map { "\($0.utf8.count):\($0)" }.joined())
+      return Value(text, at: place, whole: TrustChange.joined(whole))
     }
     add(
       .routeRewrite, .weakens, "route \(called(next)) \(called(route))",

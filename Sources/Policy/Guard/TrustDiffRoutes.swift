@@ -91,7 +91,7 @@ extension TrustDiff {
       let whole = (isCertain ? [route] : all).flatMap { [$0.match.text, "\($0.needsDistinctClients)"] }
       return Value(
         "needs_distinct_clients: \(route.needsDistinctClients)", at: route.place,
-        whole: whole.map { "\($0.utf8.count):\($0)" }.joined())
+        whole: TrustChange.joined(whole))
     }
     add(
       .distinctClients, next.needsDistinctClients ? .strengthens : .weakens, "route \(called)", text,
@@ -196,7 +196,7 @@ extension TrustDiff {
       let whole = routes.flatMap { [$0.match.text, $0.goal] } + values.map(\.whole)
       return Value(
         "\(route.match.text) to \(route.goal)", at: route.place,
-        whole: whole.map { "\($0.utf8.count):\($0)" }.joined())
+        whole: TrustChange.joined(whole))
     }
     add(
       .route, effect, "route \(was.to) \(next.to)",
