@@ -82,9 +82,6 @@ private let fieldCame: nghttp2_on_header_callback = { _, frame, name, nameCount,
 private let frameBegan: nghttp2_on_begin_frame_callback = { _, header, argument in
   let owner = unsafe HTTP2Session.owner(of: argument)
   let header = unsafe header!.pointee
-  if header.type == HTTP2Session.Frame.Kind.priorityUpdate.rawValue {
-    unsafe HTTP2Session.of(argument).beginPriorityUpdate()
-  }
   let frame = HTTP2Session.Frame(
     kind: HTTP2Session.Frame.Kind(rawValue: header.type) ?? .other, stream: header.stream_id, bytes: header.length,
     isAck: header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0,

@@ -35,6 +35,11 @@ package protocol HTTP2Handler: AnyObject {
   func goingAway(lastStream: Int32)
 }
 
+extension HTTP2Handler {
+  /// Servers do not say such a thing.
+  package func prioritized(stream: Int32, _ value: Span<UInt8>) -> Bool { false }
+}
+
 @safe package final class HTTP2Session {
   package enum Role { case server, client }
 
@@ -317,8 +322,6 @@ package protocol HTTP2Handler: AnyObject {
   // SAFETY: the session is this object's own.
   package func hasBegun(stream: Int32) -> Bool { unsafe stream <= nghttp2_session_get_last_proc_stream_id(session) }
 
-  func beginPriorityUpdate() { updateBytes = 0 }
-
   func addPriorityUpdate(_ bytes: Span<UInt8>) {
     for i in bytes.indices where updateBytes + i < update.count { update[updateBytes + i] = bytes[i] }
     updateBytes += bytes.count
@@ -326,6 +329,7 @@ package protocol HTTP2Handler: AnyObject {
 
   /// False: the connection is to end (RFC 9218 section 7.1).
   func endPriorityUpdate(on stream: Int32) -> Bool {
+    defer { updateBytes = 0 }
     guard stream == 0, updateBytes >= 4 else { return false }
     let word = (0..<4).reduce(UInt32(0)) { $0 << 8 | UInt32(update[$1]) }
     let prioritized = Int32(word & 0x7fff_ffff)

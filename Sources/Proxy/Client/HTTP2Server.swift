@@ -251,10 +251,7 @@ final class HTTP2Server {
   private func forgetUnfetched(_ stream: StreamState) {
     guard let at = stream.unfetchedAt else { return }
     stream.unfetchedAt = nil
-    let last = unfetched.removeLast()
-    guard at < unfetched.count else { return }
-    unfetched[at] = last
-    last.stream!.unfetchedAt = at
+    unfetched.removeUnordered(at: at)?.stream!.unfetchedAt = at
   }
 
   // MARK: Connections that speak for this client
@@ -298,11 +295,7 @@ final class HTTP2Server {
   /// A stream's exchange is over, or could not begin.
   func over(_ s: Downstream, code: UInt32) {
     guard let stream = s.stream, stream.server === self else { return }
-    let last = streams.removeLast()
-    if last !== s {
-      streams[stream.position] = last
-      last.stream!.position = stream.position
-    }
+    streams.removeUnordered(at: stream.position)?.stream!.position = stream.position
     if !stream.isClosed {
       session.setMark(0, stream: stream.id)
       if code != HTTP2Session.Code.none {

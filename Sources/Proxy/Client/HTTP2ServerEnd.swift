@@ -79,7 +79,7 @@ extension HTTP2Server {
         continue
       }
       // It has its answer, and went instead of sending what nobody reads.
-      if x.machine.isDiscarding, s.stream!.isEndOut { x.machine.noteDownstreamCloses() }
+      if EarlyAnswer.isGiven(x, s.stream!) { x.machine.noteDownstreamCloses() }
       if let ending = x.machine.ending, s.isFlushed {
         x.finish(ending, worker)
       } else {

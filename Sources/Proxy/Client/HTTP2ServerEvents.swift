@@ -101,9 +101,9 @@ extension HTTP2Server: HTTP2Handler {
     }
     if connection.isAttested {
       // An edge brings the requests of many clients, of which none goes first (RFC 9218 section 13.1).
-      session.setPriority(stream: state.id, urgency: HTTP2Priority.defaultUrgency, isIncremental: true)
+      prioritize(state.id, HTTP2Priority(urgency: HTTP2Priority.defaultUrgency, isIncremental: true))
     } else if let priority = early.take(stream: state.id) ?? head.priority {
-      session.setPriority(stream: state.id, urgency: priority.urgency, isIncremental: priority.isIncremental)
+      prioritize(state.id, priority)
     }
     return s.input.withReadable { text in
       connection.mayBeAsked(for: text.extracting(x.head.authority.range)) ? nil : .misdirected
@@ -170,8 +170,9 @@ extension HTTP2Server: HTTP2Handler {
     // A tunnel finds its end behind the bytes that came before it.
     if !state.wantsWebSocket { s.inputEnded = true }
     // Who has the whole answer may end a request before its length, as curl does: what is missing nobody reads.
-    let isAnswered = state.isEndOut && s.exchange?.machine.isDiscarding ?? false
-    if let declared = state.declared, state.received != declared, state.fault == nil, !isAnswered {
+    if let declared = state.declared, state.received != declared, state.fault == nil,
+      !EarlyAnswer.isGiven(s.exchange, state)
+    {
       fault(s, .contentLengthMismatch)
     }
     touch(s)
@@ -182,7 +183,7 @@ extension HTTP2Server: HTTP2Handler {
     state.isClosed = true
     session.setMark(0, stream: stream)
     guard !state.isEndOut || !state.inputEnded || code != 0 else { return }
-    if state.isEndOut, s.exchange?.machine.isDiscarding ?? false {
+    if EarlyAnswer.isGiven(s.exchange, state) {
       // It has its answer, and sends no more of what nobody reads.
       state.inputEnded = true
       s.inputEnded = true
@@ -204,11 +205,15 @@ extension HTTP2Server: HTTP2Handler {
     overspent = refusal
   }
 
+  private func prioritize(_ stream: Int32, _ priority: HTTP2Priority) {
+    session.setPriority(stream: stream, urgency: priority.urgency, isIncremental: priority.isIncremental)
+  }
+
   func prioritized(stream: Int32, _ value: Span<UInt8>) -> Bool {
     guard !connection.isAttested else { return true }
     let priority = HTTP2Priority.read(value)
     if find(stream) != nil {
-      session.setPriority(stream: stream, urgency: priority.urgency, isIncremental: priority.isIncremental)
+      prioritize(stream, priority)
     } else if !session.hasBegun(stream: stream) {
       early.note(priority, stream: stream)
     }

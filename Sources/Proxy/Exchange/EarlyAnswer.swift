@@ -16,6 +16,11 @@ enum EarlyAnswer {
   static let bytesMax: UInt64 = 64 << 20
   static let quietMilliseconds: UInt64 = 1_000
 
+  /// The client has the whole answer, and not sent all of its request, of which nobody has a use.
+  static func isGiven(_ x: Exchange?, _ stream: StreamState) -> Bool {
+    stream.isEndOut && x?.machine.isDiscarding ?? false
+  }
+
   /// The rest of the request is read. Its response is over.
   static func readsRest(of x: Exchange, _ stream: StreamState) -> Bool {
     // The end of a call of gRPC ends it for both sides.

@@ -94,9 +94,7 @@ package final class PathChange {
   private func makesDots(_ out: Buffer, from start: Int) -> Bool {
     guard case .rewrite(_, .some) = kind, !out.overflowed else { return false }
     return out.withReadable { text in
-      var end = start
-      while end < text.count, text[end] != 0x3f { end += 1 }
-      let path = text.extracting(start..<end)
+      let path = text.extracting(start..<(text.firstIndex(of: 0x3f, from: start) ?? text.count))
       guard !PathText.isPlain(path) else { return false }
       scratch.removeAll()
       return NormalPath.write(path, into: scratch).hasDots || scratch.overflowed
@@ -214,11 +212,7 @@ extension RequestTarget {
       out.append(bytes.extracting(head.path.range))
       out.append(bytes.extracting(head.query.range))
     }
-    let queryStart = out.withReadable { text -> Int in
-      var at = pathStart
-      while at < text.count, text[at] != 0x3f { at += 1 }
-      return at
-    }
+    let queryStart = out.withReadable { $0.firstIndex(of: 0x3f, from: pathStart) ?? $0.count }
     target.path = ByteRange(pathStart, queryStart - pathStart)
     target.query = ByteRange(queryStart, out.count - queryStart)
     let hostStart = out.count

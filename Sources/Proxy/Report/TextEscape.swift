@@ -89,7 +89,7 @@ extension Buffer {
 }
 
 extension Span<UInt8> {
-  fileprivate func firstIndex(of byte: UInt8, from start: Int) -> Int? {
+  func firstIndex(of byte: UInt8, from start: Int) -> Int? {
     for i in start..<count where self[i] == byte { return i }
     return nil
   }

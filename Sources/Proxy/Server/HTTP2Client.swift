@@ -274,10 +274,7 @@ final class HTTP2Client {
   private func forgetUnfetched(_ stream: ServerStream) {
     guard let at = stream.unfetchedAt else { return }
     stream.unfetchedAt = nil
-    let last = unfetched.removeLast()
-    guard at < unfetched.count else { return }
-    unfetched[at] = last
-    last.stream!.unfetchedAt = at
+    unfetched.removeUnordered(at: at)?.stream!.unfetchedAt = at
   }
 
   /// Without a stream it is kept for the next one, for a while; or it ends.
@@ -349,11 +346,7 @@ final class HTTP2Client {
   /// A stream's exchange has no more use for it.
   func over(_ s: Upstream) {
     guard let stream = s.stream, stream.client === self else { return }
-    let last = streams.removeLast()
-    if last !== s {
-      streams[stream.position] = last
-      last.stream!.position = stream.position
-    }
+    streams.removeUnordered(at: stream.position)?.stream!.position = stream.position
     if stream.id > 0, !stream.isClosed {
       session.setMark(0, stream: stream.id)
       if !stream.isEndOut || !stream.inputEnded { session.reset(stream: stream.id, code: HTTP2Session.Code.cancel) }

@@ -20,9 +20,6 @@ extension HTTP2Client: HTTP2Handler {
     return emptyFrames <= HTTP2Client.emptyFramesPerSecond
   }
 
-  /// Servers do not say such a thing.
-  func prioritized(stream: Int32, _ value: Span<UInt8>) -> Bool { false }
-
   func headBegan(stream: Int32, isTrailer: Bool) { head.begin() }
 
   func field(stream: Int32, name: Span<UInt8>, value: Span<UInt8>) -> Bool { head.add(name: name, value: value) }

@@ -134,9 +134,6 @@ final class HTTP2Conversation: HTTP2Handler {
     return framesLeft > 0
   }
 
-  /// Servers do not say such a thing.
-  func prioritized(stream: Int32, _ value: Span<UInt8>) -> Bool { false }
-
   func headBegan(stream: Int32, isTrailer: Bool) { text.begin() }
 
   func field(stream: Int32, name: Span<UInt8>, value: Span<UInt8>) -> Bool { text.add(name: name, value: value) }
