@@ -217,8 +217,9 @@ extension EndToEnd {
       while rounds.count < 100, !rounds.contains(0) {
         let before = try Self.count(file)
         #expect(before.others > 0, "nothing is counted at all")
-        try ask(10)
+        let seconds = try secondsTaken { try ask(10) }
         rounds.append(try Self.count(file).others - before.others)
+        #expect(rounds.last! < 25 * (1 + UInt64(seconds)), "in \(seconds) s")
       }
       #expect(rounds.contains(0), "\(rounds)")
     }

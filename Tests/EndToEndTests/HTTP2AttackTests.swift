@@ -64,7 +64,7 @@ extension EndToEnd {
       Flood(title: "PRIORITY of one stream") { _, index in [.priority(1, weight: UInt8(index % 256))] },
       Flood(title: "PRIORITY of idle streams") { _, index in [.priority(stream(index), on: 0)] },
       Flood(title: "PRIORITY_UPDATE") { _, index in
-        [HTTP2Frame(type: 0x10, HTTP2Frame.word(stream(index % 50)) + Array("u=1".utf8))]
+        [.priorityUpdate(stream(index % 50), "u=1")]
       },
       Flood(title: "frames of an unknown type") { _, _ in [HTTP2Frame(type: 0xbb, [1, 2, 3])] },
       Flood(title: "CONTINUATION of nothing", front: { [$0.headers(isWhole: false)] }) { _, _ in

@@ -47,7 +47,7 @@ extension EndToEnd {
       let client = try site.begun()
       for index in 0..<300 {
         for stream in [client.nextStream, client.nextStream + 2] {
-          try client.send(HTTP2Frame(type: 0x10, HTTP2Frame.word(stream) + Array("u=\(index % 8), i".utf8)).bytes)
+          try client.send(.priorityUpdate(stream, "u=\(index % 8), i"))
         }
         #expect(try client.get("/\(index)").status == 200)
       }
@@ -68,7 +68,7 @@ extension EndToEnd {
       var streams: [(urgency: Int, stream: UInt32)] = []
       for urgency in [6, 5, 0, 4] {
         let stream = client.nextStream
-        let update = HTTP2Frame(type: 0x10, HTTP2Frame.word(stream) + Array("u=\(urgency)".utf8))
+        let update = HTTP2Frame.priorityUpdate(stream, "u=\(urgency)")
         if said == "before it begins" { try client.send(update) }
         try client.begin("/\(urgency)", fields: said == "by its field" ? [("priority", "u=\(urgency)")] : [])
         if said == "when it has begun" { try client.send(update) }

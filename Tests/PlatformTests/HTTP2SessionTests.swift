@@ -138,12 +138,6 @@ private func talk(_ a: End, _ b: End, piece: Int = .max) {
     #expect(client.closedCodes == [stream: 0] && server.closedCodes == [stream: 0])
   }
 
-  /// A PRIORITY_UPDATE frame, as it lies on the wire.
-  private static func priorityUpdate(_ stream: UInt32, _ value: String, on frameStream: UInt8 = 0) -> [UInt8] {
-    let payload = (0..<4).map { UInt8(truncatingIfNeeded: stream >> (24 - 8 * $0)) } + Array(value.utf8)
-    return [0, UInt8(payload.count >> 8), UInt8(payload.count & 255), 16, 0, 0, 0, 0, frameStream] + payload
-  }
-
   /// RFC 9218 section 7.1. libnghttp2 1.52 kept a stream that was prioritized before it began in a list behind its end: it took no more
   /// of them after as many as may be open, and before that wrote to memory that had been given back.
   @Test(arguments: [1, 5, Int.max]) func anyNumberOfStreamsMayBePrioritizedBeforeTheyBegin(piece: Int) throws {
@@ -151,7 +145,7 @@ private func talk(_ a: End, _ b: End, piece: Int = .max) {
     talk(client, server)
     for number in 0..<200 as Range<UInt32> {
       let id = number * 2 + 1
-      let update = Self.priorityUpdate(id, "u=\(number % 8)") + Self.priorityUpdate(id + 2, "i")
+      let update = HTTP2Frame.priorityUpdate(id, "u=\(number % 8)").bytes + HTTP2Frame.priorityUpdate(id + 2, "i").bytes
       for at in stride(from: 0, to: update.count, by: min(piece, update.count)) {
         #expect(server.receive(Array(update[at..<min(update.count, at + min(piece, update.count))])) == .all)
       }
@@ -167,21 +161,19 @@ private func talk(_ a: End, _ b: End, piece: Int = .max) {
   }
 
   @Test func aPriorityOfNoStreamEndsTheConnection() {
-    func received(_ bytes: [UInt8], by role: HTTP2Session.Role = .server) -> HTTP2Session.Received {
+    func received(_ frame: HTTP2Frame) -> HTTP2Session.Received {
       let (client, server) = (End(.client), End(.server))
       talk(client, server)
-      return (role == .server ? server : client).receive(bytes)
+      return server.receive(frame.bytes)
     }
-    #expect(received(Self.priorityUpdate(1, "u=1")) == .all)
-    #expect(received(Self.priorityUpdate(0x8000_0001, "u=1")) == .all, "the bit in front is ignored")
-    #expect(received(Self.priorityUpdate(1, "")) == .all)
-    #expect(received(Self.priorityUpdate(1, String(repeating: "u=1,", count: 1_000))) == .all, "too long to be one")
-    #expect(received(Self.priorityUpdate(1, "u=1", on: 1)) == .failed)
-    #expect(received(Self.priorityUpdate(0, "u=1")) == .failed)
-    #expect(received(Self.priorityUpdate(2, "u=1")) == .failed)
-    for length in 0..<4 as Range<UInt8> {
-      #expect(received([0, 0, length, 16, 0, 0, 0, 0, 0] + [UInt8](repeating: 0, count: Int(length))) == .failed)
-    }
+    #expect(received(.priorityUpdate(1, "u=1")) == .all)
+    #expect(received(.priorityUpdate(0x8000_0001, "u=1")) == .all, "the bit in front is ignored")
+    #expect(received(.priorityUpdate(1, "")) == .all)
+    #expect(received(.priorityUpdate(1, String(repeating: "u=1,", count: 1_000))) == .all, "too long to be one")
+    #expect(received(.priorityUpdate(1, "u=1", on: 1)) == .failed)
+    #expect(received(.priorityUpdate(0, "u=1")) == .failed)
+    #expect(received(.priorityUpdate(2, "u=1")) == .failed)
+    for length in 0..<4 { #expect(received(HTTP2Frame(type: 0x10, [UInt8](repeating: 0, count: length))) == .failed) }
   }
 
   @Test func whoGivesNoWindowBackIsSentNoMoreThanThat() throws {

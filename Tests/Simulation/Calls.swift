@@ -6,7 +6,7 @@ import SimulatedCalls
 let simulatedBase = simulated_descriptor_base
 
 /// The kernel of the seed at hand. One thread.
-nonisolated(unsafe) var kernel = Kernel(seed: 0)
+nonisolated(unsafe) var kernel = Kernel(seed: 0, chance: 0)
 
 @_cdecl("simulated_recv")
 func simulatedRecv(_ fd: Int32, _ to: UnsafeMutableRawPointer?, _ count: Int64, _ peeks: Int32) -> Int64 {
@@ -120,3 +120,6 @@ func simulatedEventClear(_ fd: Int32) -> Int32 {
 func simulatedNanoseconds(_ isWall: Int32) -> UInt64 {
   kernel.monotonicNanoseconds + (isWall != 0 ? kernel.wallOffsetNanoseconds : 0)
 }
+
+@_cdecl("simulated_random")
+func simulatedRandom(_ to: UnsafeMutableRawPointer?, _ count: Int32) { kernel.fill(to, Int(count)) }

@@ -299,6 +299,7 @@ final class Kernel {
   private var free: [Int] = []
   private var listeners: [Endpoint: Listener] = [:]
   var random: Seeded
+  private var chance: Seeded
   var monotonicNanoseconds: UInt64 = 1_000_000_000_000
   /// What the wall clock shows more than the monotonic one.
   var wallOffsetNanoseconds: UInt64 = 1_800_000_000_000_000_000
@@ -315,7 +316,21 @@ final class Kernel {
   /// What `connect` says at once for an address, or nil.
   var connectRefusal: (Endpoint) -> Int32? = { _ in nil }
 
-  init(seed: UInt64) { random = Seeded(seed) }
+  /// - Parameter chance: what random bytes follow from.
+  init(seed: UInt64, chance: UInt64) {
+    random = Seeded(seed)
+    self.chance = Seeded(chance)
+  }
+
+  /// Random bytes, where libcrypto has others.
+  func fill(_ to: UnsafeMutableRawPointer?, _ count: Int) {
+    let bytes = UnsafeMutableRawBufferPointer(start: to, count: count)
+    for at in stride(from: 0, to: count, by: 8) {
+      withUnsafeBytes(of: chance.next().littleEndian) {
+        UnsafeMutableRawBufferPointer(rebasing: bytes[at..<min(at + 8, count)]).copyBytes(from: $0.prefix(count - at))
+      }
+    }
+  }
 
   /// Sockets that the engine has not closed.
   var openSockets: Int { table.count { $0 is Stream || $0 is Listener } }

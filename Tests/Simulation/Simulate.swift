@@ -52,7 +52,6 @@ struct Simulate: ParsableCommand {
   @discardableResult
   private func play(_ seed: UInt64, _ configurations: Configurations, isTraced: Bool) throws -> Tally {
     simulated_begin()
-    simulated_chance(seed)
     let world = try World(seed: seed, configurations: configurations, isTraced: isTraced)
     let violation = world.run()
     simulated_end()

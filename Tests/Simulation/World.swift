@@ -56,7 +56,7 @@ final class World {
     self.configurations = configurations
     self.isTraced = isTraced
     random = Seeded(seed &* 0x9e37_79b9)
-    kernel = Kernel(seed: seed ^ 0x5bd1_e995)
+    kernel = Kernel(seed: seed ^ 0x5bd1_e995, chance: seed)
     hasFaults = !random.oneIn(4)
     calm = [1, 4, 20][random.below(3)]
     let opensTunnels = random.oneIn(5)

@@ -34,6 +34,7 @@ int32_t simulated_eventfd(void);
 int32_t simulated_event_signal(int32_t fd);
 int32_t simulated_event_clear(int32_t fd);
 uint64_t simulated_nanoseconds(int32_t isWall);
+void simulated_random(void *to, int32_t count);
 
 static int is_on = 0;
 
@@ -70,20 +71,10 @@ static void write_endpoint(simulated_endpoint endpoint, struct sockaddr *address
 
 // MARK: Chance
 
-static uint64_t chance = 0;
-
-void simulated_chance(uint64_t seed) { chance = seed; }
-
 // In place of libcrypto's: keys, identifiers of connections and nonces are the same in each run of a seed, and with them the sizes of
-// heads that HTTP/2 compresses. By SplitMix64.
+// heads that HTTP/2 compresses.
 int RAND_bytes(unsigned char *to, int count) {
-  for (int i = 0; i < count;) {
-    uint64_t word = chance += 0x9e3779b97f4a7c15;
-    word = (word ^ word >> 30) * 0xbf58476d1ce4e5b9;
-    word = (word ^ word >> 27) * 0x94d049bb133111eb;
-    word ^= word >> 31;
-    for (int byte = 0; byte < 8 && i < count; byte++) to[i++] = (unsigned char)(word >> 8 * byte);
-  }
+  simulated_random(to, count);
   return 1;
 }
 

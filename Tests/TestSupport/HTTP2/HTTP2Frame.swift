@@ -84,6 +84,11 @@ public struct HTTP2Frame: Equatable, Sendable {
     HTTP2Frame(.priority, stream: stream, priorityBytes(on: parent, weight: weight, isExclusive: isExclusive))
   }
 
+  /// What a client wants of a stream (RFC 9218 section 7.1), which may be still to begin.
+  public static func priorityUpdate(_ prioritized: UInt32, _ value: String, on stream: UInt32 = 0) -> HTTP2Frame {
+    HTTP2Frame(type: 0x10, stream: stream, word(prioritized) + Array(value.utf8))
+  }
+
   public static func reset(_ stream: UInt32, _ code: UInt32 = HTTP2Code.cancel.rawValue) -> HTTP2Frame {
     HTTP2Frame(.reset, stream: stream, word(code))
   }

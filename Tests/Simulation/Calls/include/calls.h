@@ -17,5 +17,3 @@ typedef struct {
 void simulated_begin(void);
 void simulated_end(void);
 
-// Random bytes follow from this number from now on.
-void simulated_chance(uint64_t seed);
