@@ -10,7 +10,7 @@ extension EndToEnd {
     private static let answer = "an answer of the route's own"
 
     /// An edge that answers before it has read any body: a page that is not there, a redirect, a success, no password, too large a body.
-    private static func site(_ files: Workspace) throws -> HTTP2Site {
+    private static func site(_ files: Workspace, timeouts: [String] = []) throws -> HTTP2Site {
       let users = try files.write(
         "users",
         "alice:$6$salt$egUxKNxDs8kPfh8iPMNcosMhb2eWah6d3R44JDm5Rj/j/XWR5E33QPd0YmHXoDHOIDR6kL5D3JcQcz0O8FHE00\n")
@@ -27,6 +27,8 @@ extension EndToEnd {
         _ = try? exchange.connection.readToEnd()
         exchange.end()
       } change: {
+        $0.timeouts = timeouts
+        $0.listeners[0].more = ["protocols: [h2c, http/1.1]"]
         $0.routes = [
           "path: /moved, redirect: { host: other.example }",
           "path: /success, respond: { status: 201, body: \"\(answer)\" }",
@@ -141,6 +143,23 @@ extension EndToEnd {
       let stream = try client.open(client.block("/server/refusal", method: "POST"), ends: false)
       try client.wait(for: "the answer") { $0.streams[stream]?.hasEnded == true }
       client.connection.close()
+      let entry = try site.edge.access.wait(path: "/server/refusal")
+      #expect(entry.status == 403 && entry.refusal == nil)
+    }
+
+    @Test(arguments: [true, false]) func aProcessThatEndsBehindItsAnswerHasCutNoRequest(isHTTP2: Bool) throws {
+      let site = try Self.site(Workspace(), timeouts: ["drain: 0s"])
+      let client = isHTTP2 ? try site.begun() : nil
+      let connection = isHTTP2 ? nil : try Connection(to: site.edge["cleartext"], from: Peer.client())
+      if let client {
+        let stream = try client.open(client.block("/server/refusal", method: "POST"), ends: false)
+        try client.wait(for: "the answer") { $0.streams[stream]?.hasEnded == true }
+      } else if let connection {
+        try connection.send("POST /server/refusal HTTP/1.1\r\nHost: \(Site.host)\r\nContent-Length: 9000\r\n\r\n")
+        #expect(try connection.readResponse().status == 403)
+      }
+      site.edge.process.signal(SIGTERM)
+      try site.edge.said("drained: 0 requests and 0 tunnels were cut")
       let entry = try site.edge.access.wait(path: "/server/refusal")
       #expect(entry.status == 403 && entry.refusal == nil)
     }

@@ -78,13 +78,7 @@ extension HTTP2Server {
         over(s, code: HTTP2Session.Code.cancel)
         continue
       }
-      // It has its answer, and went instead of sending what nobody reads.
-      if EarlyAnswer.isGiven(x, s.stream!) { x.machine.noteDownstreamCloses() }
-      if let ending = x.machine.ending, s.isFlushed {
-        x.finish(ending, worker)
-      } else {
-        x.abandon(.clientReset, worker)
-      }
+      x.cut(.clientReset, worker)
     }
   }
 }

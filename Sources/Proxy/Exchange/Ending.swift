@@ -84,6 +84,21 @@ extension Exchange {
     d.close(worker, reset: tellsByReset || refusal == .clientReset || refusal == .clientTimeout)
   }
 
+  /// Ends it whatever is under way. Where the client has the whole answer, and only sends what nobody reads, it has ended well.
+  func cut(_ refusal: Refusal, _ worker: Worker) {
+    if hasWholeAnswer {
+      machine.noteDownstreamCloses()
+      if let ending = machine.ending { return finish(ending, worker) }
+    }
+    abandon(refusal, worker)
+  }
+
+  /// All of the response has left, though the request may not be over.
+  var hasWholeAnswer: Bool {
+    guard !isTunnel, machine.response == .done, downstream.isFlushed else { return false }
+    return downstream.stream.map { $0.isEndOut || $0.resetCode != 0 } ?? true
+  }
+
   /// The exchange is over; the next one may have its slot at once. A connection to a server that it still has goes with it, for it
   /// would belong to the next.
   func giveBack(_ worker: Worker) {

@@ -94,8 +94,12 @@ extension Worker {
       return
     }
     if let x = d.exchange {
-      if x.isTunnel { if !x.tunnel.closesAreOut { Tunnel.noteCut(x, self) } } else { shared.noteCutRequest() }
-      x.abandon(.draining, self)
+      if x.isTunnel {
+        if !x.tunnel.closesAreOut { Tunnel.noteCut(x, self) }
+      } else if !x.hasWholeAnswer {
+        shared.noteCutRequest()
+      }
+      x.cut(.draining, self)
     }
     d.close(self)
   }
