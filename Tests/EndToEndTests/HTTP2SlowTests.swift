@@ -72,6 +72,48 @@ extension EndToEnd {
       #expect(try honest.get("/after").text == Peer.client(1))
     }
 
+    /// What a client sends is no progress of what it does not take, or a byte now and then would hold its request for good.
+    @Test(arguments: ["/early/200", "/early/403", "/early/endless"], [true, false])
+    func aClientThatTakesNothingIsEndedHoweverLongItSends(_ path: String, isHTTP2: Bool) throws {
+      // A short answer is the kernel's at once; what is read behind it has its own time.
+      guard isHTTP2 || path == "/early/endless" else { return }
+      let site = try HTTP2Site(keepsBytes: false) { exchange in
+        exchange.takesBodyItself()
+        defer { exchange.end() }
+        guard path == "/early/endless" else {
+          try exchange.send("HTTP/1.1 \(path.suffix(3)) Early\r\nContent-Length: 5\r\n\r\nearly")
+          _ = try? exchange.connection.readToEnd()
+          return
+        }
+        try exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        let block = [UInt8](repeating: 0x41, count: 65_536)
+        while true { try exchange.connection.send(block) }
+      } change: {
+        $0.timeouts = ["idle: 1s"]
+        $0.listeners[0].more = ["protocols: [h2c, http/1.1]"]
+      }
+      let client = isHTTP2 ? try site.begun(settings: [(.initialWindowSize, 0)]) : nil
+      let stream = try client?.open(client!.block(path, method: "POST"), ends: false)
+      let connection = isHTTP2 ? nil : try Connection(to: site.edge["cleartext"], from: Peer.client())
+      try connection?.send("POST \(path) HTTP/1.1\r\nHost: \(Site.host)\r\nTransfer-Encoding: chunked\r\n\r\n")
+      let end = Date(timeIntervalSinceNow: 20)
+      var isOver = false
+      while !isOver, Date() < end {
+        if let client {
+          try client.send(.data(stream!, [0x61]))
+          let until = Deadline.after(0.1)
+          while try client.hasFrame(by: until) { _ = try client.nextFrame() }
+          isOver = client.streams[stream!]?.reset != nil
+        } else {
+          do { try connection?.send("1\r\na\r\n") } catch { isOver = true }
+          Thread.sleep(forTimeInterval: 0.1)
+        }
+      }
+      #expect(isOver)
+      #expect(try site.edge.access.wait(path: path).refusal == "client-timeout")
+      #expect(client?.goAway == nil, "only the stream ends")
+    }
+
     @Test func aBodyThatStopsIsEndedByItsDeadline() throws {
       let site = try Self.site(["idle: 1s"])
       let client = try site.begun()

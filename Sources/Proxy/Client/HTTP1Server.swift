@@ -146,7 +146,7 @@ extension Downstream {
         // The rest of it is in the client's input.
         if wasResending { continue }
         switch transport.read(into: input) {
-        case .bytes: x.downstreamProgressMilliseconds = worker.nowMilliseconds
+        case .bytes: Deadlines.noteClientSent(x, worker)
         case .blocked: return .blocked
         case .ended, .failed: return .fault(.clientGone)
         }

@@ -160,7 +160,7 @@ extension HTTP2Server: HTTP2Handler {
     buffer.append(bytes)
     // The window is the buffer's size, so this is a fault of ours.
     if buffer.overflowed { fault(s, .http2Protocol) }
-    s.exchange?.downstreamProgressMilliseconds = worker.nowMilliseconds
+    if let x = s.exchange { Deadlines.noteClientSent(x, worker) }
     touch(s)
   }
 

@@ -9,11 +9,22 @@ import Policy
 import Wire
 
 enum Deadlines {
+  /// The client has sent something of its request. That is no progress while it takes nothing: else it could hold its exchange for as long
+  /// as it sends a byte now and then.
+  static func noteClientSent(_ x: Exchange, _ worker: Worker) {
+    if !x.clientOwesRoom { x.downstreamProgressMilliseconds = worker.nowMilliseconds }
+  }
+
   /// The client owes us bytes of its body, or room for ours. Its time begins when it comes to owe them: what the other
   /// side took before does not count.
   static func setClient(_ x: Exchange, _ d: Downstream, _ worker: Worker) {
     guard d.phase == .exchange else { return }
     let now = worker.nowMilliseconds
+    let owesRoom = !d.isFlushed || (x.machine.response == .body && d.isWriteBlocked)
+    if owesRoom != x.clientOwesRoom {
+      x.clientOwesRoom = owesRoom
+      x.downstreamProgressMilliseconds = now
+    }
     if x.machine.isDiscarding, d.isFlushed {
       if x.discardEndMilliseconds == 0 {
         x.discardEndMilliseconds = now + Downstream.discardMilliseconds
@@ -28,7 +39,6 @@ enum Deadlines {
       worker.wheel.set(x.timer, deadlineMilliseconds: x.holdUntilMilliseconds)
       return
     }
-    let owesRoom = !d.isFlushed || (x.machine.response == .body && d.isWriteBlocked)
     guard owesRoom || owesBody(x) else {
       worker.wheel.set(x.timer, deadlineMilliseconds: 0)
       return
@@ -89,7 +99,7 @@ enum Deadlines {
     } else if StartWait.isHoldingBack(x) {
       x.holdIsOver = true
       x.advance(worker)
-    } else if x.machine.request == .body, d.isFlushed {
+    } else if x.machine.request == .body, !x.clientOwesRoom {
       x.advance(worker, .fault(.request(.bodyTimeout)))
     } else {
       x.advance(worker, .fault(.clientTimeout))

@@ -139,9 +139,11 @@ final class Exchange {
   var bytesIn: UInt64 = 0
   var bytesOut: UInt64 = 0
   var timing = ExchangeTiming()
-  /// When a byte last moved, on either side; deadlines count from there.
+  /// When a byte last moved, on either side; deadlines count from there. Of the client's side: `Deadlines.noteClientSent`.
   var downstreamProgressMilliseconds: UInt64 = 0
   var upstreamProgressMilliseconds: UInt64 = 0
+  /// The client does not take what is there for it.
+  var clientOwesRoom = false
 
   /// - Parameter middle: has chunks for heads that are neither small nor large, since many may be under way.
   init(slot: Int, pool: BufferPool, middle: BufferPool, head: RequestHead, headMake: Int) {

@@ -203,8 +203,12 @@ package struct ExchangeMachine: Sendable {
   package mutating func fault(_ fault: Fault, mayRetry: Bool = true) -> Verdict {
     isRetryDenied = false
     switch fault {
-    case .clientGone: return clientFailed(.clientReset)
-    case .clientTimeout: return clientFailed(.clientTimeout)
+    case .clientGone:
+      guard isDiscarding else { return .abort(.clientReset) }
+      // It has its answer, and went instead of sending what nobody wants.
+      downstreamKeepAlive = false
+      return .passOn
+    case .clientTimeout: return .abort(.clientTimeout)
     case .request(let refusal): return response == .awaiting ? .answer(refusal) : .abort(refusal)
     case .truncatedResponse: return .abort(.upstreamReset)
     case .badResponse: return response == .awaiting ? .answer(.upstreamResponse) : .abort(.upstreamResponse)
@@ -248,13 +252,6 @@ package struct ExchangeMachine: Sendable {
   /// Another try does nothing that was not asked for (RFC 9110 section 9.2.2). Asked of every fault: that a connection
   /// which was never made took no bytes is for the worker to be right about, not for this to rely on.
   private var isHarmless: Bool { !sent || isIdempotent }
-
-  private mutating func clientFailed(_ refusal: Refusal) -> Verdict {
-    guard isDiscarding else { return .abort(refusal) }
-    // It has its answer, and went instead of sending what nobody wants.
-    downstreamKeepAlive = false
-    return .passOn
-  }
 
   /// - Parameter isAllowed: the configuration has a further try after what went wrong.
   private mutating func tryAgain(_ isAllowed: Bool, _ mayRetry: Bool, orElse refusal: Refusal) -> Verdict {
