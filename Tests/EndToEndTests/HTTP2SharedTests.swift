@@ -56,6 +56,60 @@ extension EndToEnd {
       #expect(site.backend.connectionCount == 2)
     }
 
+    /// A server that takes no streams, and clients that do not wait for it: nobody can use such a connection again.
+    @Test func connectionsThatTakeNoRequestDoNotPileUp() throws {
+      let site = try HTTP2Site { exchange in
+        exchange.takesBodyItself()
+        exchange.end()
+        try exchange.connection.send(HTTP2Frame.settings([(.maxConcurrentStreams, 0)]).bytes)
+        _ = try exchange.connection.readToEnd()
+      } change: {
+        $0.upstreams[0].members += ["protocol: http2"]
+        $0.timeouts = ["idle: 1h"]
+        $0.workers = "1"
+      }
+      let client = try site.begun()
+      for index in 0..<20 {
+        let stream = try client.begin("/\(index)")
+        try eventually("its connection") { site.backend.connectionCount > index }
+        try client.send(.reset(stream))
+        try eventually("no connection is left") {
+          try site.edge.metric("countersign_open_connections{side=\"upstream\"}") == 0
+        }
+      }
+    }
+
+    /// Those without a request are as many as `idle_connections` at most, and are counted.
+    @Test(arguments: [0, 2]) func connectionsWithoutARequestAreNoMoreThanConfigured(_ most: Int) throws {
+      let arrived = Guarded(0)
+      let mayAnswer = Guarded(false)
+      let site = try Site(.shared, keepsBytes: false) { exchange in
+        arrived.with { $0 += 1 }
+        _ = mayAnswer.wait(until: .usual) { $0 ? true : nil }
+        try exchange.reply("here")
+      } validator: {
+        $0.listeners[0].more.append("protocols: [h2c]")
+        $0.limits = ["streams: 1"]
+        $0.workers = "1"
+      } edge: {
+        $0.listeners[0].more.append("protocols: [h2c]")
+        $0.upstreams[0].members += ["protocol: http2", "idle_connections: \(most)"]
+        $0.hasAdmin = true
+        $0.timeouts = ["idle: 1h"]
+        $0.workers = "1"
+      }
+      let client = try HTTP2Client.cleartext(to: site.publicAddress, from: Peer.client(1))
+      let streams = try (0..<5).map { try client.begin("/\($0)") }
+      try eventually("all are asked") { arrived.now == 5 }
+      mayAnswer.with { $0 = true }
+      for stream in streams { #expect(try client.response(on: stream).text == "here") }
+      try eventually("the others are closed") {
+        try site.edge.metric("countersign_open_connections{side=\"upstream\"}") == most
+          && site.edge.metric("countersign_idle_upstream_connections") == most
+      }
+      #expect(try client.get("/once/more").text == "here")
+    }
+
     // MARK: Responses
 
     /// Answers the first request of a connection of HTTP/2, whose preface the backend took for a head, with these frames.

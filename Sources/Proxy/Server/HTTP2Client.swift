@@ -285,7 +285,9 @@ final class HTTP2Client {
       if u.phase == .ready { worker.wheel.set(u.timer, deadlineMilliseconds: 0) }
       return
     }
-    if u.isFlushed || isOverfull, isLeaving || u.pool?.isRetired == true || worker.isDraining {
+    if u.pool?.isRetired == true || worker.isDraining { isLeaving = true }
+    if !isLeaving, u.owner == nil, u.pool?.keepIdle(self, worker) == false { isLeaving = true }
+    if isLeaving, u.isFlushed || isOverfull {
       u.close(worker)
       return
     }
@@ -320,6 +322,7 @@ final class HTTP2Client {
     s.boundClient = connection.boundClient
     s.boundSigner = connection.boundSigner
     streams.append(s)
+    connection.pool?.noteUsed(self, worker)
     worker.wheel.set(
       connection.timer,
       deadlineMilliseconds: connection.phase == .ready ? 0 : worker.wheel.deadline(of: connection.timer))

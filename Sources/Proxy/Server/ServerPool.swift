@@ -40,6 +40,8 @@ package final class ServerPool {
   private(set) var idle: ContiguousArray<Upstream> = []
   /// Shared connections that speak HTTP/2.
   private(set) var http2: ContiguousArray<Upstream> = []
+  /// Of those, how many have no request.
+  private var idleHTTP2 = 0
   /// Requests under way.
   package var active: Int {
     get { requests }
@@ -163,15 +165,37 @@ package final class ServerPool {
 
   func keepHTTP2(_ u: Upstream) { http2.append(u) }
 
+  /// A shared connection of HTTP/2 has no request any more. False when there are enough of those, or it takes none now.
+  func keepIdle(_ client: HTTP2Client, _ worker: Worker) -> Bool {
+    let u = client.connection
+    guard client.mayOpen else { return false }
+    if u.isIdle { return true }
+    guard idleHTTP2 < idleMax else { return false }
+    u.isIdle = true
+    idleHTTP2 += 1
+    worker.idleUpstreams += 1
+    return true
+  }
+
+  /// It has one again, or ends.
+  func noteUsed(_ client: HTTP2Client, _ worker: Worker) {
+    guard client.connection.isIdle else { return }
+    client.connection.isIdle = false
+    idleHTTP2 -= 1
+    worker.idleUpstreams -= 1
+  }
+
   /// A connection is closed.
   func forget(_ u: Upstream, _ worker: Worker) {
-    if u.isIdle, let at = idle.lastIndex(where: { $0 === u }) {
+    if let client = u.http2 {
+      noteUsed(client, worker)
+      http2.removeAll { $0 === u }
+    } else if u.isIdle, let at = idle.lastIndex(where: { $0 === u }) {
       idle.remove(at: at)
       u.isIdle = false
       worker.idleUpstreams -= 1
     }
     detach(u, worker)
-    if u.http2 != nil { http2.removeAll { $0 === u } }
     if u.isOpening { noteOpened() }
     if u.hasAnswered { noteAnsweringEnded() }
   }
