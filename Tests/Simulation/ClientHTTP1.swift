@@ -228,7 +228,10 @@ final class ClientHTTP1: Client {
     if head.status == 101 {
       if !request.asksWebSocket { world.violate("/r/\(request.id) became a tunnel unasked") }
       tunnelLeft = world.hasFaults ? world.random.below(20_000) : world.random.below(5_000)
-      if tunnelLeft == 0, sockets == nil { stream.finish() }
+      // It has nothing to say, and so ends its side at once.
+      if tunnelLeft == 0 {
+        if let own = sockets?.own { outgoing.append(own.close(1000, &world.random)) } else { stream.finish() }
+      }
     }
   }
 
