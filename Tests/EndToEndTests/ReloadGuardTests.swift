@@ -173,6 +173,48 @@ extension EndToEnd {
       #expect(unread.exit == .code(2) && unread.error.contains("--log is part of --against"))
     }
 
+    /// Rules hold at a socket: a file in which two names have changed their places puts its clients under other rules.
+    @Test func listenersThatSwapTheirNamesAreComparedWhereTheyListen() throws {
+      let (first, second) = (try Socket.reserve(), try Socket.reserve())
+      let site = try Site(
+        .shared,
+        edge: {
+          $0.listeners[0].listen = "\(first)"
+          $0.listeners[0].trust = Self.trust
+          $0.listeners.append(.init(name: "inside", listen: "\(second)", trust: ["from: any, evidence: socket"]))
+        })
+      #expect(try Self.throughBalancer(site) == Peer.client(9))
+      var next = site.edgeConfiguration
+      (next.listeners[0].listen, next.listeners[1].listen) = ("\(second)", "\(first)")
+      let start = site.edge.process.standardError.count
+      try site.edge.reload(next)
+      let errors = site.edge.process.standardError
+      let said = try #require(errors.wait(from: start) { $0.contains("weakens trust") ? $0 : nil })
+      #expect(said.contains("before: socket (in use, ") && said.contains("after: proxy-protocol"), "\(said)")
+      _ = try #require(errors.wait(from: start) { $0.contains("reload refused") ? $0 : nil })
+      #expect(try Self.throughBalancer(site) == Peer.client(9))
+    }
+
+    /// What a route asks for is asked of whoever comes to its paths by another one.
+    @Test func aRewriteToWhatARouteKeepsIsRefused() throws {
+      let workspace = try Workspace()
+      let backend = try RecordingBackend()
+      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+      configuration.routes = ["path_prefix: /admin/, access: { allow: [192.0.2.0/24] }, to: backend", "to: backend"]
+      let edge = try Countersign(configuration, in: workspace)
+      #expect(try Connection(to: edge["public"]).get("/admin/all").status == 403)
+      var next = configuration
+      next.routes.insert("path: /open, rewrite: /admin/all, to: backend", at: 0)
+      let start = edge.process.standardError.count
+      try edge.reload(next)
+      let said = edge.process.standardError.wait(from: start) {
+        $0.contains("weakens trust (route-rewrite)") ? $0 : nil
+      }
+      #expect(said != nil, "\(edge.process.tail)")
+      #expect(try Connection(to: edge["public"]).get("/open").status == 200)
+      #expect(backend.requests.map(\.target) == ["/open"])
+    }
+
     /// How many clients of the last day a change touches, by the log that the program wrote itself.
     @Test func theLogSaysHowManyClientsAreTouched() throws {
       let site = try Self.site()
