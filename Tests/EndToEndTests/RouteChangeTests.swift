@@ -209,6 +209,32 @@ extension EndToEnd {
       #expect(try #require(backend.requests.last).head["via"] == "1.1 edge-a")
     }
 
+    /// RFC 9110 section 7.6.3.
+    @Test(arguments: ["1.0", "1.1", "2.0"]) func viaSaysByWhichVersionAMessageCame(_ version: String) throws {
+      let site = try Site(
+        .shared,
+        validator: {
+          $0.listeners[0].more.append("protocols: [h2c]")
+          $0.more.append("headers: { via: validator }")
+        },
+        edge: {
+          $0.listeners[0].more.append("protocols: [h2c, http/1.1]")
+          $0.upstreams[0].members.append("protocol: http2")
+          $0.more.append("headers: { via: edge }")
+        })
+      let answer: [String]
+      if version == "2.0" {
+        let client = try HTTP2Client.cleartext(to: site.publicAddress, from: Peer.client())
+        answer = try client.get("/").fields.all("via")
+      } else {
+        let connection = try site.connect()
+        try connection.send("GET / HTTP/\(version)\r\nHost: \(Site.host)\r\n\r\n")
+        answer = try connection.readResponse().head.all("via")
+      }
+      #expect(answer == ["1.1 validator", "2.0 edge"])
+      #expect(try #require(site.backend.requests.last).head.all("via") == ["\(version) edge", "2.0 validator"])
+    }
+
     /// A server may take what stands in trailers for what stands in a head.
     @Test func whatARouteTakesAwayComesInNoTrailers() throws {
       let workspace = try Workspace()

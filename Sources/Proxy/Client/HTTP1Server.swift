@@ -195,7 +195,9 @@ extension Downstream {
         cookieLine: x.setsCookie && isFinal ? u.pool?.cookieLine(isSecure: x.identity?.secure ?? false) ?? [] : [],
         edit: isFinal ? x.route?.responseEdit : nil,
         addLines: { edit in
-          x.headText.withReadable { edit.lines.write(FieldValues(x), $0, x.head, into: out) }
+          var values = FieldValues(x)
+          values.noteReceived(isStream: u.isStream, minorVersion: head.minorVersion)
+          x.headText.withReadable { edit.lines.write(values, $0, x.head, into: out) }
         },
         date: date.span, rate: x.rate, rateOfRoute: head.status >= 200 ? x.rateOfRoute : nil, into: out)
     }

@@ -70,6 +70,8 @@ struct FieldValues {
   var client: IPAddress?
   var isSecure = false
   var tlsVersion: StaticString = ""
+  /// Of the message that is passed on, as it came (RFC 9110 section 7.6.3).
+  var receivedVersion: StaticString = "1.1"
 
   init() {}
 
@@ -78,6 +80,11 @@ struct FieldValues {
     client = x.identity?.address
     isSecure = x.isSecure
     tlsVersion = x.downstream.tlsVersion
+    noteReceived(isStream: x.downstream.isStream, minorVersion: x.minorVersion)
+  }
+
+  mutating func noteReceived(isStream: Bool, minorVersion: Int) {
+    receivedVersion = isStream ? "2.0" : minorVersion == 0 ? "1.0" : "1.1"
   }
 }
 
@@ -88,7 +95,9 @@ struct FieldLines: Sendable {
     let start: [UInt8]
     let parts: ContiguousArray<FieldTemplate.Part>
     /// Only for clients that used TLS.
-    let isForSecure: Bool
+    var isForSecure = false
+    /// Its value begins with the version of the message.
+    var isVersioned = false
   }
 
   private var lines: ContiguousArray<Line> = []
@@ -114,9 +123,17 @@ struct FieldLines: Sendable {
 
   mutating func add(_ name: String, variable: FieldTemplate.Variable) { add(name, [.variable(variable)]) }
 
-  private mutating func add(_ name: String, _ parts: [FieldTemplate.Part], isForSecure: Bool = false) {
-    lines.append(Line(start: Array("\(name): ".utf8), parts: ContiguousArray(parts), isForSecure: isForSecure))
-    fixedBytes += name.utf8.count + 4
+  /// Adds a line that names us as one who passed the message on.
+  mutating func addVia(_ name: String) { add("Via", [.text(Array(" \(name)".utf8))], isVersioned: true) }
+
+  private mutating func add(
+    _ name: String, _ parts: [FieldTemplate.Part], isForSecure: Bool = false, isVersioned: Bool = false
+  ) {
+    lines.append(
+      Line(
+        start: Array("\(name): ".utf8), parts: ContiguousArray(parts), isForSecure: isForSecure,
+        isVersioned: isVersioned))
+    fixedBytes += name.utf8.count + 4 + (isVersioned ? 3 : 0)
     for part in parts {
       switch part {
       case .text(let text): fixedBytes += text.count
@@ -140,6 +157,7 @@ struct FieldLines: Sendable {
       if !lines[i].isForSecure || values.isSecure {
         let line = lines[i]
         out.append(line.start.span)
+        if line.isVersioned { out.append(values.receivedVersion) }
         var j = 0
         while j < line.parts.count {
           switch line.parts[j] {
@@ -186,7 +204,7 @@ package final class HeadEdit: Sendable {
       dropped.append("X-Request-Id")
       lines.add("X-Request-Id", variable: .requestID)
     }
-    if let via = headers.via { lines.add("Via", text: "1.1 \(via)") }
+    if let via = headers.via { lines.addVia(via) }
     return dropped.isEmpty && lines.isEmpty ? nil : HeadEdit(dropped: dropped, lines: lines)
   }
 
@@ -210,7 +228,7 @@ package final class HeadEdit: Sendable {
       dropped.append("Strict-Transport-Security")
       lines.add("Strict-Transport-Security", text: hsts.text, isForSecure: true)
     }
-    if let via = headers.via { lines.add("Via", text: "1.1 \(via)") }
+    if let via = headers.via { lines.addVia(via) }
     let varies = (changes.response.set + changes.response.add).contains { value in
       value.name.lowercased() == "vary" && ResponseCoding.coversCoding(value.value.source.utf8.span)
     }
