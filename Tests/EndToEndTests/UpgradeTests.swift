@@ -92,8 +92,9 @@ extension EndToEnd {
       let service = try Upgradable(configuration, in: workspace)
       let address = try service.first["from-edge"]
       let known = try Forger(validatorKeys: keys.validator)
+      // It may take requests up to a second before it calls itself ready.
       try eventually("the validator has started", everyMilliseconds: 50) {
-        try answer(address, SignedRequest("/start", by: known).text) == 200
+        try answer(address, SignedRequest("/start", by: known).text) == 200 && service.ask("/healthz").status == 200
       }
       for round in 0..<5 {
         let new = try Forger(validatorKeys: keys.validator)
@@ -126,7 +127,8 @@ extension EndToEnd {
       // It has started once, before the first upgrade.
       let firstRound = try #require(service.first.access.entries.firstIndex { $0.refusal == "replay" })
       #expect(!service.first.access.entries[firstRound...].contains { $0.refusal == "starting" })
-      #expect(try service.ask("/healthz").status == 200)
+      let health = try service.ask("/healthz")
+      #expect(health.status == 200, "\(health.text)")
     }
 
     private func mark() -> String { "/upgrade/\(UUID().uuidString)" }
