@@ -29,9 +29,6 @@ class Client {
   /// Does one thing that a client may do now.
   func act() {}
 
-  /// Has its windows, if it has any, take more from now on.
-  func hurry() {}
-
   /// All its requests were answered.
   var hasAll: Bool { true }
 

@@ -75,8 +75,6 @@ final class ClientHTTP2: Client {
     if hasAll, outgoing.isEmpty, isGoing || world.random.oneIn(4), !world.random.oneIn(3) { leave(reset: false) }
   }
 
-  override func hurry() { if !isOver { end.announce([(.window, 1 << 20)]) } }
-
   private func fault() -> Bool {
     switch world.random.below(60 * world.calm) {
     case 0:

@@ -43,9 +43,6 @@ class Server {
   /// Once nothing more is to go wrong: what stalled goes on.
   func recover() {}
 
-  /// Has its windows, if it has any, take more from now on.
-  func hurry() {}
-
   func leave(reset: Bool) {
     world.trace { "server \(stream.remote) \(reset ? "resets" : "closes") its connection" }
     isOver = true

@@ -305,8 +305,6 @@ final class ServerHTTP2: Server {
     if n > 0 { outgoing.drop(n) } else if n < 0, n != -Int(Errno.again) { leave(reset: false) }
   }
 
-  override func hurry() { if !isOver { end.announce([(.window, 1 << 20)]) } }
-
   override func recover() {
     pause = 0
     holdsWindows = 0

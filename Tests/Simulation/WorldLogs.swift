@@ -1,7 +1,7 @@
 // What the access logs say, held against who sent what.
 
 extension World {
-  /// Reads what both processes have logged since it did last: whom a line names, and that no request has two.
+  /// Reads what both processes have logged since it did last: whom each line names.
   func readLogs() {
     edge.readLog { line in
       trace { "the edge's log: \(line)" }
