@@ -96,7 +96,8 @@ extension EndToEnd {
       let stream = try client?.open(client!.block(path, method: "POST"), ends: false)
       let connection = isHTTP2 ? nil : try Connection(to: site.edge["cleartext"], from: Peer.client())
       try connection?.send("POST \(path) HTTP/1.1\r\nHost: \(Site.host)\r\nTransfer-Encoding: chunked\r\n\r\n")
-      let end = Date(timeIntervalSinceNow: 20)
+      // Behind a whole answer it may send for 30 s before it reads.
+      let end = Date(timeIntervalSinceNow: 60)
       var isOver = false
       while !isOver, Date() < end {
         if let client {
@@ -164,6 +165,86 @@ extension EndToEnd {
       #expect(Date().timeIntervalSince(last) >= idle - 0.1)
       #expect(try site.edge.access.wait(path: "/trickles").refusal == "body-timeout")
       #expect(!site.backend.completed.contains("/trickles"))
+    }
+
+    /// A client that takes all that it can, steadily, over a connection with more than that to send. No stream of it ends for that: not one that
+    /// sends a byte now and then and has what was for it, and not one that waits for others. What was answered is over.
+    @Test func aBusyConnectionCutsNoneOfItsStreams() throws {
+      let idle = 3.0
+      let site = try HTTP2Site(keepsBytes: false) { exchange in
+        switch exchange.target {
+        case "/continued":
+          exchange.takesBodyItself()
+          defer { exchange.end() }
+          try exchange.send("HTTP/1.1 100 Continue\r\n\r\n")
+          _ = try? exchange.connection.readToEnd()
+        case "/endless":
+          exchange.takesBodyItself()
+          try exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+          let block = [UInt8](repeating: 0x41, count: 65_536)
+          while true { try exchange.connection.send(block) }
+        default: try exchange.reply("short")
+        }
+      } change: {
+        $0.timeouts = ["idle: 3s"]
+        $0.workers = "1"
+      }
+      let client = try site.begun(settings: [(.initialWindowSize, 1 << 30)], receiveBufferBytes: 65_536)
+      try client.send(.windowUpdate(0, by: 1 << 30))
+      let downloads = try (0..<50).map { _ in try client.begin("/endless") }
+      var taken = 0
+      func takeSome() throws {
+        // 800 KB in a second, and not more at the end of a pause.
+        for _ in 0..<5 {
+          if try client.hasFrame(by: .after(0.05)) { taken += try client.nextFrame()?.payload.count ?? 0 }
+        }
+        Thread.sleep(forTimeInterval: 0.1)
+      }
+      try eventually("the backend cannot send any more", everyMilliseconds: 0) {
+        try takeSome()
+        return taken > 1 << 20
+      }
+      let upload = try client.open(
+        client.block("/continued", method: "POST", [("expect", "100-continue"), ("priority", "u=0")]), ends: false)
+      let asked = try (0..<20).map { _ in try client.begin("/short", fields: [("priority", "u=0")]) }
+      try eventually("the answers have come", everyMilliseconds: 0) {
+        try client.send(.data(upload, [0x61]))
+        try takeSome()
+        return asked.allSatisfy { client.streams[$0]?.hasEnded == true }
+          && client.streams[upload]?.blocks.isEmpty == false
+      }
+      let start = Date()
+      while Date().timeIntervalSince(start) < idle * 2 {
+        try client.send(.data(upload, [0x61]))
+        try takeSome()
+      }
+      let cut = (downloads + [upload]).filter { client.streams[$0]?.reset != nil }
+      #expect(cut.isEmpty && client.goAway == nil, "\(site.edge.access.entries.filter { $0.refusal != nil })")
+      #expect(try site.edge.metric("countersign_open_requests") == downloads.count + 1)
+      #expect(try site.refusals("client-timeout") == 0)
+    }
+
+    /// The kernel holds megabytes for it, and tells of room only when a third of them is gone.
+    @Test func aClientThatReadsSlowlyIsServed() throws {
+      let site = try HTTP2Site(keepsBytes: false) { exchange in
+        exchange.takesBodyItself()
+        try exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        let block = [UInt8](repeating: 0x41, count: 65_536)
+        while true { try exchange.connection.send(block) }
+      } change: {
+        $0.timeouts = ["idle: 3s"]
+        $0.listeners[0].more = ["protocols: [http/1.1]"]
+      }
+      let connection = try Connection(to: site.edge["cleartext"], from: Peer.client(), receiveBufferBytes: 16_384)
+      try connection.send("GET /slow HTTP/1.1\r\nHost: \(Site.host)\r\n\r\n")
+      let start = Date()
+      while Date().timeIntervalSince(start) < 9 {
+        _ = try connection.read(4_000)
+        Thread.sleep(forTimeInterval: 0.1)
+      }
+      #expect(try site.refusals("client-timeout") == 0)
+      // Once it takes nothing, its time counts.
+      #expect(try site.edge.access.wait(path: "/slow").refusal == "client-timeout")
     }
 
     /// One stream takes a byte at a time; all others on its connection have theirs at once.

@@ -13,8 +13,6 @@ final class Process {
   private(set) var recorded: UInt64 = 0
   private(set) var isOver = false
   private let compressedBytesMax: Int
-  /// After a turn, more streams were said to wait for room than there were.
-  private var hasListedOverStreams = false
   /// The most that it compressed in one turn.
   private var compressedBytes: UInt64 = 0
 
@@ -37,8 +35,6 @@ final class Process {
     let before = count(.compressedBytesIn)
     worker.turn()
     compressedBytes = max(compressedBytes, count(.compressedBytesIn) - before)
-    let census = worker.census
-    if census.unfetchedStreams > census.streams { hasListedOverStreams = true }
     if worker.isStopped { end() }
   }
 
@@ -88,7 +84,6 @@ final class Process {
 
   /// What is left of requests that waited or had places, and what was more than may be.
   var leftBehind: String? {
-    if hasListedOverStreams { return "streams that are over among those that wait for room" }
     if compressedBytes > compressedBytesMax { return "\(compressedBytes) bytes compressed in one turn" }
     for upstream in shared.servers.all {
       if upstream.waiting.count != 0 { return "\(upstream.waiting.count) waiting requests" }

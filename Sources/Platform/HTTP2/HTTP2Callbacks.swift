@@ -31,6 +31,7 @@ import Wire
     unsafe nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made, dataCame)
     unsafe nghttp2_session_callbacks_set_on_stream_close_callback(made, streamClosed)
     unsafe nghttp2_session_callbacks_set_send_data_callback(made, sendData)
+    unsafe nghttp2_session_callbacks_set_on_frame_send_callback(made, frameLeft)
     unsafe nghttp2_session_callbacks_set_on_extension_chunk_recv_callback(made, priorityBytesCame)
     unsafe nghttp2_session_callbacks_set_unpack_extension_callback(made, priorityCame)
   }
@@ -158,4 +159,12 @@ private let sendData: nghttp2_send_data_callback = { _, frame, header, count, _,
   session.owner.take(stream: unsafe cs_frame_hd(frame).pointee.stream_id, count: count, into: out)
   session.noteDataSent()
   return Int32(NGHTTP2_ERR_PAUSE.rawValue)
+}
+
+// SAFETY: the argument is the session's object; a frame, and the bytes beside it, are valid until this returns.
+private let frameLeft: nghttp2_on_frame_send_callback = { _, frame, argument in
+  let header = unsafe cs_frame_hd(frame).pointee
+  guard header.type == HTTP2Session.Frame.Kind.headers.rawValue else { return 0 }
+  unsafe HTTP2Session.owner(of: argument).headLeft(stream: header.stream_id)
+  return 0
 }

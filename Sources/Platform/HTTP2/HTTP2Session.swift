@@ -28,6 +28,8 @@ package protocol HTTP2Handler: AnyObject {
   func sendable(stream: Int32, most: Int) -> HTTP2Session.BodyPart
   /// Appends `count` bytes of a stream's body to `out`, as was said by `sendable`.
   func take(stream: Int32, count: Int, into out: Buffer)
+  /// A head, or trailers, that were submitted for this stream went out.
+  func headLeft(stream: Int32)
   /// What the peer wants of a stream that may still be to begin, or be over, in the words of the Priority field (RFC 9218 section 7.1).
   /// False: the connection is to end, as it is for a frame that says this of no stream.
   func prioritized(stream: Int32, _ value: Span<UInt8>) -> Bool
@@ -36,6 +38,8 @@ package protocol HTTP2Handler: AnyObject {
 }
 
 extension HTTP2Handler {
+  /// For whoever waits for no head of its own.
+  package func headLeft(stream: Int32) {}
   /// Servers do not say such a thing.
   package func prioritized(stream: Int32, _ value: Span<UInt8>) -> Bool { false }
 }
@@ -297,6 +301,13 @@ extension HTTP2Handler {
   /// There is more of a stream's body.
   // SAFETY: the session is this object's own.
   package func resume(stream: Int32) { _ = unsafe nghttp2_session_resume_data(session, stream) }
+
+  /// Its peer has room for more of a stream's body, on the stream and on the connection.
+  // SAFETY: the session is this object's own.
+  package func hasWindow(stream: Int32) -> Bool {
+    unsafe nghttp2_session_get_stream_remote_window_size(session, stream) > 0
+      && nghttp2_session_get_remote_window_size(session) > 0
+  }
 
   /// `n` bytes of a stream's data have left: the peer may send as many more.
   // SAFETY: the session is this object's own.

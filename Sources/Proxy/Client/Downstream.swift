@@ -193,8 +193,8 @@ final class Downstream {
   /// Nothing waits to be sent to the client.
   var isFlushed: Bool {
     guard let stream else { return output.isEmpty && !transport.hasUnsent }
-    return output.isEmpty && !stream.hasUnfetched
-      && (!stream.outputEnded || stream.isEndOut || stream.isClosed || stream.resetCode != 0)
+    guard output.isEmpty, !stream.isClosed else { return output.isEmpty }
+    return stream.headsWaiting == 0 && (!stream.outputEnded || stream.isEndOut || stream.resetCode != 0)
   }
   /// The client takes nothing more before the next event.
   var isWriteBlocked: Bool { stream == nil ? transport.isWriteBlocked : !output.isEmpty }

@@ -9,8 +9,8 @@
 //
 // What libnghttp2 calls back with (HTTP2ServerEvents) is only noted; exchanges take their steps when it has returned.
 //
-// Invariants: `streams` are those that have an exchange, each with its index in `position`, and no other is in `unfetched`; a session's mark for a stream is its slot
-// and one, and 0 once it is over here. Nothing is sent while bytes are received.
+// Invariants: `streams` are those that have an exchange, each with its index in `position`; a session's mark for a stream is its slot and one, and 0 once
+// it is over here. Nothing is sent while bytes are received.
 
 import Platform
 import Policy
@@ -43,8 +43,6 @@ final class HTTP2Server {
   var spare: ContiguousArray<Upstream> = []
   /// The stream whose own bytes are being fetched.
   private(set) var pulling: Downstream?
-  /// Streams whose frames found no room, each with its index in `unfetchedAt`.
-  private(set) var unfetched: ContiguousArray<Downstream> = []
 
   enum DrainStep { case none, announced, final }
 
@@ -199,14 +197,9 @@ final class HTTP2Server {
     pulling = s
     defer { pulling = nil }
     let d = connection
-    guard d.phase == .http2, let stream = s.stream else { return }
-    var sent = session.send(into: d.output)
-    if sent == .full, d.transport.write(contentsOf: d.output) != .failed { sent = session.send(into: d.output) }
-    if sent == .all {
-      stream.hasUnfetched = false
-    } else if stream.unfetchedAt == nil {
-      stream.unfetchedAt = unfetched.count
-      unfetched.append(s)
+    guard d.phase == .http2 else { return }
+    if session.send(into: d.output) == .full, d.transport.write(contentsOf: d.output) != .failed {
+      _ = session.send(into: d.output)
     }
     worker.flushLater(d)
   }
@@ -222,7 +215,6 @@ final class HTTP2Server {
         d.close(worker)
         return
       }
-      if sent == .all { wakeUnfetched() }
       guard sent == .full, d.output.isEmpty, !d.transport.hasUnsent else { break }
     }
     d.output.releaseIfEmpty()
@@ -234,24 +226,6 @@ final class HTTP2Server {
     let isOver = drainStep == .none ? session.isOver : drainStep == .final && streams.isEmpty
     guard isOver, refusal == nil, d.isFlushed else { return setDeadline() }
     d.closeInOrder(waits: true, worker)
-  }
-
-  /// Everything that was submitted is in frames.
-  private func wakeUnfetched() {
-    guard !unfetched.isEmpty else { return }
-    for s in unfetched {
-      s.stream!.unfetchedAt = nil
-      s.stream!.hasUnfetched = false
-      worker.enqueue(s)
-    }
-    unfetched.removeAll(keepingCapacity: true)
-  }
-
-  /// It waits no more: its slot may have another stream at once.
-  private func forgetUnfetched(_ stream: StreamState) {
-    guard let at = stream.unfetchedAt else { return }
-    stream.unfetchedAt = nil
-    unfetched.removeUnordered(at: at)?.stream!.unfetchedAt = at
   }
 
   // MARK: Connections that speak for this client
@@ -311,7 +285,6 @@ final class HTTP2Server {
         if stream.isRestTooMuch { spendReset() }
       }
     }
-    forgetUnfetched(stream)
     heldHeadBytes -= stream.headBytes
     if let u = s.boundUpstream { u.close(worker) }
     // Trailers are not counted in windows. Of what has come for a tunnel, what lies in its input was given back on the way there.

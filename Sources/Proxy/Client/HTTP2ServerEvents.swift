@@ -229,8 +229,11 @@ extension HTTP2Server: HTTP2Handler {
     guard state.outputEnded, n == s.output.count, state.resetCode == 0 else { return n > 0 ? .bytes(n) : .nothing }
     state.isEndOut = true
     guard state.hasTrailers else { return .last(n) }
-    let isSubmitted = state.trailers.withReadable { session.submitTrailers(stream: stream, worker.http2Lines, $0) }
-    return isSubmitted ? .lastBeforeTrailers(n) : .last(n)
+    guard state.trailers.withReadable({ session.submitTrailers(stream: stream, worker.http2Lines, $0) }) else {
+      return .last(n)
+    }
+    state.headsWaiting += 1
+    return .lastBeforeTrailers(n)
   }
 
   func take(stream: Int32, count: Int, into out: Buffer) {
@@ -242,5 +245,12 @@ extension HTTP2Server: HTTP2Handler {
     state.sentBytes &+= UInt32(truncatingIfNeeded: count)
     // Whoever waited for room goes on.
     if s !== pulling { worker.enqueue(s) }
+  }
+
+  func headLeft(stream: Int32) {
+    guard let s = find(stream), let state = s.stream, state.headsWaiting > 0 else { return }
+    state.headsWaiting -= 1
+    // Its end, or its next head, waited for that.
+    if s !== pulling, s.isFlushed { worker.enqueue(s) }
   }
 }

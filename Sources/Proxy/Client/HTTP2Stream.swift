@@ -51,10 +51,8 @@ final class StreamState {
   var isEndOut = false
   /// The response has a body, so its end goes out behind it.
   var hasBody = false
-  /// Something was submitted that is not in a frame yet.
-  var hasUnfetched = false
-  /// Its place in the connection's list of those that wait for room; nil where it does not.
-  var unfetchedAt: Int?
+  /// Heads and trailers that were submitted and are not in frames yet.
+  var headsWaiting = 0
   /// The lines of the response's trailers.
   let trailers: Buffer
   /// It has some. Most streams have none, and need not look at the buffer.
@@ -103,8 +101,7 @@ final class StreamState {
     outputEnded = false
     isEndOut = false
     hasBody = false
-    hasUnfetched = false
-    unfetchedAt = nil
+    headsWaiting = 0
     if hasTrailers { trailers.reset() }
     hasTrailers = false
     sentBytes = 0
@@ -191,7 +188,6 @@ extension Downstream {
   func submitHead(_ text: Buffer, of stream: StreamState, isInterim: Bool, hasBody: Bool) -> Int {
     let (session, lines) = (stream.server.session, stream.server.worker.http2Lines)
     let hasBody = hasBody || stream.resetCode != 0
-    stream.hasUnfetched = true
     guard !stream.isClosed else { return text.count }
     let isTaken = text.withReadable {
       isInterim
@@ -206,7 +202,7 @@ extension Downstream {
       }
     }
     // Without memory, or with more fields than anybody has: the stream ends.
-    if !isTaken { stream.isReset = true }
+    if isTaken { stream.headsWaiting += 1 } else { stream.isReset = true }
     return text.count
   }
 

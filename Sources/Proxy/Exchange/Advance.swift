@@ -251,9 +251,9 @@ extension Exchange {
       guard downstream.output.isEmpty else { return .blocked }
     }
     // A stream's heads wait in its session.
-    if downstream.stream?.hasUnfetched == true {
+    if let stream = downstream.stream, stream.headsWaiting > 0 {
       guard downstream.flush() else { return .fault(.clientGone) }
-      guard downstream.isFlushed else { return .blocked }
+      guard stream.headsWaiting == 0 else { return .blocked }
     }
     switch u.nextHead(of: self, worker) {
     case .head(let length):

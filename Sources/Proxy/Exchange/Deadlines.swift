@@ -10,9 +10,11 @@ import Wire
 
 enum Deadlines {
   /// The client has sent something of its request. That is no progress while it takes nothing: else it could hold its exchange for as long
-  /// as it sends a byte now and then.
+  /// as it sends a byte now and then. But behind an answer it may send first and read later, for a while.
   static func noteClientSent(_ x: Exchange, _ worker: Worker) {
-    if !x.clientOwesRoom { x.downstreamProgressMilliseconds = worker.nowMilliseconds }
+    let now = worker.nowMilliseconds
+    guard !x.clientOwesRoom || x.machine.isDiscarding && now < x.discardEndMilliseconds else { return }
+    x.downstreamProgressMilliseconds = now
   }
 
   /// The client owes us bytes of its body, or room for ours. Its time begins when it comes to owe them: what the other
@@ -21,15 +23,13 @@ enum Deadlines {
     guard d.phase == .exchange else { return }
     let now = worker.nowMilliseconds
     let owesRoom = !d.isFlushed || (x.machine.response == .body && d.isWriteBlocked)
-    if owesRoom != x.clientOwesRoom {
+    let isDiscarding = x.machine.isDiscarding
+    if owesRoom != x.clientOwesRoom || isDiscarding && x.discardEndMilliseconds == 0 {
       x.clientOwesRoom = owesRoom
       x.downstreamProgressMilliseconds = now
+      if isDiscarding { x.discardEndMilliseconds = now + Downstream.discardMilliseconds }
     }
-    if x.machine.isDiscarding, d.isFlushed {
-      if x.discardEndMilliseconds == 0 {
-        x.discardEndMilliseconds = now + Downstream.discardMilliseconds
-        x.downstreamProgressMilliseconds = now
-      }
+    if isDiscarding, !owesRoom {
       let most = d.isStream ? EarlyAnswer.quietMilliseconds : Downstream.discardQuietMilliseconds
       let quiet = x.downstreamProgressMilliseconds + most
       worker.wheel.set(x.timer, deadlineMilliseconds: min(x.discardEndMilliseconds, quiet))
@@ -49,8 +49,27 @@ enum Deadlines {
       worker.wheel.set(x.timer, deadlineMilliseconds: latest + UInt64(x.tunnelMilliseconds(worker)))
       return
     }
+    let (since, idle) = (x.downstreamProgressMilliseconds, UInt64(x.idleMilliseconds(worker)))
+    worker.wheel.set(
+      x.timer, deadlineMilliseconds: owesRoom ? x.clientRoom.deadline(since: since, most: idle) : since + idle)
+  }
+
+  /// A client that owes room has its time again, or the rest of it, if it takes what the kernel holds. A stream takes part in what its
+  /// connection takes, unless it is its own window that is shut.
+  private static func clientTakesOn(_ x: Exchange, _ d: Downstream, _ worker: Worker) -> Bool {
+    let isHeldUp = d.stream.map { !$0.server.session.hasWindow(stream: $0.id) } ?? false
+    let now = worker.nowMilliseconds
+    switch x.clientRoom.look(
+      d.carrier.transport, since: x.downstreamProgressMilliseconds, now: now, isHeldUp: isHeldUp)
+    {
+    case .firstLook: break
+    case .moved: x.downstreamProgressMilliseconds = now
+    case .stuck: return false
+    }
     let idle = UInt64(x.idleMilliseconds(worker))
-    worker.wheel.set(x.timer, deadlineMilliseconds: x.downstreamProgressMilliseconds + idle)
+    worker.wheel.set(
+      x.timer, deadlineMilliseconds: x.clientRoom.deadline(since: x.downstreamProgressMilliseconds, most: idle))
+    return true
   }
 
   /// The body is not all there, and the upstream would take more of it.
@@ -73,9 +92,33 @@ enum Deadlines {
       return
     }
     if worker.wheel.deadline(of: u.timer) == 0 { x.upstreamProgressMilliseconds = worker.nowMilliseconds }
+    worker.wheel.set(u.timer, deadlineMilliseconds: serverDeadline(x, u, worker))
+  }
+
+  private static func serverDeadline(_ x: Exchange, _ u: Upstream, _ worker: Worker) -> UInt64 {
     let mayBeSilent = x.isGRPC && x.machine.response == .body && u.isFlushed
     let most = UInt64(mayBeSilent ? x.tunnelMilliseconds(worker) : x.responseMilliseconds(worker))
-    worker.wheel.set(u.timer, deadlineMilliseconds: x.upstreamProgressMilliseconds + most)
+    let since = x.upstreamProgressMilliseconds
+    return isWatched(u) ? x.serverRoom.deadline(since: since, most: most) : since + most
+  }
+
+  /// What its kernel holds says whether the server takes more of the request.
+  private static func isWatched(_ u: Upstream) -> Bool { !u.isStream || !u.isFlushed }
+
+  /// The same as `clientTakesOn` of a server, which may also be asked for its response while the kernel still holds much of the request.
+  static func serverTakesOn(_ x: Exchange, _ u: Upstream, _ worker: Worker) -> Bool {
+    guard isWatched(u) else { return false }
+    let isHeldUp = u.stream.map { !$0.client.session.hasWindow(stream: $0.id) } ?? false
+    let now = worker.nowMilliseconds
+    switch x.serverRoom.look(
+      u.carrier.transport, since: x.upstreamProgressMilliseconds, now: now, isHeldUp: isHeldUp)
+    {
+    case .firstLook: break
+    case .moved: x.upstreamProgressMilliseconds = now
+    case .stuck: return false
+    }
+    worker.wheel.set(u.timer, deadlineMilliseconds: serverDeadline(x, u, worker))
+    return true
   }
 
   /// The exchange's time is up.
@@ -99,10 +142,10 @@ enum Deadlines {
     } else if StartWait.isHoldingBack(x) {
       x.holdIsOver = true
       x.advance(worker)
-    } else if x.machine.request == .body, !x.clientOwesRoom {
-      x.advance(worker, .fault(.request(.bodyTimeout)))
+    } else if x.clientOwesRoom {
+      if !clientTakesOn(x, d, worker) { x.advance(worker, .fault(.clientTimeout)) }
     } else {
-      x.advance(worker, .fault(.clientTimeout))
+      x.advance(worker, .fault(x.machine.request == .body ? .request(.bodyTimeout) : .clientTimeout))
     }
   }
 }

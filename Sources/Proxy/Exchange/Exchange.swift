@@ -144,6 +144,8 @@ final class Exchange {
   var upstreamProgressMilliseconds: UInt64 = 0
   /// The client does not take what is there for it.
   var clientOwesRoom = false
+  var clientRoom = RoomWatch()
+  var serverRoom = RoomWatch()
 
   /// - Parameter middle: has chunks for heads that are neither small nor large, since many may be under way.
   init(slot: Int, pool: BufferPool, middle: BufferPool, head: RequestHead, headMake: Int) {
@@ -211,6 +213,9 @@ final class Exchange {
     isBackingOff = false
     awaitsRequest = false
     discardEndMilliseconds = 0
+    clientOwesRoom = false
+    clientRoom = RoomWatch()
+    serverRoom = RoomWatch()
     holdUntilMilliseconds = 0
     holdIsOver = false
     asksContinue = false

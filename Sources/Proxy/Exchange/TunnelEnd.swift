@@ -50,7 +50,7 @@ enum TunnelEnd {
     switch self {
     case .socket(let transport): transport.hasUnsent
     // The head that opened it is a stream's to send, too.
-    case .stream(let d, let stream): !d.output.isEmpty || stream.hasUnfetched
+    case .stream(let d, let stream): !d.output.isEmpty || stream.headsWaiting > 0
     }
   }
 

@@ -187,6 +187,7 @@ extension Upstream {
     case .free: return
     case .connecting, .preamble, .handshake: step = unreachable("", timedOut: true, worker)
     case .ready:
+      if let x = exchange, Deadlines.serverTakesOn(x, self, worker) { return }
       if let stream, let x = exchange { stream.client.noteSilence(milliseconds: x.responseMilliseconds(worker)) }
       step = exchange == nil ? .unwanted : .fault(.responseTimeout)
     }

@@ -8,7 +8,7 @@
 // A shared connection has streams of any client; one that speaks for a client (mode `bound`) has that client's only, and ends with its
 // connection.
 //
-// Invariants: `streams` are those that belong to an exchange, each with its index in `position`, and no other is in `unfetched`; a session's mark for a stream is its slot
+// Invariants: `streams` are those that belong to an exchange, each with its index in `position`; a session's mark for a stream is its slot
 // and one, and 0 once it is over here.
 
 import Platform
@@ -25,8 +25,6 @@ final class HTTP2Client {
   /// The server takes no more streams, or none may be given to it.
   var isLeaving = false
   private(set) var pulling: Upstream?
-  /// Streams whose frames found no room, each with its index in `unfetchedAt`.
-  private(set) var unfetched: ContiguousArray<Upstream> = []
   /// The session is being told what came.
   private var isReceiving = false
   /// In the worker's lists of connections whose bytes are to be sent, and which have more to be read.
@@ -222,17 +220,12 @@ final class HTTP2Client {
   // MARK: Sending
 
   func pull(_ s: Upstream) {
-    guard connection.phase == .ready, let stream = s.stream else { return }
+    guard connection.phase == .ready else { return }
     pulling = s
     defer { pulling = nil }
     let u = connection
-    var sent = session.send(into: u.output)
-    if sent == .full, u.transport.write(contentsOf: u.output) != .failed { sent = session.send(into: u.output) }
-    if sent == .all {
-      stream.hasUnfetched = false
-    } else if stream.unfetchedAt == nil {
-      stream.unfetchedAt = unfetched.count
-      unfetched.append(s)
+    if session.send(into: u.output) == .full, u.transport.write(contentsOf: u.output) != .failed {
+      _ = session.send(into: u.output)
     }
     worker.flushLater(self)
   }
@@ -252,29 +245,11 @@ final class HTTP2Client {
         worker.readLater(self)
         return
       }
-      if sent == .all { wakeUnfetched() }
       guard sent == .full, u.output.isEmpty, !u.transport.hasUnsent else { break }
     }
     u.output.releaseIfEmpty()
     if session.isOver, !streams.isEmpty { worker.readLater(self) }
     rest()
-  }
-
-  private func wakeUnfetched() {
-    guard !unfetched.isEmpty else { return }
-    for s in unfetched {
-      s.stream!.unfetchedAt = nil
-      s.stream!.hasUnfetched = false
-      if let x = s.exchange { worker.enqueue(x.downstream) }
-    }
-    unfetched.removeAll(keepingCapacity: true)
-  }
-
-  /// It waits no more: its slot may have another stream at once.
-  private func forgetUnfetched(_ stream: ServerStream) {
-    guard let at = stream.unfetchedAt else { return }
-    stream.unfetchedAt = nil
-    unfetched.removeUnordered(at: at)?.stream!.unfetchedAt = at
   }
 
   /// Without a stream it is kept for the next one, for a while; or it ends.
@@ -339,7 +314,7 @@ final class HTTP2Client {
       let id = text.withReadable({ session.request(worker.http2Lines, $0, hasBody: hasBody) })
     else { return false }
     stream.id = id
-    stream.hasUnfetched = true
+    stream.headsWaiting = 1
     stream.outputEnded = !hasBody
     stream.isEndOut = !hasBody
     session.setMark(s.slot + 1, stream: id)
@@ -354,7 +329,6 @@ final class HTTP2Client {
       session.setMark(0, stream: stream.id)
       if !stream.isEndOut || !stream.inputEnded { session.reset(stream: stream.id, code: HTTP2Session.Code.cancel) }
     }
-    forgetUnfetched(stream)
     // libnghttp2 keeps the head of a request that was taken back before it left.
     if isOverfull { isLeaving = true }
     if stream.unconsumed > 0 { session.consumedConnection(stream.unconsumed) }

@@ -99,8 +99,11 @@ extension HTTP2Client: HTTP2Handler {
     guard state.outputEnded, n == s.output.count else { return n > 0 ? .bytes(n) : .nothing }
     state.isEndOut = true
     guard state.hasTrailers else { return .last(n) }
-    let isSubmitted = state.trailers.withReadable { session.submitTrailers(stream: stream, worker.http2Lines, $0) }
-    return isSubmitted ? .lastBeforeTrailers(n) : .last(n)
+    guard state.trailers.withReadable({ session.submitTrailers(stream: stream, worker.http2Lines, $0) }) else {
+      return .last(n)
+    }
+    state.headsWaiting += 1
+    return .lastBeforeTrailers(n)
   }
 
   func take(stream: Int32, count: Int, into out: Buffer) {
@@ -111,5 +114,13 @@ extension HTTP2Client: HTTP2Handler {
     guard let x = s.exchange else { return }
     x.upstreamProgressMilliseconds = worker.nowMilliseconds
     if s !== pulling { worker.enqueue(x.downstream) }
+  }
+
+  func headLeft(stream: Int32) {
+    guard let s = find(stream), let state = s.stream, state.headsWaiting > 0 else { return }
+    state.headsWaiting -= 1
+    guard let x = s.exchange else { return }
+    x.machine.noteSent()
+    if s !== pulling, s.isFlushed { worker.enqueue(x.downstream) }
   }
 }

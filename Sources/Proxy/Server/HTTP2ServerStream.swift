@@ -39,10 +39,8 @@ final class ServerStream {
   var outputEnded = false
   /// The end of the request went into a frame.
   var isEndOut = false
-  /// Something was submitted that is not in a frame yet.
-  var hasUnfetched = false
-  /// Its place in the connection's list of those that wait for room; nil where it does not.
-  var unfetchedAt: Int?
+  /// Heads and trailers that were submitted and are not in frames yet.
+  var headsWaiting = 0
   /// The lines of the request's trailers.
   let trailers: Buffer
   /// It has some. Most streams have none, and need not look at the buffer.
@@ -76,8 +74,7 @@ final class ServerStream {
     unconsumed = 0
     outputEnded = false
     isEndOut = false
-    hasUnfetched = false
-    unfetchedAt = nil
+    headsWaiting = 0
     if hasTrailers { trailers.reset() }
     hasTrailers = false
   }
@@ -143,7 +140,6 @@ extension Upstream {
     let n = min(count, output.room)
     x.withBody { output.append($0.extracting(first: n)) }
     stream.client.session.resume(stream: stream.id)
-    stream.hasUnfetched = true
     return .took(n)
   }
 
@@ -164,7 +160,6 @@ extension Upstream {
   func writeEnd(of x: Exchange, _ worker: Worker) -> Bool {
     if let stream {
       stream.outputEnded = true
-      stream.hasUnfetched = true
       stream.client.session.resume(stream: stream.id)
       return true
     }

@@ -1,7 +1,8 @@
 // One server of one upstream, as one worker sees it: its connections, how busy it is, and whether it answered lately. It alone
 // gives a connection to an exchange and takes it away. Confined to the worker.
 //
-// Invariants: `active` counts the exchanges that have one of its connections; a connection is in `idle` exactly while `isIdle`.
+// Invariants: `active` counts the exchanges that have one of its connections; a connection is in `idle`, or one of HTTP/2 counted in
+// `idleHTTP2`, exactly while `isIdle`.
 //
 // What each request looks at is stored under internal names: of a stored property that other modules see the compiler cannot tell
 // that nobody changes it meanwhile, and each access costs an exclusivity check.

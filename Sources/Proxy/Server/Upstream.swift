@@ -62,7 +62,7 @@ final class Upstream {
   /// Nothing waits to be sent to the server.
   var isFlushed: Bool {
     guard let stream else { return output.isEmpty && !transport.hasUnsent }
-    return output.isEmpty && !stream.hasUnfetched
+    return output.isEmpty && stream.headsWaiting == 0 && (!stream.outputEnded || stream.isEndOut)
   }
   /// The server takes nothing more before the next event.
   var isWriteBlocked: Bool { stream == nil ? transport.isWriteBlocked : !isFlushed }

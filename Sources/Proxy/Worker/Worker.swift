@@ -290,8 +290,6 @@ package final class Worker {
     package var buffers = 0
     /// Streams of HTTP/2, from clients and to servers.
     package var streams = 0
-    /// Places in their connections' lists of those whose frames wait for room.
-    package var unfetchedStreams = 0
     /// Requests under way, as the servers of the present plan count them.
     package var activeRequests = 0
     package var compressedResponses = 0
@@ -307,9 +305,6 @@ package final class Worker {
     census.exchanges = exchanges.usedCount
     census.tunnels = openTunnels
     census.streams = streams.usedCount + serverStreams.usedCount
-    census.unfetchedStreams =
-      downstreams.all.reduce(0) { $0 + ($1.http2?.unfetched.count ?? 0) }
-      + upstreams.all.reduce(0) { $0 + ($1.http2?.unfetched.count ?? 0) }
     census.compressedResponses = compressors.used
     census.buffers = pool.lent + smallPool.lent + streamPool.lent
     for group in plan.groups { for server in group.servers { census.activeRequests += server.active } }
