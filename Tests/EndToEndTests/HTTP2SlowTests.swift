@@ -247,6 +247,40 @@ extension EndToEnd {
       #expect(try site.edge.access.wait(path: "/slow").refusal == "client-timeout")
     }
 
+    /// A server may let the rest of a request come when it likes within its time: each gives its window near the moment at which it is first
+    /// looked at, so that for some of them the bytes leave in that very turn.
+    @Test func aServerThatTakesTheRestOfARequestInTimeIsNotLate() throws {
+      let site = try HTTP2Site(keepsBytes: false) { exchange in
+        exchange.takesBodyItself()
+        exchange.end()
+        let connection = exchange.connection
+        // The backend took the connection's preface for a head.
+        _ = try connection.read("SM\r\n\r\n".utf8.count)
+        try connection.send(HTTP2Frame.settings([(.initialWindowSize, 10)]).bytes)
+        while true {
+          let head = try connection.read(HTTP2Frame.headBytes)
+          let frame = HTTP2Frame(head: head, payload: try connection.read(HTTP2Frame.payloadCount(head)))
+          guard frame.kind == .data else { continue }
+          if frame.flags & 1 != 0 {
+            let block = HPACKBlock([HPACKField(":status", "200")]).bytes
+            try connection.send(HTTP2Frame.headers(frame.stream, block, ends: true).bytes)
+          } else {
+            Thread.sleep(forTimeInterval: 0.1 + Double.random(in: 0...0.05))
+            try connection.send(HTTP2Frame.windowUpdate(frame.stream, by: 1_000).bytes)
+          }
+        }
+      } change: {
+        $0.upstreams[0].members += ["protocol: http2", "retries: { count: 0 }"]
+        $0.timeouts = ["upstream_response: 2s"]
+        $0.workers = "1"
+      }
+      let client = try site.begun()
+      for index in 0..<40 {
+        let stream = try client.begin("/\(index)", method: "POST", body: [UInt8](repeating: 0x62, count: 100))
+        #expect(try client.response(on: stream).status == 200)
+      }
+    }
+
     /// One stream takes a byte at a time; all others on its connection have theirs at once.
     @Test func aStreamThatTricklesHoldsNobodyUp() throws {
       let site = try Self.site([])

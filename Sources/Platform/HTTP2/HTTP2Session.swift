@@ -302,11 +302,10 @@ extension HTTP2Handler {
   // SAFETY: the session is this object's own.
   package func resume(stream: Int32) { _ = unsafe nghttp2_session_resume_data(session, stream) }
 
-  /// Its peer has room for more of a stream's body, on the stream and on the connection.
+  /// Its peer has room for more of a stream's body. The connection may have none.
   // SAFETY: the session is this object's own.
   package func hasWindow(stream: Int32) -> Bool {
     unsafe nghttp2_session_get_stream_remote_window_size(session, stream) > 0
-      && nghttp2_session_get_remote_window_size(session) > 0
   }
 
   /// `n` bytes of a stream's data have left: the peer may send as many more.

@@ -21,6 +21,8 @@ final class HTTP2Server {
   let worker: Worker
   let session: HTTP2Session
   private(set) var streams: ContiguousArray<Downstream> = []
+  /// Bytes of all bodies that went into frames; wraps around.
+  var sentBytes: UInt32 = 0
   /// Streams that something was noted for.
   private var touched: ContiguousArray<Downstream> = []
   let head: HTTP2Head
@@ -218,12 +220,15 @@ final class HTTP2Server {
       guard sent == .full, d.output.isEmpty, !d.transport.hasUnsent else { break }
     }
     d.output.releaseIfEmpty()
-    // libnghttp2 has ended the connection by itself, for what is no HTTP/2, and has said so.
-    if session.isOver, refusal == nil, !isExpired, !streams.isEmpty || (drainStep == .none && !clientLeaves) {
+    // libnghttp2 has ended the connection by itself, for what is no HTTP/2, and has said so. Streams that are closed have only to end their
+    // exchanges.
+    if session.isOver, refusal == nil, !isExpired,
+      (drainStep == .none && !clientLeaves) || streams.contains(where: { !$0.stream!.isClosed })
+    {
       end(.http2Protocol)
       return
     }
-    let isOver = drainStep == .none ? session.isOver : drainStep == .final && streams.isEmpty
+    let isOver = streams.isEmpty && (drainStep == .none ? session.isOver : drainStep == .final)
     guard isOver, refusal == nil, d.isFlushed else { return setDeadline() }
     d.closeInOrder(waits: true, worker)
   }

@@ -243,6 +243,7 @@ extension HTTP2Server: HTTP2Handler {
     s.output.consume(count)
     s.output.releaseIfEmpty()
     state.sentBytes &+= UInt32(truncatingIfNeeded: count)
+    sentBytes &+= UInt32(truncatingIfNeeded: count)
     // Whoever waited for room goes on.
     if s !== pulling { worker.enqueue(s) }
   }

@@ -22,7 +22,7 @@ enum Deadlines {
   static func setClient(_ x: Exchange, _ d: Downstream, _ worker: Worker) {
     guard d.phase == .exchange else { return }
     let now = worker.nowMilliseconds
-    let owesRoom = !d.isFlushed || (x.machine.response == .body && d.isWriteBlocked)
+    let owesRoom = owesRoom(x, d)
     let isDiscarding = x.machine.isDiscarding
     if owesRoom != x.clientOwesRoom || isDiscarding && x.discardEndMilliseconds == 0 {
       x.clientOwesRoom = owesRoom
@@ -54,21 +54,33 @@ enum Deadlines {
       x.timer, deadlineMilliseconds: owesRoom ? x.clientRoom.deadline(since: since, most: idle) : since + idle)
   }
 
+  private static func owesRoom(_ x: Exchange, _ d: Downstream) -> Bool {
+    !d.isFlushed || (x.machine.response == .body && d.isWriteBlocked)
+  }
+
   /// A client that owes room has its time again, or the rest of it, if it takes what the kernel holds. A stream takes part in what its
   /// connection takes, unless it is its own window that is shut.
   private static func clientTakesOn(_ x: Exchange, _ d: Downstream, _ worker: Worker) -> Bool {
-    let isHeldUp = d.stream.map { !$0.server.session.hasWindow(stream: $0.id) } ?? false
-    let now = worker.nowMilliseconds
-    switch x.clientRoom.look(
-      d.carrier.transport, since: x.downstreamProgressMilliseconds, now: now, isHeldUp: isHeldUp)
-    {
-    case .firstLook: break
-    case .moved: x.downstreamProgressMilliseconds = now
-    case .stuck: return false
+    let (now, idle) = (worker.nowMilliseconds, UInt64(x.idleMilliseconds(worker)))
+    func deadline() -> UInt64 { x.clientRoom.deadline(since: x.downstreamProgressMilliseconds, most: idle) }
+    var earliest: UInt64 = 0
+    // What it owed may have left in this turn.
+    if !owesRoom(x, d) {
+      x.clientOwesRoom = false
+      x.downstreamProgressMilliseconds = now
+    } else if deadline() <= now {
+      let connection = d.carrier
+      switch x.clientRoom.look(
+        sent: connection.http2?.sentBytes ?? connection.sentBytes, held: connection.transport.unacknowledgedBytes,
+        since: x.downstreamProgressMilliseconds, now: now,
+        isHeldUp: d.stream.map { !$0.server.session.hasWindow(stream: $0.id) } ?? false)
+      {
+      case .firstLook: earliest = now + RoomWatch.untilFirstLook(idle)
+      case .moved: x.downstreamProgressMilliseconds = now
+      case .stuck: return false
+      }
     }
-    let idle = UInt64(x.idleMilliseconds(worker))
-    worker.wheel.set(
-      x.timer, deadlineMilliseconds: x.clientRoom.deadline(since: x.downstreamProgressMilliseconds, most: idle))
+    worker.wheel.set(x.timer, deadlineMilliseconds: max(deadline(), earliest))
     return true
   }
 
@@ -107,17 +119,22 @@ enum Deadlines {
 
   /// The same as `clientTakesOn` of a server, which may also be asked for its response while the kernel still holds much of the request.
   static func serverTakesOn(_ x: Exchange, _ u: Upstream, _ worker: Worker) -> Bool {
-    guard isWatched(u) else { return false }
-    let isHeldUp = u.stream.map { !$0.client.session.hasWindow(stream: $0.id) } ?? false
     let now = worker.nowMilliseconds
-    switch x.serverRoom.look(
-      u.carrier.transport, since: x.upstreamProgressMilliseconds, now: now, isHeldUp: isHeldUp)
-    {
-    case .firstLook: break
-    case .moved: x.upstreamProgressMilliseconds = now
-    case .stuck: return false
+    var earliest: UInt64 = 0
+    if serverDeadline(x, u, worker) <= now {
+      guard isWatched(u) else { return false }
+      let connection = u.carrier
+      switch x.serverRoom.look(
+        sent: connection.http2?.sentBytes ?? connection.transport.sentBytes,
+        held: connection.transport.unacknowledgedBytes, since: x.upstreamProgressMilliseconds, now: now,
+        isHeldUp: u.stream.map { !$0.client.session.hasWindow(stream: $0.id) } ?? false)
+      {
+      case .firstLook: earliest = now + RoomWatch.untilFirstLook(UInt64(x.responseMilliseconds(worker)))
+      case .moved: x.upstreamProgressMilliseconds = now
+      case .stuck: return false
+      }
     }
-    worker.wheel.set(u.timer, deadlineMilliseconds: serverDeadline(x, u, worker))
+    worker.wheel.set(u.timer, deadlineMilliseconds: max(serverDeadline(x, u, worker), earliest))
     return true
   }
 
@@ -138,7 +155,7 @@ enum Deadlines {
       x.machine.noteDownstreamCloses()
       worker.flushBothSides(of: d)
       // It had its time.
-      if d.phase == .linger { d.closeLate(worker) }
+      if d.phase == .linger { d.lingerExpired(worker) }
     } else if StartWait.isHoldingBack(x) {
       x.holdIsOver = true
       x.advance(worker)

@@ -20,6 +20,8 @@ final class HTTP2Client {
   let worker: Worker
   let session: HTTP2Session
   private(set) var streams: ContiguousArray<Upstream> = []
+  /// Bytes of all bodies that went into frames; wraps around.
+  var sentBytes: UInt32 = 0
   private var touched: ContiguousArray<Upstream> = []
   let head: HTTP2ResponseText
   /// The server takes no more streams, or none may be given to it.

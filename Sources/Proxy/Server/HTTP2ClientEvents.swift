@@ -111,6 +111,7 @@ extension HTTP2Client: HTTP2Handler {
     out.append(first: count, of: s.output)
     s.output.consume(count)
     s.output.releaseIfEmpty()
+    sentBytes &+= UInt32(truncatingIfNeeded: count)
     guard let x = s.exchange else { return }
     x.upstreamProgressMilliseconds = worker.nowMilliseconds
     if s !== pulling { worker.enqueue(x.downstream) }
@@ -121,6 +122,7 @@ extension HTTP2Client: HTTP2Handler {
     state.headsWaiting -= 1
     guard let x = s.exchange else { return }
     x.machine.noteSent()
+    x.upstreamProgressMilliseconds = worker.nowMilliseconds
     if s !== pulling, s.isFlushed { worker.enqueue(x.downstream) }
   }
 }

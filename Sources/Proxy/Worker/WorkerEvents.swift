@@ -156,7 +156,7 @@ extension Worker {
     }
     guard d.phase == .exchange, let x = d.exchange, !x.isBackingOff else { return .goesOn }
     let upstream = x.upstream
-    let (toServer, toClient) = (upstream?.output.count ?? 0, d.output.count)
+    let (toServer, toClient, heads) = (upstream?.output.count ?? 0, d.output.count, d.stream?.headsWaiting ?? 0)
     if let u = upstream, u.phase == .ready {
       u.flush(self)
       // What waited for a window has left just here, where nobody goes on; and no event will say that there is room.
@@ -167,7 +167,13 @@ extension Worker {
       x.advance(self, .fault(.clientGone))
       return .goesOn
     }
-    if d.isStream, d.output.count < toClient, x.machine.response == .body { enqueue(d) }
+    if let stream = d.stream {
+      switch x.machine.response {
+      case .awaiting: if stream.headsWaiting < heads { enqueue(d) }
+      case .body: if d.output.count < toClient { enqueue(d) }
+      case .done: break
+      }
+    }
     guard let ending, d.isFlushed else {
       if d.sentBytes != d.sentSeen {
         d.sentSeen = d.sentBytes
