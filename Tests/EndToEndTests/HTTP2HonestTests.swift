@@ -287,6 +287,30 @@ extension EndToEnd {
       #expect(try site.edge.process.waitForExit() == .code(0))
     }
 
+    /// The last bytes of its last stream leave behind a GOAWAY, from either side: that is an end in order.
+    @Test(arguments: [true, false]) func aConnectionThatGoesEndsWithItsLastStream(isClientGoing: Bool) throws {
+      let body = String(repeating: "n", count: 70_000)
+      let site = try HTTP2Site { try $0.reply(body) }
+      let client = try site.begun()
+      client.givesWindowsBack = false
+      let stream = try client.begin("/last")
+      try client.wait(for: "as much as its window") { $0.streams[stream]?.body.count == HTTP2Client.windowUsual }
+      if isClientGoing {
+        try client.send(.goAway())
+      } else {
+        site.edge.process.signal(SIGTERM)
+        try client.wait(for: "the second GOAWAY") { $0.goAwayCount == 2 }
+      }
+      try client.send(.windowUpdate(0, by: 1 << 20), .windowUpdate(stream, by: 1 << 20))
+      let response = try client.response(on: stream)
+      #expect(response.text == body && response.hasEnded && response.reset == nil)
+      try client.waitForEnd()
+      #expect(client.goAway?.code ?? 0 == 0)
+      let entry = try site.edge.access.wait(path: "/last")
+      #expect(entry.status == 200 && entry.refusal == nil)
+      #expect(!site.edge.access.entries.contains { $0.refusal == "http2-protocol" })
+    }
+
     @Test func anIdleConnectionIsEndedWithoutAnError() throws {
       let site = try HTTP2Site(change: { $0.timeouts = ["idle: 1s"] })
       let client = try site.begun()
