@@ -80,14 +80,9 @@ extension EndToEnd {
       let site = try HTTP2Site(keepsBytes: false) { exchange in
         exchange.takesBodyItself()
         defer { exchange.end() }
-        guard path == "/early/endless" else {
-          try exchange.send("HTTP/1.1 \(path.suffix(3)) Early\r\nContent-Length: 5\r\n\r\nearly")
-          _ = try? exchange.connection.readToEnd()
-          return
-        }
-        try exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
-        let block = [UInt8](repeating: 0x41, count: 65_536)
-        while true { try exchange.connection.send(block) }
+        if path == "/early/endless" { try exchange.replyEndlessly() }
+        try exchange.send("HTTP/1.1 \(path.suffix(3)) Early\r\nContent-Length: 5\r\n\r\nearly")
+        _ = try? exchange.connection.readToEnd()
       } change: {
         $0.timeouts = ["idle: 1s"]
         $0.listeners[0].more = ["protocols: [h2c, http/1.1]"]
@@ -179,10 +174,7 @@ extension EndToEnd {
           try exchange.send("HTTP/1.1 100 Continue\r\n\r\n")
           _ = try? exchange.connection.readToEnd()
         case "/endless":
-          exchange.takesBodyItself()
-          try exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
-          let block = [UInt8](repeating: 0x41, count: 65_536)
-          while true { try exchange.connection.send(block) }
+          try exchange.replyEndlessly()
         default: try exchange.reply("short")
         }
       } change: {
@@ -226,11 +218,8 @@ extension EndToEnd {
 
     /// The kernel holds megabytes for it, and tells of room only when a third of them is gone.
     @Test func aClientThatReadsSlowlyIsServed() throws {
-      let site = try HTTP2Site(keepsBytes: false) { exchange in
-        exchange.takesBodyItself()
-        try exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
-        let block = [UInt8](repeating: 0x41, count: 65_536)
-        while true { try exchange.connection.send(block) }
+      let site = try HTTP2Site(keepsBytes: false) {
+        try $0.replyEndlessly()
       } change: {
         $0.timeouts = ["idle: 3s"]
         $0.listeners[0].more = ["protocols: [http/1.1]"]
@@ -302,12 +291,7 @@ extension EndToEnd {
       let sent = Guarded(0)
       let site = try HTTP2Site(keepsBytes: false) { exchange in
         guard exchange.target == "/endless" else { return try exchange.reply("short") }
-        try exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
-        let block = [UInt8](repeating: 0x41, count: 65_536)
-        while true {
-          try exchange.connection.send(block)
-          sent.with { $0 += block.count }
-        }
+        try exchange.replyEndlessly { count in sent.with { $0 += count } }
       }
       let honest = try site.begun(from: Peer.client(1))
       #expect(try honest.get("/before").text == "short")

@@ -173,13 +173,9 @@ extension EndToEnd {
       let site = try Site(
         .bound, keepsBytes: false,
         script: { exchange in
-          if exchange.target == "/ws" {
-            try exchange.send(WebSocket.accepted)
-          } else {
-            try exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
-          }
-          let block = [UInt8](repeating: 65, count: 65536)
-          while true { try exchange.connection.send(block) }
+          guard exchange.target == "/ws" else { try exchange.replyEndlessly() }
+          try exchange.send(WebSocket.accepted)
+          try exchange.sendEndlessly()
         }, edge: { $0.timeouts = ["idle: 1s", "tunnel: 1s"] })
       let connection = try Connection(to: site.publicAddress, receiveBufferBytes: 4096)
       try connection.send(Text.request(target, fields: target == "/ws" ? WebSocket.upgrade : []))

@@ -22,11 +22,7 @@ extension EndToEnd {
 
     @Test(arguments: Site.Mode.allCases)
     func aClientThatResetsADownloadStopsTheBackend(_ mode: Site.Mode) throws {
-      let site = try Site(mode, keepsBytes: false) { exchange in
-        try exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
-        let block = [UInt8](repeating: 65, count: 65536)
-        while true { try exchange.connection.send(block) }
-      }
+      let site = try Site(mode, keepsBytes: false) { try $0.replyEndlessly() }
       let connection = try site.connect()
       try connection.send(Text.request("/download"))
       _ = try connection.readHead()

@@ -176,6 +176,20 @@ final class Exchange {
     try send(lines.map { $0 + "\r\n" }.joined() + "\r\n" + text)
   }
 
+  /// A response of a gigabyte, which nobody takes to its end: it goes on until the connection fails.
+  func replyEndlessly(_ noteSent: (Int) -> Void = { _ in }) throws -> Never {
+    try send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+    try sendEndlessly(noteSent)
+  }
+
+  func sendEndlessly(_ noteSent: (Int) -> Void = { _ in }) throws -> Never {
+    let block = [UInt8](repeating: 0x41, count: 65_536)
+    while true {
+      try connection.send(block)
+      noteSent(block.count)
+    }
+  }
+
   /// Sends back what comes, as a WebSocket's server may, until the client ends; then the exchange is over.
   func echoToEnd() throws {
     repeat {
