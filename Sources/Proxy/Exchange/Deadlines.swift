@@ -61,26 +61,19 @@ enum Deadlines {
   /// A client that owes room has its time again, or the rest of it, if it takes what the kernel holds. A stream takes part in what its
   /// connection takes, unless it is its own window that is shut.
   private static func clientTakesOn(_ x: Exchange, _ d: Downstream, _ worker: Worker) -> Bool {
-    let (now, idle) = (worker.nowMilliseconds, UInt64(x.idleMilliseconds(worker)))
-    func deadline() -> UInt64 { x.clientRoom.deadline(since: x.downstreamProgressMilliseconds, most: idle) }
-    var earliest: UInt64 = 0
-    // What it owed may have left in this turn.
-    if !owesRoom(x, d) {
-      x.clientOwesRoom = false
-      x.downstreamProgressMilliseconds = now
-    } else if deadline() <= now {
-      let connection = d.carrier
-      switch x.clientRoom.look(
-        sent: connection.http2?.sentBytes ?? connection.sentBytes, held: connection.transport.unacknowledgedBytes,
-        since: x.downstreamProgressMilliseconds, now: now,
-        isHeldUp: d.stream.map { !$0.server.session.hasWindow(stream: $0.id) } ?? false)
-      {
-      case .firstLook: earliest = now + RoomWatch.untilFirstLook(idle)
-      case .moved: x.downstreamProgressMilliseconds = now
-      case .stuck: return false
-      }
+    guard owesRoom(x, d) else {
+      // What it owed has left in this turn.
+      setClient(x, d, worker)
+      return true
     }
-    worker.wheel.set(x.timer, deadlineMilliseconds: max(deadline(), earliest))
+    let connection = d.carrier
+    let deadline = x.clientRoom.look(
+      at: RoomWatch.Way(
+        sent: connection.http2?.sentBytes ?? connection.sentBytes, held: connection.transport.unacknowledgedBytes,
+        isHeldUp: d.stream.map { !$0.server.session.hasWindow(stream: $0.id) } ?? false),
+      since: &x.downstreamProgressMilliseconds, most: UInt64(x.idleMilliseconds(worker)), now: worker.nowMilliseconds)
+    guard let deadline else { return false }
+    worker.wheel.set(x.timer, deadlineMilliseconds: deadline)
     return true
   }
 
@@ -104,14 +97,14 @@ enum Deadlines {
       return
     }
     if worker.wheel.deadline(of: u.timer) == 0 { x.upstreamProgressMilliseconds = worker.nowMilliseconds }
-    worker.wheel.set(u.timer, deadlineMilliseconds: serverDeadline(x, u, worker))
+    let (since, most) = (x.upstreamProgressMilliseconds, serverMilliseconds(x, u, worker))
+    worker.wheel.set(
+      u.timer, deadlineMilliseconds: isWatched(u) ? x.serverRoom.deadline(since: since, most: most) : since + most)
   }
 
-  private static func serverDeadline(_ x: Exchange, _ u: Upstream, _ worker: Worker) -> UInt64 {
+  private static func serverMilliseconds(_ x: Exchange, _ u: Upstream, _ worker: Worker) -> UInt64 {
     let mayBeSilent = x.isGRPC && x.machine.response == .body && u.isFlushed
-    let most = UInt64(mayBeSilent ? x.tunnelMilliseconds(worker) : x.responseMilliseconds(worker))
-    let since = x.upstreamProgressMilliseconds
-    return isWatched(u) ? x.serverRoom.deadline(since: since, most: most) : since + most
+    return UInt64(mayBeSilent ? x.tunnelMilliseconds(worker) : x.responseMilliseconds(worker))
   }
 
   /// What its kernel holds says whether the server takes more of the request.
@@ -119,22 +112,23 @@ enum Deadlines {
 
   /// The same as `clientTakesOn` of a server, which may also be asked for its response while the kernel still holds much of the request.
   static func serverTakesOn(_ x: Exchange, _ u: Upstream, _ worker: Worker) -> Bool {
-    let now = worker.nowMilliseconds
-    var earliest: UInt64 = 0
-    if serverDeadline(x, u, worker) <= now {
-      guard isWatched(u) else { return false }
+    let (now, most) = (worker.nowMilliseconds, serverMilliseconds(x, u, worker))
+    let deadline: UInt64?
+    if isWatched(u) {
       let connection = u.carrier
-      switch x.serverRoom.look(
-        sent: connection.http2?.sentBytes ?? connection.transport.sentBytes,
-        held: connection.transport.unacknowledgedBytes, since: x.upstreamProgressMilliseconds, now: now,
-        isHeldUp: u.stream.map { !$0.client.session.hasWindow(stream: $0.id) } ?? false)
-      {
-      case .firstLook: earliest = now + RoomWatch.untilFirstLook(UInt64(x.responseMilliseconds(worker)))
-      case .moved: x.upstreamProgressMilliseconds = now
-      case .stuck: return false
-      }
+      deadline = x.serverRoom.look(
+        at: RoomWatch.Way(
+          sent: connection.http2?.sentBytes ?? connection.transport.sentBytes,
+          held: connection.transport.unacknowledgedBytes,
+          isHeldUp: u.stream.map { !$0.client.session.hasWindow(stream: $0.id) } ?? false),
+        since: &x.upstreamProgressMilliseconds, most: most, now: now)
+    } else {
+      // What it owed may have left in this turn.
+      let due = x.upstreamProgressMilliseconds + most
+      deadline = due > now ? due : nil
     }
-    worker.wheel.set(u.timer, deadlineMilliseconds: max(serverDeadline(x, u, worker), earliest))
+    guard let deadline else { return false }
+    worker.wheel.set(u.timer, deadlineMilliseconds: deadline)
     return true
   }
 

@@ -8,12 +8,14 @@ struct RoomWatch {
   private var sentBytes: UInt32 = 0
   private var heldBytes = 0
 
-  enum Found {
-    /// Nothing is known yet.
-    case firstLook
-    /// Something was sent since the last look, or the kernel has got rid of bytes.
-    case moved
-    case stuck
+  /// What is known of what goes out to a side.
+  struct Way {
+    /// What was ever sent, to be compared.
+    let sent: UInt32
+    /// What the kernel still has of it.
+    let held: Int
+    /// That is for others, and none of it for this side.
+    let isHeldUp: Bool
   }
 
   /// When to look, at a side that has made no progress for us since then, and has so many milliseconds.
@@ -22,20 +24,21 @@ struct RoomWatch {
   }
 
   /// What is taken before the first look is not seen.
-  static func untilFirstLook(_ most: UInt64) -> UInt64 { most / 16 }
+  private static func untilFirstLook(_ most: UInt64) -> UInt64 { most / 16 }
 
-  /// - Parameters:
-  ///   - sent: what was ever sent, to be compared.
-  ///   - held: what the kernel still has of it.
-  ///   - isHeldUp: that is for others, and none of it for this side.
-  mutating func look(sent: UInt32, held: Int, since progress: UInt64, now: UInt64, isHeldUp: Bool) -> Found {
-    defer { (sentBytes, heldBytes) = (sent, held) }
-    guard lookedSince == progress else {
-      lookedSince = progress
-      return .firstLook
-    }
-    guard !isHeldUp, sent != sentBytes || held < heldBytes else { return .stuck }
-    lookedSince = now
-    return .moved
+  /// Looks, if it is time: something that was sent since the last look, or that the kernel has got rid of, is progress.
+  /// - Returns: the next deadline; nil where the side's time is over.
+  mutating func look(at way: @autoclosure () -> Way, since progress: inout UInt64, most: UInt64, now: UInt64) -> UInt64?
+  {
+    let due = deadline(since: progress, most: most)
+    guard due <= now else { return due }
+    let way = way()
+    let hasMoved = !way.isHeldUp && (way.sent != sentBytes || way.held < heldBytes)
+    (sentBytes, heldBytes) = (way.sent, way.held)
+    let isFirst = lookedSince != progress
+    guard isFirst || hasMoved else { return nil }
+    if !isFirst { progress = now }
+    lookedSince = progress
+    return max(progress + most, now + RoomWatch.untilFirstLook(most))
   }
 }

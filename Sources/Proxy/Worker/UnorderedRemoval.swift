@@ -1,5 +1,4 @@
-// Lists in no order whose elements know their places, so that one leaves in constant time: an HTTP/2 connection's streams, and those of
-// them that wait for room.
+// Lists in no order whose elements know their places, so that one leaves in constant time: an HTTP/2 connection's streams.
 
 extension ContiguousArray {
   /// Removes the element at `index`, whose place the last one takes.
