@@ -44,7 +44,7 @@ import Testing
   }
 
   private func closeFar() {
-    close(far)
+    SocketPair.end(far)
     farIsOpen = false
   }
 

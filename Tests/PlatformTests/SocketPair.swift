@@ -28,6 +28,13 @@ enum SocketPair {
     return (caller, answerer)
   }
 
+  /// Ends a connection, or what listens, before this returns. A bare `close` does that only for the last copy: a program that
+  /// another test starts meanwhile has one of every descriptor until it is executed, and for a moment longer.
+  static func end(_ fd: Int32) {
+    shutdown(fd, Int32(SHUT_RDWR))
+    close(fd)
+  }
+
   static func send(_ fd: Int32, _ bytes: some Collection<UInt8>) throws {
     let all = Array(bytes)
     try #require(Glibc.send(fd, all, all.count, Int32(MSG_NOSIGNAL)) == all.count)
@@ -35,6 +42,12 @@ enum SocketPair {
 }
 
 extension Transport {
+  /// Closes without a goodbye, as `SocketPair.end` does.
+  func cut() {
+    shutdown(descriptor, Int32(SHUT_RDWR))
+    close(reset: true)
+  }
+
   /// Reads one piece; nil unless bytes came.
   func readBytes(most: Int = 32_768) -> [UInt8]? {
     let buffer = Buffer(capacity: most)

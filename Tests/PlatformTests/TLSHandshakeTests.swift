@@ -283,11 +283,11 @@ import Wire
       try #require(server.startTLS(accepting: context))
       var result = server.shakeHands()
       if result == .blocked {
-        Sockets.closeDescriptor(two)
+        SocketPair.end(two)
         server.noteReadable()
         result = server.shakeHands()
       } else {
-        Sockets.closeDescriptor(two)
+        SocketPair.end(two)
       }
       #expect(result == .failed && server.failure?.isEmpty == false)
       // The thread's error queue is clean for the connection that comes next.

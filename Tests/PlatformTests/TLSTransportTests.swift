@@ -257,7 +257,7 @@ import Wire
     #expect(client.readBytes() == Array("hello".utf8))
     #expect(server.write(Array("never sent".utf8).span) == .bytes(10))
     #expect(pool.lent == 1)
-    client.close(reset: true)
+    client.cut()
     server.noteHangup()
     #expect(server.sendRecords() == .failed)
     #expect(!server.hasUnsent && pool.lent == 0)
@@ -372,7 +372,7 @@ import Wire
   @Test func anEndThatNobodyAnnouncedIsAFailure() throws {
     let link = try link()
     #expect(link.client.write("part") == .bytes(4))
-    link.client.close(reset: true)
+    link.client.cut()
     link.server.noteReadable()
     #expect(link.server.readBytes() == Array("part".utf8))
     link.server.noteReadable()
@@ -390,7 +390,7 @@ import Wire
     #expect(poller.add(connection: link.server.descriptor, Token(.upstream, slot: 0, generation: 0)))
     _ = poller.wait(timeoutMilliseconds: 0)
     #expect(link.client.write("data") == .bytes(4))
-    link.client.close(reset: !isAnnounced)
+    if isAnnounced { link.client.close() } else { link.client.cut() }
     #expect(poller.wait(timeoutMilliseconds: 0) == 1)
     link.server.note(poller.event(0).readiness)
     #expect(link.server.readBytes() == Array("data".utf8))
