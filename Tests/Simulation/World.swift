@@ -186,7 +186,7 @@ final class World {
       default: changeServers()
       }
     case 98: if hasFaults, random.oneIn(calm) { fault() }
-    default: if random.oneIn(hasFaults ? 12 : 1_000_000) { drain() }
+    default: if hasFaults, random.oneIn(12) { drain() }
     }
   }
 
