@@ -34,6 +34,7 @@ test: deps-test ## run every test, as CI does
 	@.ci/alone conf/demo/run --once
 	@.ci/deb
 	@.ci/schema
+	@Tests/Simulation/mutants/run --check
 	@.ci/migrating
 	@# The sample backend is asynchronous and shares few threads with other tests of its process: it has a run of its own.
 	@$(SWIFT) test -c release --skip-build --disable-xctest --filter MonitorTests
