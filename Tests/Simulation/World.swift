@@ -486,8 +486,7 @@ final class World {
         }, at: number)
     }
     clientsLeft = hasFaults ? 0 : clientsLeft
-    // Behind a drain nobody comes any more.
-    while clientsLeft > 0, !isDraining { addClient() }
+    for _ in 0..<clientsLeft { addClient() }
     // Deadlines come: in faulty runs all of them; in others only what waits for a validator's start, and not the time after which
     // an end that does nothing is given up, so that what nobody wakes stays as it is.
     let (rounds, milliseconds): (Int, UInt64) = hasFaults ? (400, 1_700) : (40, 250)
