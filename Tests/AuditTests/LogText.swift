@@ -3,6 +3,7 @@
 import Audit
 import Foundation
 import Platform
+import TestSupport
 import Testing
 import Wire
 
@@ -92,12 +93,8 @@ final class LogFiles {
 
   /// The file packed by gzip, beside it.
   func packed(_ file: String) throws -> String {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/gzip")
-    process.arguments = ["--keep", file]
-    try process.run()
-    process.waitUntilExit()
-    #expect(process.terminationStatus == 0)
+    let (output, code) = try Program.run(["gzip", "--keep", file])
+    #expect(code == 0, "\(output)")
     return file + ".gz"
   }
 }

@@ -2,6 +2,7 @@
 
 import Foundation
 import Platform
+import TestSupport
 import Testing
 
 @Suite struct DevelopmentCertificatesTests {
@@ -9,16 +10,7 @@ import Testing
 
   /// What `openssl` prints, and its exit code.
   func openssl(_ arguments: [String]) throws -> (output: String, code: Int32) {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments = ["openssl"] + arguments
-    let pipe = Pipe()
-    process.standardOutput = pipe
-    process.standardError = pipe
-    try process.run()
-    let output = pipe.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
-    return (String(decoding: output, as: UTF8.self), process.terminationStatus)
+    try Program.run(["openssl"] + arguments)
   }
 
   func mode(_ name: String) throws -> Int? {
