@@ -142,6 +142,9 @@ package enum Handshake: Equatable, Sendable {
   /// Sealed records are waiting to be sent.
   // SAFETY: the state's own memory.
   package var hasUnsent: Bool { unsafe state.pointee.sealed != nil }
+  /// How many bytes they have.
+  // SAFETY: the state's own memory.
+  package var unsentBytes: Int { unsafe Int(state.pointee.sealedEnd - state.pointee.sealedBegin) }
   /// Bytes sent since `open`, modulo 2^32. While it changes, the peer is receiving.
   // SAFETY: the state's own memory.
   package var sentBytes: UInt32 { unsafe state.pointee.sentBytes }

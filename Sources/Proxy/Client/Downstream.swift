@@ -234,6 +234,7 @@ final class Downstream {
     headSeen = 0
     inputEnded = false
     lingerEndMilliseconds = 0
+    lingerOwedBytes = .max
     countedClient = nil
   }
 
@@ -276,7 +277,14 @@ final class Downstream {
     worker.wheel.set(timer, deadlineMilliseconds: worker.nowMilliseconds + Downstream.discardQuietMilliseconds)
   }
 
+  /// Ends a connection that has no request. Its client may still be taking the last response from our kernel.
+  func closeAtRest(_ worker: Worker) {
+    if transport.hasUndeliveredBytes { closeInOrder(waits: true, worker) } else { close(worker) }
+  }
+
   func linger(_ worker: Worker) {
+    // The end of our side may have found the kernel full.
+    transport.sendRecords()
     for _ in 0..<Downstream.lingerReadsPerTurn {
       switch transport.read(into: input) {
       case .bytes(let n):
@@ -286,6 +294,8 @@ final class Downstream {
           close(worker, reset: true)
           return
         }
+        // Behind that time only what it takes keeps the connection, however often it sends.
+        guard worker.nowMilliseconds < lingerEndMilliseconds else { continue }
         let quiet = worker.nowMilliseconds + Downstream.discardQuietMilliseconds
         worker.wheel.set(timer, deadlineMilliseconds: min(lingerEndMilliseconds, quiet))
       case .blocked:

@@ -94,7 +94,7 @@ extension Downstream {
     if worker.isDraining {
       // One that has just come may have its first request on the way.
       guard requestCount == 0 else {
-        close(worker)
+        closeAtRest(worker)
         return
       }
       worker.setDeadline(self, afterMilliseconds: Worker.drainFirstRequestMilliseconds)
@@ -111,7 +111,7 @@ extension Downstream {
   /// The head's time is up.
   func headExpired(_ worker: Worker) {
     guard !input.isEmpty else {
-      closeLate(worker)
+      closeAtRest(worker)
       return
     }
     guard case .request(let step) = begin(worker, { Begin.refused($0, .headTimeout, headBytes: 0, worker) }) else {

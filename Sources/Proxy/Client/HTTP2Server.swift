@@ -39,6 +39,8 @@ final class HTTP2Server {
   var drainStep = DrainStep.none
   /// Its time without a request is over.
   var isExpired = false
+  /// What had been sent when that was last looked at.
+  var lastSentBytes: UInt32 = 0
   /// The client begins no more streams.
   var clientLeaves = false
   /// Connections to servers that speak for this client, and wait for its next request (mode `bound`).

@@ -34,10 +34,26 @@ extension HTTP2Server {
       end(.headTimeout)
       return
     }
-    isExpired = true
-    session.terminate(code: HTTP2Session.Code.none)
+    if !isExpired {
+      isExpired = true
+      session.terminate(code: HTTP2Session.Code.none)
+    }
     flush()
-    if connection.phase == .http2 { connection.closeLate(worker) }
+    if connection.phase == .http2 { waitForClient() }
+  }
+
+  /// An expired connection's last bytes found the kernel full. They go out as long as the client takes what is before them, as behind
+  /// the end of our side.
+  private func waitForClient() {
+    let d = connection
+    let (sent, owed) = (d.transport.sentBytes, d.transport.unacknowledgedBytes)
+    guard sent != lastSentBytes || owed < d.lingerOwedBytes else {
+      d.closeLate(worker)
+      return
+    }
+    lastSentBytes = sent
+    d.lingerOwedBytes = owed
+    worker.wheel.set(d.timer, deadlineMilliseconds: worker.nowMilliseconds + Downstream.discardQuietMilliseconds)
   }
 
   // MARK: Drain

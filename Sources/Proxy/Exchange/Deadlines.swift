@@ -59,22 +59,42 @@ enum Deadlines {
   }
 
   /// A client that owes room has its time again, or the rest of it, if it takes what the kernel holds. A stream takes part in what its
-  /// connection takes, unless it is its own window that is shut.
+  /// connection takes, until all that was sent for it has arrived and it is its own window that is shut.
   private static func clientTakesOn(_ x: Exchange, _ d: Downstream, _ worker: Worker) -> Bool {
     guard owesRoom(x, d) else {
       // What it owed has left in this turn.
       setClient(x, d, worker)
       return true
     }
-    let connection = d.carrier
     let deadline = x.clientRoom.look(
-      at: RoomWatch.Way(
-        sent: connection.http2?.sentBytes ?? connection.sentBytes, held: connection.transport.unacknowledgedBytes,
-        isHeldUp: d.stream.map { !$0.server.session.hasWindow(stream: $0.id) } ?? false),
+      at: way(to: d),
       since: &x.downstreamProgressMilliseconds, most: UInt64(x.idleMilliseconds(worker)), now: worker.nowMilliseconds)
     guard let deadline else { return false }
     worker.wheel.set(x.timer, deadlineMilliseconds: deadline)
     return true
+  }
+
+  private static func way(to d: Downstream) -> RoomWatch.Way {
+    let connection = d.carrier
+    // Heads and trailers need no window.
+    let isHeldUp =
+      d.stream.map { !d.output.isEmpty && $0.headsWaiting == 0 && !$0.server.session.hasWindow(stream: $0.id) } ?? false
+    return RoomWatch.Way(
+      sent: connection.http2?.sentBytes ?? connection.sentBytes, given: connection.transport.sentBytes,
+      waiting: connection.output.count + connection.transport.unsentBytes,
+      held: connection.transport.unacknowledgedBytes, isHeldUp: isHeldUp)
+  }
+
+  private static func way(to u: Upstream) -> RoomWatch.Way {
+    let connection = u.carrier
+    let isHeldUp =
+      u.stream.map {
+        u.isFlushed || !u.output.isEmpty && $0.headsWaiting == 0 && !$0.client.session.hasWindow(stream: $0.id)
+      } ?? false
+    return RoomWatch.Way(
+      sent: connection.http2?.sentBytes ?? connection.transport.sentBytes, given: connection.transport.sentBytes,
+      waiting: connection.output.count + connection.transport.unsentBytes,
+      held: connection.transport.unacknowledgedBytes, isHeldUp: isHeldUp)
   }
 
   /// The body is not all there, and the upstream would take more of it.
@@ -98,8 +118,7 @@ enum Deadlines {
     }
     if worker.wheel.deadline(of: u.timer) == 0 { x.upstreamProgressMilliseconds = worker.nowMilliseconds }
     let (since, most) = (x.upstreamProgressMilliseconds, serverMilliseconds(x, u, worker))
-    worker.wheel.set(
-      u.timer, deadlineMilliseconds: isWatched(u) ? x.serverRoom.deadline(since: since, most: most) : since + most)
+    worker.wheel.set(u.timer, deadlineMilliseconds: x.serverRoom.deadline(since: since, most: most))
   }
 
   private static func serverMilliseconds(_ x: Exchange, _ u: Upstream, _ worker: Worker) -> UInt64 {
@@ -107,26 +126,10 @@ enum Deadlines {
     return UInt64(mayBeSilent ? x.tunnelMilliseconds(worker) : x.responseMilliseconds(worker))
   }
 
-  /// What its kernel holds says whether the server takes more of the request.
-  private static func isWatched(_ u: Upstream) -> Bool { !u.isStream || !u.isFlushed }
-
   /// The same as `clientTakesOn` of a server, which may also be asked for its response while the kernel still holds much of the request.
   static func serverTakesOn(_ x: Exchange, _ u: Upstream, _ worker: Worker) -> Bool {
     let (now, most) = (worker.nowMilliseconds, serverMilliseconds(x, u, worker))
-    let deadline: UInt64?
-    if isWatched(u) {
-      let connection = u.carrier
-      deadline = x.serverRoom.look(
-        at: RoomWatch.Way(
-          sent: connection.http2?.sentBytes ?? connection.transport.sentBytes,
-          held: connection.transport.unacknowledgedBytes,
-          isHeldUp: u.stream.map { !$0.client.session.hasWindow(stream: $0.id) } ?? false),
-        since: &x.upstreamProgressMilliseconds, most: most, now: now)
-    } else {
-      // What it owed may have left in this turn.
-      let due = x.upstreamProgressMilliseconds + most
-      deadline = due > now ? due : nil
-    }
+    let deadline = x.serverRoom.look(at: way(to: u), since: &x.upstreamProgressMilliseconds, most: most, now: now)
     guard let deadline else { return false }
     worker.wheel.set(u.timer, deadlineMilliseconds: deadline)
     return true

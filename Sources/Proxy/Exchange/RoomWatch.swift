@@ -7,15 +7,25 @@ struct RoomWatch {
   private var lookedSince: UInt64 = 0
   private var sentBytes: UInt32 = 0
   private var heldBytes = 0
+  /// Where the connection's bytes ended when the side was first looked at: what had been written for this side lies before that.
+  private var ownEnd: UInt32 = 0
 
   /// What is known of what goes out to a side.
   struct Way {
     /// What was ever sent, to be compared.
     let sent: UInt32
-    /// What the kernel still has of it.
+    /// How many bytes the kernel was ever given of the connection, and how many wait to be given to it.
+    let given: UInt32
+    let waiting: Int
+    /// What the kernel still has of them.
     let held: Int
-    /// That is for others, and none of it for this side.
+    /// The next bytes that this side takes are for others: it has a stream, which has nothing to send, or no window for it.
     let isHeldUp: Bool
+
+    /// The peer has everything up to there.
+    func hasDelivered(upTo end: UInt32) -> Bool {
+      Int32(bitPattern: given &- UInt32(truncatingIfNeeded: held) &- end) >= 0
+    }
   }
 
   /// When to look, at a side that has made no progress for us since then, and has so many milliseconds.
@@ -33,9 +43,12 @@ struct RoomWatch {
     let due = deadline(since: progress, most: most)
     guard due <= now else { return due }
     let way = way()
-    let hasMoved = !way.isHeldUp && (way.sent != sentBytes || way.held < heldBytes)
-    (sentBytes, heldBytes) = (way.sent, way.held)
     let isFirst = lookedSince != progress
+    if isFirst { ownEnd = way.given &+ UInt32(truncatingIfNeeded: way.waiting) }
+    // A peer that has not got all of a stream's bytes cannot have opened its window for more.
+    let mayMove = !way.isHeldUp || !way.hasDelivered(upTo: ownEnd)
+    let hasMoved = mayMove && (way.sent != sentBytes || way.held < heldBytes)
+    (sentBytes, heldBytes) = (way.sent, way.held)
     guard isFirst || hasMoved else { return nil }
     if !isFirst { progress = now }
     lookedSince = progress

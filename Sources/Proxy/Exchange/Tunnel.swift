@@ -88,8 +88,13 @@ enum Tunnel {
     let justEnded = isOneSided && !x.isTunnelClosing
     if justEnded { x.isTunnelClosing = true }
     guard delivered || justEnded else { return }
+    x.tunnel.owedBytes = .max
+    beginTime(x, worker)
+  }
+
+  private static func beginTime(_ x: Exchange, _ worker: Worker) {
     let tunnel = x.tunnelMilliseconds(worker)
-    let most = isOneSided ? min(worker.plan.config.timeouts.tunnelCloseMilliseconds, tunnel) : tunnel
+    let most = x.isTunnelClosing ? min(worker.plan.config.timeouts.tunnelCloseMilliseconds, tunnel) : tunnel
     let deadline = worker.nowMilliseconds + UInt64(most)
     worker.wheel.set(x.timer, deadlineMilliseconds: min(deadline, x.tunnel.closesAtMilliseconds))
   }
@@ -98,9 +103,22 @@ enum Tunnel {
   static func expired(_ x: Exchange, _ worker: Worker) {
     if !x.tunnel.isClosing, worker.nowMilliseconds >= x.tunnel.closesAtMilliseconds {
       TunnelClosing.begin(x, worker)
+    } else if !x.tunnel.isClosing, takesOn(x) {
+      beginTime(x, worker)
     } else {
       end(x, isLate: true, worker)
     }
+  }
+
+  /// A side has taken some of what the kernels hold for the two. A server may have ended behind megabytes, for which its client needs
+  /// longer than `timeouts.tunnel_close`.
+  private static func takesOn(_ x: Exchange) -> Bool {
+    guard let d = x.downstream, let u = x.upstream else { return false }
+    let (toClient, toServer) = (d.carrier.transport.unacknowledgedBytes, u.carrier.transport.unacknowledgedBytes)
+    let owed = toClient + toServer
+    guard max(toClient, toServer) > 1, owed < x.tunnel.owedBytes else { return false }
+    x.tunnel.owedBytes = owed
+    return true
   }
 
   private enum Carried: Equatable {

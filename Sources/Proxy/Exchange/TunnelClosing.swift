@@ -83,6 +83,8 @@ struct TunnelState {
   /// When it ends, however much it still moves.
   var endMilliseconds = UInt64.max
   var isClosing = false
+  /// What the kernels held for both sides when its time was last over.
+  var owedBytes = Int.max
   /// In a drain.
   var isScheduled: Bool { closesAtMilliseconds != .max }
   /// Both sides were sent a Close frame.

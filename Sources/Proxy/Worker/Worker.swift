@@ -193,6 +193,8 @@ package final class Worker {
       queued.isEmpty && pendingFlushes.isEmpty && clientsToFlush.isEmpty && clientsToRead.isEmpty && !offersPlaces
       && !compressionTurn.isAwaited
     let most: UInt64 = log.hasWaiting ? AccessLog.delayMilliseconds : 1_000
+    // Deadlines are judged by the time from before the poll. Where this process had stood still, what came meanwhile is read first.
+    let dueMilliseconds = nowMilliseconds
     let delay = isDone ? wheel.delay(nowMilliseconds: nowMilliseconds, most: most) : 0
     let count = poller.wait(timeoutMilliseconds: Int32(delay))
     readClock()
@@ -221,7 +223,7 @@ package final class Worker {
     compressFurther()
     offerPlaces()
     flushAll()
-    while let timer = wheel.due(nowMilliseconds: nowMilliseconds) { expire(timer) }
+    while let timer = wheel.due(nowMilliseconds: dueMilliseconds) { expire(timer) }
     updateGauges()
     watchMemory()
     if nowMilliseconds >= watchesDueMilliseconds { handOverWatches() }

@@ -31,7 +31,7 @@ extension Worker {
     counters.add(.reloads)
     // Connections of sockets that are gone end when they are idle.
     for d in downstreams.all where d.phase == .head && d.input.isEmpty {
-      if plan.listener(onSocket: d.socket) == nil { d.close(self) }
+      if plan.listener(onSocket: d.socket) == nil { d.closeAtRest(self) }
     }
     for d in downstreams.all where d.phase == .http2 { d.http2?.adoptRules() }
     endTunnelsOfClosedRoutes()

@@ -7,6 +7,8 @@ final class Connection: @unchecked Sendable {
   let descriptor: Int32
   /// How long one wait for bytes, or for room, may take.
   var patienceSeconds = Deadline.usualSeconds
+  /// Before each read it waits so long, and reads at most so many bytes: the rest stays in the kernel.
+  var pace: (seconds: Double, bytes: Int)?
   /// Everything received is also handed here, before anything else is done with it.
   var witness: ((UnsafeRawBufferPointer) -> Void)?
 
@@ -117,8 +119,9 @@ final class Connection: @unchecked Sendable {
       (first, last) = (0, last - first)
     }
     guard last < Self.capacity else { throw Trouble("more than \(Self.capacity) bytes and no end: \(preview)") }
+    if let pace { Thread.sleep(forTimeInterval: pace.seconds) }
     while true {
-      let count = recv(descriptor, storage + last, Self.capacity - last, 0)
+      let count = recv(descriptor, storage + last, min(Self.capacity - last, pace?.bytes ?? .max), 0)
       if count > 0 {
         witness?(UnsafeRawBufferPointer(start: storage + last, count: count))
         last += count

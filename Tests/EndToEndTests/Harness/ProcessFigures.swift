@@ -41,6 +41,17 @@ extension ChildProcess {
     }
   }
 
+  /// Whether every one of its threads stands still, after SIGSTOP.
+  var isStopped: Bool {
+    get throws {
+      let tasks = "/proc/\(pid)/task"
+      return try FileManager.default.contentsOfDirectory(atPath: tasks).allSatisfy { task in
+        let text = try String(contentsOfFile: "\(tasks)/\(task)/stat", encoding: .utf8)
+        return text[(text.lastIndex(of: ")") ?? text.startIndex)...].hasPrefix(") T")
+      }
+    }
+  }
+
   /// How many file descriptors are open.
   var openFileCount: Int {
     get throws { try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd").count }
