@@ -504,6 +504,7 @@ final class World {
         "\(client.stream.local) still waits for /r/\(client.awaited?.id ?? 0): "
           + kernel.streams.map(\.outline).joined(separator: "; "))
     }
+    checkEnds()
     leave()
     checkRecords()
   }
@@ -534,6 +535,17 @@ final class World {
     violate("nothing comes to rest: \(kernel.streams.map(\.outline))")
   }
 
+  /// Without a fault an exchange is over as soon as its client has the whole answer and everybody has said all; no deadline has to come
+  /// for that.
+  private func checkEnds() {
+    guard !hasFaults, violation == nil else { return }
+    settle()
+    for (name, process) in processes {
+      let left = process.worker.census.exchanges
+      if left > 0 { violate("every client has its answers, and \(left) exchanges of the \(name) are not over") }
+    }
+  }
+
   private func checkRecords() {
     for request in requests.values {
       // Of a head that was not understood the log does not tell the path.
@@ -546,6 +558,10 @@ final class World {
     }
   }
 
+  private var processes: [(name: String, process: Process)] {
+    [("edge", edge)] + (validator.map { [("validator", $0)] } ?? [])
+  }
+
   /// Everybody leaves; then nothing may be left behind.
   private func leave() {
     guard violation == nil else { return }
@@ -554,9 +570,7 @@ final class World {
       settle()
       kernel.monotonicNanoseconds += 5_000_000_000
     }
-    for (name, process) in [("edge", edge), ("validator", validator)].compactMap({ name, process in
-      process.map { (name, $0) }
-    }) {
+    for (name, process) in processes {
       let census = process.worker.census
       if census != Worker.Census() { violate("the \(name) still holds \(census)") }
       let counted = process.count(.requests)
