@@ -48,9 +48,12 @@ final class ClientHTTP2: Client {
 
   init(world: World, stream: Stream, sender: Sender, announced: Endpoint?, mayComeBare: Bool, preamble: [UInt8]) {
     var settings: [(HTTP2End.Setting, Int)] = [(.push, 0)]
-    if !world.random.oneIn(3) { settings.append((.window, world.window())) }
+    if world.isCrowded || !world.random.oneIn(3) {
+      settings.append((.window, world.isCrowded ? 1 << 20 : world.window()))
+    }
     if world.random.oneIn(4) { settings.append((.tableBytes, [0, 100, 60_000][world.random.below(3)])) }
     end = HTTP2End(isServer: false, random: Seeded(world.random.next()), settings: settings)
+    if world.isCrowded { end.growConnectionWindow(to: 1 << 24) }
     end.frameBytesMax = [1, 100, 16_384][world.random.below(3)]
     end.pads = world.random.oneIn(4)
     most = 1 + world.random.below(5)
@@ -72,7 +75,9 @@ final class ClientHTTP2: Client {
     for call in calls { sendBody(call) }
     giveWindows()
     write()
-    if hasAll, outgoing.isEmpty, isGoing || world.random.oneIn(4), !world.random.oneIn(3) { leave(reset: false) }
+    if hasAll, outgoing.isEmpty, !world.clientsStay, isGoing || world.random.oneIn(4), !world.random.oneIn(3) {
+      leave(reset: false)
+    }
   }
 
   private func fault() -> Bool {

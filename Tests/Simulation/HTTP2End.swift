@@ -139,6 +139,10 @@ final class HTTP2End {
     }
   }
 
+  func growConnectionWindow(to bytes: Int32) {
+    nghttp2_session_set_local_window_size(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, bytes)
+  }
+
   func announce(_ settings: [(Setting, Int)]) {
     let entries = settings.map { nghttp2_settings_entry(settings_id: $0.0.rawValue, value: UInt32($0.1)) }
     nghttp2_submit_settings(session, 0, entries, entries.count)

@@ -52,6 +52,11 @@ final class World {
   /// few such runs would take longer than all others. Nobody is woken by that who has missed his event.
   private static let patientRounds = 500
   private var hasPatience = true
+  /// Responses are long, and clients of HTTP/2 give their connections windows for many of them, so that what the engine has for a
+  /// connection finds no room.
+  let isCrowded: Bool
+  /// Clients of HTTP/2 that have all do not leave, so that nothing ends because their connections do.
+  private(set) var clientsStay: Bool
   /// More than the longest messages of a connection need where an end takes a byte at a time.
   private static let settleRoundsMax = 2_000_000
 
@@ -65,6 +70,9 @@ final class World {
     calm = [1, 4, 20][random.below(3)]
     let opensTunnels = random.oneIn(5)
     hasTunnels = hasFaults && opensTunnels
+    isCrowded = random.oneIn(20)
+    let stay = random.oneIn(2)
+    clientsStay = !hasFaults && stay
     clientsLeft = 1 + random.below(5)
     var first = configurations.edges[random.below(configurations.edges.count)]
     while !hasFaults, first.mayTurnAway || first.speaks != .both {
@@ -342,7 +350,7 @@ final class World {
   func plan(_ attempt: Attempt, _ told: Told, expects: Bool) {
     let request = attempt.request
     attempt.status = [200, 200, 200, 201, 404, 500, 204, 304][random.below(8)]
-    attempt.length = [0, 1, 40, 700, 5_000, 17_000][random.below(6)] + (random.oneIn(25) ? 150_000 : 0)
+    attempt.length = [0, 1, 40, 700, 5_000, 17_000][random.below(6)] + (random.oneIn(isCrowded ? 2 : 25) ? 150_000 : 0)
     attempt.framing = [.length, .length, .chunked, .untilClose][random.below(4)]
     if request.method == "HEAD", attempt.framing == .untilClose { attempt.framing = .length }
     if request.asksWebSocket, !random.oneIn(4) {
@@ -544,6 +552,7 @@ final class World {
       let left = process.worker.census.exchanges
       if left > 0 { violate("every client has its answers, and \(left) exchanges of the \(name) are not over") }
     }
+    clientsStay = false
   }
 
   private func checkRecords() {

@@ -10,6 +10,10 @@ extension World {
         return
       }
       request.edgeLines += 1
+      // Its client sends and resets nothing any more: an exchange that ends then, and not with its response, was never told of its end.
+      if request.isServed, !hasFaults, let refusal = line.text(of: "refusal") {
+        violate("the client of /r/\(request.id) has all of its response, and the log says \(refusal): \(line)")
+      }
       check(line, request)
     }
     validator?.readLog { line in
