@@ -59,8 +59,8 @@ package enum Handshake: Equatable, Sendable {
     var sealed: UnsafeMutablePointer<UInt8>?
     var sealedBegin: Int32 = 0
     var sealedEnd: Int32 = 0
-    /// Bytes sent since `open`; wraps around.
-    var sentBytes: UInt32 = 0
+    /// Bytes sent since `open`.
+    var sentBytes: UInt64 = 0
     let pool: Unmanaged<BufferPool>
   }
 
@@ -147,7 +147,10 @@ package enum Handshake: Equatable, Sendable {
   package var unsentBytes: Int { unsafe Int(state.pointee.sealedEnd - state.pointee.sealedBegin) }
   /// Bytes sent since `open`, modulo 2^32. While it changes, the peer is receiving.
   // SAFETY: the state's own memory.
-  package var sentBytes: UInt32 { unsafe state.pointee.sentBytes }
+  package var sentBytes: UInt32 { unsafe UInt32(truncatingIfNeeded: state.pointee.sentBytes) }
+  /// Bytes sent since `open`.
+  // SAFETY: the state's own memory.
+  package var allSentBytes: UInt64 { unsafe state.pointee.sentBytes }
 
   /// Whether a read before the next event may return something.
   package var mayRead: Bool {

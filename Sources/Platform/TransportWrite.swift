@@ -46,7 +46,7 @@ extension Transport {
     // SAFETY: callers pass `count` readable bytes, which the kernel reads during the call.
     let sent = unsafe cs_send(state.pointee.descriptor, bytes, count, more ? cs_MSG_MORE : 0)
     if sent > 0 {
-      unsafe state.pointee.sentBytes &+= UInt32(truncatingIfNeeded: sent)
+      unsafe state.pointee.sentBytes &+= UInt64(sent)
       if sent < count { unsafe state.pointee.writeBlocked = true }
       return .bytes(sent)
     }

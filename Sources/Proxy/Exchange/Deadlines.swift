@@ -80,7 +80,7 @@ enum Deadlines {
     let isHeldUp =
       d.stream.map { !d.output.isEmpty && $0.headsWaiting == 0 && !$0.server.session.hasWindow(stream: $0.id) } ?? false
     return RoomWatch.Way(
-      sent: connection.http2?.sentBytes ?? connection.sentBytes, given: connection.transport.sentBytes,
+      sent: connection.http2?.sentBytes ?? connection.sentBytes, given: connection.transport.allSentBytes,
       waiting: connection.output.count + connection.transport.unsentBytes,
       held: connection.transport.unacknowledgedBytes, isHeldUp: isHeldUp)
   }
@@ -92,7 +92,7 @@ enum Deadlines {
         u.isFlushed || !u.output.isEmpty && $0.headsWaiting == 0 && !$0.client.session.hasWindow(stream: $0.id)
       } ?? false
     return RoomWatch.Way(
-      sent: connection.http2?.sentBytes ?? connection.transport.sentBytes, given: connection.transport.sentBytes,
+      sent: connection.http2?.sentBytes ?? connection.transport.sentBytes, given: connection.transport.allSentBytes,
       waiting: connection.output.count + connection.transport.unsentBytes,
       held: connection.transport.unacknowledgedBytes, isHeldUp: isHeldUp)
   }
