@@ -151,6 +151,8 @@ package enum Handshake: Equatable, Sendable {
   /// Bytes sent since `open`.
   // SAFETY: the state's own memory.
   package var allSentBytes: UInt64 { unsafe state.pointee.sentBytes }
+  /// The same with the sealed records that wait.
+  package var writtenBytes: UInt64 { allSentBytes + UInt64(unsentBytes) }
 
   /// Whether a read before the next event may return something.
   package var mayRead: Bool {

@@ -71,7 +71,8 @@ extension EndToEnd {
     }
 
     /// The same of a connection of HTTP/2, whose last frames did not even fit into the kernel.
-    @Test func theLastFramesOfAConnectionAreReadToTheirEnd() throws {
+    @Test(arguments: [false, true])
+    func theLastFramesOfAConnectionAreReadToTheirEnd(clientSpeaks: Bool) throws {
       let sent = Guarded(0)
       let site = try HTTP2Site(keepsBytes: false) { exchange in
         try exchange.replyEndlessly { count in sent.with { $0 += count } }
@@ -91,6 +92,8 @@ extension EndToEnd {
       }
       try client.send(.reset(endless))
       client.connection.pace = (0.02, 20_000)
+      // What most clients say as they read.
+      client.givesWindowsBack = clientSpeaks
       try client.waitForEnd()
       #expect(client.goAway?.code == 0)
       #expect(try site.edge.access.wait(path: "/endless").refusal == "client-reset")
@@ -147,6 +150,59 @@ extension EndToEnd {
       let response = try client.response(on: stream)
       #expect(response.status == 200, "\(response)")
       #expect(try site.edge.access.wait(path: "/upload").refusal == nil)
+    }
+
+    /// What others take on the same connection is no progress of a stream whose end, without a byte, waits for its window.
+    @Test func aStreamIsNotKeptByItsNeighbours() throws {
+      let site = try HTTP2Site(keepsBytes: false) { exchange in
+        guard exchange.target == "/stalled" else { return try exchange.reply("short") }
+        try exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n")
+        _ = try exchange.connection.fill(withinSeconds: 0.2)
+        try exchange.send("0\r\nX-Trailer: t\r\n\r\n")
+      } change: {
+        $0.timeouts = ["idle: 1s"]
+      }
+      let client = try site.begun(settings: [(.initialWindowSize, 5)])
+      client.givesWindowsBack = false
+      let stalled = try client.begin("/stalled")
+      let end = Date(timeIntervalSinceNow: 10)
+      while client.streams[stalled]?.isOver == false, Date() < end {
+        let other = try client.begin("/short")
+        try client.wait(for: "the other") { $0.streams[other]?.isOver == true || $0.streams[stalled]?.isOver == true }
+        Thread.sleep(forTimeInterval: 0.05)
+      }
+      #expect(client.streams[stalled]?.reset != nil && client.streams[stalled]?.body.count == 5)
+      #expect(try site.edge.access.wait(path: "/stalled").refusal == "client-timeout")
+    }
+
+    /// A server that does not answer is late, however long it takes for what others send it.
+    @Test func aServerThatTakesOfOthersIsLateAllTheSame() throws {
+      let site = try HTTP2Site(keepsBytes: false) { exchange in
+        exchange.takesBodyItself()
+        exchange.end()
+        let connection = exchange.connection
+        Socket.set(connection.descriptor, SOL_SOCKET, SO_RCVBUF, 16_384)
+        connection.pace = (0.1, 10_000)
+        // The backend took the connection's preface for a head.
+        _ = try connection.read("SM\r\n\r\n".utf8.count)
+        try connection.send(
+          HTTP2Frame.settings([(.initialWindowSize, 1 << 30)]).bytes + HTTP2Frame.windowUpdate(0, by: 1 << 30).bytes)
+        _ = try connection.readToEnd()
+      } change: {
+        $0.upstreams[0].members += ["protocol: http2", "retries: { count: 0 }"]
+        $0.timeouts = ["upstream_response: 2s"]
+        $0.workers = "1"
+      }
+      let client = try site.begun()
+      let silent = try client.begin("/silent")
+      let upload = try client.open(client.block("/upload", method: "POST"), ends: false)
+      let end = Date(timeIntervalSinceNow: 10)
+      while client.streams[silent]?.isOver == false, client.streams[upload]?.isOver == false, Date() < end {
+        let room = min(client.sendWindow, client.streams[upload]!.sendWindow, 16_384)
+        if room > 0 { try client.send(.data(upload, [UInt8](repeating: 0x62, count: room))) }
+        if try client.hasFrame(by: .after(room > 0 ? 0 : 0.1)) { _ = try client.nextFrame() }
+      }
+      #expect(client.streams[silent]?.blocks.first?.status == 504)
     }
   }
 }

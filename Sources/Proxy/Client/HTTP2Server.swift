@@ -101,6 +101,10 @@ final class HTTP2Server {
         advanceTouched()
         if d.phase == .http2 { worker.flushLater(d) }
         return
+      case .ended where isExpired && !d.isFlushed:
+        // It may still be taking the last frames.
+        worker.flushLater(d)
+        return
       case .ended, .failed:
         d.close(worker)
         return
@@ -114,6 +118,11 @@ final class HTTP2Server {
   /// not counted more often than they come.
   private func take() {
     let d = connection
+    // It was told that nothing more is read (GOAWAY). What it sends while it takes the last frames is dropped.
+    guard !isExpired else {
+      d.input.removeAll()
+      return
+    }
     let seen = frames.waitingBytes
     switch d.input.withReadable({ frames.scan($0.extracting(droppingFirst: seen)) }) {
     case nil: break

@@ -244,6 +244,7 @@ extension HTTP2Server: HTTP2Handler {
     s.output.releaseIfEmpty()
     state.sentBytes &+= UInt32(truncatingIfNeeded: count)
     sentBytes &+= UInt32(truncatingIfNeeded: count)
+    state.ownEnd = connection.transport.writtenBytes + UInt64(out.count)
     // Whoever waited for room goes on.
     if s !== pulling { worker.enqueue(s) }
   }
@@ -251,6 +252,7 @@ extension HTTP2Server: HTTP2Handler {
   func headLeft(stream: Int32) {
     guard let s = find(stream), let state = s.stream, state.headsWaiting > 0 else { return }
     state.headsWaiting -= 1
+    state.ownEnd = connection.transport.writtenBytes + UInt64(connection.output.count)
     // Its end, or its next head, waited for that.
     if s !== pulling, s.isFlushed { worker.enqueue(s) }
   }

@@ -59,6 +59,8 @@ final class StreamState {
   var hasTrailers = false
   /// Bytes of the response's body that went into frames.
   var sentBytes: UInt32 = 0
+  /// Where the last frame that was written for it ends, in bytes of its connection.
+  var ownEnd: UInt64 = 0
   /// Its answers are gRPC's.
   var isGRPC = false
   /// An extended CONNECT for a WebSocket (RFC 8441).
@@ -105,6 +107,7 @@ final class StreamState {
     if hasTrailers { trailers.reset() }
     hasTrailers = false
     sentBytes = 0
+    ownEnd = 0
     isGRPC = false
     if wantsWebSocket {
       wantsWebSocket = false

@@ -76,25 +76,25 @@ enum Deadlines {
 
   private static func way(to d: Downstream) -> RoomWatch.Way {
     let connection = d.carrier
-    // Heads and trailers need no window.
-    let isHeldUp =
-      d.stream.map { !d.output.isEmpty && $0.headsWaiting == 0 && !$0.server.session.hasWindow(stream: $0.id) } ?? false
+    // A head, and trailers that follow the last byte, need no window. libnghttp2 wants one also for an end without a byte.
+    let isHeldUp = d.stream.map { $0.headsWaiting == 0 && !$0.server.session.hasWindow(stream: $0.id) } ?? false
     return RoomWatch.Way(
       sent: connection.http2?.sentBytes ?? connection.sentBytes, given: connection.transport.allSentBytes,
-      waiting: connection.output.count + connection.transport.unsentBytes,
-      held: connection.transport.unacknowledgedBytes, isHeldUp: isHeldUp)
+      held: connection.transport.unacknowledgedBytes, ownEnd: d.stream?.ownEnd ?? 0, isHeldUp: isHeldUp)
   }
 
   private static func way(to u: Upstream) -> RoomWatch.Way {
     let connection = u.carrier
+    // A head waits for room, or for the end of other streams where the server has come to allow fewer.
     let isHeldUp =
       u.stream.map {
-        u.isFlushed || !u.output.isEmpty && $0.headsWaiting == 0 && !$0.client.session.hasWindow(stream: $0.id)
+        u.isFlushed
+          || ($0.headsWaiting > 0
+            ? $0.client.streams.count > $0.client.session.peerStreamsMax : !$0.client.session.hasWindow(stream: $0.id))
       } ?? false
     return RoomWatch.Way(
       sent: connection.http2?.sentBytes ?? connection.transport.sentBytes, given: connection.transport.allSentBytes,
-      waiting: connection.output.count + connection.transport.unsentBytes,
-      held: connection.transport.unacknowledgedBytes, isHeldUp: isHeldUp)
+      held: connection.transport.unacknowledgedBytes, ownEnd: u.stream?.ownEnd ?? 0, isHeldUp: isHeldUp)
   }
 
   /// The body is not all there, and the upstream would take more of it.

@@ -7,23 +7,22 @@ struct RoomWatch {
   private var lookedSince: UInt64 = 0
   private var sentBytes: UInt32 = 0
   private var heldBytes = 0
-  /// Where the connection's bytes ended when the side was first looked at: what had been written for this side lies before that.
-  private var ownEnd: UInt64 = 0
 
   /// What is known of what goes out to a side.
   struct Way {
     /// What was ever sent, to be compared.
     let sent: UInt32
-    /// How many bytes the kernel was ever given of the connection, and how many wait to be given to it.
+    /// How many bytes the kernel was ever given of the connection.
     let given: UInt64
-    let waiting: Int
-    /// What the kernel still has of them.
+    /// What it still has of them.
     let held: Int
+    /// Behind so many bytes of the connection lies nothing that was written for this side.
+    let ownEnd: UInt64
     /// The next bytes that this side takes are for others: it has a stream, which has nothing to send, or no window for it.
     let isHeldUp: Bool
 
-    /// The peer has everything up to there.
-    func hasDelivered(upTo end: UInt64) -> Bool { given >= end + UInt64(held) }
+    /// A peer that has not got all of a stream's bytes cannot have opened its window for more.
+    var mayMove: Bool { !isHeldUp || given < ownEnd + UInt64(held) }
   }
 
   /// When to look, at a side that has made no progress for us since then, and has so many milliseconds.
@@ -42,10 +41,7 @@ struct RoomWatch {
     guard due <= now else { return due }
     let way = way()
     let isFirst = lookedSince != progress
-    if isFirst { ownEnd = way.given + UInt64(way.waiting) }
-    // A peer that has not got all of a stream's bytes cannot have opened its window for more.
-    let mayMove = !way.isHeldUp || !way.hasDelivered(upTo: ownEnd)
-    let hasMoved = mayMove && (way.sent != sentBytes || way.held < heldBytes)
+    let hasMoved = way.mayMove && (way.sent != sentBytes || way.held < heldBytes)
     (sentBytes, heldBytes) = (way.sent, way.held)
     guard isFirst || hasMoved else { return nil }
     if !isFirst { progress = now }

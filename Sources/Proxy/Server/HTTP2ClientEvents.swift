@@ -112,6 +112,7 @@ extension HTTP2Client: HTTP2Handler {
     s.output.consume(count)
     s.output.releaseIfEmpty()
     sentBytes &+= UInt32(truncatingIfNeeded: count)
+    s.stream?.ownEnd = connection.transport.writtenBytes + UInt64(out.count)
     guard let x = s.exchange else { return }
     x.upstreamProgressMilliseconds = worker.nowMilliseconds
     if s !== pulling { worker.enqueue(x.downstream) }
@@ -120,6 +121,7 @@ extension HTTP2Client: HTTP2Handler {
   func headLeft(stream: Int32) {
     guard let s = find(stream), let state = s.stream, state.headsWaiting > 0 else { return }
     state.headsWaiting -= 1
+    state.ownEnd = connection.transport.writtenBytes + UInt64(connection.output.count)
     guard let x = s.exchange else { return }
     x.machine.noteSent()
     x.upstreamProgressMilliseconds = worker.nowMilliseconds

@@ -41,6 +41,8 @@ final class ServerStream {
   var isEndOut = false
   /// Heads and trailers that were submitted and are not in frames yet.
   var headsWaiting = 0
+  /// Where the last frame that was written for it ends, in bytes of its connection.
+  var ownEnd: UInt64 = 0
   /// The lines of the request's trailers.
   let trailers: Buffer
   /// It has some. Most streams have none, and need not look at the buffer.
@@ -75,6 +77,7 @@ final class ServerStream {
     outputEnded = false
     isEndOut = false
     headsWaiting = 0
+    ownEnd = 0
     if hasTrailers { trailers.reset() }
     hasTrailers = false
   }
