@@ -60,15 +60,9 @@ extension EndToEnd {
     @Test func connectionsThatTakeNoRequestDoNotPileUp() throws {
       let told = Guarded(0)
       let site = try HTTP2Site { exchange in
-        exchange.takesBodyItself()
-        exchange.end()
-        let connection = exchange.connection
-        try connection.send(HTTP2Frame.settings([(.maxConcurrentStreams, 0)]).bytes)
-        // The backend took the connection's preface for a head.
-        _ = try connection.read("SM\r\n\r\n".utf8.count)
+        let connection = try exchange.speakHTTP2(.settings([(.maxConcurrentStreams, 0)]))
         while true {
-          let head = try connection.read(HTTP2Frame.headBytes)
-          let frame = HTTP2Frame(head: head, payload: try connection.read(HTTP2Frame.payloadCount(head)))
+          let frame = try connection.readHTTP2Frame()
           if frame.kind == .settings, frame.has(HTTP2Frame.ack) { told.with { $0 += 1 } }
         }
       } change: {
@@ -121,18 +115,10 @@ extension EndToEnd {
 
     // MARK: Responses
 
-    /// Answers the first request of a connection of HTTP/2, whose preface the backend took for a head, with these frames.
+    /// Answers the first request of a connection of HTTP/2 with these frames.
     private static func answer(_ exchange: Exchange, _ frames: [HTTP2Frame]) throws {
-      exchange.takesBodyItself()
-      exchange.end()
-      let connection = exchange.connection
-      _ = try connection.read("SM\r\n\r\n".utf8.count)
-      try connection.send(HTTP2Frame.settings([]).bytes)
-      var kind: HTTP2Frame.Kind?
-      while kind != .headers {
-        let head = try connection.read(HTTP2Frame.headBytes)
-        kind = HTTP2Frame(head: head, payload: try connection.read(HTTP2Frame.payloadCount(head))).kind
-      }
+      let connection = try exchange.speakHTTP2(.settings([]))
+      while try connection.readHTTP2Frame().kind != .headers {}
       try connection.send(frames.flatMap(\.bytes))
       _ = try connection.readToEnd()
     }

@@ -240,15 +240,9 @@ extension EndToEnd {
     /// looked at, so that for some of them the bytes leave in that very turn.
     @Test func aServerThatTakesTheRestOfARequestInTimeIsNotLate() throws {
       let site = try HTTP2Site(keepsBytes: false) { exchange in
-        exchange.takesBodyItself()
-        exchange.end()
-        let connection = exchange.connection
-        // The backend took the connection's preface for a head.
-        _ = try connection.read("SM\r\n\r\n".utf8.count)
-        try connection.send(HTTP2Frame.settings([(.initialWindowSize, 10)]).bytes)
+        let connection = try exchange.speakHTTP2(.settings([(.initialWindowSize, 10)]))
         while true {
-          let head = try connection.read(HTTP2Frame.headBytes)
-          let frame = HTTP2Frame(head: head, payload: try connection.read(HTTP2Frame.payloadCount(head)))
+          let frame = try connection.readHTTP2Frame()
           guard frame.kind == .data else { continue }
           if frame.flags & 1 != 0 {
             let block = HPACKBlock([HPACKField(":status", "200")]).bytes

@@ -124,18 +124,11 @@ extension EndToEnd {
     /// All of a request is in our kernel, and its server takes it as fast as it can.
     @Test func aServerThatTakesAnUploadSlowlyIsNotLate() throws {
       let site = try HTTP2Site(keepsBytes: false) { exchange in
-        exchange.takesBodyItself()
-        exchange.end()
-        let connection = exchange.connection
-        Socket.set(connection.descriptor, SOL_SOCKET, SO_RCVBUF, 16_384)
-        connection.pace = (0.1, 5_000)
-        // The backend took the connection's preface for a head.
-        _ = try connection.read("SM\r\n\r\n".utf8.count)
-        try connection.send(
-          HTTP2Frame.settings([(.initialWindowSize, 1 << 20)]).bytes + HTTP2Frame.windowUpdate(0, by: 1 << 20).bytes)
+        let connection = try exchange.speakHTTP2(
+          .settings([(.initialWindowSize, 1 << 20)]), .windowUpdate(0, by: 1 << 20), receiveBufferBytes: 16_384,
+          pace: (0.1, 5_000))
         while true {
-          let head = try connection.read(HTTP2Frame.headBytes)
-          let frame = HTTP2Frame(head: head, payload: try connection.read(HTTP2Frame.payloadCount(head)))
+          let frame = try connection.readHTTP2Frame()
           guard frame.kind == .data, frame.flags & 1 != 0 else { continue }
           let block = HPACKBlock([HPACKField(":status", "200")]).bytes
           try connection.send(HTTP2Frame.headers(frame.stream, block, ends: true).bytes)
@@ -178,15 +171,9 @@ extension EndToEnd {
     /// A server that does not answer is late, however long it takes for what others send it.
     @Test func aServerThatTakesOfOthersIsLateAllTheSame() throws {
       let site = try HTTP2Site(keepsBytes: false) { exchange in
-        exchange.takesBodyItself()
-        exchange.end()
-        let connection = exchange.connection
-        Socket.set(connection.descriptor, SOL_SOCKET, SO_RCVBUF, 16_384)
-        connection.pace = (0.1, 10_000)
-        // The backend took the connection's preface for a head.
-        _ = try connection.read("SM\r\n\r\n".utf8.count)
-        try connection.send(
-          HTTP2Frame.settings([(.initialWindowSize, 1 << 30)]).bytes + HTTP2Frame.windowUpdate(0, by: 1 << 30).bytes)
+        let connection = try exchange.speakHTTP2(
+          .settings([(.initialWindowSize, 1 << 30)]), .windowUpdate(0, by: 1 << 30), receiveBufferBytes: 16_384,
+          pace: (0.1, 10_000))
         _ = try connection.readToEnd()
       } change: {
         $0.upstreams[0].members += ["protocol: http2", "retries: { count: 0 }"]
