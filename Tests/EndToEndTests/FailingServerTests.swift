@@ -152,6 +152,27 @@ extension EndToEnd {
       #expect(entry.refusal == "upstream-reset")
     }
 
+    /// A status that asks for another try, and gets none: the server's own response is the answer, and the log says why.
+    @Test func aStatusThatTheBudgetGivesNoTryIsCountedAndNamed() throws {
+      let workspace = try Workspace()
+      let ill = try RecordingBackend { try $0.send("HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy") }
+      let edge = try site(
+        ["\(ill.address)"], ["retries: { count: 1, budget: 0%, on: [503] }", "passive: off"], in: workspace)
+      let client = try Connection(to: edge["public"])
+      for i in 0..<30 {
+        let response = try client.get("/\(i)")
+        #expect(response.status == 503 && response.text == "busy")
+      }
+      let (retries, denied) = (
+        try edge.metric("countersign_retries_total") ?? 0, try edge.metric("countersign_retries_denied_total") ?? 0
+      )
+      #expect(retries >= 10 && retries + denied == 30, "\(retries) and \(denied)")
+      let entry = try edge.access.wait(for: "a try that was denied") {
+        $0.detail == "the upstream's retry budget is used up"
+      }
+      #expect(entry.status == 503 && entry.refusal == nil)
+    }
+
     // MARK: Places
 
     @Test(arguments: ["1", "2"]) func noServerHasMoreRequestsThanItMayAndTheOthersWaitTheirTurn(_ workers: String)

@@ -60,7 +60,7 @@ private struct Step: CustomStringConvertible {
 private let faults: [ExchangeMachine.Fault] = [
   .connect, .connectTimeout, .upstreamTLS, .closedBeforeResponse, .responseTimeout, .badResponse, .truncatedResponse,
   .badStatus, .serverDown(isTakenAway: false), .serverDown(isTakenAway: true), .starting, .clientGone,
-  .request(.framingChunk), .request(.bodyTooLarge), .request(.bodyTimeout), .unprocessed,
+  .request(.framingChunk), .request(.bodyTooLarge), .request(.bodyTimeout), .unprocessed, .answerCut,
 ]
 
 @Suite struct ExchangeMachineTests {
@@ -160,7 +160,7 @@ private let faults: [ExchangeMachine.Fault] = [
         var other = step.machine
         let verdict = machine.fault(fault, mayRetry: false)
         #expect(verdict != .retry, "\(fault) at \(step)")
-        if other.fault(fault) == .retry, fault != .badStatus { #expect(machine.isRetryDenied, "\(fault) at \(step)") }
+        if other.fault(fault) == .retry { #expect(machine.isRetryDenied, "\(fault) at \(step)") }
         #expect(!other.isRetryDenied)
       }
     }

@@ -51,7 +51,7 @@ import Wire
   @Test(arguments: [Config.Balance.roundRobin, .leastRequests, .clientHash])
   func aTriedServerComesLast(_ balance: Config.Balance) {
     let (plan, pools) = plan(balance, 3)
-    pools[0].active = 9
+    pools[0].pretend(active: 9)
     for tried in UInt64(0)..<7 {
       for index in choices(plan, 4, client: Self.client, tried: tried) { #expect(tried & 1 << UInt64(index) == 0) }
     }
@@ -158,7 +158,7 @@ import Wire
   /// Of two that are drawn: the busiest of all is never it, and the least busy always when it is drawn, which is half the time.
   @Test func theLessBusyOfTwoIsChosen() {
     let (plan, pools) = plan(.leastRequests, 4)
-    for (pool, active) in zip(pools, [3, 1, 2, 5]) { pool.active = active }
+    for (pool, active) in zip(pools, [3, 1, 2, 5]) { pool.pretend(active: active) }
     let drawn = choices(plan, 4_000)
     #expect(!drawn.contains(3))
     let counts = (0..<4).map { index in drawn.count { $0 == index } }
@@ -251,7 +251,7 @@ import Wire
     for i in UInt32(0)..<8_000 {
       let index = choices(plan, 1, client: IPAddress(v4: 0x0a00_0000 + i))[0]
       counts[index] += 1
-      if balance == .leastRequests { pools[index].active += 1 }
+      if balance == .leastRequests { pools[index].pretend(active: pools[index].active + 1) }
     }
     for (count, share) in zip(counts, [1_000, 2_000, 5_000]) {
       #expect(abs(count - share) < 200, "\(counts)")
@@ -365,11 +365,10 @@ import Wire
     }
     #expect(Set(choices(plan, 5, now: 9_999)) == [1])
     #expect(choices(plan, 5, now: 10_000).contains(0))
-    pools[0].isProbed = true
+    pools[0].pretend(active: 0, isProbed: true)
     #expect(Set(choices(plan, 5, now: 10_000)) == [1])
     // A tunnel from before the ejection keeps nobody from finding out.
-    pools[0].isProbed = false
-    pools[0].active = 1
+    pools[0].pretend(active: 1)
     #expect(choices(plan, 5, now: 10_000).contains(0))
   }
 

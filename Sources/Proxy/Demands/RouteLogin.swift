@@ -5,7 +5,7 @@
 //   no field ─► 401      known ─► goes on      else ─► parked ─► answer ─┬─ right ─► goes on
 //                                                        └─ deadline ─► 503  └─ wrong ─► 401
 //
-// Invariant: `x.awaitsLogin` exactly while it is parked for an answer.
+// Invariant: `x.wait` is `.login` exactly while it is parked for an answer.
 
 import Platform
 import Policy
@@ -63,7 +63,7 @@ final class RouteLogin {
   private func check(_ found: BasicCredentials, _ bytes: Span<UInt8>, _ x: Exchange, _ worker: Worker) -> Step? {
     let name = bytes.extracting(found.name.range)
     let password = bytes.extracting(found.password.range)
-    guard let logins = worker.logins(), let key = logins.key(file, name: name, password: password) else {
+    guard let logins = RouteLogin.known(to: worker), let key = logins.key(file, name: name, password: password) else {
       return .refuse(.credentialsBusy)
     }
     if logins.knows(key, nowMilliseconds: worker.nowMilliseconds) {
@@ -83,8 +83,7 @@ final class RouteLogin {
     case .added: worker.counters.add(.passwordChecks)
     case .joined: break
     }
-    x.awaitsLogin = true
-    x.isBackingOff = true
+    x.wait = .login
     worker.wheel.set(x.timer, deadlineMilliseconds: worker.nowMilliseconds + RouteLogin.waitMilliseconds)
     return .parked
   }
@@ -108,38 +107,37 @@ final class RouteLogin {
       }
     }
   }
-}
 
-extension Worker {
-  /// What this worker knows of passwords, made with the first; nil where libcrypto refuses the key.
-  func logins() -> KnownLogins? {
-    if let known = knownLogins { return known }
-    knownLogins = KnownLogins(secret: shared.passwords.secret)
-    return knownLogins
+  // MARK: Waiting for the thread that checks
+
+  /// What a worker knows of passwords, made with the first; nil where libcrypto refuses the key.
+  private static func known(to worker: Worker) -> KnownLogins? {
+    if let known = worker.knownLogins { return known }
+    worker.knownLogins = KnownLogins(secret: worker.shared.passwords.secret)
+    return worker.knownLogins
   }
 
   /// A password was checked: those of this worker's requests that wait for it go on or are refused.
-  func take(_ answer: PasswordChecker.Answer) {
-    if answer.isRight { logins()?.note(answer.key, nowMilliseconds: nowMilliseconds) }
-    for waiter in answer.waiters where waiter.worker == index {
-      guard let x = exchanges.find(waiter.slot, waiter.generation), x.awaitsLogin, let route = x.route else { continue }
-      x.leaveLogin(self)
+  static func take(_ answer: PasswordChecker.Answer, _ worker: Worker) {
+    if answer.isRight { known(to: worker)?.note(answer.key, nowMilliseconds: worker.nowMilliseconds) }
+    for waiter in answer.waiters where waiter.worker == worker.index {
+      guard let x = worker.exchanges.find(waiter.slot, waiter.generation), x.wait == .login, let route = x.route else {
+        continue
+      }
+      leave(x, worker)
       guard answer.isRight else {
-        x.advance(self, .refuse(.credentialsWrong))
+        x.advance(worker, .refuse(.credentialsWrong))
         continue
       }
       route.demands?.login?.admit(x)
-      x.advance(self, Begin.send(x, route, self))
+      x.advance(worker, Begin.send(x, route, worker))
     }
   }
-}
 
-extension Exchange {
   /// It waits for no answer any more.
-  func leaveLogin(_ worker: Worker) {
-    guard awaitsLogin else { return }
-    awaitsLogin = false
-    isBackingOff = false
-    worker.wheel.set(timer, deadlineMilliseconds: 0)
+  static func leave(_ x: Exchange, _ worker: Worker) {
+    guard x.wait == .login else { return }
+    x.wait = .none
+    worker.wheel.set(x.timer, deadlineMilliseconds: 0)
   }
 }

@@ -41,23 +41,23 @@ extension Exchange {
     }
   }
 
-  /// The upstream's budget has another try.
-  private func mayRetry(_ worker: Worker) -> Bool {
-    group?.budget.allows(nowMilliseconds: worker.nowMilliseconds) ?? false
-  }
-
   /// What becomes of a fault. What it says of the server is noted first.
   @inline(never) private func judge(_ fault: ExchangeMachine.Fault, _ worker: Worker) -> Step {
-    noteFailure(fault, worker)
+    ServerReports.noteFailure(fault, of: self, worker)
     if fault == .unprocessed, let u = upstream, let stream = u.stream {
       machine.noteUnprocessed(isPassing: stream.client.refusedInPassing(u))
     }
-    let verdict = machine.fault(fault, mayRetry: mayRetry(worker))
+    return act(on: verdict(on: fault, worker), worker)
+  }
+
+  /// What the machine says of a fault, with the upstream's budget for further tries.
+  private func verdict(on fault: ExchangeMachine.Fault, _ worker: Worker) -> ExchangeMachine.Verdict {
+    let verdict = machine.fault(fault, mayRetry: group?.budget.allows(nowMilliseconds: worker.nowMilliseconds) ?? false)
     if machine.isRetryDenied {
       worker.counters.add(.retriesDenied)
-      if case .none = detail { detail = .text("the upstream's retry budget is used up") }
+      if verdict != .passOn, case .none = detail { detail = Exchange.budgetIsUsedUp }
     }
-    return act(on: verdict, worker)
+    return verdict
   }
 
   private func act(on verdict: ExchangeMachine.Verdict, _ worker: Worker) -> Step {
@@ -86,8 +86,8 @@ extension Exchange {
   /// Sends the held request once more, signed anew.
   func tryAgain(_ worker: Worker) -> Step {
     guard let group else { return .refuse(.upstreamNone) }
-    leaveQueue(worker)
-    isBackingOff = false
+    ServerQueue.leave(self, worker)
+    wait = .none
     guard machine.replayable else { return .refuse(.upstreamReset) }
     rewind(trailerBytesMax: worker.plan.trailerLimits(hasGrown: isVerified).headBytes)
     worker.wheel.set(timer, deadlineMilliseconds: 0)
@@ -95,7 +95,7 @@ extension Exchange {
   }
 
   private func nextStep(_ worker: Worker) -> Step {
-    if isBackingOff { return .parked }
+    if isWaiting { return .parked }
     if machine.isDiscarding {
       if let stream = downstream.stream, !EarlyAnswer.readsRest(of: self, stream) { machine.noteDownstreamCloses() }
       release(worker, keep: false)
@@ -103,7 +103,7 @@ extension Exchange {
     }
     if awaitsRequest { return EarlyAnswer.readRequest(of: self, worker) }
     guard let u = upstream, u.phase == .ready else {
-      return route?.answer != nil && machine.response == .body ? relayAnswer(worker) : .blocked
+      return route?.answer != nil && machine.response == .body ? AnswerBody.relay(self, worker) : .blocked
     }
     var isMoving = false
     if machine.request == .body {
@@ -292,7 +292,7 @@ extension Exchange {
         guard u.input.withReadable({ WebSocketKey.isAccepted($0, head, stream) }) else { return badResponse(.upgrade) }
       }
       if isSigned { noteVerified(mark, u, worker) }
-      noteStatus(head.status, of: u, worker)
+      ServerReports.noteStatus(head.status, of: u, self, worker)
       downstream.write(head, length, from: u, for: self, .none, .asIs, isTunnel: true, worker)
       u.input.consume(length)
       Tunnel.begin(self, u, worker)
@@ -309,16 +309,18 @@ extension Exchange {
       u.input.consume(length)
       return .moved
     }
+    // What says by its head alone that another try is to be made; where none is, it is relayed as any other.
+    var fault: ExchangeMachine.Fault?
     if mark == .starting {
-      if case .retryLater = machine.fault(.starting) { return StartWait.begin(self, worker) }
+      fault = .starting
     } else {
       u.noteAnswered()
-      noteStatus(head.status, of: u, worker)
-      if group?.config.retries.statuses.contains(head.status) == true,
-        machine.fault(.badStatus, mayRetry: mayRetry(worker)) == .retry
-      {
-        return act(on: .retry, worker)
-      }
+      ServerReports.noteStatus(head.status, of: u, self, worker)
+      if group?.config.retries.statuses.contains(head.status) == true { fault = .badStatus }
+    }
+    if let fault {
+      let verdict = verdict(on: fault, worker)
+      if verdict != .passOn { return act(on: verdict, worker) }
     }
     if isSigned { noteVerified(mark, u, worker) }
     var outgoing = HeadWriter.ResponseFraming(head, requestWasHead: method == .head, clientMinorVersion: minorVersion)

@@ -52,41 +52,36 @@ struct AnswerBody {
     }
     self = AnswerBody()
   }
-}
 
-extension Exchange {
+  // MARK: Its way to the client
+
   /// One step of an answer of a route: more of its body, while what comes of the request is read and dropped.
-  func relayAnswer(_ worker: Worker) -> Step {
-    var isMoving = false
-    if machine.request == .body, case .moved = discardRequest(worker) { isMoving = true }
-    switch downstream.writeAnswerBody(of: self) {
+  static func relay(_ x: Exchange, _ worker: Worker) -> Step {
+    var request = Step.blocked
+    if x.machine.request == .body { request = x.discardRequest(worker) }
+    if x.answerBody.left == 0 {
+      guard x.downstream.writeEnd(of: x) else { return request }
+      x.machine.responseEnded()
+      return .moved
+    }
+    switch write(to: x.downstream, of: x) {
     case .took: return .moved
-    case .blocked: return isMoving ? .moved : .blocked
-    case .fault(let fault):
-      guard fault == .truncatedResponse else { return .fault(fault) }
-      abandon(.fileUnreadable, worker)
-      return .over
+    case .blocked: return request
+    case .fault(let fault): return .fault(fault)
     }
   }
-}
 
-extension Downstream {
-  /// Writes what there is room for of the exchange's own body, and ends the response behind its last byte.
-  func writeAnswerBody(of x: Exchange) -> Written {
-    guard x.answerBody.left > 0 else {
-      guard writeEnd(of: x) else { return .blocked }
-      x.machine.responseEnded()
-      return .took(1)
-    }
-    if stream?.isReset ?? false { return .fault(.clientGone) }
-    guard hasRoom(1) else { return .blocked }
-    let n = x.answerBody.read(into: output)
-    guard n > 0 else { return .fault(.truncatedResponse) }
+  /// Writes what there is room for of the exchange's own body.
+  private static func write(to d: Downstream, of x: Exchange) -> Written {
+    if d.stream?.isReset ?? false { return .fault(.clientGone) }
+    guard d.hasRoom(1) else { return .blocked }
+    let n = x.answerBody.read(into: d.output)
+    guard n > 0 else { return .fault(.answerCut) }
     x.bytesOut += UInt64(n)
-    if let stream {
+    if let stream = d.stream {
       stream.server.session.resume(stream: stream.id)
-    } else if output.count >= Downstream.gatherBytes {
-      guard flush() else { return .fault(.clientGone) }
+    } else if d.output.count >= Downstream.gatherBytes {
+      guard d.flush() else { return .fault(.clientGone) }
     }
     return .took(n)
   }

@@ -24,10 +24,10 @@ enum Attempt {
     }
     switch found {
     case .refused(let refusal):
-      x.leavePlace(worker)
+      ServerQueue.leavePlace(x, worker)
       return .refuse(refusal)
     case .fault(let fault):
-      x.leavePlace(worker)
+      ServerQueue.leavePlace(x, worker)
       return .fault(fault)
     case .connection(let u):
       if let refusal = write(x, group, into: u, worker) { return .refuse(refusal) }
@@ -35,7 +35,7 @@ enum Attempt {
       // A request that is all written has nothing to do before its response comes, which cannot be there yet: a kept connection was
       // quiet. A stream may have ended meanwhile.
       return x.machine.request == .done && !u.isStream ? .blocked : .moved
-    case .full: return x.waitForPlace(group, worker)
+    case .full: return ServerQueue.wait(x, for: group, worker)
     }
   }
 
@@ -276,7 +276,7 @@ enum Attempt {
       guard case .server(let server, let isLastResort) = choice else { return choice }
       // Another worker may have had the last place since.
       guard takePlace(x, at: server) else { continue }
-      if isLastResort { worker.noteLastResort(group) }
+      if isLastResort { ServerReports.noteLastResort(group, worker) }
       return choice
     }
   }

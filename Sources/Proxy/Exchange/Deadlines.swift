@@ -135,18 +135,23 @@ enum Deadlines {
     return true
   }
 
+  private static func waitIsOver(_ x: Exchange, _ worker: Worker) {
+    switch x.wait {
+    case .none: return
+    case .serverStart: x.advance(worker, x.tryAgain(worker))
+    case .place: x.advance(worker, .refuse(.queueTimeout))
+    case .login: x.advance(worker, .refuse(.credentialsBusy))
+    }
+  }
+
   /// The exchange's time is up.
   static func expired(_ x: Exchange, _ worker: Worker) {
     // Of an exchange that is over.
     guard let d = x.downstream else { return }
     if x.isTunnel {
       Tunnel.expired(x, worker)
-    } else if x.queueTicket != 0 {
-      x.advance(worker, .refuse(.queueTimeout))
-    } else if x.awaitsLogin {
-      x.advance(worker, .refuse(.credentialsBusy))
-    } else if x.isBackingOff {
-      x.advance(worker, x.tryAgain(worker))
+    } else if x.isWaiting {
+      waitIsOver(x, worker)
     } else if x.machine.isDiscarding, d.isFlushed {
       if let stream = d.stream, worker.nowMilliseconds >= x.discardEndMilliseconds { stream.isRestTooMuch = true }
       x.machine.noteDownstreamCloses()

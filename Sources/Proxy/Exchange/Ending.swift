@@ -11,9 +11,9 @@ extension Exchange {
   func answer(_ refusal: Refusal, _ worker: Worker) -> Step {
     guard machine.response == .awaiting else { return .blocked }
     drop(worker)
-    leaveQueue(worker)
-    leaveLogin(worker)
-    isBackingOff = false
+    ServerQueue.leave(self, worker)
+    RouteLogin.leave(self, worker)
+    wait = .none
     awaitsRequest = false
     self.refusal = refusal
     worker.counters.add(refusal)
@@ -104,7 +104,7 @@ extension Exchange {
   func giveBack(_ worker: Worker) {
     giveBackCompressor(worker)
     drop(worker)
-    leaveQueue(worker)
+    ServerQueue.leave(self, worker)
     downstream.exchange = nil
     worker.wheel.set(timer, deadlineMilliseconds: 0)
     clear()

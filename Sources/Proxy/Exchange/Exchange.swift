@@ -30,8 +30,6 @@ final class Exchange {
   var times = RouteTimes()
   /// What its client is told of the rate that it was counted under.
   var rate = RateNotice.none
-  /// It waits for its password to be checked.
-  var awaitsLogin = false
   /// Its password was right.
   var isLoggedIn = false
 
@@ -86,9 +84,7 @@ final class Exchange {
   var place: ServerStatus?
   /// It finds out whether a server that was ejected serves again.
   var isProbe = false
-  /// It waits for such a place, as this number in its queue; 0: it does not.
-  var queueTicket: UInt64 = 0
-  /// How long it may, over all tries; 0: it has not.
+  /// How long it may wait for such a place, over all tries; 0: it has not.
   var queueEndMilliseconds: UInt64 = 0
 
   /// Its response is to keep the client at the server that it goes to.
@@ -109,8 +105,18 @@ final class Exchange {
   var awaitsRequest = false
   /// When the rest of a request whose response is over is no longer read; 0 before that.
   var discardEndMilliseconds: UInt64 = 0
-  /// Another try is due when the timer says so.
-  var isBackingOff = false
+  /// What it waits for without taking a step. Its timer says how long.
+  enum Wait: Equatable {
+    case none
+    /// The next second of a validator that has just started: then it is tried again.
+    case serverStart
+    /// A place at a server, as this number in its queue.
+    case place(ticket: UInt64)
+    /// Its password to be checked.
+    case login
+  }
+  var wait = Wait.none
+  var isWaiting: Bool { if case .none = wait { false } else { true } }
   /// What does not fit beside the held bytes is not read before this time, in case the server is starting; 0: not asked.
   var holdUntilMilliseconds: UInt64 = 0
   var holdIsOver = false
@@ -121,6 +127,12 @@ final class Exchange {
   var retryAfterSeconds = 1
   /// What the log says about the refusal beyond its name.
   var detail = RefusalDetail.none
+  static let budgetIsUsedUp = RefusalDetail.text("the upstream's retry budget is used up")
+  /// What the log line's `detail` says: more of the refusal, or why a server's failure was passed on without another try.
+  var loggedDetail: RefusalDetail {
+    if refusal != nil { return detail }
+    return machine.isRetryDenied ? Exchange.budgetIsUsedUp : .none
+  }
 
   // The tunnel that it may become.
   var isTunnel = false
@@ -181,7 +193,6 @@ final class Exchange {
     route = nil
     times = RouteTimes()
     rate = .none
-    awaitsLogin = false
     isLoggedIn = false
     retryAfterSeconds = 1
     smallHead.removeAll()
@@ -210,7 +221,7 @@ final class Exchange {
     status = 0
     endsWithConnection = false
     serverIsBent = false
-    isBackingOff = false
+    wait = .none
     awaitsRequest = false
     discardEndMilliseconds = 0
     clientOwesRoom = false

@@ -11,8 +11,12 @@
 //
 //   A response that is done before its request: the rest of the request is discarded, then Ending.
 //
-// Invariants: nothing is answered once a response head went out; nothing is tried again once a response head came in,
-// once bytes that are no longer held were sent, or once anything was sent of a request that is not idempotent.
+// Invariants. Nothing is answered once a response head went out. Nothing is tried again
+// - once bytes that are no longer held were sent;
+// - once a response's head came in, unless it asks for another try by itself: a status that the upstream's configuration names
+//   (`badStatus`), or a validator that has just started (`starting`);
+// - once anything was sent of a request that is not idempotent, unless the server says that it did nothing with it: that validator,
+//   or a server of HTTP/2 (`unprocessed`, RFC 9113 section 8.7).
 
 import Policy
 import Wire
@@ -32,7 +36,7 @@ package struct ExchangeMachine: Sendable {
   package private(set) var isIdempotent = false
   /// Further tries that are left, and what they may follow.
   private var retries = Retries()
-  /// A try was not made only because the budget for them is used up.
+  /// After the last fault another try was not made only because the budget for them is used up.
   package private(set) var isRetryDenied = false
   /// A kept connection that this exchange had was stale.
   package private(set) var hasMetStale = false
@@ -94,6 +98,8 @@ package struct ExchangeMachine: Sendable {
     case badResponse
     /// The response ended before its body did, or stalled.
     case truncatedResponse
+    /// An answer of our own cannot be read to its end.
+    case answerCut
     /// The validator has just started and cannot tell a replay yet.
     case starting
     /// The client is gone, or ended before its request did.
@@ -211,11 +217,16 @@ package struct ExchangeMachine: Sendable {
     case .clientTimeout: return .abort(.clientTimeout)
     case .request(let refusal): return response == .awaiting ? .answer(refusal) : .abort(refusal)
     case .truncatedResponse: return .abort(.upstreamReset)
+    case .answerCut: return .abort(.fileUnreadable)
     case .badResponse: return response == .awaiting ? .answer(.upstreamResponse) : .abort(.upstreamResponse)
     case .responseTimeout: return tryAgain(retries.afterTimeout, mayRetry, orElse: .upstreamTimeout)
     case .badStatus:
       // The upstream's configuration names the status itself.
-      guard isHarmless, replayable, retries.left > 0, mayRetry, response == .awaiting else { return .passOn }
+      guard isHarmless, replayable, retries.left > 0, response == .awaiting else { return .passOn }
+      guard mayRetry else {
+        isRetryDenied = true
+        return .passOn
+      }
       retries.left -= 1
       return .retry
     case .serverDown(let isTakenAway):
@@ -249,8 +260,9 @@ package struct ExchangeMachine: Sendable {
     }
   }
 
-  /// Another try does nothing that was not asked for (RFC 9110 section 9.2.2). Asked of every fault: that a connection
-  /// which was never made took no bytes is for the worker to be right about, not for this to rely on.
+  /// Another try does nothing that was not asked for (RFC 9110 section 9.2.2). Asked of every fault but those in which the server
+  /// says that it did nothing: that a connection which was never made took no bytes is for the worker to be right about, not for
+  /// this to rely on.
   private var isHarmless: Bool { !sent || isIdempotent }
 
   /// - Parameter isAllowed: the configuration has a further try after what went wrong.

@@ -34,10 +34,8 @@ extension AccessLog {
       if let route = x.route { line.member(",\"route\":", text: route.nameBytes) }
       writeRequest(x, d.listener?.record.digests, into: line)
       line.member(",\"status\":", UInt64(x.status))
-      if let refusal = x.refusal {
-        line.member(",\"refusal\":", refusal.name)
-        x.detail.write(to: line)
-      }
+      if let refusal = x.refusal { line.member(",\"refusal\":", refusal.name) }
+      x.loggedDetail.write(to: line)
       line.member(",\"bytes_in\":", x.bytesIn)
       line.member(",\"bytes_out\":", x.bytesOut)
       line.member(",\"duration_ms\":", microseconds: worker.nowMicroseconds - x.startedMicroseconds)

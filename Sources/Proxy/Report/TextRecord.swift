@@ -27,7 +27,7 @@ struct TextRecord {
     record.schemeSource = x.schemeSource
     record.status = x.status
     record.refusal = x.refusal
-    record.detail = x.refusal == nil ? .none : x.detail
+    record.detail = x.loggedDetail
     record.isBegin = isBegin
     record.startedMicroseconds = isBegin ? nil : x.startedMicroseconds
     return record

@@ -202,7 +202,7 @@ final class HTTP2Client {
     isLeaving = true
     for s in Array(streams) {
       guard s.stream?.client === self, let x = s.exchange else { continue }
-      worker.leave(x, order)
+      ServerReports.leave(x, order, worker)
     }
     rest()
   }

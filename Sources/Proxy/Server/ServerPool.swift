@@ -44,16 +44,10 @@ package final class ServerPool {
   /// Of those, how many have no request.
   private var idleHTTP2 = 0
   /// Requests under way.
-  package var active: Int {
-    get { requests }
-    set { requests = newValue }
-  }
+  package var active: Int { requests }
   private var requests = 0
   /// A request is under way that finds out whether it serves again.
-  package var isProbed: Bool {
-    get { hasProbe }
-    set { hasProbe = newValue }
-  }
+  package var isProbed: Bool { hasProbe }
   private var hasProbe = false
   /// Connections that are being made.
   private(set) var opening = 0
@@ -106,9 +100,9 @@ package final class ServerPool {
   func attach(_ u: Upstream, to x: Exchange, _ worker: Worker) {
     u.exchange = x
     x.upstream = u
-    active += 1
+    requests += 1
     if status.isMarked, status.standing(nowMilliseconds: worker.nowMilliseconds) == .onProbation {
-      isProbed = true
+      hasProbe = true
       x.isProbe = true
     }
     noteTry(of: x, isReused: u.served > 0, worker)
@@ -130,12 +124,22 @@ package final class ServerPool {
     guard let x = u.exchange else { return }
     u.exchange = nil
     x.upstream = nil
-    active -= 1
-    if x.isProbe {
-      x.isProbe = false
-      isProbed = false
-    }
-    x.leavePlace(worker)
+    requests -= 1
+    endProbe(of: x)
+    ServerQueue.leavePlace(x, worker)
+  }
+
+  /// What a request was to find out about this server is known.
+  func endProbe(of x: Exchange) {
+    guard x.isProbe else { return }
+    x.isProbe = false
+    hasProbe = false
+  }
+
+  /// For tests of the choice: so many requests are under way, and one of them finds out whether the server serves again.
+  package func pretend(active: Int, isProbed: Bool = false) {
+    requests = active
+    hasProbe = isProbed
   }
 
   /// It has as many requests as it may.

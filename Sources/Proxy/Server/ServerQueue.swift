@@ -4,7 +4,7 @@
 //   choose: full ─► wait ─┬─ a place is free ──► tried again, the oldest first
 //                         └─ deadline, client gone, drain ─► leaves
 //
-// Invariant: `x.queueTicket` is not 0 exactly while the exchange counts in WaitingRequests.
+// Invariant: `x.wait` is a place exactly while the exchange counts in WaitingRequests.
 
 import Platform
 import Policy
@@ -34,7 +34,7 @@ final class ServerQueue {
       first = 0
     }
     tickets += 1
-    x.queueTicket = tickets
+    x.wait = .place(ticket: tickets)
     entries.append(
       Entry(
         slot: x.slot, generation: x.generation, ticket: tickets, sinceMilliseconds: worker.nowMilliseconds))
@@ -46,7 +46,8 @@ final class ServerQueue {
 
   /// The exchange of an entry while it waits: its slot may have another one since, or be gone.
   private func exchange(of entry: Entry, _ worker: Worker, _ group: UpstreamPlan) -> Exchange? {
-    guard let x = worker.exchanges.find(entry.slot, entry.generation), x.queueTicket == entry.ticket, x.group === group
+    guard let x = worker.exchanges.find(entry.slot, entry.generation), x.wait == .place(ticket: entry.ticket),
+      x.group === group
     else { return nil }
     return x
   }
@@ -64,95 +65,94 @@ final class ServerQueue {
     first = 0
     return nil
   }
-}
 
-extension Exchange {
+  // MARK: A request's wait
+
   /// Every server that could have this request is full: it waits, unless too many do.
-  func waitForPlace(_ group: UpstreamPlan, _ worker: Worker) -> Step {
+  static func wait(_ x: Exchange, for group: UpstreamPlan, _ worker: Worker) -> Step {
     guard group.status.waiting.add(most: group.config.queue.requestsMax) else { return .refuse(.queueFull) }
     if !worker.waitingGroups.contains(where: { $0 === group }) { worker.waitingGroups.append(group) }
-    group.queue.append(self, of: group, worker)
-    timing.beginWait(worker.nowMicroseconds)
-    isBackingOff = true
-    triedServers = 0
-    if queueEndMilliseconds == 0 {
-      queueEndMilliseconds = worker.nowMilliseconds + UInt64(group.config.queue.timeoutMilliseconds)
+    group.queue.append(x, of: group, worker)
+    x.timing.beginWait(worker.nowMicroseconds)
+    x.triedServers = 0
+    if x.queueEndMilliseconds == 0 {
+      x.queueEndMilliseconds = worker.nowMilliseconds + UInt64(group.config.queue.timeoutMilliseconds)
     }
-    worker.wheel.set(timer, deadlineMilliseconds: queueEndMilliseconds)
+    worker.wheel.set(x.timer, deadlineMilliseconds: x.queueEndMilliseconds)
     worker.counters.add(.queued)
-    worker.noteWaiting(at: group.status)
+    noteWaiting(at: group.status, worker)
     // A place that was given back while this one was counted was offered to nobody.
     worker.offersPlaces = true
     return .parked
   }
 
   /// It waits no longer, whatever becomes of it.
-  func leaveQueue(_ worker: Worker) {
-    guard queueTicket != 0, let group else { return }
-    queueTicket = 0
-    timing.endWait(worker.nowMicroseconds)
+  static func leave(_ x: Exchange, _ worker: Worker) {
+    guard case .place = x.wait, let group = x.group else { return }
+    x.wait = .none
+    x.timing.endWait(worker.nowMicroseconds)
     group.queue.noteLeft()
     group.status.waiting.remove()
-    worker.noteWaiting(at: group.status)
+    noteWaiting(at: group.status, worker)
     // Those behind it may have what it waited for in vain.
     if group.status.waiting.count > 0 { worker.offersPlaces = true }
   }
 
   /// Gives the place back that it has at a server.
-  func leavePlace(_ worker: Worker) {
-    guard let status = place else { return }
-    place = nil
+  static func leavePlace(_ x: Exchange, _ worker: Worker) {
+    guard let status = x.place else { return }
+    x.place = nil
     status.givePlace()
     if status.waiting.count > 0 { worker.offersPlaces = true }
   }
-}
 
-extension Worker {
+  // MARK: All that wait at one worker
+
   /// The request that waits longest at an upstream. A reload leaves requests in the queue of the plan that they came under.
-  private func oldestWaiting(
-    at upstream: UpstreamStatus, besides full: ContiguousArray<UpstreamPlan> = []
+  private static func oldest(
+    at upstream: UpstreamStatus, besides full: ContiguousArray<UpstreamPlan> = [], _ worker: Worker
   ) -> (exchange: Exchange, milliseconds: UInt64)? {
     var oldest: (exchange: Exchange, milliseconds: UInt64)?
-    for group in waitingGroups where group.status === upstream && !full.contains(where: { $0 === group }) {
-      guard let front = group.queue.front(self, of: group) else { continue }
+    for group in worker.waitingGroups where group.status === upstream && !full.contains(where: { $0 === group }) {
+      guard let front = group.queue.front(worker, of: group) else { continue }
       if front.milliseconds < oldest?.milliseconds ?? .max { oldest = front }
     }
     return oldest
   }
 
   /// Tells the other workers how long this one's requests have waited.
-  func noteWaiting(at upstream: UpstreamStatus) {
-    upstream.waiting.setOldest(worker: index, milliseconds: oldestWaiting(at: upstream)?.milliseconds ?? 0)
+  private static func noteWaiting(at upstream: UpstreamStatus, _ worker: Worker) {
+    upstream.waiting.setOldest(worker: worker.index, milliseconds: oldest(at: upstream, worker)?.milliseconds ?? 0)
   }
 
   /// Places may be free: those that wait longest have them, here or at another worker.
-  func offerPlaces() {
-    guard offersPlaces else { return }
-    offersPlaces = false
-    for upstream in shared.servers.all where upstream.waiting.count > 0 { offerPlaces(of: upstream) }
-    waitingGroups.removeAll { $0.queue.isEmpty }
+  static func offerPlaces(_ worker: Worker) {
+    guard worker.offersPlaces else { return }
+    worker.offersPlaces = false
+    for upstream in worker.shared.servers.all where upstream.waiting.count > 0 { offerPlaces(of: upstream, worker) }
+    worker.waitingGroups.removeAll { $0.queue.isEmpty }
   }
 
-  private func offerPlaces(of upstream: UpstreamStatus) {
+  private static func offerPlaces(of upstream: UpstreamStatus, _ worker: Worker) {
     // Plans of that upstream whose servers are all full.
     var full: ContiguousArray<UpstreamPlan> = []
     while let next = upstream.waiting.next {
-      guard next == index || !full.isEmpty else {
-        shared.mailboxes[next].post(.places)
+      guard next == worker.index || !full.isEmpty else {
+        worker.shared.mailboxes[next].post(.places)
         return
       }
-      guard let x = oldestWaiting(at: upstream, besides: full)?.exchange, let group = x.group else {
+      guard let x = oldest(at: upstream, besides: full, worker)?.exchange, let group = x.group else {
         guard full.isEmpty else { return }
-        upstream.waiting.setOldest(worker: index, milliseconds: 0)
+        upstream.waiting.setOldest(worker: worker.index, milliseconds: 0)
         continue
       }
-      switch group.choose(for: x, nowMilliseconds: nowMilliseconds) {
+      switch group.choose(for: x, nowMilliseconds: worker.nowMilliseconds) {
       case .full: full.append(group)
       case .server, .none:
-        x.leaveQueue(self)
-        x.advance(self, x.tryAgain(self))
+        leave(x, worker)
+        x.advance(worker, x.tryAgain(worker))
         // Another worker was faster.
-        if x.queueTicket != 0 { return }
+        if case .place = x.wait { return }
       }
     }
   }

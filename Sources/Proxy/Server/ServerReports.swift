@@ -5,9 +5,9 @@ import Platform
 import Policy
 import Wire
 
-extension Exchange {
+enum ServerReports {
   /// Notes what a fault says of the server of the present try. The client's own faults say nothing of it.
-  func noteFailure(_ fault: ExchangeMachine.Fault, _ worker: Worker) {
+  static func noteFailure(_ fault: ExchangeMachine.Fault, of x: Exchange, _ worker: Worker) {
     let what: String
     switch fault {
     case .connect: what = "no connection"
@@ -15,26 +15,19 @@ extension Exchange {
     case .upstreamTLS: what = "no TLS handshake"
     case .closedBeforeResponse:
       // Kept connections end like that at servers that are well.
-      guard !machine.isStale else { return }
+      guard !x.machine.isStale else { return }
       what = "the connection ended before a response"
     case .responseTimeout: what = "no response in time"
     case .badResponse: what = "a response that cannot be taken"
     case .truncatedResponse: what = "a response that was cut"
-    case .badStatus, .serverDown, .unprocessed, .starting, .clientGone, .clientTimeout, .request: return
+    case .badStatus, .serverDown, .unprocessed, .starting, .answerCut, .clientGone, .clientTimeout, .request: return
     }
-    noteFailure(what, isTimeout: fault == .responseTimeout, worker)
+    noteFailure(what, isTimeout: fault == .responseTimeout, of: x, worker)
   }
 
-  /// What it was to find out about its server is known.
-  private func endProbe() {
-    guard isProbe else { return }
-    isProbe = false
-    server?.isProbed = false
-  }
-
-  private func noteFailure(_ what: String, isTimeout: Bool, _ worker: Worker) {
-    guard let server, let group else { return }
-    endProbe()
+  private static func noteFailure(_ what: String, isTimeout: Bool, of x: Exchange, _ worker: Worker) {
+    guard let server = x.server, let group = x.group else { return }
+    server.endProbe(of: x)
     worker.counters.add(.serverFailures)
     server.counts.noteFailure()
     guard let passive = group.config.passive else { return }
@@ -43,65 +36,63 @@ extension Exchange {
   }
 
   /// Notes what the status of a response says of its server.
-  func noteStatus(_ status: Int, of u: Upstream, _ worker: Worker) {
+  static func noteStatus(_ status: Int, of u: Upstream, _ x: Exchange, _ worker: Worker) {
     if let server = u.pool {
       server.counts.note(status: status)
-      server.counts.note(microseconds: worker.nowMicroseconds - upstreamStartedMicroseconds)
+      server.counts.note(microseconds: worker.nowMicroseconds - x.upstreamStartedMicroseconds)
     }
-    let isFailure = group?.config.passive?.statuses.contains { $0.contains(status) } == true
+    let isFailure = x.group?.config.passive?.statuses.contains { $0.contains(status) } == true
     // Mostly there is nothing to note.
-    if isFailure || isProbe || u.pool?.status.isMarked == true {
-      noteStatus(status, isFailure: isFailure, of: u, worker)
+    if isFailure || x.isProbe || u.pool?.status.isMarked == true {
+      noteStatus(status, isFailure: isFailure, of: u, x, worker)
     }
   }
 
-  private func noteStatus(_ status: Int, isFailure: Bool, of u: Upstream, _ worker: Worker) {
-    guard let group, let server = u.pool else { return }
+  private static func noteStatus(_ status: Int, isFailure: Bool, of u: Upstream, _ x: Exchange, _ worker: Worker) {
+    guard let group = x.group, let server = u.pool else { return }
     if isFailure {
-      noteFailure("status \(status)", isTimeout: false, worker)
+      noteFailure("status \(status)", isTimeout: false, of: x, worker)
     } else if server.status.isMarked, server.status.noteSuccess(now: worker.clock) {
       worker.shared.tell(server.status, of: group.status, "serves again: a request has succeeded there")
     }
-    endProbe()
+    server.endProbe(of: x)
   }
-}
 
-extension Worker {
-  /// A request goes to a server that is known to fail, for want of another.
-  func noteLastResort(_ group: UpstreamPlan) {
-    counters.add(.lastResorts)
-    shared.report(
+  /// A request goes to a server that is known to fail, because there is no other.
+  static func noteLastResort(_ group: UpstreamPlan, _ worker: Worker) {
+    worker.counters.add(.lastResorts)
+    worker.shared.report(
       "upstream \(group.config.name): every server fails or is out of reach; requests are sent there nevertheless",
       once: "last resort \(group.config.name)", everyMilliseconds: 60_000)
   }
 
   /// A server fails, or was taken away: what waits for its answer goes elsewhere where it may. Or it is back.
-  func serverChanged(_ status: ServerStatus) {
-    offersPlaces = true
-    let standing = status.standing(nowMilliseconds: nowMilliseconds)
+  static func changed(_ status: ServerStatus, _ worker: Worker) {
+    worker.offersPlaces = true
+    let standing = status.standing(nowMilliseconds: worker.nowMilliseconds)
     guard standing != .serving, standing != .onProbation else { return }
     let order = status.order
-    for u in upstreams.all where u.phase != .free && u.pool?.status === status {
+    for u in worker.upstreams.all where u.phase != .free && u.pool?.status === status {
       if let client = u.http2 {
         client.serverChanged(order)
         continue
       }
       guard let x = u.exchange else {
         // Kept ones, and those of a client that has no request now.
-        if u.isIdle || u.phase == .ready || order == .down { u.close(self) }
+        if u.isIdle || u.phase == .ready || order == .down { u.close(worker) }
         continue
       }
-      leave(x, order)
+      leave(x, order, worker)
     }
   }
 
   /// A server that fails, or was taken away, has this request.
-  func leave(_ x: Exchange, _ order: ServerStatus.Order) {
+  static func leave(_ x: Exchange, _ order: ServerStatus.Order, _ worker: Worker) {
     if order == .drain { return }
     if x.isTunnel {
-      if order == .down { TunnelClosing.beginAtOnce(x, self) }
+      if order == .down { TunnelClosing.beginAtOnce(x, worker) }
     } else {
-      x.advance(self, .fault(.serverDown(isTakenAway: order == .down)))
+      x.advance(worker, .fault(.serverDown(isTakenAway: order == .down)))
     }
   }
 }

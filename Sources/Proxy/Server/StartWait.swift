@@ -28,7 +28,7 @@ enum StartWait {
   static func waits(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> Bool {
     let until = group.waitsForStart(tried: x.triedServers, nowMilliseconds: worker.nowMilliseconds)
     guard until > 0, worker.nowMicroseconds &- x.startedMicroseconds < waitMilliseconds * 1_000 else { return false }
-    x.isBackingOff = true
+    x.wait = .serverStart
     x.triedServers = 0
     worker.wheel.set(x.timer, deadlineMilliseconds: until)
     return true

@@ -221,7 +221,7 @@ package final class Worker {
     }
     runQueued()
     compressFurther()
-    offerPlaces()
+    ServerQueue.offerPlaces(self)
     flushAll()
     while let timer = wheel.due(nowMilliseconds: dueMilliseconds) { expire(timer) }
     updateGauges()

@@ -154,7 +154,7 @@ extension Worker {
       connection.flush()
       return .goesOn
     }
-    guard d.phase == .exchange, let x = d.exchange, !x.isBackingOff else { return .goesOn }
+    guard d.phase == .exchange, let x = d.exchange, !x.isWaiting else { return .goesOn }
     let upstream = x.upstream
     let (toServer, toClient, heads) = (upstream?.output.count ?? 0, d.output.count, d.stream?.headsWaiting ?? 0)
     if let u = upstream, u.phase == .ready {

@@ -11,8 +11,8 @@ extension Worker {
       case .servers(let generation, let upstream, let servers): take(servers, of: upstream, generation)
       case .closures: renewClosures()
       case .places: offersPlaces = true
-      case .passwordChecked(let answer): take(answer)
-      case .server(let status): serverChanged(status)
+      case .passwordChecked(let answer): RouteLogin.take(answer, self)
+      case .server(let status): ServerReports.changed(status, self)
       case .drain(let schedule, let handedOver): beginDrain(schedule, handedOver: handedOver)
       case .stop: isStopped = true
       }
