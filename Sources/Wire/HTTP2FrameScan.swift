@@ -8,6 +8,8 @@ public struct HTTP2FrameScan: Sendable {
   public enum Fault: Equatable, Sendable {
     /// PRIORITY of the connection itself (RFC 9113 section 6.3), or of a stream that would depend on itself (RFC 7540 section 5.3.1).
     case priority
+    /// HEADERS for a stream that no client can begin: 0, or one of an even number (RFC 9113 section 5.1.1).
+    case wrongStream
     /// HEADERS for a stream that was passed over, and is thereby closed (RFC 9113 section 5.1.1).
     case skippedStream
     /// DATA or HEADERS for a stream that the client itself has ended or reset (RFC 9113 section 5.1).
@@ -33,6 +35,8 @@ public struct HTTP2FrameScan: Sendable {
   /// Frames that carried nothing since they were last taken: all but HEADERS, CONTINUATION, GOAWAY, acknowledgements, and DATA that
   /// has a byte besides its padding or ends its stream.
   public private(set) var emptyFrames = 0
+  /// HEADERS that came, trailers included; wraps around.
+  public private(set) var heads: UInt32 = 0
   /// How much of a payload is kept behind the header: of PRIORITY the stream that it names, of padded DATA how much padding there is.
   private var wanted = 0
   /// The header, and that.
@@ -110,7 +114,9 @@ public struct HTTP2FrameScan: Sendable {
         keep(HTTP2FrameScan.paddingBytes)
       }
     case 1:
+      guard stream & 1 == 1 else { return .wrongStream }
       continuations = 0
+      heads &+= 1
       if isFinished(stream) { return .closedStream }
       if ends { finish(stream) }
       return note(stream)
@@ -155,7 +161,7 @@ public struct HTTP2FrameScan: Sendable {
     nextFinished = (nextFinished + 1) % HTTP2FrameScan.finishedMax
   }
 
-  /// HEADERS came for a stream.
+  /// HEADERS came for a stream, of an odd number.
   private mutating func note(_ stream: UInt32) -> Fault? {
     if stream > lastStream {
       let first = lastStream == 0 ? 1 : lastStream + 2
@@ -166,7 +172,7 @@ public struct HTTP2FrameScan: Sendable {
       lastStream = stream
       return nil
     }
-    for i in 0..<HTTP2FrameScan.rangesMax where skipped[i].0 > 0 && (skipped[i].0...skipped[i].1).contains(stream) {
+    for i in 0..<HTTP2FrameScan.rangesMax where stream >= skipped[i].0 && stream <= skipped[i].1 {
       return .skippedStream
     }
     return nil

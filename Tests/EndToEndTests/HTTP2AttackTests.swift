@@ -76,6 +76,10 @@ extension EndToEnd {
       Flood(title: "CONTINUATION of a large field", front: { [$0.headers(isWhole: false)] }) { _, index in
         [.continuation(1, HTTP2Client.large(index), isWhole: false)]
       },
+      Flood(title: "heads beyond what a connection may hold") { client, index in
+        let field = ("x-a", String(repeating: "x", count: 12_000))
+        return [client.headers(stream(index), method: "POST", ends: false, with: field)]
+      },
     ]
 
     static let resets: [Flood] = [
@@ -148,6 +152,43 @@ extension EndToEnd {
       #expect(try site.refusals("http2-protocol") == countedBefore + 1)
       #expect(try honest.get("/after").text == Peer.client(1))
       try eventually("no stream is left") { try site.edge.metric("countersign_open_requests") == 0 }
+    }
+
+    /// RFC 9113 section 5.1.1. The second frame ended the whole process once.
+    @Test(arguments: [[2, 1], [1, 4, 3], [6, 5], [0]] as [[UInt32]])
+    func streamsThatNoClientMayBeginEndTheirOwnConnection(_ streams: [UInt32]) throws {
+      let site = try Self.site.get()
+      let honest = try site.begun(from: Peer.client(1))
+      #expect(try honest.get("/before").text == Peer.client(1))
+      let attacker = try site.begun(from: nextAttacker())
+      try attacker.send(streams.map { attacker.headers($0) })
+      try attacker.waitForEnd()
+      #expect(attacker.goAway?.code == HTTP2Code.protocolError.rawValue, "\(attacker.summary)")
+      #expect(try honest.get("/after").text == Peer.client(1))
+    }
+
+    /// CVE-2019-9511: each window that opens by a byte has a frame as its answer, which is no leave to ask for more.
+    @Test func aResponseThatIsTakenByteByByteIsBounded() throws {
+      let site = try HTTP2Site { try $0.reply(String(repeating: "a", count: 20_000)) }
+      let attacker = try site.begun(from: Self.attacker, settings: [(.initialWindowSize, 0)])
+      let stream = try attacker.begin("/dribbled")
+      let sent = try attacker.flood(upTo: 10_000, isPaced: true) { _ in [.windowUpdate(stream, by: 1)] }
+      #expect(sent < 10_000, "all of it was taken")
+      try attacker.waitForEnd(by: .after(20))
+      #expect(attacker.goAway?.code == HTTP2Code.enhanceYourCalm.rawValue, "\(attacker.summary)")
+    }
+
+    /// A client that never says that it knows of the limit: the library refuses what is more, and tells nobody.
+    @Test func streamsBeyondTheLimitAreCountedThoughNobodyLooksAtThem() throws {
+      let site = try HTTP2Site { try $0.finishBody() }
+      let attacker = try site.connect(from: Self.attacker)
+      attacker.acknowledges = false
+      try attacker.begin()
+      let sent = try attacker.flood(upTo: 5_000) { [attacker.headers(Self.stream($0), method: "POST", ends: false)] }
+      #expect(sent < 5_000, "all of it was taken")
+      try attacker.waitForEnd(by: .after(20))
+      #expect(attacker.goAway?.code == HTTP2Code.enhanceYourCalm.rawValue, "\(attacker.summary)")
+      #expect(try site.begun().get("/after", method: "POST", body: []).status != 0)
     }
 
     /// What a client takes back costs the server little: few of its requests come to a backend.

@@ -39,6 +39,109 @@ extension EndToEnd {
       #expect(stalled.streams.values.allSatisfy { !$0.isOver })
     }
 
+    /// Heads that are under way have room for each client's own. An edge's connection has those of many: one client that never ends its
+    /// requests had the others' refused, for as long as it liked.
+    @Test func headsOfOneClientTakeNoRoomFromOthers() throws {
+      let site = try Site(.shared, keepsBytes: false) { exchange in
+        try exchange.finishBody()
+        try exchange.reply("here")
+      } validator: {
+        $0.listeners[0].more.append("protocols: [h2c]")
+        $0.hasAdmin = true
+        $0.workers = "1"
+      } edge: {
+        $0.listeners[0].more.append("protocols: [h2c]")
+        $0.upstreams[0].members.append("protocol: http2")
+        $0.workers = "1"
+      }
+      let field = ("x-a", String(repeating: "b", count: 12_000))
+      let holders = try (0..<2).map { _ in try HTTP2Client.cleartext(to: site.publicAddress, from: Peer.client(1)) }
+      for holder in holders {
+        for index in 0..<30 {
+          try holder.open(holder.block("/held/\(index)", method: "POST", [field]), ends: false)
+        }
+      }
+      try eventually("all are under way") { try site.validator.metric("countersign_open_requests") == 60 }
+      let honest = try HTTP2Client.cleartext(to: site.publicAddress, from: Peer.client(2))
+      for index in 0..<20 { #expect(try honest.get("/honest/\(index)", fields: [field]).status == 200) }
+    }
+
+    /// On a client's own connection they are bounded, and what is more it may send again.
+    @Test func headsOfAClientAreBoundedTogether() throws {
+      let site = try HTTP2Site { exchange in
+        try exchange.finishBody()
+        try exchange.reply("here")
+      }
+      let client = try site.begun()
+      let field = ("x-a", String(repeating: "b", count: 12_000))
+      let streams = try (0..<60).map { try client.open(client.block("/\($0)", method: "POST", [field]), ends: false) }
+      try client.settle()
+      let refused = streams.filter { client.streams[$0]?.reset == HTTP2Code.refusedStream.rawValue }
+      #expect((10...25).contains(refused.count), "\(refused.count)")
+      #expect(try site.refusals("http2-busy") == refused.count)
+      for stream in streams where !refused.contains(stream) {
+        try client.send(.data(stream, [], ends: true))
+        #expect(try client.response(on: stream).text == "here")
+      }
+      #expect(try client.get("/again", method: "POST", fields: [field], body: [1]).text == "here")
+    }
+
+    /// What HTTP/2 cannot carry (a field of more than 64 KiB, a head of more than some frames) would end the servers' connection, and
+    /// with it the requests of others.
+    @Test(arguments: [[70_000], [30_000, 30_000, 30_000, 30_000, 30_000]])
+    func aHeadThatHTTP2CannotCarryIsRefusedAlone(_ sizes: [Int]) throws {
+      let site = try Site(.shared) { exchange in
+        try exchange.finishBody()
+        try exchange.reply("here")
+      } validator: {
+        $0.listeners[0].more.append("protocols: [h2c]")
+        $0.limits = ["head: 256KiB"]
+        $0.workers = "1"
+      } edge: {
+        $0.upstreams[0].members.append("protocol: http2")
+        $0.limits = ["head: 256KiB"]
+        $0.workers = "1"
+      }
+      let other = try site.connect(from: Peer.client(2))
+      try other.send(Text.request("/held", method: "POST", fields: ["Content-Length: 4"]))
+      _ = try site.backend.waitForRequest(to: "/held")
+      let large = try site.connect(from: Peer.client(1))
+      let fields = sizes.enumerated().map { "X-\($0): " + String(repeating: "~", count: $1) }
+      #expect(try large.get("/large", fields: fields).status == 431)
+      _ = try site.edge.access.wait(refusal: "head-too-large")
+      try other.send("body")
+      #expect(try other.readResponse().status == 200)
+      #expect(!site.backend.saw("/large"))
+    }
+
+    /// RFC 9113 section 8.7: whatever its method, for nobody has acted on it.
+    @Test func whatAServerRefusesToLookAtIsSentAgain() throws {
+      let refused = Guarded(0)
+      let site = try HTTP2Site { exchange in
+        let connection = try exchange.speakHTTP2(.settings([]))
+        while true {
+          let frame = try connection.readHTTP2Frame()
+          guard frame.kind == .headers else { continue }
+          guard
+            refused.with({
+              $0 += 1; return $0 > 1
+            })
+          else {
+            try connection.send(HTTP2Frame.reset(frame.stream, HTTP2Code.refusedStream.rawValue).bytes)
+            continue
+          }
+          let head = HTTP2Frame.headers(frame.stream, HPACKBlock([HPACKField(":status", "200")]).bytes, ends: false)
+          try connection.send(head.bytes + HTTP2Frame.data(frame.stream, Array("here".utf8), ends: true).bytes)
+        }
+      } change: {
+        $0.upstreams[0].members += ["protocol: http2", "retries: { count: 0 }"]
+        $0.workers = "1"
+      }
+      let response = try site.begun().get("/refused-once", method: "POST", body: [1, 2, 3])
+      #expect(response.status == 200 && response.text == "here")
+      #expect(refused.now == 2)
+    }
+
     /// A server that is gone without a word takes its connection with it, and not those that come after.
     @Test func aConnectionThatFallsSilentHasNoFurtherRequest() throws {
       let site = try HTTP2Site { exchange in

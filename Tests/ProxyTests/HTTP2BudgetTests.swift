@@ -20,9 +20,31 @@ import Wire
   @Test func whatAnswersOurDataIsNoFlood() {
     var budget = HTTP2Budget(nowMilliseconds: 0)
     for _ in 0..<100_000 {
-      budget.noteUse()
+      budget.noteRequest()
       #expect(budget.note(emptyFrames: HTTP2Budget.framesPerRequest, nowMilliseconds: 0) == nil)
     }
+  }
+
+  /// Windows that open by a byte each have a piece of data as an answer, and so a budget without end if each piece counted alike.
+  @Test func aByteAtATimeIsNoAnswerThatMoreMayBeAskedFor() {
+    var budget = HTTP2Budget(nowMilliseconds: 0)
+    var taken = 0
+    while budget.note(emptyFrames: 1, nowMilliseconds: 0) == nil {
+      taken += 1
+      budget.noteSent(1)
+    }
+    #expect(taken == HTTP2Budget.framesAtOnce)
+    budget.noteSent(100)
+    #expect(budget.note(emptyFrames: 1, nowMilliseconds: 0) == nil)
+    #expect(budget.note(emptyFrames: 1, nowMilliseconds: 0) == .http2Flood)
+    budget.noteSent(1_024)
+    #expect(budget.note(emptyFrames: HTTP2Budget.framesPerRequest, nowMilliseconds: 0) == nil)
+  }
+
+  @Test func requestsThatAreRefusedUnseenAreBounded() {
+    var budget = HTTP2Budget(nowMilliseconds: 0)
+    #expect(budget.noteRefused(HTTP2Budget.framesAtOnce / HTTP2Budget.framesPerRequest, nowMilliseconds: 0) == nil)
+    #expect(budget.noteRefused(1, nowMilliseconds: 0) == .http2Flood)
   }
 
   @Test func budgetsFillWithTimeAndNotBeyondTheirSize() {

@@ -173,7 +173,7 @@ final class ClientHTTP2: Client {
       if holdsWindows > 0 { holdsWindows -= 1 }
       return
     }
-    end.giveBack(world.random.oneIn(2) ? .max : world.amount())
+    end.giveBack(world.random.oneIn(2) ? .max : max(world.amount(), world.hasFaults ? 1 : 300))
   }
 
   private func write() {

@@ -43,7 +43,7 @@ final class World {
   /// An operator has taken a server down, which ends the tunnels to it; or checks failed, which takes its requests back.
   private var (hasTakenDown, hasFailedChecks) = (false, false)
   /// Everything is to come to an end now: nobody fails any more.
-  private var isEnding = false
+  private(set) var isEnding = false
   private(set) var tally = Tally()
 
   /// Rounds without a movement behind which nothing moves. More than one, for clients that pause go on.
@@ -55,6 +55,8 @@ final class World {
   /// Responses are long, and clients of HTTP/2 give their connections windows for many of them, so that what the engine has for a
   /// connection finds no room.
   let isCrowded: Bool
+  /// Half of what servers answer is cut.
+  let isStormy: Bool
   /// Clients of HTTP/2 that have all do not leave, so that nothing ends because their connections do.
   private(set) var clientsStay: Bool
   /// More than the longest messages of a connection need where an end takes a byte at a time.
@@ -71,6 +73,7 @@ final class World {
     let opensTunnels = random.oneIn(5)
     hasTunnels = hasFaults && opensTunnels
     isCrowded = random.oneIn(20)
+    isStormy = random.oneIn(40)
     let stay = random.oneIn(2)
     clientsStay = !hasFaults && stay
     clientsLeft = 1 + random.below(5)
@@ -116,7 +119,9 @@ final class World {
 
   /// A window of HTTP/2, often so small that a message takes many of them.
   func window() -> Int {
-    random.oneIn(30) ? 1 + random.below(5) : [100, 3_000, 17_000, 65_535, 1 << 20][random.below(5)]
+    // A client that takes a few bytes at a time is ended by its budget.
+    guard hasFaults else { return [3_000, 17_000, 65_535, 1 << 20][random.below(4)] }
+    return random.oneIn(30) ? 1 + random.below(5) : [100, 3_000, 17_000, 65_535, 1 << 20][random.below(5)]
   }
 
   /// How many bytes move at once: often few, so that everything is cut everywhere.
@@ -342,51 +347,6 @@ final class World {
     if compresses { request.takesGzip = !random.oneIn(3) }
     requests[id] = request
     return request
-  }
-
-  // MARK: Servers
-
-  /// Chance decides how a server answers.
-  func plan(_ attempt: Attempt, _ told: Told, expects: Bool) {
-    let request = attempt.request
-    attempt.status = [200, 200, 200, 201, 404, 500, 204, 304][random.below(8)]
-    attempt.length = [0, 1, 40, 700, 5_000, 17_000][random.below(6)] + (random.oneIn(isCrowded ? 2 : 25) ? 150_000 : 0)
-    attempt.framing = [.length, .length, .chunked, .untilClose][random.below(4)]
-    if request.method == "HEAD", attempt.framing == .untilClose { attempt.framing = .length }
-    if request.asksWebSocket, !random.oneIn(4) {
-      attempt.status = 101
-      attempt.framing = .none
-      attempt.length = random.below(6_000)
-    } else if attempt.status == 204 || attempt.status == 304 {
-      attempt.framing = .none
-      attempt.length = 0
-    }
-    if attempt.status == 101 { attempt.framing = .untilClose }
-    attempt.hasTinyChunks = attempt.framing == .chunked && attempt.length <= 5_000 && random.oneIn(3)
-    if compresses { attempt.isText = !random.oneIn(4) }
-    if expects { attempt.interims.append(100) }
-    if random.oneIn(6), attempt.status != 101 { attempt.interims.append(103) }
-    attempt.endsWithHead = random.oneIn(2)
-    attempt.closesBehind = attempt.status != 101 && random.oneIn(8)
-    guard hasFaults, !isEnding else { return }
-    if told == .attest || told == .bound, random.oneIn(8) {
-      attempt.status = 503
-      attempt.framing = .length
-      attempt.length = 3
-      attempt.saysStarting = true
-    }
-    attempt.isEarly = random.oneIn(6)
-    attempt.isUnprocessed = random.oneIn(12)
-    if expects, random.oneIn(4) { attempt.interims.removeAll { $0 == 100 } }
-    switch random.below(30) {
-    case 0: attempt.ending = .cut(reset: false)
-    case 1: attempt.ending = .cut(reset: true)
-    case 2: attempt.ending = .stalled
-    case 3: attempt.ending = .garbage
-    case 4: attempt.addsBytes = attempt.status != 101
-    case 5: attempt.hasBareLF = attempt.status != 101
-    default: break
-    }
   }
 
   // MARK: Reloads

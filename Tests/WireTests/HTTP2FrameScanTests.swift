@@ -1,5 +1,6 @@
 // Frames of HTTP/2 that end a connection though a library lets them pass, in whatever pieces they come.
 
+import TestSupport
 import Testing
 import Wire
 
@@ -25,6 +26,12 @@ import Wire
     ("the first of them", headers(7) + headers(1), .skippedStream),
     ("passed over later", headers(1) + headers(9) + headers(11) + headers(7), .skippedStream),
     ("a stream in order behind one that was passed over", headers(5) + headers(7) + headers(5), nil),
+    ("a stream of an even number", headers(2), .wrongStream),
+    ("one far behind the last, and the next", headers(1) + headers(4) + headers(3), .wrongStream),
+    ("the first of all, and the next", headers(2) + headers(1), .wrongStream),
+    ("the last of all", headers(0x7fff_ffff) + headers(0x7fff_ffff), nil),
+    ("what is passed over by the last of all", headers(0x7fff_ffff) + headers(0x7fff_fffd), .skippedStream),
+    ("the connection itself", headers(0), .wrongStream),
     ("PRIORITY of the connection", priority(0, on: 1), .priority),
     ("PRIORITY on itself", priority(3, on: 3), .priority),
     ("PRIORITY on itself, exclusively", priority(3, on: 3 | 0x8000_0000), .priority),
@@ -124,6 +131,27 @@ import Wire
 
   private static func scan(_ bytes: [UInt8], _ scan: inout HTTP2FrameScan) -> HTTP2FrameScan.Fault? {
     scan.scan(bytes.span)
+  }
+
+  /// Whatever comes has an answer. Not one of these bytes is a reason to end the process.
+  @Test func anyFramesAreLookedAt() {
+    var random = Seeded(9_113)
+    for _ in 0..<20_000 {
+      var bytes = Self.preface
+      for _ in 0..<Int.random(in: 0..<8, using: &random) {
+        let stream: UInt32 =
+          random.next() % 4 == 0 ? UInt32(truncatingIfNeeded: random.next()) : .random(in: 0..<9, using: &random)
+        let payload = random.bytes(.random(in: 0..<7, using: &random))
+        bytes += Self.frame(
+          .random(in: 0...(random.next() % 8 == 0 ? 255 : 9), using: &random), stream, payload,
+          flags: .random(in: 0..<64, using: &random))
+      }
+      let split = Int.random(in: 0...bytes.count, using: &random)
+      var (whole, pieces) = (HTTP2FrameScan(), HTTP2FrameScan())
+      let fault = Self.scan(bytes, &whole)
+      let found = Self.scan(Array(bytes[..<split]), &pieces) ?? Self.scan(Array(bytes[split...]), &pieces)
+      #expect(found == fault)
+    }
   }
 
   /// Ranges are remembered as far as there is room: the latest ones.

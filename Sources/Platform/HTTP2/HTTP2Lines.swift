@@ -8,6 +8,16 @@ import Wire
   // SAFETY: room for `fieldsMax` entries, allocated in init and freed in deinit; read only below the count that was filled.
   private let entries: UnsafeMutablePointer<nghttp2_nv>
   private let fieldsMax: Int
+  /// The list of the last head is more than any peer takes: `listBytesMax`, `fieldBytesMax`, or what that peer has said.
+  package private(set) var isTooLarge = false
+
+  /// What a header block can have in nine frames of the usual size, whatever it is compressed to: libnghttp2 ends a connection on which
+  /// one comes in more.
+  package static let listBytesMax = 128 * 1024
+  /// What each field counts besides its bytes (RFC 9113 section 6.5.2).
+  package static let fieldOverhead = 32
+  /// libnghttp2 ends a connection on which a longer name or value comes, and with it the requests of others.
+  package static let fieldBytesMax = 64 * 1024
 
   /// - Parameter fieldsMax: how many fields a head may have, pseudo-fields included.
   package init(fieldsMax: Int) {
@@ -20,10 +30,16 @@ import Wire
   deinit { unsafe entries.deallocate() }
 
   /// Calls `body` with the fields of `lines`, whose names libnghttp2 writes in lower case. Nil, without calling it, if there are
-  /// too many of them, or a line is none.
-  func withFields<R>(_ lines: Span<UInt8>, _ body: (UnsafeMutablePointer<nghttp2_nv>, Int) -> R) -> R? {
-    unsafe lines.withUnsafeBufferPointer { bytes in
+  /// too many of them, a line is none, or they are too large for the peer, which takes
+  /// `peerMax` bytes as RFC 9113 section 6.5.2 counts them: names, values, and 32 for each field.
+  func withFields<R>(
+    _ lines: Span<UInt8>, peerMax: Int = HTTP2Lines.listBytesMax, _ body: (UnsafeMutablePointer<nghttp2_nv>, Int) -> R
+  ) -> R? {
+    isTooLarge = false
+    return unsafe lines.withUnsafeBufferPointer { bytes in
       var count = 0
+      var total = 0
+      var longest = 0
       var at = 0
       let end = bytes.count
       while at < end {
@@ -45,7 +61,13 @@ import Wire
           name: base + at, value: base + begin, namelen: colon - at, valuelen: valueEnd - begin,
           flags: UInt8(isPerRequest ? NGHTTP2_NV_FLAG_NO_INDEX.rawValue : NGHTTP2_NV_FLAG_NONE.rawValue))
         count += 1
+        total += colon - at + valueEnd - begin + HTTP2Lines.fieldOverhead
+        longest = max(longest, colon - at, valueEnd - begin)
         at = lineEnd + 2
+      }
+      guard total <= min(peerMax, HTTP2Lines.listBytesMax), longest <= HTTP2Lines.fieldBytesMax else {
+        isTooLarge = true
+        return nil
       }
       return unsafe body(entries, count)
     }

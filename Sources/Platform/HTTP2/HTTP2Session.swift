@@ -278,10 +278,11 @@ extension HTTP2Handler {
     } ?? false
   }
 
-  /// A request's head, its pseudo-fields first. Nil: no stream can be had, or it cannot be sent.
+  /// A request's head, its pseudo-fields first. Nil: no stream can be had, or it cannot be sent; `lines` knows whether it is too large.
   // SAFETY: the session is this object's own, and libnghttp2 copies the fields and the provider.
   package func request(_ lines: HTTP2Lines, _ text: Span<UInt8>, hasBody: Bool) -> Int32? {
-    let stream: Int32? = unsafe lines.withFields(text) { fields, count in
+    let peerMax = unsafe Int(nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE))
+    let stream: Int32? = unsafe lines.withFields(text, peerMax: peerMax) { fields, count in
       guard hasBody else { return unsafe nghttp2_submit_request(session, nil, fields, count, nil, nil) }
       var provider = unsafe HTTP2Callbacks.bodyProvider
       return unsafe nghttp2_submit_request(session, nil, fields, count, &provider, nil)

@@ -1,5 +1,5 @@
 // What a client of HTTP/2 may ask of us beside requests, which have limits of their own: frames that cost it nothing, and streams
-// that it begins and takes back. Each has a budget that fills again with time; whoever uses one up is ended with ENHANCE_YOUR_CALM.
+// that it begins and takes back, or has refused. Each has a budget that fills again with time; whoever uses one up is ended with ENHANCE_YOUR_CALM.
 // A value, so that tests can spend it.
 
 import Wire
@@ -9,8 +9,10 @@ package struct HTTP2Budget {
   /// may send at once, and in a second.
   package static let framesAtOnce = 1_000
   package static let framesPerSecond = 200
-  /// So many of those frames come with a request, or with data that is sent, for they answer it.
+  /// So many of those frames come with a request, or with a piece of data that is sent, for they answer it: one for each 64 bytes of a
+  /// smaller piece. A request that is refused without a look at it costs as many.
   package static let framesPerRequest = 4
+  private static let bytesPerFrame = 64
   /// Streams that end by a reset before they were answered: at once, and in a second (CVE-2023-44487). Also those that we reset for
   /// what the client did.
   package static let resetsAtOnce = 200
@@ -38,7 +40,19 @@ package struct HTTP2Budget {
     return nil
   }
 
-  package mutating func noteUse() { frames = min(frames + HTTP2Budget.framesPerRequest, HTTP2Budget.framesAtOnce) }
+  /// A request came, and is served.
+  package mutating func noteRequest() { frames = min(frames + HTTP2Budget.framesPerRequest, HTTP2Budget.framesAtOnce) }
+
+  /// So many bytes of a body were sent at once. A client that takes a byte at a time has no more of a budget for it.
+  package mutating func noteSent(_ bytes: Int) {
+    let more = min(HTTP2Budget.framesPerRequest, bytes / HTTP2Budget.bytesPerFrame)
+    frames = min(frames + more, HTTP2Budget.framesAtOnce)
+  }
+
+  /// So many requests were refused without a look at them. Nil while that is within the budget.
+  package mutating func noteRefused(_ count: Int, nowMilliseconds: UInt64) -> Refusal? {
+    note(emptyFrames: count * HTTP2Budget.framesPerRequest, nowMilliseconds: nowMilliseconds)
+  }
 
   private mutating func fill(_ now: UInt64) {
     let passed = Int(clamping: now &- filledMilliseconds)

@@ -24,9 +24,9 @@ final class HTTP2Head {
   private(set) var priority: HTTP2Priority?
 
   /// The fields that are neither pseudo-fields nor Cookie, as their lines; then the values of the others.
-  private let lines: Buffer
-  private let pseudo: Buffer
-  private let cookie: Buffer
+  private var lines: Buffer
+  private var pseudo: Buffer
+  private var cookie: Buffer
   private var method = ByteRange.empty
   private var scheme = ByteRange.empty
   private var authority = ByteRange.empty
@@ -49,14 +49,20 @@ final class HTTP2Head {
   /// How large its text is, or a little less.
   var textBytes: Int { pseudo.count + lines.count + cookie.count }
 
-  init(_ worker: Worker) {
-    lines = Buffer(pool: worker.pool, small: worker.smallPool)
-    pseudo = Buffer(pool: worker.pool, small: worker.smallPool)
-    cookie = Buffer(pool: worker.pool, small: worker.smallPool)
+  init(pool: BufferPool, small: BufferPool) {
+    lines = Buffer(pool: pool, small: small)
+    pseudo = Buffer(pool: pool, small: small)
+    cookie = Buffer(pool: pool, small: small)
   }
 
-  func begin(isTrailer: Bool, limits: HeadLimits) {
+  /// - Parameter pool: the worker's present one. A reload that allows larger heads brings larger buffers, here for the next head.
+  func begin(isTrailer: Bool, limits: HeadLimits, pool: BufferPool, small: BufferPool) {
     clear()
+    if lines.capacity != pool.chunkBytes {
+      lines = Buffer(pool: pool, small: small)
+      pseudo = Buffer(pool: pool, small: small)
+      cookie = Buffer(pool: pool, small: small)
+    }
     self.isTrailer = isTrailer
     self.limits = limits
     isOpen = true
@@ -157,6 +163,8 @@ final class HTTP2Head {
     guard refusal == nil else { return }
     let range = ByteRange(pseudo.count, value.count)
     pseudo.append(value)
+    // A value that did not fit is not there at all, and has no place to be read from.
+    guard !pseudo.overflowed else { return refuse(.headTooLarge) }
     switch bit {
     case HTTP2Head.methodBit: method = range
     case HTTP2Head.pathBit: path = range

@@ -34,6 +34,9 @@ final class HTTP2Server {
   /// Why the connection ends, if it is for something that the client did.
   var refusal: Refusal?
   private var frames = HTTP2FrameScan()
+  /// Header blocks that the session has told of, of those that `frames` has counted; with those that it ignores, for which the budget was
+  /// charged. Wraps around.
+  var headsSeen: UInt32 = 0
   /// The session is being told what came.
   private var isReceiving = false
   var drainStep = DrainStep.none
@@ -58,16 +61,23 @@ final class HTTP2Server {
   static let connectionWindow = 1 << 20
   /// What is read of a connection that was ended for what its client did, so that the client learns why.
   private static let floodLingerBytes = 64 * 1024
-  /// What the heads of a connection's requests may have together, before it has to wait with more of them.
-  static let heldHeadBytesMax = 512 * 1024
-  var heldHeadBytes = 0
+  /// What the heads of a client's requests may have together, before it has to wait with more of them.
+  private static let heldHeadBytesMax = 512 * 1024
+  private(set) var heldHeadBytes = 0
+  /// An edge brings the requests of many clients, of which none may take the room of the others: each stream has its own.
+  private var heldHeadBytesMax: Int {
+    connection.isAttested
+      ? worker.plan.config.limits.streams * limits.headBytes : max(HTTP2Server.heldHeadBytesMax, limits.headBytes)
+  }
+  /// Room for the heads that are under way, and the one at hand.
+  var hasRoomForHead: Bool { heldHeadBytes + head.textBytes <= heldHeadBytesMax }
   /// How many connections to servers are kept for a client's next requests.
   private static let spareMax = 16
 
   init?(_ connection: Downstream, _ worker: Worker) {
     self.connection = connection
     self.worker = worker
-    head = HTTP2Head(worker)
+    head = HTTP2Head(pool: worker.pool, small: worker.smallPool)
     budget = HTTP2Budget(nowMilliseconds: worker.nowMilliseconds)
     guard
       let session = HTTP2Session(.server, HTTP2Server.settings(connection, worker), memory: worker.http2Memory)
@@ -79,7 +89,15 @@ final class HTTP2Server {
   /// What may be due to a client that takes nothing: heads, windows and resets of its streams, and acknowledgements.
   private var framesWaitingMax: Int { 4 * worker.plan.config.limits.streams + HTTP2Budget.framesAtOnce }
 
-  var limits: HeadLimits { worker.plan.requestLimits(hasGrown: connection.isAttested) }
+  var limits: HeadLimits { HTTP2Server.limits(of: connection, worker) }
+
+  /// What HTTP/1 may have, as far as header blocks go. An edge may have taken the request by HTTP/1, where nothing is counted for a
+  /// field but its bytes.
+  static func limits(of connection: Downstream, _ worker: Worker) -> HeadLimits {
+    let limits = worker.plan.requestLimits(hasGrown: connection.isAttested)
+    let growth = connection.isAttested ? HTTP2Lines.fieldOverhead * limits.fields : 0
+    return HeadLimits(headBytes: min(limits.headBytes + growth, HTTP2Lines.listBytesMax), fields: limits.fields)
+  }
 
   // MARK: Events
 
@@ -127,7 +145,7 @@ final class HTTP2Server {
     switch d.input.withReadable({ frames.scan($0.extracting(droppingFirst: seen)) }) {
     case nil: break
     case .continuations: return end(.http2Flood)
-    case .priority, .skippedStream: return end(.http2Protocol)
+    case .priority, .wrongStream, .skippedStream: return end(.http2Protocol)
     case .closedStream: return end(.http2Protocol, code: HTTP2Session.Code.streamClosed)
     }
     if let refusal = budget.note(emptyFrames: frames.takeEmptyFrames(), nowMilliseconds: worker.nowMilliseconds) {
@@ -141,11 +159,20 @@ final class HTTP2Server {
     // libnghttp2 ends a connection by itself for what is no HTTP/2.
     if received == .all, !session.takesMore, !clientLeaves, drainStep == .none { received = .failed }
     switch received {
-    case .all: if session.waitingFrames > framesWaitingMax { end(.http2Flood) }
+    case .all: if session.waitingFrames > framesWaitingMax || ignoredTooMuch() { end(.http2Flood) }
     case .failed: end(refusal ?? .http2Protocol)
     case .flooded: end(refusal ?? .http2Flood)
     }
     advanceTouched()
+  }
+
+  /// Streams that are more than the client was told, or of which it knows that they are over, are refused or ignored by libnghttp2 without
+  /// a word to us. What came last may not be whole.
+  private func ignoredTooMuch() -> Bool {
+    let ignored = frames.heads &- headsSeen
+    guard ignored > 1, !connection.isAttested else { return false }
+    headsSeen &+= ignored - 1
+    return budget.noteRefused(Int(ignored - 1), nowMilliseconds: worker.nowMilliseconds) != nil
   }
 
   /// The connection ends for what the client did; what it began is cut.
@@ -275,6 +302,8 @@ final class HTTP2Server {
     guard let s = made else { return nil }
     s.phase = .head
     s.begin(on: d, id, self, position: streams.count)
+    s.stream!.headBytes = head.textBytes
+    heldHeadBytes += head.textBytes
     streams.append(s)
     session.setMark(s.slot + 1, stream: id)
     // The second step of a drain comes all the same.

@@ -14,7 +14,7 @@ extension HTTP2Server: HTTP2Handler {
       connection.isAttested ? streamsMax * HTTP2Server.streamWindow : HTTP2Server.connectionWindow
     return HTTP2Session.Settings(
       streamsMax: streamsMax, streamWindow: HTTP2Server.streamWindow, connectionWindow: connectionWindow,
-      headBytesMax: worker.plan.requestLimits(hasGrown: connection.isAttested).headBytes)
+      headBytesMax: HTTP2Server.limits(of: connection, worker).headBytes)
   }
 
   func noteFrame(_ frame: HTTP2Session.Frame) -> Bool {
@@ -24,8 +24,9 @@ extension HTTP2Server: HTTP2Handler {
   }
 
   func headBegan(stream: Int32, isTrailer: Bool) {
+    headsSeen &+= 1
     let limits = isTrailer ? worker.plan.trailerLimits(hasGrown: connection.isAttested) : self.limits
-    head.begin(isTrailer: isTrailer, limits: limits)
+    head.begin(isTrailer: isTrailer, limits: limits, pool: worker.pool, small: worker.smallPool)
   }
 
   func field(stream: Int32, name: Span<UInt8>, value: Span<UInt8>) -> Bool {
@@ -42,23 +43,23 @@ extension HTTP2Server: HTTP2Handler {
       takeTrailers(stream, endsStream: endsStream)
       return
     }
-    budget.noteUse()
     // Rules that a reload brought hold for the connection first, and each stream begins with what it has come to.
     adoptRules()
     connection.requestCount += 1
     // The client may begin it again (RFC 9113 section 8.7).
-    guard heldHeadBytes + head.textBytes <= max(HTTP2Server.heldHeadBytesMax, limits.headBytes), let s = begin(stream)
-    else {
+    guard hasRoomForHead, let s = begin(stream) else {
       worker.counters.add(.http2Busy)
       worker.log.recordRefused(connection, .http2Busy, .none, worker)
       session.reset(stream: stream, code: HTTP2Session.Code.refusedStream)
+      if !connection.isAttested, overspent == nil {
+        overspent = budget.noteRefused(1, nowMilliseconds: worker.nowMilliseconds)
+      }
       return
     }
+    budget.noteRequest()
     s.inputEnded = endsStream
     s.stream!.inputEnded = endsStream
     s.stream!.isGRPC = head.isGRPC
-    s.stream!.headBytes = head.textBytes
-    heldHeadBytes += head.textBytes
     let outcome = head.write(worker.requestHead, into: s.input)
     guard let x = Begin.take(s, worker) else {
       // No part of a window.
@@ -237,7 +238,7 @@ extension HTTP2Server: HTTP2Handler {
   }
 
   func take(stream: Int32, count: Int, into out: Buffer) {
-    budget.noteUse()
+    budget.noteSent(count)
     guard let s = find(stream), let state = s.stream else { return }
     out.append(first: count, of: s.output)
     s.output.consume(count)

@@ -119,7 +119,8 @@ enum Attempt {
     }
     guard isFitting else { return .headTooLarge }
     guard isSigned else { return .signFailed }
-    return isBegun ? nil : .upstreamNone
+    guard !isBegun else { return nil }
+    return worker.http2Lines.isTooLarge ? .headTooLarge : .upstreamNone
   }
 
   /// Writes what an upstream is told of the client, behind the other fields of the head. False when it cannot be signed.

@@ -130,11 +130,18 @@ final class HTTP2Client: @unchecked Sendable {
 
   private func reply(_ frames: [HTTP2Frame]) { try? send(frames) }
 
-  /// Opens the next stream with this header block.
+  /// Opens the next stream with this header block, in as many frames as it needs.
   @discardableResult
   func open(_ block: [UInt8], ends: Bool = true) throws -> UInt32 {
-    let stream = nextStream
-    try send(.headers(stream, block, ends: ends))
+    let (stream, most) = (nextStream, frameSizeMax)
+    var frames: [HTTP2Frame] = [
+      .headers(stream, Array(block.prefix(most)), ends: ends, isWhole: block.count <= most)
+    ]
+    for at in stride(from: most, to: block.count, by: most) {
+      let end = min(block.count, at + most)
+      frames.append(.continuation(stream, Array(block[at..<end]), isWhole: end == block.count))
+    }
+    try send(frames)
     return stream
   }
 
