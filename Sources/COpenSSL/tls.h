@@ -58,6 +58,9 @@ static inline void cs_bio_retry_write(BIO *b) { BIO_set_retry_write(b); }
 static inline int cs_err_reason(unsigned long e) { return ERR_GET_REASON(e); }
 static inline X509 *cs_peer_certificate(const SSL *s) { return SSL_get0_peer_certificate(s); }
 
+// Without it SSL_read returns when all records at hand were the protocol's own, instead of waiting for more of them on the socket.
+static inline void cs_no_auto_retry(SSL_CTX *c) { SSL_CTX_clear_mode(c, SSL_MODE_AUTO_RETRY); }
+
 static inline uint64_t cs_server_options(void) {
   return SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE;
 }

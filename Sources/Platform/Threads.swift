@@ -110,6 +110,14 @@ package enum ProcessLimits {
     return Int(clamping: limit.rlim_cur)
   }
 
+  /// The limit of open files that is in force.
+  package static var openFiles: Int {
+    var limit = rlimit()
+    // SAFETY: the call writes one rlimit, which is a local.
+    return unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0
+      ? Int(clamping: limit.rlim_cur) : 1_024
+  }
+
   package static var processIdentifier: Int32 { getpid() }
   /// The user that the process acts as.
   package static var user: UInt32 { geteuid() }

@@ -68,6 +68,8 @@ package enum Handshake: Equatable, Sendable {
 
   /// The largest sealed record: 16 KiB, and at most 256 bytes that TLS 1.2 and 1.3 add (RFC 8446 section 5.2).
   static let recordBytesMax = 16_384 + 256
+  /// How often in a row a read may find nothing but records of the protocol itself, each time as many as are read ahead.
+  private static let emptyReadsMax = 4
   /// How much libssl reads at once: two full records. It holds the buffer only while it has a part of a record.
   static let readAheadBytes = 2 * recordBytesMax
 
@@ -178,6 +180,7 @@ package enum Handshake: Equatable, Sendable {
     // withWritable lends.
     guard let session = unsafe state.pointee.session else { return readPlain(into: buffer) }
     var total = 0
+    var emptyReads = 0
     // All records that have arrived are decrypted in one go, so that what the caller does next is done once for all of them.
     // With a full buffer SSL_read_ex is not called; SSL_get_error would report on an earlier call then.
     while unsafe state.pointee.readEnd == .none, buffer.room > 0 {
@@ -190,7 +193,14 @@ package enum Handshake: Equatable, Sendable {
       }
       guard n > 0 else {
         switch unsafe SSL_get_error(session, result) {
-        case SSL_ERROR_WANT_READ: return total > 0 ? .bytes(total) : .blocked
+        case SSL_ERROR_WANT_READ:
+          if total > 0 { return .bytes(total) }
+          // The kernel may have more, of which no event will tell. All that was at hand was records of the protocol itself, such as key
+          // updates: nobody has so many of them, and each costs more than it is long.
+          guard unsafe !state.pointee.readBlocked else { return .blocked }
+          emptyReads += 1
+          if emptyReads < Transport.emptyReadsMax { continue }
+          unsafe state.pointee.readEnd = .failed
         case SSL_ERROR_WANT_WRITE:
           // The peer has demanded so many answers (key updates) that the chunk is full: they are sent first.
           if total == 0, case .bytes(let sent) = sendRecords(), sent > 0 { continue }

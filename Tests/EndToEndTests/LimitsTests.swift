@@ -303,6 +303,30 @@ extension EndToEnd {
       #expect(try Connection(to: address).get("/new").status == 200)
     }
 
+    /// A connection of HTTP/2 has many streams, each of which may need a connection to a server. What they leave serves others.
+    @Test func streamsDoNotTakeAllDescriptors() throws {
+      let workspace = try Workspace()
+      let hole = try BlackHole()
+      var configuration = Configuration.plainEdge(to: ["\(hole.address)"])
+      configuration.listeners[0].more.append("protocols: [h2c, http/1.1]")
+      configuration.routes.insert("path: /here, respond: { status: 200, body: here }", at: 0)
+      configuration.limits = ["connections: 100"]
+      configuration.workers = "1"
+      let edge = try Countersign(configuration, in: workspace, openFilesMax: 700)
+      let address = try edge["public"]
+      let clients = try (0..<5).map { try HTTP2Client.cleartext(to: address, from: Peer.client($0)) }
+      for client in clients { for index in 0..<100 { try client.begin("/held/\(index)") } }
+      // 700 without 100 for clients and 256 for the rest.
+      _ = try edge.said("all descriptors that are set aside for servers are in use")
+      for client in clients { try client.settle() }
+      let refused = clients.reduce(0) { $0 + $1.streams.values.count { HTTP2Response($0).status == 503 } }
+      #expect(refused == 500 - 344, "\(refused)")
+      #expect(try Connection(to: address, from: Peer.client(9)).get("/here").text == "here")
+      try edge.reloadAccepting(configuration)
+      for client in clients { client.connection.close() }
+      try eventually("places are free again", everyMilliseconds: 100) { try edge.process.openFileCount < 200 }
+    }
+
     /// An idle process uses no time.
     @Test func idleCostsNothing() throws {
       let site = try Site(.bound)

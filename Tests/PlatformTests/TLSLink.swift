@@ -159,6 +159,32 @@ final class RawClient {
     return Array(bytes.prefix(max(0, Int(n))))
   }
 
+  /// So many key updates of the client's (RFC 8446 section 4.6.3), and `text` behind them: their records, which have not come to the
+  /// server.
+  func keyUpdates(_ count: Int, then text: [UInt8] = []) throws -> [UInt8] {
+    var records: [UInt8] = []
+    func takeBack() {
+      var bytes = [UInt8](repeating: 0, count: 65_536)
+      while case let n = recv(server.descriptor, &bytes, bytes.count, Int32(MSG_DONTWAIT)), n > 0 {
+        records += bytes.prefix(n)
+      }
+    }
+    for _ in 0..<count {
+      try #require(SSL_key_update(session, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 && SSL_do_handshake(session) == 1)
+      takeBack()
+    }
+    if !text.isEmpty { try #require(SSL_write(session, text, Int32(text.count)) == text.count) }
+    takeBack()
+    return records
+  }
+
+  /// Has the server get bytes as they are.
+  func send(raw bytes: [UInt8]) throws {
+    var size: Int32 = 1 << 20
+    setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, 4)
+    try SocketPair.send(descriptor, bytes)
+  }
+
   /// The caller frees it.
   func takeSession() -> OpaquePointer? { SSL_get1_session(session) }
 }

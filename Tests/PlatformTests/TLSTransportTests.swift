@@ -155,6 +155,26 @@ import Wire
     #expect(buffer.copyBytes() == [3])
   }
 
+  /// RFC 8446 section 4.6.3 has no bound for them, and each costs more than it is long.
+  @Test func keyUpdatesWithoutEndEndTheConnection() throws {
+    let client = try RawClient(accepting)
+    #expect(client.shake())
+    try client.send(raw: client.keyUpdates(6_000))
+    client.server.noteReadable()
+    #expect(client.server.read(into: Buffer(capacity: 256)) == .failed)
+  }
+
+  @Test func whatComesBehindSomeKeyUpdatesIsRead() throws {
+    let client = try RawClient(accepting)
+    #expect(client.shake())
+    for count in [1, 40, 1_500] {
+      try client.send(raw: client.keyUpdates(count, then: [1, 2, 3]))
+      client.server.noteReadable()
+      #expect(client.server.readBytes() == [1, 2, 3], "\(count)")
+      #expect(client.server.readBytes() == nil && !client.server.mayRead)
+    }
+  }
+
   // MARK: Writing against a peer that does not read
 
   @Test func aBlockedWriteGoesOnWithMoreBehind() throws {

@@ -230,6 +230,7 @@ package struct CertificateExpiry: Sendable, Equatable {
     guard promptsAreRefused else { throw .fromQueue(file: "", "cannot switch off prompts for passphrases") }
     unsafe cs_ctx_refuse_passphrases(context, nil)
     _ = unsafe cs_ctx_set_mode(context, cs_modes())
+    unsafe cs_no_auto_retry(context)
     unsafe cs_ctx_set_read_ahead(context, 1)
     unsafe SSL_CTX_set_default_read_buffer_len(context, Transport.readAheadBytes)
     guard unsafe cs_ctx_set_min_version(context, minimumTLS13 ? cs_TLS1_3 : cs_TLS1_2) == 1,

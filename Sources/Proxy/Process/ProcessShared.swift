@@ -32,6 +32,8 @@ package final class ProcessShared: Sendable {
   let memoryTrimmer = MemoryTrimmer()
   private let senderLanes: SendableLanes
   private let openConnections = Atomic<Int>(0)
+  private let openServerConnections = Atomic<Int>(0)
+  private let serverConnectionsMax = Atomic<Int>(.max)
   private let stopped = Atomic<Int>(0)
   private let drainedTunnels = Atomic<UInt64>(0)
   private let cutRequests = Atomic<Int>(0)
@@ -97,6 +99,31 @@ package final class ProcessShared: Sendable {
   }
 
   func giveConnection() { openConnections.subtract(1, ordering: .relaxed) }
+
+  /// Counts one more connection to a server, unless there are as many as descriptors are set aside for.
+  func takeServerConnection() -> Bool {
+    guard openServerConnections.add(1, ordering: .relaxed).newValue > serverConnectionsMax.load(ordering: .relaxed)
+    else {
+      return true
+    }
+    openServerConnections.subtract(1, ordering: .relaxed)
+    return false
+  }
+
+  func giveServerConnection() { openServerConnections.subtract(1, ordering: .relaxed) }
+
+  /// Divides the descriptors that the process may have: what clients, a reload and everything else need is not for servers, of which one
+  /// connection of HTTP/2 can occupy as many as it has streams.
+  /// - Parameter connections: clients' at most; 0: no limit.
+  package func divide(descriptors: Int, connections: Int) {
+    let least = descriptors / 4
+    let forClients = connections == 0 ? descriptors / 2 : connections
+    serverConnectionsMax.store(
+      max(least, descriptors - forClients - ProcessShared.otherDescriptors), ordering: .relaxed)
+  }
+
+  /// Listeners, pollers, logs, files that are sent, the admin listener, a reload, health checks.
+  private static let otherDescriptors = 256
 
   package var connectionCount: Int { openConnections.load(ordering: .relaxed) }
 

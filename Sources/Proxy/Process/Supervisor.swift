@@ -213,6 +213,7 @@ package final class Supervisor {
         workers: workers, replayWindowBits: config.identity.replayWindowBits, log: log, readiness: readiness,
         probeLanes: probeLanes, continuing: loaded.taken?.found.windows,
         upgrades: loaded.taken.map { UpgradeDesk(done: $0.found.state.attempt) } ?? UpgradeDesk())
+      shared.divide(descriptors: ProcessLimits.openFiles, connections: config.limits.connections)
       shared.routes.take(config)
       shared.servers.take(loaded.snapshot, isFirst: true, nowMilliseconds: Clock.monotonicMilliseconds())
       if let taken = loaded.taken { take(taken, config, shared) }
@@ -308,6 +309,7 @@ package final class Supervisor {
     admin.take(loaded.admin)
     if let file = loaded.accessLog { shared.accessLog.post(.destination(file)) }
     shared.routes.take(config)
+    shared.divide(descriptors: ProcessLimits.openFiles, connections: config.limits.connections)
     shared.servers.take(loaded.snapshot, isFirst: false, nowMilliseconds: Clock.monotonicMilliseconds())
     for (index, mailbox) in shared.mailboxes.enumerated() {
       mailbox.post(.reload(loaded.snapshot, loaded.listeners.sources(worker: index)))

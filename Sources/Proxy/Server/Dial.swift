@@ -11,17 +11,17 @@ enum Dial {
     _ x: Exchange, _ server: ServerPool, preamble: ProxyHeaderDraft?, _ worker: Worker
   ) -> Attempt.Found {
     let opened: (fd: Int32, connected: Bool)
+    guard worker.shared.takeServerConnection() else {
+      server.noteTry(of: x, isReused: false, worker)
+      return exhausted("all descriptors that are set aside for servers are in use", worker)
+    }
     do {
       opened = try Sockets.connect(to: server.address)
     } catch {
+      worker.shared.giveServerConnection()
       server.noteTry(of: x, isReused: false, worker)
       // That we lack descriptors or memory is not the server's fault, and another try would lack the same.
-      if error.isLocalExhaustion {
-        worker.shared.report(
-          "no connection to an upstream can be made: \(error); raise the limit of open files or lower "
-            + "limits.connections", once: "descriptors")
-        return .refused(.upstreamNone)
-      }
+      if error.isLocalExhaustion { return exhausted("\(error)", worker) }
       noteUnreachable(server, SystemError.text(error.code), worker)
       return .fault(.connect)
     }
@@ -32,6 +32,7 @@ enum Dial {
         replaces: { $0.input.capacity != capacity }, make: { Upstream(slot: $0, pool: worker.pool) })
     else {
       Sockets.closeDescriptor(opened.fd)
+      worker.shared.giveServerConnection()
       return .refused(.upstreamNone)
     }
     u.transport.open(opened.fd)
@@ -63,6 +64,13 @@ enum Dial {
       deadlineMilliseconds: worker.nowMilliseconds + UInt64(x.connectMilliseconds(worker)))
     if opened.connected, case .fault(let fault) = u.connected(worker) { return .fault(fault) }
     return .connection(found)
+  }
+
+  private static func exhausted(_ why: String, _ worker: Worker) -> Attempt.Found {
+    worker.shared.report(
+      "no connection to an upstream can be made: \(why); raise the limit of open files, or lower limits.connections or "
+        + "limits.streams", once: "descriptors", everyMilliseconds: 60_000)
+    return .refused(.upstreamNone)
   }
 
   /// A server could not be reached: it rests, and the operator is told why.

@@ -185,6 +185,7 @@ final class Upstream {
     }
     worker.wheel.set(timer, deadlineMilliseconds: 0)
     transport.close(reset: reset)
+    worker.shared.giveServerConnection()
     clear()
     worker.upstreams.give(slot)
   }
