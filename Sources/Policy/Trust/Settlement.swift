@@ -9,15 +9,6 @@ package enum Settlement: Equatable, Sendable {
   case refused(Refusal)
   /// Refused as `client-infrastructure`: the client would be this address, which is one of our own machinery's.
   case infrastructure(IPAddress)
-
-  /// Nil where there is a client.
-  package var refusal: Refusal? {
-    switch self {
-    case .settled: nil
-    case .refused(let refusal): refusal
-    case .infrastructure: .clientInfrastructure
-    }
-  }
 }
 
 /// Whether the client itself used TLS, and how that is known.

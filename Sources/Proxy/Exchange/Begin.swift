@@ -68,7 +68,7 @@ enum Begin {
       x.group = route.group
       x.times = route.times
       if route.needsRequestID { x.requestID = RequestID.settle(x, route.requestIDMode) }
-      if let demands = route.demands, let step = demands.step(x, route, worker) { return step }
+      if let demands = route.demands, let step = demands.step(x, worker) { return step }
       if isBodyTooLarge(x, worker) { return .refuse(.bodyTooLarge) }
       return send(x, route, worker)
     }

@@ -147,7 +147,7 @@ extension Upstream {
   }
 
   /// Fetches what was written into frames.
-  func flushStream(_ stream: ServerStream, _ worker: Worker) -> Flushed {
+  func flushStream(_ stream: ServerStream) -> Flushed {
     guard stream.client.connection.phase == .ready, stream.id > 0 else { return .sent }
     if stream.isReset || stream.isClosed {
       output.removeAll()

@@ -106,7 +106,7 @@ final class Upstream {
   @discardableResult
   func flush(hasMore: Bool = false, _ worker: Worker) -> Flushed {
     guard !isFlushed else { return .sent }
-    if let stream { return flushStream(stream, worker) }
+    if let stream { return flushStream(stream) }
     let sent = transport.sentBytes
     let moved = transport.flush(output, more: hasMore)
     if transport.sentBytes != sent, let x = exchange {
