@@ -13,11 +13,9 @@ import Wire
 
 @safe public final class GzipWriter {
   /// A window of 16 KiB and the tables for it: 32 KiB of window, 32 KiB for each of two tables of positions, 32 KiB of output that
-  /// waits, and the rest. Twice as much memory makes content 2 % smaller.
+  /// waits, and the rest: about 134 KiB. Twice as much memory makes content 2 % smaller.
   private static let windowBits: Int32 = 14
   private static let memoryLevel: Int32 = 7
-  /// What one takes, about.
-  public static let memoryBytes = 134 << 10
   /// How far zlib searches above level 6: as at level 6. Level 9 follows up to 4,096 earlier places for each byte, and of content that
   /// repeats itself without an order (text of two letters) 16 KiB take it 70 ms, for which everybody else waits; so they take 3 ms.
   private static let search = (goodLength: Int32(8), lazyLength: Int32(16), niceLength: Int32(128), chain: Int32(128))

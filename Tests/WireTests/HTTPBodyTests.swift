@@ -50,11 +50,14 @@ struct DecodedBody: Equatable {
         decoder.consumed(count)
         front += count
       case .end(let skip):
-        precondition(skip <= view.count && decoder.isEnded)
+        precondition(skip <= view.count)
+        // From here on it says nothing else, whatever follows.
+        let rest = Array(view[skip...])
+        precondition(decoder.step(rest.span) == .end(skip: 0))
         end = .complete(length: front + skip)
         return
       case .incomplete(let skip):
-        precondition(skip <= view.count && !decoder.isEnded)
+        precondition(skip <= view.count)
         front += skip
         if available == bytes.count { return }
         available = min(bytes.count, available + piece)

@@ -86,12 +86,9 @@ package final class CollapseMonitor: Sendable {
     }
   }
 
-  /// How often its clients have become one.
-  package var collapses: UInt64 { state.withLock { $0.collapses } }
-
-  /// For the metrics: about how many clients in two seconds are usual, and how many there were of late.
-  typealias Figures = (usual: Double, last: Double, collapses: UInt64)
-  var figures: Figures {
+  /// For the metrics: about how many clients in two seconds are usual, how many there were of late, and how often they have become one.
+  package typealias Figures = (usual: Double, last: Double, collapses: UInt64)
+  package var figures: Figures {
     state.withLock { ($0.requests.usualClients, $0.requests.lastClients, $0.collapses) }
   }
 }
