@@ -114,7 +114,7 @@ import Wire
     let original = read.parse(message.document.span, limits: Self.wide)
     var other = message
     other.target = absolute.path
-    var dice = Dice(state: UInt64(message.document.count))
+    var dice = Seeded(UInt64(message.document.count))
     let (outcome, text) = other.buildByLines(
       built, scheme: absolute.scheme, authority: absolute.authority, limits: Self.wide, &dice)
     let what = Comment(rawValue: Model.string(message.document))
@@ -138,7 +138,7 @@ import Wire
   private func compareAuthority(_ message: RequestMessage, _ read: RequestHead) {
     let what = Comment(rawValue: Model.string(message.document))
     let head = RequestHead(fieldsMax: 100)
-    var dice = Dice(state: UInt64(message.document.count))
+    var dice = Seeded(UInt64(message.document.count))
     let host = Array(message.document[read.authority.range])
     let target = ["target"]
 
