@@ -1,5 +1,5 @@
-// One request and its response. Apart from the connection that brought it: an HTTP/1 connection has one at a time, another codec
-// may have many, an idle connection has none. A slot of the worker, used again and again. It owns the request's head, its bytes
+// One request and its response. Apart from the connection that brought it: a connection of HTTP/1 has one at a time, one of HTTP/2 one
+// for each stream, an idle one none. A slot of the worker, used again and again. It owns the request's head, its bytes
 // and what they mean, the state of both messages, and what was used of the body while another try may want it, so that nothing
 // of it depends on what the client's connection reads next. ExchangeMachine decides, `advance` acts.
 //

@@ -1,8 +1,8 @@
 // Watches each listener's clients for the moment in which many become one (Policy's CollapseDetector), and says so: in the log, in the
 // metrics, where configured in the readiness, and to the routes that need to tell clients apart.
 //
-// A worker notes each request in sketches of its own and hands them over every two seconds; whoever hands over the first of the next
-// two seconds has the last judged. Monitors are known by their listener's name, so they outlive reloads.
+// A worker notes each request in sketches of its own and hands them over every 500 ms (`Worker.watchMilliseconds`); whoever hands over
+// the first of the next two seconds has the last judged. Monitors are known by their listener's name, so they outlive reloads.
 
 import Platform
 import Policy

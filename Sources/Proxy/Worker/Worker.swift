@@ -1,6 +1,8 @@
 // One event loop on one thread: it owns its poller, its listening sockets, its connections, its upstream pools and its
-// buffers. Nothing here is shared with another worker but the replay window, the log queue and a few counts that only
-// accepting touches.
+// buffers. What it shares with other workers lies in `ProcessShared`. On the path of a request that is the replay windows; the counts of
+// rates, where its route has one; of its server whether it may be used and, where that has a limit, its places (`ServerStatus`). Requests
+// that wait for a place or for their password to be checked do so in common; the log is handed over once a turn, what was noted of
+// clients every `watchMilliseconds`; the counts of connections are touched when one comes and goes.
 //
 // A turn: wait ─► read the clock once ─► each event to its connection ─► connections with more to do ─► what waits to be
 // compressed ─► send ─► what is due ─► hand over the log
