@@ -55,13 +55,7 @@ enum EarlyAnswer {
       x.useBody(count)
       return .moved
     case .trailers(let count):
-      switch x.withBody({
-        worker.trailers.parse($0.extracting(first: count), limits: worker.plan.trailerLimits(hasGrown: x.isVerified))
-      }) {
-      case .complete: break
-      case .refused(let refusal): return .fault(.request(refusal))
-      case .incomplete: return .fault(.request(.framingChunk))
-      }
+      if let refusal = x.readTrailers(count, worker) { return .fault(.request(refusal)) }
       x.useBody(count)
       return .moved
     case .end:
