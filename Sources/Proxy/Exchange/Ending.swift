@@ -148,11 +148,7 @@ extension Exchange {
       u.close(worker)
       return
     }
-    // A little less than the other side's usual patience, so that it is we who close: a request that crosses the other
-    // side's end on the way is lost where it may not be sent twice.
-    worker.wheel.set(
-      u.timer,
-      deadlineMilliseconds: worker.nowMilliseconds + UInt64(worker.plan.config.timeouts.idleMilliseconds) * 3 / 4)
+    u.setIdleDeadline(worker)
     // Its end, or bytes too many, may have come together with the response: no other event will tell.
     if u.transport.mayRead { u.checkIdle(worker) }
   }

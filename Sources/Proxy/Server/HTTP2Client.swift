@@ -269,9 +269,7 @@ final class HTTP2Client {
       return
     }
     guard worker.wheel.deadline(of: u.timer) == 0 else { return }
-    worker.wheel.set(
-      u.timer,
-      deadlineMilliseconds: worker.nowMilliseconds + UInt64(worker.plan.config.timeouts.idleMilliseconds) * 3 / 4)
+    u.setIdleDeadline(worker)
   }
 
   // MARK: Streams
