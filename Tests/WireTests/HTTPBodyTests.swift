@@ -10,7 +10,7 @@ struct DecodedBody: Equatable {
   var trailers: [UInt8] = []
   /// Nil while more is needed.
   var end: End?
-  var isBent = false
+  var isIrregular = false
   enum End: Equatable {
     case complete(length: Int)
     case refused(String)
@@ -22,7 +22,7 @@ struct DecodedBody: Equatable {
     isLenient: Bool = false
   ) {
     var decoder = BodyDecoder(framing, trailerBytesMax: trailerBytesMax, isLenient: isLenient)
-    defer { isBent = decoder.isBent }
+    defer { isIrregular = decoder.isIrregular }
     var front = 0
     var available = 0
     var steps = 0

@@ -17,7 +17,7 @@ package struct ClientScheme: Equatable, Sendable {
   package let source: Source
 
   package enum Source: UInt8, Sendable {
-    /// By the connection to our listener, for want of any better evidence.
+    /// By the connection to our listener: there was no better evidence.
     case connection
     /// The SSL TLV of a PROXY v2 header.
     case proxy

@@ -285,7 +285,7 @@ extension Exchange {
   private func takeResponse(_ length: Int, _ u: Upstream, _ worker: Worker) -> Step {
     let head = worker.responseHead
     u.headSeen = 0
-    if head.isBent { serverIsBent = true }
+    if head.isIrregular { serverIsIrregular = true }
     let mark = isSigned ? u.input.withReadable { ValidatorMark.read($0, head) } : .none
     if head.status == 101 {
       guard wantsWebSocket, head.wantsWebSocket else { return badResponse(.upgrade) }

@@ -41,7 +41,7 @@ extension Exchange {
     let d = downstream!
     worker.log.record(self, worker)
     // What could not be sent is gone from its buffer: that connection is out of step.
-    let isClean = !upstreamDeaf && !serverIsBent && !response.decoder.isBent
+    let isClean = !upstreamDeaf && !serverIsIrregular && !response.decoder.isIrregular
     release(worker, keep: ending.keepUpstream && isClean)
     // Of a head that was refused it is not known where its request ends.
     let mayComeMore = machine.request != .done || headBytes == 0

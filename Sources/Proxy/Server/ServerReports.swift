@@ -67,7 +67,7 @@ extension Exchange {
 }
 
 extension Worker {
-  /// A request goes to a server that is known to fail, for want of another.
+  /// A request goes to a server that is known to fail, because there is no other.
   func noteLastResort(_ group: UpstreamPlan) {
     counters.add(.lastResorts)
     shared.report(

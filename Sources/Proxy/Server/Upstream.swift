@@ -181,7 +181,7 @@ final class Upstream {
     guard phase != .free else { return }
     pool?.forget(self, worker)
     if let stream {
-      stream.client.over(self)
+      stream.client.endStream(self)
       return
     }
     http2?.closed()

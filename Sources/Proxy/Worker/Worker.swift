@@ -51,8 +51,8 @@ package final class Worker {
   /// What `requestHead` and `trailers` have room for.
   private var fieldsMax: Int
   private var fieldNames: FieldNames
-  /// Counts the makes of `requestHead`: exchanges that keep one of an older make do not hand it on.
-  private(set) var headMake = 0
+  /// Counts how often the rules for `requestHead` have changed: exchanges that keep one of an older version do not hand it on.
+  private(set) var headVersion = 0
   var responseHead: ResponseHead
   private(set) var trailers: TrailerSection
   private(set) var responseTrailers: TrailerSection
@@ -169,7 +169,7 @@ package final class Worker {
     if fields != fieldsMax || haveNamesChanged {
       fieldsMax = fields
       fieldNames = snapshot.fieldNames
-      headMake += 1
+      headVersion += 1
       requestHead = makeHead()
       trailers = TrailerSection(fieldsMax: fieldsMax, names: snapshot.fieldNames)
       responseTrailers = TrailerSection(fieldsMax: fieldsMax, names: .response, isLenient: true)
