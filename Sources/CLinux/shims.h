@@ -61,9 +61,6 @@ static inline int cs_epoll_ctl(int ep, int op, int fd, uint32_t events, uint64_t
 static inline int cs_epoll_add(int ep, int fd, uint32_t events, uint64_t data) {
   return cs_epoll_ctl(ep, EPOLL_CTL_ADD, fd, events, data);
 }
-static inline int cs_epoll_modify(int ep, int fd, uint32_t events, uint64_t data) {
-  return cs_epoll_ctl(ep, EPOLL_CTL_MOD, fd, events, data);
-}
 static inline int cs_epoll_remove(int ep, int fd) { return epoll_ctl(ep, EPOLL_CTL_DEL, fd, 0); }
 static inline uint64_t cs_epoll_data(const struct epoll_event *e) { return e->data.u64; }
 static inline uint32_t cs_epoll_events(const struct epoll_event *e) { return e->events; }
@@ -98,9 +95,6 @@ static inline int cs_connect(int fd, const struct sockaddr_storage *a, socklen_t
 }
 static inline int cs_getsockname(int fd, struct sockaddr_storage *a, socklen_t *n) {
   return getsockname(fd, (struct sockaddr *)a, n);
-}
-static inline int cs_getpeername(int fd, struct sockaddr_storage *a, socklen_t *n) {
-  return getpeername(fd, (struct sockaddr *)a, n);
 }
 static inline int cs_set_int(int fd, int level, int name, int value) {
   return setsockopt(fd, level, name, &value, sizeof value);

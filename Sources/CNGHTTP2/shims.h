@@ -10,6 +10,3 @@ static inline int cs_headers_category(const nghttp2_frame *frame) { return (int)
 
 /// Of a GOAWAY frame.
 static inline int32_t cs_goaway_last_stream(const nghttp2_frame *frame) { return frame->goaway.last_stream_id; }
-
-/// Of a WINDOW_UPDATE frame.
-static inline int32_t cs_window_increment(const nghttp2_frame *frame) { return frame->window_update.window_size_increment; }

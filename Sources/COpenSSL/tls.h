@@ -55,7 +55,6 @@ static inline long cs_set_host_name(SSL *s, const char *name) { return SSL_set_t
 static inline void cs_bio_clear_retry(BIO *b) { BIO_clear_retry_flags(b); }
 static inline void cs_bio_retry_read(BIO *b) { BIO_set_retry_read(b); }
 static inline void cs_bio_retry_write(BIO *b) { BIO_set_retry_write(b); }
-static inline int cs_err_reason(unsigned long e) { return ERR_GET_REASON(e); }
 static inline X509 *cs_peer_certificate(const SSL *s) { return SSL_get0_peer_certificate(s); }
 
 // Without it SSL_read returns when all records at hand were the protocol's own, instead of waiting for more of them on the socket.

@@ -63,9 +63,6 @@ import Wire
   /// An append did not fit since the last `removeAll`. Its bytes are missing, all of them.
   // SAFETY: the state's own memory.
   @inlinable public var overflowed: Bool { unsafe state.overflowed }
-  /// The buffer has a chunk of the pool.
-  // SAFETY: the state's own memory.
-  @inlinable public var holdsMemory: Bool { unsafe state.base != nil }
 
   /// Calls `body` with the readable bytes. `body` may append to this buffer as long as the readable bytes need not be moved
   /// for it, and must not change it in any other way.
@@ -274,7 +271,8 @@ import Wire
     other.withReadable { append($0.extracting(first: n)) }
   }
 
-  /// Overwrites readable bytes from `offset` on. The whole range must be readable.
+  /// Overwrites readable bytes from `offset` on. The whole range must be readable. Called by bench/micro alone, which verifies many
+  /// requests in one place of memory, as the product does.
   public func overwrite(at offset: Int, with bytes: Span<UInt8>) {
     precondition(offset >= 0 && offset + bytes.count <= count)
     checkNotBorrowed()

@@ -11,13 +11,11 @@ import CZlib
 import Glibc
 import Wire
 
-@safe public final class GzipWriter {
+@safe package final class GzipWriter {
   /// A window of 16 KiB and the tables for it: 32 KiB of window, 32 KiB for each of two tables of positions, 32 KiB of output that
-  /// waits, and the rest. Twice as much memory makes content 2 % smaller.
+  /// waits, and the rest: about 134 KiB. Twice as much memory makes content 2 % smaller.
   private static let windowBits: Int32 = 14
   private static let memoryLevel: Int32 = 7
-  /// What one takes, about.
-  public static let memoryBytes = 134 << 10
   /// How far zlib searches above level 6: as at level 6. Level 9 follows up to 4,096 earlier places for each byte, and of content that
   /// repeats itself without an order (text of two letters) 16 KiB take it 70 ms, for which everybody else waits; so they take 3 ms.
   private static let search = (goodLength: Int32(8), lazyLength: Int32(16), niceLength: Int32(128), chain: Int32(128))
@@ -31,7 +29,7 @@ import Wire
   private var isFlushing = false
 
   /// Nil without memory.
-  public init?() {
+  package init?() {
     // SAFETY: room for one z_stream, initialized to zeros before zlib sees it.
     unsafe stream = .allocate(capacity: 1)
     unsafe stream.initialize(to: z_stream())
@@ -51,7 +49,7 @@ import Wire
 
   /// Begins a member. `level`: 1 (quick) to 9 (small). False where zlib does not take it: versions before 1.2.12 want to end what a
   /// stream holds before they change its level, also where it holds nothing.
-  public func begin(level: Int) -> Bool {
+  package func begin(level: Int) -> Bool {
     precondition((1...9).contains(level))
     isFlushing = false
     // SAFETY: the stream was initialized; neither call reads input or writes output, for nothing of this member was compressed.
@@ -68,7 +66,7 @@ import Wire
   }
 
   /// Takes bytes from the front of `bytes`, until all are taken or `out` is full. Returns how many.
-  public func compress(_ bytes: Span<UInt8>, into out: Buffer) -> Int {
+  package func compress(_ bytes: Span<UInt8>, into out: Buffer) -> Int {
     precondition(!isFlushing, "a flush goes on until it is done")
     let most = min(bytes.count, Int(UInt32.max))
     guard most > 0 else { return 0 }
@@ -86,7 +84,7 @@ import Wire
   }
 
   /// Writes what is needed to read all that was compressed so far. False when `out` is full: to be called again, before anything else.
-  public func flush(into out: Buffer) -> Bool {
+  package func flush(into out: Buffer) -> Bool {
     guard isFlushing || (out.room >= GzipWriter.flushRoomMin && out.reserve(GzipWriter.flushRoomMin)) else {
       return false
     }
@@ -96,7 +94,7 @@ import Wire
   }
 
   /// Ends the member. False when `out` is full: to be called again.
-  public func finish(into out: Buffer) -> Bool {
+  package func finish(into out: Buffer) -> Bool {
     precondition(!isFlushing, "a flush goes on until it is done")
     return deflateAll(Z_FINISH, into: out) == .isDone
   }

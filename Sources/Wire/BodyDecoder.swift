@@ -45,7 +45,7 @@ public struct BodyDecoder: Sendable {
   /// From the operator's own servers: spaces behind a chunk's size, and chunk lines that end in a bare LF, are taken.
   private let isLenient: Bool
   /// Something of that kind was met: the connection should serve no further message.
-  public private(set) var isBent = false
+  public private(set) var isIrregular = false
 
   public init(_ framing: BodyFraming, trailerBytesMax: Int = 8192, isLenient: Bool = false) {
     self.trailerBytesMax = trailerBytesMax
@@ -59,9 +59,6 @@ public struct BodyDecoder: Sendable {
     case .untilClose: state = .untilClose
     }
   }
-
-  /// The whole message was taken: `step` says `.end(skip: 0)` from here on. Never for `.untilClose`.
-  public var isEnded: Bool { state == .ended }
 
   /// What the front of `bytes` is. The framing it passes over is behind it at once: the caller drops `skip` bytes, and
   /// then reports with `consumed` what it took of the payload or the trailers. Calling again without taking anything gives the
@@ -132,7 +129,7 @@ public struct BodyDecoder: Sendable {
   @inline(never) private mutating func otherLineEnd(_ bytes: Span<UInt8>, _ at: Int) -> Scan {
     guard at < bytes.count else { return .incomplete }
     if isLenient, bytes[at] == Ascii.lf {
-      isBent = true
+      isIrregular = true
       return .next(at &+ 1)
     }
     guard bytes[at] == Ascii.cr, at &+ 1 == bytes.count else { return .refused(.framingChunk) }
@@ -171,7 +168,7 @@ public struct BodyDecoder: Sendable {
         guard at &- start <= Self.extensionBytesMax else { return .refused(.framingChunk) }
       }
       guard at < bytes.count else { return .incomplete }
-      isBent = true
+      isIrregular = true
     }
     if bytes[at] == 0x3b {  // ;
       while at < bytes.count, bytes[at] != Ascii.cr, !isLenient || bytes[at] != Ascii.lf {
@@ -194,7 +191,7 @@ public struct BodyDecoder: Sendable {
     while at < end {
       if bytes[at] == Ascii.lf {
         guard isLenient else { return .refused(.lineEnding) }
-        isBent = true
+        isIrregular = true
         at &+= 1
       } else if bytes[at] == Ascii.cr {
         guard at &+ 1 < end else { break }

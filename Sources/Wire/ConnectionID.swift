@@ -23,16 +23,6 @@ public struct ConnectionID: Hashable, Sendable {
     self.init(high: high, low: low)
   }
 
-  /// The 16 bytes.
-  public var bytes: InlineArray<16, UInt8> {
-    var bytes = InlineArray<16, UInt8>(repeating: 0)
-    for i in 0..<8 {
-      bytes[i] = UInt8(truncatingIfNeeded: high >> UInt64(56 &- 8 &* i))
-      bytes[i &+ 8] = UInt8(truncatingIfNeeded: low >> UInt64(56 &- 8 &* i))
-    }
-    return bytes
-  }
-
   /// Appends the 24 characters of its base64.
   @inlinable public func write(base64 sink: some ByteSink) {
     Base64.write(high, low, to: sink)

@@ -140,8 +140,6 @@ extension IPAddress: CustomStringConvertible, LosslessStringConvertible {
     @usableFromInline var storage = InlineArray<39, UInt8>(repeating: 0)
     @usableFromInline var length = 0
 
-    @inlinable public var count: Int { length }
-
     /// The bytes of the text.
     @inlinable public func withBytes<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
       body(storage.span.extracting(0..<length))

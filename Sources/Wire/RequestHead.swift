@@ -21,7 +21,6 @@ public final class RequestHead {
   public var path: ByteRange { line.path }
   /// With its `?`; empty when there is none.
   public var query: ByteRange { line.query }
-  public var isAbsoluteForm: Bool { line.isAbsoluteForm }
   /// The last digit of the version: 0 or 1; 1 of pseudo-fields, which name no version.
   public var minorVersion: Int { line.minorVersion }
   /// After `.refused(.targetForm)`: what is wrong with the target.
@@ -52,14 +51,10 @@ public final class RequestHead {
   public func isNominated(_ index: Int) -> Bool { table.line(index).isNominated }
   /// Has a field treated as if Connection listed it: it was meant for us, and goes no further.
   public func withhold(_ index: Int) { table.withhold(index) }
-  /// The first line of a kind, or nil.
-  public func firstIndex(_ kind: FieldKind) -> Int? { table.has(kind) ? table.firstIndex(kind) : nil }
   public func has(_ kind: FieldKind) -> Bool { table.has(kind) }
 
   // MARK: Identity
 
-  /// Connection lists a protected identity name.
-  public var nominatesProtected: Bool { facts.nominatesProtected }
   /// The values of the three signed fields; empty when absent.
   public var attest: ByteRange { table.firstValue(.clientAttest) }
   public var signatureInput: ByteRange { table.firstValue(.signatureInput) }

@@ -1,5 +1,5 @@
 // The head of one response and where its content ends (RFC 9112 section 6.3). Its text is HTTP/1's (section 4), or what
-// a codec has made of fields. It comes from the operator's own server, so what has one reading only is taken though it is not how it should be: the head is then `isBent`, its
+// a codec has made of fields. It comes from the operator's own server, so what has one reading only is taken though it is not how it should be: the head is then `isIrregular`, its
 // connection serves no further request, and what goes on to the client is written clean. What two readers could take in two
 // ways is refused as `.upstreamResponse`, with its `fault`. Caller: the upstream connection; one object for each worker, reused.
 
@@ -22,7 +22,7 @@ public final class ResponseHead {
   /// 101 with `Connection: upgrade` and `Upgrade: websocket` alone.
   public var wantsWebSocket: Bool { facts.wantsWebSocket }
   /// It is not how it should be, in a way that leaves one reading.
-  public var isBent: Bool { facts.isBent || table.hasBareLF || table.repeatedLength != nil }
+  public var isIrregular: Bool { facts.isIrregular || table.hasBareLF || table.repeatedLength != nil }
   /// A field line ended in a bare LF, so that lines cannot go on as they came.
   public var hasBareLF: Bool { table.hasBareLF }
   /// The length that Content-Length states several times over, in one line or several; nil where it is stated once or not at all.
@@ -94,18 +94,18 @@ public final class ResponseHead {
       facts.framing = .none
     } else if facts.status == 204 {
       // The status ends it, whatever the fields say. Content that comes all the same is left unread with the connection.
-      if stated != .none, stated != .length(0) { facts.isBent = true }
+      if stated != .none, stated != .length(0) { facts.isIrregular = true }
       facts.framing = .none
     } else if requestWasHead || facts.status == 304 {
       // A length is that of the content which is left out. Chunks may be announced with a 304 (RFC 9112 section 6.1), but a
       // server that announces them may send the last one all the same, for the next request to find.
-      if facts.status == 304, stated == .chunked { facts.isBent = true }
+      if facts.status == 304, stated == .chunked { facts.isIrregular = true }
       facts.framing = .none
     } else {
       facts.framing = stated == .none ? .untilClose : stated
     }
     facts.keepAlive =
-      !isBent && !options.close && facts.framing != .untilClose && (facts.minorVersion == 1 || options.keepAlive)
+      !isIrregular && !options.close && facts.framing != .untilClose && (facts.minorVersion == 1 || options.keepAlive)
     if facts.status == 101, options.upgrade, facts.minorVersion == 1, table.has(.upgrade) {
       facts.wantsWebSocket =
         table.repeated & FieldKind.upgrade.bit == 0 && bytes.holds(.websocket, at: table.firstValue(.upgrade))
@@ -122,7 +122,7 @@ struct ResponseFacts {
   var statedLength: UInt64?
   var keepAlive = false
   var wantsWebSocket = false
-  var isBent = false
+  var isIrregular = false
   var fault = ResponseFault.none
 
   init() {}
@@ -139,7 +139,7 @@ struct ResponseFacts {
       guard bytes[start] == Ascii.cr || bytes[start] == Ascii.lf else { break }
       let scan = lineEnd(bytes, start, end)
       guard case .next(let next) = scan else { return scan }
-      isBent = true
+      isIrregular = true
       start = next
     }
     guard start < end else { return .incomplete }
@@ -177,7 +177,7 @@ struct ResponseFacts {
   /// Behind the CR or LF at `at`.
   private mutating func lineEnd(_ bytes: Span<UInt8>, _ at: Int, _ end: Int) -> Scan {
     guard bytes[at] == Ascii.lf else { return Scan.lineEnd(bytes, at, end) }
-    isBent = true
+    isIrregular = true
     return .next(at &+ 1)
   }
 }

@@ -74,7 +74,7 @@ extension EndToEnd {
       #expect(metrics.metric("countersign_collapse{listener=\"public\"}") == 1)
       #expect(metrics.metric("countersign_collapses_total{listener=\"public\"}") == 1)
 
-      // The balancer is mended.
+      // The balancer is repaired.
       try send(
         balancer, seconds: 60,
         until: { said.lines.contains { $0.contains("collapse at the listener public is over") } }, client: clients)

@@ -44,8 +44,10 @@ import Wire
     #expect(keys.keys.map(\.algorithm) == [.hmac, .ed25519, .ed25519])
     #expect(keys.keys.map(\.canSign) == [true, true, false])
     #expect(keys.keys[1].notBefore == 5 && keys.keys[1].expires == 9)
-    #expect(!keys.keys[1].isActive(seconds: 4) && keys.keys[1].isActive(seconds: 5))
-    #expect(keys.keys[1].isActive(seconds: 8) && !keys.keys[1].isActive(seconds: 9))
+    let term = keys.keys[1].term
+    #expect(!term.contains(seconds: 4) && term.contains(seconds: 5))
+    #expect(term.contains(seconds: 8) && !term.contains(seconds: 9))
+    #expect(keys.keys[0].term.contains(seconds: 0) && keys.keys[0].term.contains(seconds: .max - 1))
   }
 
   @Test(arguments: [

@@ -221,3 +221,14 @@ import Testing
     return .none
   }
 }
+
+extension RouteTable {
+  /// Of routes without answers of their own, at any listener.
+  convenience init(_ matches: [Config.RouteMatch]) throws(Pattern.SyntaxError) {
+    try self.init(matches.map { Config.Route(match: $0, to: "") }, listeners: [], pathBytesMax: 64 * 1_024)
+  }
+
+  func find(host: Span<UInt8>, path: Span<UInt8>) -> Found {
+    find(host: host, path: path, Span(), nil, RouteFacts(listener: -1, client: nil, isSecure: false))
+  }
+}

@@ -27,7 +27,7 @@ import Wire
     for _ in 0..<30 { _ = take(clients: 40) }
     for _ in 0..<30 where !monitor.isCollapsed { _ = take(clients: 1) }
     #expect(monitor.isCollapsed)
-    #expect(monitor.collapses == 1)
+    #expect(monitor.figures.collapses == 1)
     now += 3_700_000
     let changes = take(clients: 40)
     #expect(!monitor.isCollapsed)
@@ -37,7 +37,7 @@ import Wire
       Issue.record("\(changes)")
       return
     }
-    #expect(monitor.collapses == 1, "a counter goes back")
+    #expect(monitor.figures.collapses == 1, "a counter goes back")
   }
 
   @Test func aProcessIsReadyAgainAMinuteAfterTheLastRequestOfACollapse() {

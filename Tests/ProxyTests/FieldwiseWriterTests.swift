@@ -35,8 +35,7 @@ import Wire
 
     let out = Buffer(capacity: 4_096)
     text.withReadable {
-      HeadWriter.writeRequest(
-        $0, head: head, framing: head.framing, webSocket: false, expectsContinue: false, into: out)
+      HeadDocument.writeRequest($0, head, framing: head.framing, into: out)
     }
     #expect(
       HeadDocument.text(out.copyBytes())

@@ -21,6 +21,16 @@ enum HeadDocument {
     return text
   }
 
+  /// What goes to the upstream for a head that no route changes.
+  static func writeRequest(
+    _ bytes: Span<UInt8>, _ head: RequestHead, framing: BodyFraming, webSocket: Bool = false,
+    expectsContinue: Bool = false, into out: Buffer
+  ) {
+    HeadWriter.writeRequest(
+      bytes, head: head, line: bytes, RequestTarget(head), framing: framing, webSocket: webSocket,
+      expectsContinue: expectsContinue, edit: nil, FieldValues(), into: out)
+  }
+
   /// What goes to the upstream for a client's head, without identity.
   static func request(
     _ head: String, framing: BodyFraming? = nil, webSocket: Bool = false, expectsContinue: Bool = false,
@@ -33,8 +43,8 @@ enum HeadDocument {
       return ""
     }
     let out = Buffer(capacity: 64 * 1024)
-    HeadWriter.writeRequest(
-      bytes.span, head: parsed, framing: framing ?? parsed.framing, webSocket: webSocket,
+    writeRequest(
+      bytes.span, parsed, framing: framing ?? parsed.framing, webSocket: webSocket,
       expectsContinue: expectsContinue, into: out)
     more(bytes.span, parsed, out)
     #expect(!out.overflowed)

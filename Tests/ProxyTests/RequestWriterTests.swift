@@ -214,8 +214,7 @@ import Wire
     }
     for capacity in 1..<300 {
       let out = Buffer(capacity: capacity)
-      HeadWriter.writeRequest(
-        bytes.span, head: head, framing: .none, webSocket: false, expectsContinue: false, into: out)
+      HeadDocument.writeRequest(bytes.span, head, framing: .none, into: out)
       #expect(out.overflowed)
     }
   }

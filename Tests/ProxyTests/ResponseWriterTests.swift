@@ -186,9 +186,12 @@ import Wire
     _ status: Int, keepAlive: Bool = true, isHead: Bool = false, mark: ValidatorMark = .none
   ) -> [UInt8] {
     let out = Buffer(capacity: 4_096)
-    HeadWriter.writeAnswer(
-      status: status, reason: HeadWriter.reason(status), keepAlive: keepAlive, isHead: isHead,
-      mark: mark, date: Array(HeadDocument.date.utf8).span, into: out)
+    let reason = HeadWriter.reason(status)
+    HeadWriter.writeAnswerHead(
+      status: status, reason: reason, contentBytes: HeadWriter.answerBytes(reason, ""), keepAlive: keepAlive,
+      mark: mark,
+      date: Array(HeadDocument.date.utf8).span, into: out)
+    if !isHead { HeadWriter.writeAnswerContent(status: status, reason, "", into: out) }
     return out.copyBytes()
   }
 

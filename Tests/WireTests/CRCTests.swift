@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 import Wire
 
@@ -18,7 +19,7 @@ import Wire
   }
 
   @Test func everyLengthAndSplitAgreesWithOneBitAtATime() {
-    var generator = SeededGenerator(seed: 7)
+    var generator = Seeded(7)
     for length in 0..<70 {
       let bytes = (0..<length).map { _ in UInt8.random(in: 0...255, using: &generator) }
       let expected = bitwiseCRC32C(bytes)
@@ -52,17 +53,4 @@ func bitwiseCRC32C(_ bytes: [UInt8]) -> UInt32 {
     for _ in 0..<8 { remainder = remainder & 1 == 1 ? 0x82f6_3b78 ^ remainder >> 1 : remainder >> 1 }
   }
   return ~remainder
-}
-
-/// SplitMix64: the same numbers on every run.
-struct SeededGenerator: RandomNumberGenerator {
-  private var state: UInt64
-  init(seed: UInt64) { state = seed }
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var value = state
-    value = (value ^ value >> 30) &* 0xbf58_476d_1ce4_e5b9
-    value = (value ^ value >> 27) &* 0x94d0_49bb_1331_11eb
-    return value ^ value >> 31
-  }
 }

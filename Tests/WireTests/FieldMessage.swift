@@ -2,6 +2,7 @@
 // What fields can say, and where a document stops to be sayable, is decided here by HTTP/1's syntax alone (`SyntaxFault`), before
 // any parser is asked: names, values, methods, targets and statuses are taken as they are, good or bad.
 
+import TestSupport
 import Wire
 
 /// Where HTTP/1's own syntax is at fault: neither that line nor what follows can be said in fields.
@@ -124,7 +125,7 @@ struct RequestMessage {
   /// The same with each pseudo-field as a line, in an order of chance, and the text that came of it.
   func buildByLines(
     _ head: RequestHead, scheme: [UInt8] = Array("https".utf8), authority: [UInt8]?, limits: HeadLimits,
-    _ dice: inout Dice
+    _ dice: inout Seeded
   ) -> (outcome: HeadOutcome, text: [UInt8]) {
     var lines: [(String, [UInt8], WritableKeyPath<RequestPseudoFields, ByteRange?>)] = [
       (":method: ", method, \.method), (":scheme: ", scheme, \.scheme), (":path: ", target, \.path),

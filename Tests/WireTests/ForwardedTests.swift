@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 import Wire
 
@@ -143,7 +144,7 @@ import Wire
 
   /// Whatever is to the left of a well-formed element, that element reads the same.
   @Test func nothingToTheLeftChangesAnElement() {
-    var generator = SeededGenerator(seed: 7239)
+    var generator = Seeded(7239)
     let alphabet = Array(#"",;=\ for192.:[]x"#.utf8)
     let trusted = [
       "for=192.0.2.7", #"for="[2001:db8::7]:9""#, #"host="a\"b,c\\";for=192.0.2.7"#, #"for=192.0.2.7;host="\\\"""#,

@@ -10,7 +10,7 @@ struct DecodedBody: Equatable {
   var trailers: [UInt8] = []
   /// Nil while more is needed.
   var end: End?
-  var isBent = false
+  var isIrregular = false
   enum End: Equatable {
     case complete(length: Int)
     case refused(String)
@@ -22,7 +22,7 @@ struct DecodedBody: Equatable {
     isLenient: Bool = false
   ) {
     var decoder = BodyDecoder(framing, trailerBytesMax: trailerBytesMax, isLenient: isLenient)
-    defer { isBent = decoder.isBent }
+    defer { isIrregular = decoder.isIrregular }
     var front = 0
     var available = 0
     var steps = 0
@@ -50,11 +50,14 @@ struct DecodedBody: Equatable {
         decoder.consumed(count)
         front += count
       case .end(let skip):
-        precondition(skip <= view.count && decoder.isEnded)
+        precondition(skip <= view.count)
+        // From here on it says nothing else, whatever follows.
+        let rest = Array(view[skip...])
+        precondition(decoder.step(rest.span) == .end(skip: 0))
         end = .complete(length: front + skip)
         return
       case .incomplete(let skip):
-        precondition(skip <= view.count && !decoder.isEnded)
+        precondition(skip <= view.count)
         front += skip
         if available == bytes.count { return }
         available = min(bytes.count, available + piece)

@@ -36,7 +36,7 @@ enum HTTPCorpus {
   static func mutatedSections(_ seed: Int) -> [[UInt8]] { mutations(of: sections, UInt64(seed) << 16, count: 2000) }
 
   private static func mutations(of documents: [Document], _ seed: UInt64, count: Int) -> [[UInt8]] {
-    var dice = Dice(state: seed)
+    var dice = Seeded(seed)
     let seeds = documents.seeds
     return (0..<count).map { _ in mutate(seeds.randomElement(using: &dice) ?? [], &dice) }
   }
@@ -49,7 +49,7 @@ enum HTTPCorpus {
     "Signature: a\r\n", "Trailer: x, signature\r\n",
   ].map { Array($0.utf8) }
 
-  private static func mutate(_ seed: [UInt8], _ dice: inout Dice) -> [UInt8] {
+  private static func mutate(_ seed: [UInt8], _ dice: inout Seeded) -> [UInt8] {
     var bytes = seed
     for _ in 0..<Int.random(in: 1...3, using: &dice) {
       let at = Int.random(in: 0...bytes.count, using: &dice)
@@ -65,18 +65,6 @@ enum HTTPCorpus {
       }
     }
     return bytes
-  }
-}
-
-/// SplitMix64: the same numbers on every run.
-struct Dice: RandomNumberGenerator {
-  var state: UInt64
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
   }
 }
 

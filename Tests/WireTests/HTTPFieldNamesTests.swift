@@ -138,10 +138,13 @@ import Wire
       for spelling in [name, name.uppercased()] + Self.aliases(name) {
         let bytes = Array("GET / HTTP/1.1\r\nHost: a\r\nConnection: close, \(spelling)\r\n\(spelling): 1\r\n\r\n".utf8)
         try #require(reader.parse(bytes, 0) == .complete(length: bytes.count))
-        #expect(reader.head.nominatesProtected, "\(spelling)")
         #expect(reader.head.isNominated(2) && !reader.head.isNominated(1) && !reader.head.isNominated(0))
         let isAlias = reader.head.kind(2) == .alias
         #expect(reader.head.identityRefusal == (isAlias ? .nameAlias : .hopNominated))
+        // Also where no such field is there.
+        let alone = Array("GET / HTTP/1.1\r\nHost: a\r\nConnection: close, \(spelling)\r\n\r\n".utf8)
+        try #require(reader.parse(alone, 0) == .complete(length: alone.count))
+        #expect(reader.head.identityRefusal == .hopNominated, "\(spelling)")
       }
     }
   }
@@ -279,7 +282,7 @@ import Wire
     Trailer: signature\r\n
     Forwarded: x\r\n
     \r\n
-    --> complete identity=name-alias nominatesProtected=true
+    --> complete identity=name-alias
 
     # then a nomination
     GET http://a/ HTTP/1.1\r\n

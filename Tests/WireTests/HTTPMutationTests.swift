@@ -1,12 +1,13 @@
 // Deterministic mutation of good and bad messages: nothing traps, and what is accepted keeps the invariants that the rest of
 // the program relies on. A model written the slow way says which heads may be accepted at all.
 
+import TestSupport
 import Testing
 import Wire
 
 @Suite struct HTTPMutationTests {
   @Test(arguments: 1...4) func requestHeads(_ seed: Int) {
-    var dice = Dice(state: UInt64(seed))
+    var dice = Seeded(UInt64(seed))
     let reader = RequestReader(limits: HeadLimits(headBytes: 300, fields: 8))
     var accepted = 0
     for bytes in HTTPCorpus.mutatedRequests(seed) {
@@ -42,7 +43,8 @@ import Wire
         #expect(range.upper <= length)
       }
       #expect(!head.path.isEmpty && !head.methodRange.isEmpty && !head.authority.isEmpty)
-      if !head.isAbsoluteForm {
+      // Of the absolute form these are parts.
+      if [0x2f, 0x2a].contains(bytes[head.target.range.lowerBound]) {
         #expect(head.path.lower == head.target.lower && head.path.upper == head.query.lower)
         #expect(head.query.upper == head.target.upper)
       }
@@ -54,7 +56,7 @@ import Wire
   }
 
   @Test(arguments: 1...4) func responseHeads(_ seed: Int) {
-    var dice = Dice(state: UInt64(seed) << 32)
+    var dice = Seeded(UInt64(seed) << 32)
     let reader = ResponseReader(limits: HeadLimits(headBytes: 300, fields: 8))
     var accepted = 0
     for bytes in HTTPCorpus.mutatedResponses(seed) {
@@ -76,7 +78,7 @@ import Wire
   }
 
   @Test(arguments: 1...4) func trailerSections(_ seed: Int) {
-    var dice = Dice(state: UInt64(seed) << 16)
+    var dice = Seeded(UInt64(seed) << 16)
     let section = TrailerSection(fieldsMax: 100)
     let limits = HeadLimits(headBytes: 300, fields: 8)
     var accepted = 0
@@ -97,7 +99,7 @@ import Wire
   }
 
   @Test(arguments: 1...4) func bodies(_ seed: Int) {
-    var dice = Dice(state: UInt64(seed) << 48)
+    var dice = Seeded(UInt64(seed) << 48)
     var complete = 0
     for bytes in HTTPCorpus.mutatedBodies(seed) {
       let whole = DecodedBody(bytes, .chunked, piece: bytes.count + 1, takes: .max)

@@ -16,8 +16,8 @@ struct RequestReader {
       "method=\(head.method)", "method=\(text(head.methodRange, bytes))", "target=\(text(head.target, bytes))",
       "path=\(text(head.path, bytes))", "query=\(text(head.query, bytes))",
       "authority=\(text(head.authority, bytes))", "framing=\(head.framing.text)", "keepAlive=\(head.keepAlive)",
-      "minor=\(head.minorVersion)", "absolute=\(head.isAbsoluteForm)", "continue=\(head.expectsContinue)",
-      "websocket=\(head.wantsWebSocket)", "fields=\(head.fieldCount)", "nominatesProtected=\(head.nominatesProtected)",
+      "minor=\(head.minorVersion)", "continue=\(head.expectsContinue)",
+      "websocket=\(head.wantsWebSocket)", "fields=\(head.fieldCount)",
       "identity=\(head.identityRefusal?.text ?? "clean")", "length=\(head.length)",
       "nominated=" + fields.filter { head.isNominated($0) }.map { text(head.name($0), bytes) }.joined(separator: ","),
       "kinds=" + fields.map { "\(head.kind($0))" }.joined(separator: ","),
@@ -35,7 +35,7 @@ struct RequestReader {
     GET / HTTP/1.1\r\n
     Host: a\r\n
     \r\n
-    --> complete method=get method=GET target=/ path=/ query= authority=a framing=none keepAlive=true minor=1 fields=1 absolute=false continue=false websocket=false
+    --> complete method=get method=GET target=/ path=/ query= authority=a framing=none keepAlive=true minor=1 fields=1 identity=identity-missing continue=false websocket=false
 
     # a second request behind it is not touched
     GET /1 HTTP/1.1\r\n
@@ -111,7 +111,7 @@ struct RequestReader {
     X-Two: 2\r\n
     X-One: 3\r\n
     \r\n
-    --> complete nominated=X-One,TE,Keep-Alive,Cookie,X-One nominatesProtected=false
+    --> complete nominated=X-One,TE,Keep-Alive,Cookie,X-One identity=identity-missing
 
     # Connection that is no list of tokens
     GET / HTTP/1.1\r\n

@@ -93,19 +93,19 @@ import Wire
     GET http://Example.com:8080/a?b HTTP/1.1\r\n
     Host: eXample.com:8080\r\n
     \r\n
-    --> complete absolute=true path=/a query=?b authority=eXample.com:8080 identity=absolute-form
+    --> complete path=/a query=?b authority=eXample.com:8080 identity=absolute-form
 
     # absolute form without a path
     GET HTTPS://a HTTP/1.1\r\n
     Host: a\r\n
     \r\n
-    --> complete absolute=true path=/ query=
+    --> complete identity=absolute-form path=/ query=
 
     # absolute form with a query and no path, and a slash in the query
     GET http://a?x/y HTTP/1.1\r\n
     Host: a\r\n
     \r\n
-    --> complete absolute=true path=/ query=?x/y
+    --> complete identity=absolute-form path=/ query=?x/y
 
     # absolute form of OPTIONS without a path means an asterisk
     OPTIONS http://a HTTP/1.1\r\n
@@ -231,13 +231,13 @@ import Wire
     GET http://a/%?\\% HTTP/1.1\r\n
     Host: a\r\n
     \r\n
-    --> complete absolute=true path=/% query=?\%
+    --> complete identity=absolute-form path=/% query=?\%
 
     # absolute form without a path, and a backslash in the query
     GET http://a?\\x HTTP/1.1\r\n
     Host: a\r\n
     \r\n
-    --> complete absolute=true path=/ query=?\x
+    --> complete identity=absolute-form path=/ query=?\x
 
     # a backslash for the slash behind an authority
     GET http://a\\x?y HTTP/1.1\r\n

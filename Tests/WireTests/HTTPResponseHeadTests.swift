@@ -17,7 +17,7 @@ struct ResponseReader {
     let fields = 0..<head.fieldCount
     return [
       "status=\(head.status)", "reason=\(text(head.reason, bytes))", "framing=\(head.framing.text)",
-      "keepAlive=\(head.keepAlive)", "minor=\(head.minorVersion)", "bent=\(head.isBent)",
+      "keepAlive=\(head.keepAlive)", "minor=\(head.minorVersion)", "irregular=\(head.isIrregular)",
       "websocket=\(head.wantsWebSocket)",
       "fields=\(head.fieldCount)",
       "nominated=" + fields.filter { head.isNominated($0) }.map { text(head.name($0), bytes) }.joined(separator: ","),
@@ -82,13 +82,13 @@ struct ResponseReader {
     HTTP/1.1 204 No\r\n
     Content-Length: 3\r\n
     \r\n
-    --> complete framing=none keepAlive=false bent=true
+    --> complete framing=none keepAlive=false irregular=true
 
     # 204 that is chunked
     HTTP/1.1 204 No\r\n
     Transfer-Encoding: chunked\r\n
     \r\n
-    --> complete framing=none keepAlive=false bent=true
+    --> complete framing=none keepAlive=false irregular=true
 
     # 103 with a length
     HTTP/1.1 103 Early\r\n
@@ -106,13 +106,13 @@ struct ResponseReader {
     HTTP/1.1 304 Not\r\n
     Transfer-Encoding: chunked\r\n
     \r\n
-    --> complete framing=none keepAlive=false bent=true
+    --> complete framing=none keepAlive=false irregular=true
 
     # 304 with repeated lengths
     HTTP/1.1 304 Not\r\n
     Content-Length: 300, 300\r\n
     \r\n
-    --> complete framing=none keepAlive=false bent=true
+    --> complete framing=none keepAlive=false irregular=true
 
     # HTTP/1.0 with a length closes
     HTTP/1.0 200 OK\r\n
@@ -183,14 +183,14 @@ struct ResponseReader {
     A: b\r\n
     Content-Length: 5\r\n
     \r\n
-    --> complete framing=5 keepAlive=false bent=true fields=3
+    --> complete framing=5 keepAlive=false irregular=true fields=3
 
     # a list of lengths that are one
     HTTP/1.1 200 OK\r\n
     Content-Length: 5,5 , \t5\r\n
     content-length: 5\r\n
     \r\n
-    --> complete framing=5 keepAlive=false bent=true
+    --> complete framing=5 keepAlive=false irregular=true
 
     # two lengths that differ
     HTTP/1.1 200 OK\r\n
@@ -253,28 +253,28 @@ struct ResponseReader {
     Content-Length: 5\r\n
     \r\n\|
     12345
-    --> complete status=200 reason=OK framing=5 keepAlive=false bent=true fields=2
+    --> complete status=200 reason=OK framing=5 keepAlive=false irregular=true fields=2
 
     # a bare LF behind a field
     HTTP/1.1 200 OK\r\n
     A: b \n
     Content-Length: 5\r\n
     \r\n
-    --> complete framing=5 keepAlive=false bent=true fields=2
+    --> complete framing=5 keepAlive=false irregular=true fields=2
 
     # a bare LF at the end
     HTTP/1.1 200 OK\r\n
     Content-Length: 5\r\n
     \n\|
     12345
-    --> complete framing=5 keepAlive=false bent=true fields=1
+    --> complete framing=5 keepAlive=false irregular=true fields=1
 
     # bare LFs everywhere
     HTTP/1.0 200\n
     Content-Type: text/html\n
     \n\|
     12345
-    --> complete status=200 reason= framing=until-close keepAlive=false bent=true fields=1
+    --> complete status=200 reason= framing=until-close keepAlive=false irregular=true fields=1
 
     # a folded line behind a bare LF
     HTTP/1.1 200 OK\n
@@ -315,7 +315,7 @@ struct ResponseReader {
     HTTP/1.1 600 x\r\n
     Content-Length: 0\r\n
     \r\n
-    --> complete status=600 framing=0 keepAlive=true bent=false
+    --> complete status=600 framing=0 keepAlive=true irregular=false
 
     # status 999
     HTTP/1.1 999 Request denied\r\n
@@ -347,7 +347,7 @@ struct ResponseReader {
     HTTP/1.1 200 x\r\n
     Content-Length: 0\r\n
     \r\n
-    --> complete status=200 framing=0 keepAlive=false bent=true
+    --> complete status=200 framing=0 keepAlive=false irregular=true
 
     # two empty lines first
     \n
@@ -355,7 +355,7 @@ struct ResponseReader {
     HTTP/1.1 200 x\r\n
     Content-Length: 0\r\n
     \r\n
-    --> complete status=200 framing=0 keepAlive=false bent=true
+    --> complete status=200 framing=0 keepAlive=false irregular=true
 
     # three empty lines first
     \r\n

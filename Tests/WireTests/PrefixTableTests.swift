@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 import Wire
 
@@ -36,7 +37,7 @@ import Wire
 
   /// Dense little worlds, where ranges nest, touch and repeat; every address of interest against a plain scan.
   @Test(arguments: 0..<60) func agreesWithAScanOfAllPrefixes(seed: Int) {
-    var generator = SeededGenerator(seed: UInt64(seed))
+    var generator = Seeded(UInt64(seed))
     let isV6 = seed % 2 == 1
     let width = isV6 ? 128 : 32
     let entries = (0..<Int.random(in: 1...80, using: &generator)).map { order in
@@ -60,7 +61,7 @@ import Wire
   }
 
   @Test func aHundredThousandPrefixesAreBuiltAndFound() {
-    var generator = SeededGenerator(seed: 100_000)
+    var generator = Seeded(100_000)
     var entries: [(IPPrefix, UInt32)] = []
     for index in 0..<100_000 {
       let address =
@@ -79,7 +80,7 @@ import Wire
   }
 
   /// `spread` 0: bits anywhere; 1: only in the lowest byte; 2: only in the highest.
-  private static func address(width: Int, spread: Int, using generator: inout SeededGenerator) -> IPAddress {
+  private static func address(width: Int, spread: Int, using generator: inout Seeded) -> IPAddress {
     let random = generator.next()
     if width == 32 {
       switch spread {
@@ -95,7 +96,7 @@ import Wire
     }
   }
 
-  private static func prefix(width: Int, spread: Int, using generator: inout SeededGenerator) -> IPPrefix {
+  private static func prefix(width: Int, spread: Int, using generator: inout Seeded) -> IPPrefix {
     let address = address(width: width, spread: spread, using: &generator)
     var length = Int.random(in: 0...width, using: &generator)
     if spread == 1, Bool.random(using: &generator) { length = width - Int.random(in: 0...8, using: &generator) }

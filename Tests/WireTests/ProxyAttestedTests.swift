@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 import Wire
 
@@ -181,7 +182,7 @@ import Wire
 
   /// Whatever the bytes, the decoder ends, in bounds, and agrees with itself at every split.
   @Test func randomChangesNeverTrap() {
-    var generator = SeededGenerator(seed: 42)
+    var generator = Seeded(42)
     for round in 0..<400 {
       var bytes = Self.signed(before: B.tlv(0x20, [1, 0, 0, 0, 0] + B.tlv(0x21, Array("TLSv1.3".utf8))))
       for _ in 0..<Int.random(in: 1...4, using: &generator) {

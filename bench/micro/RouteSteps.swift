@@ -106,10 +106,7 @@ enum RouteSteps {
       })
     let bytes = Samples.head(["GET \(path) HTTP/1.1", "Host: \(host)"])
     let head = try Samples.parsed(bytes)
-    // What is left out of `Plan.route` is only to look for a port in the authority.
-    return Operation { _ in
-      table.find(host: bytes.span.extracting(head.authority.range), path: bytes.span.extracting(head.path.range))
-        == found
-    }
+    let facts = RouteFacts(listener: 0, client: nil, isSecure: false)
+    return Operation { _ in table.find(bytes.span, head, facts) == found }
   }
 }

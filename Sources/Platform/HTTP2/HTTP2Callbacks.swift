@@ -84,8 +84,7 @@ private let frameBegan: nghttp2_on_begin_frame_callback = { _, header, argument 
   let owner = unsafe HTTP2Session.owner(of: argument)
   let header = unsafe header!.pointee
   let frame = HTTP2Session.Frame(
-    kind: HTTP2Session.Frame.Kind(rawValue: header.type) ?? .other, stream: header.stream_id, bytes: header.length,
-    isAck: header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0,
+    kind: HTTP2Session.Frame.Kind(rawValue: header.type) ?? .other, bytes: header.length,
     endsStream: header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0)
   return owner.noteFrame(frame) ? 0 : callbackFailed
 }

@@ -56,16 +56,12 @@ extension HTTP2Handler {
       case other = 255
     }
     package let kind: Kind
-    package let stream: Int32
     package let bytes: Int
-    package let isAck: Bool
     package let endsStream: Bool
 
-    package init(kind: Kind, stream: Int32, bytes: Int, isAck: Bool, endsStream: Bool) {
+    package init(kind: Kind, bytes: Int, endsStream: Bool) {
       self.kind = kind
-      self.stream = stream
       self.bytes = bytes
-      self.isAck = isAck
       self.endsStream = endsStream
     }
   }
@@ -111,14 +107,10 @@ extension HTTP2Handler {
     package static let streamClosed: UInt32 = 5
     package static let refusedStream: UInt32 = 7
     package static let cancel: UInt32 = 8
-    package static let connectError: UInt32 = 10
     package static let enhanceYourCalm: UInt32 = 11
-    package static let http11Required: UInt32 = 13
   }
 
-  /// A frame's payload, and its header (RFC 9113 sections 4.1 and 4.2): what is sent at once has at most as many bytes.
-  package static let frameBytesMax = 16_384 + 9
-  /// `send` needs as much room for whatever comes next.
+  /// `send` needs as much room for whatever comes next: a frame's payload, and its header (RFC 9113 sections 4.1 and 4.2).
   package static let sendRoomBytes = 16_384 + 256
 
   // SAFETY: made in init and freed in deinit; libnghttp2 has `self` as its argument and calls back inside calls of this object only,

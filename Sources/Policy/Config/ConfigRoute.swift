@@ -96,7 +96,6 @@ extension Config {
     package var hsts: HSTS?
     package init() {}
 
-    package var isEmpty: Bool { self == RouteChanges() }
     package var rewritesPath: Bool { stripPrefix != nil || rewrite != nil }
   }
 

@@ -40,7 +40,7 @@ extension Reading {
   /// It must be what every path of the route begins with, so that nothing is left to decide for a request.
   private mutating func stripPrefix(_ node: YAMLNode, _ fields: Fields, of match: Config.RouteMatch) -> String? {
     let path = fields.path("strip_prefix")
-    guard let text = routePath(node, path, "strip_prefix") else { return nil }
+    guard let text = routePath(node, path) else { return nil }
     let prefix = text.hasSuffix("/") ? String(text.dropLast()) : text
     guard !prefix.isEmpty else {
       error(node.place, "`strip_prefix: /` takes nothing away; leave it out")

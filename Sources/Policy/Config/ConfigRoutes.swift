@@ -74,9 +74,9 @@ extension Reading {
       match.host = pattern(node, fields.path("host_regex")).map { .pattern($0) }
     }
     onlyOne(of: ["path", "path_prefix", "path_regex"], fields)
-    if let node = fields["path"] { match.path = routePath(node, fields.path("path"), "path").map { .exact($0) } }
+    if let node = fields["path"] { match.path = routePath(node, fields.path("path")).map { .exact($0) } }
     if let node = fields["path_prefix"] {
-      match.path = routePath(node, fields.path("path_prefix"), "path_prefix").map { .prefix($0) }
+      match.path = routePath(node, fields.path("path_prefix")).map { .prefix($0) }
     }
     if let node = fields["path_regex"] {
       match.path = pattern(node, fields.path("path_regex")).map { .pattern($0) }
@@ -169,7 +169,7 @@ extension Reading {
   }
 
   /// Compared byte for byte with the path of a request.
-  mutating func routePath(_ node: YAMLNode, _ path: String, _ key: String) -> String? {
+  mutating func routePath(_ node: YAMLNode, _ path: String) -> String? {
     let expected = "a path such as `/api/`, of at most 1024 visible ASCII characters, taken literally"
     guard let text = text(node, path, expected: expected) else { return nil }
     if Self.looksLikePattern(text) {

@@ -28,16 +28,12 @@ package struct FieldTemplate: Sendable, Equatable {
     }
   }
 
-  package func uses(_ variable: Variable) -> Bool { parts.contains(.variable(variable)) }
-
   package enum Kind { case field, path }
 
   /// What is wrong with a text.
   package struct Fault: Error {
     package let message: String
   }
-
-  package static let groupsMax = 9
 
   package init(_ source: String, _ kind: Kind) throws(Fault) {
     self.source = source

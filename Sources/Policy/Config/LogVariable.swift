@@ -34,9 +34,6 @@ package enum LogVariable: String, CaseIterable, Sendable {
     .version, .user, .userAgent, .referer, .sni, .alpn, .requestID, .retries, .waiting, .connecting, .responding,
   ]
 
-  /// Those that only a template has.
-  package static let ofTemplates: [LogVariable] = [.timeCLF, .request]
-
   // Bounds of what a peer sends; more is cut.
   package static let pathBytesMax = 2_048
   package static let hostBytesMax = 255

@@ -43,8 +43,8 @@ package struct TrustBoundary: Sendable {
           else { continue }
           verifying.append(
             VerifyingKey(
-              id: "\(id)", purpose: purpose, fingerprint: fingerprint, notBefore: key.notBefore ?? 0,
-              expires: key.expires ?? .max))
+              id: "\(id)", purpose: purpose, fingerprint: fingerprint, notBefore: key.term.notBefore,
+              expires: key.term.expires))
         }
       }
     }

@@ -39,12 +39,7 @@ package final class KeySet: Sendable {
       }
     }
 
-    /// Whether the key may be used at this time.
-    package func isActive(seconds: UInt64) -> Bool {
-      if let notBefore, seconds < notBefore { return false }
-      if let expires, seconds >= expires { return false }
-      return true
-    }
+    package var term: KeyTerm { KeyTerm(notBefore: notBefore, expires: expires) }
 
     /// Whether it can sign, and not only verify.
     package var canSign: Bool {

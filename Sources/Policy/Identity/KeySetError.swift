@@ -1,4 +1,4 @@
-// What is wrong with a key file, which key it is about, and how it is mended. Never holds any part of a secret.
+// What is wrong with a key file, which key it is about, and what to do about it. Never holds any part of a secret.
 
 import Platform
 

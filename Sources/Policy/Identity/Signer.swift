@@ -14,8 +14,8 @@ package final class Signer {
   package let audience: String
 
   let algorithm: Algorithm
-  private let notBefore: UInt64?
-  private let expires: UInt64?
+  /// Of its key.
+  let term: KeyTerm
   let lanes: SenderLanes
   /// The base of the message at hand.
   let base: Buffer
@@ -92,8 +92,7 @@ package final class Signer {
     self.keyID = id
     keyIDBytes = id.bytes
     self.audience = audience
-    notBefore = [key.notBefore, pp2Key.notBefore].compactMap { $0 }.max()
-    expires = [key.expires, pp2Key.expires].compactMap { $0 }.min()
+    term = key.term.intersection(pp2Key.term)
     self.lanes = lanes
     base = Buffer(capacity: headBytesMax + SignatureBase.overheadBytesMax)
     names = Buffer(capacity: 256)
@@ -109,13 +108,6 @@ package final class Signer {
     return other.keyID == keyID && other.fingerprint == fingerprint && other.audience == audience
   }
 
-  /// Whether the key may be used now.
-  func isActive(seconds: UInt64) -> Bool {
-    if let notBefore, seconds < notBefore { return false }
-    if let expires, seconds >= expires { return false }
-    return true
-  }
-
   // MARK: The fields of a request
 
   /// Appends the lines `client-attest`, `signature-input` and `signature`, each with its CRLF, for the request whose
@@ -127,7 +119,9 @@ package final class Signer {
     query: ByteRange, nowMilliseconds: UInt64, into sink: Buffer
   ) -> Bool {
     let created = nowMilliseconds / 1000
-    guard identity.isAssertable, !method.isEmpty, !authority.isEmpty, isActive(seconds: created) else { return false }
+    guard identity.isAssertable, !method.isEmpty, !authority.isEmpty, term.contains(seconds: created) else {
+      return false
+    }
     if created != prefixSeconds {
       prefix.removeAll()
       SignatureInput.writePrefix(

@@ -46,7 +46,7 @@ extension Signer {
   private func attest(
     _ draft: inout ProxyHeaderDraft, connection: ConnectionID, flags: UInt8, nowMilliseconds: UInt64
   ) -> Bool {
-    guard isActive(seconds: nowMilliseconds / 1000) else { return false }
+    guard term.contains(seconds: nowMilliseconds / 1000) else { return false }
     let algorithm =
       switch self.algorithm {
       case .hmac: AttestationTLV.algorithmHMAC

@@ -6,7 +6,6 @@ import Platform
 
 package struct StickyKey: Sendable {
   private let secret: SecretBytes
-  private let upstream: String
 
   private static let salt = Array("countersign/v1".utf8)
   private static let purpose = Array("sticky".utf8)
@@ -21,16 +20,13 @@ package struct StickyKey: Sendable {
     do {
       let info = purpose + [0] + Array(upstream.utf8)
       let derived = try HKDF.sha256(key: secret, salt: salt.span, info: info.span, count: HMACContext.tagCount)
-      return StickyKey(secret: derived, upstream: upstream)
+      return StickyKey(secret: derived)
     } catch {
       throw KeySetError(source: path, error)
     }
   }
 
-  private init(secret: SecretBytes, upstream: String) {
-    self.secret = secret
-    self.upstream = upstream
-  }
+  private init(secret: SecretBytes) { self.secret = secret }
 
   /// The token of a server by its name; empty where libcrypto fails.
   package func token(of server: String) -> [UInt8] {

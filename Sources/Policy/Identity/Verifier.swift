@@ -163,7 +163,7 @@ package final class Verifier {
     }
     let keyID = keyIDs[index]
     guard let key = keys[index].http else { return .refused(.keyUnknown) }
-    guard key.isActive(seconds: now / 1000) else { return .refused(.keyInactive) }
+    guard key.term.contains(seconds: now / 1000) else { return .refused(.keyInactive) }
     guard value.count == key.tagCount else { return .refused(.signatureLength) }
 
     // Those of a known sender were right before, and neither they nor what is right has changed.
@@ -246,7 +246,7 @@ package final class Verifier {
     guard audience == self.audience, let index = keyIDs.firstIndex(of: bound.keyID), let key = keys[index].pp2 else {
       return false
     }
-    return key.fingerprint == bound.keyFingerprint && key.isActive(seconds: now / 1000)
+    return key.fingerprint == bound.keyFingerprint && key.term.contains(seconds: now / 1000)
   }
 
   /// Verifies the PROXY v2 header that `bytes` begin with and that was decoded, by the rules for attested headers, as
@@ -269,7 +269,7 @@ package final class Verifier {
     guard let keyID = KeyID(bytes.extracting(attestation.kid.range)), let index = keyIDs.firstIndex(of: keyID),
       let key = keys[index].pp2
     else { return .refused(.keyUnknown) }
-    guard key.isActive(seconds: now / 1000) else { return .refused(.keyInactive) }
+    guard key.term.contains(seconds: now / 1000) else { return .refused(.keyInactive) }
     let algorithm =
       switch key.algorithm {
       case .hmac: AttestationTLV.algorithmHMAC

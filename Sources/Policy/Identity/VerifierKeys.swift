@@ -17,19 +17,15 @@ final class VerifierKey {
     /// Of the key's material; `KeyFingerprint`.
     let fingerprint: UInt64
     let window: ReplayTable
-    let notBefore: UInt64
-    let expires: UInt64
+    let term: KeyTerm
 
-    init(algorithm: Algorithm, fingerprint: UInt64, window: ReplayTable, notBefore: UInt64, expires: UInt64) {
+    init(algorithm: Algorithm, fingerprint: UInt64, window: ReplayTable, term: KeyTerm) {
       self.algorithm = algorithm
       tagCount = algorithm.tagCount
       self.fingerprint = fingerprint
       self.window = window
-      self.notBefore = notBefore
-      self.expires = expires
+      self.term = term
     }
-
-    func isActive(seconds: UInt64) -> Bool { seconds >= notBefore && seconds < expires }
   }
 
   enum Algorithm {
@@ -98,8 +94,6 @@ final class VerifierKey {
         source: keys.source, key: "key \"\(id)\"", problem: "there is no memory for its replay windows",
         suggestion: "raise the limits of address space and file size, or lower the window's bits")
     }
-    return Use(
-      algorithm: algorithm, fingerprint: fingerprint, window: window, notBefore: key.notBefore ?? 0,
-      expires: key.expires ?? .max)
+    return Use(algorithm: algorithm, fingerprint: fingerprint, window: window, term: key.term)
   }
 }

@@ -31,13 +31,11 @@ package struct RateLimit: Sendable, Equatable {
   package let cost: UInt64
   /// What a burst costs.
   package let most: UInt64
-  package let burst: Int
 
   package init(_ rate: Config.Rate) {
     let requests = UInt64(rate.requests)
     cost = (rate.period.microseconds + requests - 1) / requests
     most = cost * UInt64(rate.burst)
-    burst = rate.burst
   }
 }
 

@@ -10,7 +10,6 @@ import Platform
 import Wire
 
 package final class UserFile: Sendable {
-  package let path: String
   /// By name.
   private let hashes: [String: String]
   /// Takes as long as the costliest in the file: checked for a name that is not in it, so that time does not tell.
@@ -21,7 +20,6 @@ package final class UserFile: Sendable {
   static let bcryptCostMax = 14
   static let roundsMax = 1_000_000
 
-  package var count: Int { hashes.count }
   /// SHA-256 of the file.
   package let digest: [UInt8]
 
@@ -31,8 +29,7 @@ package final class UserFile: Sendable {
     return (decoy, false)
   }
 
-  private init(path: String, digest: [UInt8], hashes: [String: String], decoy: String) {
-    self.path = path
+  private init(digest: [UInt8], hashes: [String: String], decoy: String) {
     self.digest = digest
     self.hashes = hashes
     self.decoy = decoy
@@ -96,7 +93,7 @@ package final class UserFile: Sendable {
     guard messages.isEmpty else { throw Fault(messages: messages) }
     guard let costliest else { throw Fault(messages: ["\(path): has no user in it, so nobody could pass"]) }
     guard let digest = try? SHA256.digest(bytes.span) else { throw Fault(messages: ["\(path): SHA-256 failed"]) }
-    return UserFile(path: path, digest: (0..<32).map { digest[$0] }, hashes: hashes, decoy: costliest.hash)
+    return UserFile(digest: (0..<32).map { digest[$0] }, hashes: hashes, decoy: costliest.hash)
   }
 }
 

@@ -86,12 +86,6 @@ package final class RouteTable {
     self.entries = entries
   }
 
-  /// Routes without answers of their own, at any listener.
-  package convenience init(_ matches: [Config.RouteMatch]) throws(Pattern.SyntaxError) {
-    try self.init(
-      matches.map { Config.Route(match: $0, to: "") }, listeners: [], pathBytesMax: 64 * 1_024)
-  }
-
   /// Nil where a tree decides. What `.*` does not match is a line feed, and `RequestHead` takes none in a host or path.
   private static func engine(
     _ text: String?, ignoresCase: Bool, _ workspace: PatternWorkspace
@@ -127,16 +121,9 @@ package final class RouteTable {
     return count
   }
 
-  /// The first route that matches, of routes that ask for nothing but host and path.
-  /// - Parameters:
-  ///   - host: without its port; case does not matter.
-  ///   - path: without the query.
-  package func find(host: Span<UInt8>, path: Span<UInt8>) -> Found {
-    if firstTakesAll { return .route(0) }
-    return find(host: host, path: path, Span(), nil, RouteFacts(listener: -1, client: nil, isSecure: false))
-  }
-
-  private func find(
+  /// The same, of a host without its port and a path without the query. Without a head only routes are found that ask for nothing but
+  /// host and path. From outside, only tests call it, with hosts and paths that no head can have.
+  package func find(
     host: Span<UInt8>, path: Span<UInt8>, _ bytes: Span<UInt8>, _ head: RequestHead?, _ facts: RouteFacts
   ) -> Found {
     let host = host.extracting(first: RouteTable.bytesBeforeDots(host))

@@ -9,15 +9,6 @@ package enum Settlement: Equatable, Sendable {
   case refused(Refusal)
   /// Refused as `client-infrastructure`: the client would be this address, which is one of our own machinery's.
   case infrastructure(IPAddress)
-
-  /// Nil where there is a client.
-  package var refusal: Refusal? {
-    switch self {
-    case .settled: nil
-    case .refused(let refusal): refusal
-    case .infrastructure: .clientInfrastructure
-    }
-  }
 }
 
 /// Whether the client itself used TLS, and how that is known.
@@ -26,7 +17,7 @@ package struct ClientScheme: Equatable, Sendable {
   package let source: Source
 
   package enum Source: UInt8, Sendable {
-    /// By the connection to our listener, for want of any better evidence.
+    /// By the connection to our listener: there was no better evidence.
     case connection
     /// The SSL TLV of a PROXY v2 header.
     case proxy

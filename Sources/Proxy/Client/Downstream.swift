@@ -341,7 +341,7 @@ final class Downstream {
     if let u = boundUpstream { u.close(worker) }
     if let stream {
       exchange?.giveBack(worker)
-      stream.server.over(self, code: reset ? HTTP2Session.Code.cancel : stream.resetCode)
+      stream.server.endStream(self, code: reset ? HTTP2Session.Code.cancel : stream.resetCode)
       return
     }
     http2?.closed()

@@ -1,6 +1,6 @@
 // The client's leg of an exchange, as HTTP/1.1 (RFC 9112): heads and bodies of requests are read from the connection, responses
-// are written to it. An exchange asks for the next piece and writes pieces; it does not know how they travel. A second codec
-// becomes a branch in each of these functions.
+// are written to it. An exchange asks for the next piece and writes pieces; it does not know how they travel. Where the client is a stream
+// of HTTP/2 each of these functions has a branch for it, into HTTP2Stream.
 
 import Platform
 import Wire

@@ -57,9 +57,9 @@ package struct HTTP2Budget {
   private mutating func fill(_ now: UInt64) {
     let passed = Int(clamping: now &- filledMilliseconds)
     guard passed > 0 else { return }
-    let seconds = min(passed, 10_000)
-    let newFrames = HTTP2Budget.framesPerSecond * seconds / 1_000
-    let newResets = HTTP2Budget.resetsPerSecond * seconds / 1_000
+    let milliseconds = min(passed, 10_000)
+    let newFrames = HTTP2Budget.framesPerSecond * milliseconds / 1_000
+    let newResets = HTTP2Budget.resetsPerSecond * milliseconds / 1_000
     guard newFrames > 0, newResets > 0 else { return }
     filledMilliseconds = now
     frames = min(frames + newFrames, HTTP2Budget.framesAtOnce)

@@ -312,7 +312,7 @@ final class HTTP2Server {
   }
 
   /// A stream's exchange is over, or could not begin.
-  func over(_ s: Downstream, code: UInt32) {
+  func endStream(_ s: Downstream, code: UInt32) {
     guard let stream = s.stream, stream.server === self else { return }
     streams.removeUnordered(at: stream.position)?.stream!.position = stream.position
     if !stream.isClosed {

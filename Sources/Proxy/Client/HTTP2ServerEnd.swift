@@ -91,7 +91,7 @@ extension HTTP2Server {
   func cutStreams() {
     while let s = streams.last {
       guard let x = s.exchange else {
-        over(s, code: HTTP2Session.Code.cancel)
+        endStream(s, code: HTTP2Session.Code.cancel)
         continue
       }
       x.cut(.clientReset, worker)

@@ -64,7 +64,7 @@ extension HTTP2Server: HTTP2Handler {
     guard let x = Begin.take(s, worker) else {
       // No part of a window.
       s.input.removeAll()
-      over(s, code: HTTP2Session.Code.refusedStream)
+      endStream(s, code: HTTP2Session.Code.refusedStream)
       return
     }
     let state = s.stream!

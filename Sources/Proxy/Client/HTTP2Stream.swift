@@ -237,7 +237,7 @@ extension Downstream {
   // MARK: Its end
 
   /// Both messages are over: the stream ends, and whatever else the client sends on it is not read.
-  func endStream(_ stream: StreamState) { stream.server.over(self, code: stream.resetCode) }
+  func endStream(_ stream: StreamState) { stream.server.endStream(self, code: stream.resetCode) }
 
   /// Takes over what the connection has shown of its client.
   func begin(on d: Downstream, _ id: Int32, _ server: HTTP2Server, position: Int) {

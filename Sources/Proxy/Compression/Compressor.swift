@@ -1,4 +1,4 @@
-// What compresses one response at a time, and the few that a worker has of it. One takes GzipWriter.memoryBytes from when it is made until
+// What compresses one response at a time, and the few that a worker has of it. One takes about 134 KiB from when it is made until
 // a quiet time (`Compressors.release`), and a buffer while compressed bytes wait for the client. When all are in use a response goes as it
 // is: memory has a bound, and nobody waits.
 // Invariant: a compressor belongs to one exchange, from `take` to `give`.

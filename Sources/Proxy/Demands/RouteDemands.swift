@@ -29,7 +29,7 @@ final class RouteDemands {
   @inline(__always) func admits(_ identity: ClientIdentity?) -> Bool { access?.allows(identity?.address) ?? true }
 
   /// Counts the request, and looks at its password. Nil where it may go on.
-  func step(_ x: Exchange, _ route: RoutePlan, _ worker: Worker) -> Step? {
+  func step(_ x: Exchange, _ worker: Worker) -> Step? {
     if let rate, !rate.allows(x, worker) { return .refuse(.rateLimited) }
     if Begin.isBodyTooLarge(x, worker) { return .refuse(.bodyTooLarge) }
     return login?.step(x, worker)

@@ -190,13 +190,7 @@ extension Exchange {
   private func sendTrailers(_ count: Int, _ u: Upstream, _ worker: Worker) -> Step {
     // A colon without a space behind it gets one.
     guard u.hasRoom(count * 2 + 8, worker) else { return .blocked }
-    switch withBody({
-      worker.trailers.parse($0.extracting(first: count), limits: worker.plan.trailerLimits(hasGrown: isVerified))
-    }) {
-    case .complete: break
-    case .refused(let refusal): return .fault(.request(refusal))
-    case .incomplete: return .fault(.request(.framingChunk))
-    }
+    if let refusal = readTrailers(count, worker) { return .fault(.request(refusal)) }
     if worker.trailers.hasIdentity, isVerified {
       guard worker.plan.config.identity.mode == .observe else { return .fault(.request(.trailerIdentity)) }
       if refusal == nil {
@@ -210,6 +204,16 @@ extension Exchange {
     return .moved
   }
 
+  /// Reads the trailer section at the front of the request's body. What is wrong with it; nil where it is whole.
+  func readTrailers(_ count: Int, _ worker: Worker) -> Refusal? {
+    let limits = worker.plan.trailerLimits(hasGrown: isVerified)
+    return switch withBody({ worker.trailers.parse($0.extracting(first: count), limits: limits) }) {
+    case .complete: nil
+    case .refused(let refusal): refusal
+    case .incomplete: .framingChunk
+    }
+  }
+
   /// One step of a request whose response is over: its rest is read and used for nothing.
   func discardRequest(_ worker: Worker) -> Step {
     discardHeld()
@@ -219,10 +223,7 @@ extension Exchange {
       useBody(count)
       return .moved
     case .trailers(let count):
-      let outcome = withBody {
-        worker.trailers.parse($0.extracting(first: count), limits: worker.plan.trailerLimits(hasGrown: isVerified))
-      }
-      if case .complete = outcome {
+      if readTrailers(count, worker) == nil {
         useBody(count)
         return .moved
       }
@@ -284,7 +285,7 @@ extension Exchange {
   private func takeResponse(_ length: Int, _ u: Upstream, _ worker: Worker) -> Step {
     let head = worker.responseHead
     u.headSeen = 0
-    if head.isBent { serverIsBent = true }
+    if head.isIrregular { serverIsIrregular = true }
     let mark = isSigned ? u.input.withReadable { ValidatorMark.read($0, head) } : .none
     if head.status == 101 {
       guard wantsWebSocket, head.wantsWebSocket else { return badResponse(.upgrade) }

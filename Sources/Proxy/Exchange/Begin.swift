@@ -14,13 +14,14 @@ enum Begin {
       replaces: { $0.chunkBytes != chunkBytes },
       make: {
         Exchange(
-          slot: $0, pool: worker.pool, middle: worker.streamPool, head: worker.makeHead(), headMake: worker.headMake)
+          slot: $0, pool: worker.pool, middle: worker.streamPool, head: worker.makeHead(),
+          headVersion: worker.headVersion)
       })
     guard let x = taken else { return nil }
     let parsed = worker.requestHead
-    worker.requestHead = x.headMake == worker.headMake ? x.head : worker.makeHead()
+    worker.requestHead = x.headVersion == worker.headVersion ? x.head : worker.makeHead()
     x.head = parsed
-    x.headMake = worker.headMake
+    x.headVersion = worker.headVersion
     x.downstream = d
     d.exchange = x
     d.requestCount += 1
@@ -68,7 +69,7 @@ enum Begin {
       x.group = route.group
       x.times = route.times
       if route.needsRequestID { x.requestID = RequestID.settle(x, route.requestIDMode) }
-      if let demands = route.demands, let step = demands.step(x, route, worker) { return step }
+      if let demands = route.demands, let step = demands.step(x, worker) { return step }
       if isBodyTooLarge(x, worker) { return .refuse(.bodyTooLarge) }
       return send(x, route, worker)
     }

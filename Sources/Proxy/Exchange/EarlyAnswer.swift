@@ -3,7 +3,7 @@
 // shut), because they look at it only when they have nothing more to send. So the rest is read and dropped for a while, as with HTTP/1.1,
 // and the reset comes only then.
 //
-// A success, and whatever has no content, is the other way about: curl 7.88 reads nothing more once it has one, not even windows and
+// With a success, and with whatever has no content, that does not help: curl 7.88 reads nothing more once it has one, not even windows and
 // resets, and waits for good while its request is not whole. So such an answer of a route's own is sent when the request is. A server's
 // comes when it comes, and so does the reset with it, which ends the waiting; but for a success with content whose request fits the
 // window, for that is on its way already.
@@ -55,13 +55,7 @@ enum EarlyAnswer {
       x.useBody(count)
       return .moved
     case .trailers(let count):
-      switch x.withBody({
-        worker.trailers.parse($0.extracting(first: count), limits: worker.plan.trailerLimits(hasGrown: x.isVerified))
-      }) {
-      case .complete: break
-      case .refused(let refusal): return .fault(.request(refusal))
-      case .incomplete: return .fault(.request(.framingChunk))
-      }
+      if let refusal = x.readTrailers(count, worker) { return .fault(.request(refusal)) }
       x.useBody(count)
       return .moved
     case .end:

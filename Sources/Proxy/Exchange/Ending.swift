@@ -41,7 +41,7 @@ extension Exchange {
     let d = downstream!
     worker.log.record(self, worker)
     // What could not be sent is gone from its buffer: that connection is out of step.
-    let isClean = !upstreamDeaf && !serverIsBent && !response.decoder.isBent
+    let isClean = !upstreamDeaf && !serverIsIrregular && !response.decoder.isIrregular
     release(worker, keep: ending.keepUpstream && isClean)
     // Of a head that was refused it is not known where its request ends.
     let mayComeMore = machine.request != .done || headBytes == 0
@@ -148,11 +148,7 @@ extension Exchange {
       u.close(worker)
       return
     }
-    // A little less than the other side's usual patience, so that it is we who close: a request that crosses the other
-    // side's end on the way is lost where it may not be sent twice.
-    worker.wheel.set(
-      u.timer,
-      deadlineMilliseconds: worker.nowMilliseconds + UInt64(worker.plan.config.timeouts.idleMilliseconds) * 3 / 4)
+    u.setIdleDeadline(worker)
     // Its end, or bytes too many, may have come together with the response: no other event will tell.
     if u.transport.mayRead { u.checkIdle(worker) }
   }

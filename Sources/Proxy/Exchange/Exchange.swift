@@ -1,5 +1,5 @@
-// One request and its response. Apart from the connection that brought it: an HTTP/1 connection has one at a time, another codec
-// may have many, an idle connection has none. A slot of the worker, used again and again. It owns the request's head, its bytes
+// One request and its response. Apart from the connection that brought it: a connection of HTTP/1 has one at a time, one of HTTP/2 one
+// for each stream, an idle one none. A slot of the worker, used again and again. It owns the request's head, its bytes
 // and what they mean, the state of both messages, and what was used of the body while another try may want it, so that nothing
 // of it depends on what the client's connection reads next. ExchangeMachine decides, `advance` acts.
 //
@@ -36,8 +36,8 @@ final class Exchange {
   // The request.
   /// The head as it was parsed: its ranges count from the first byte of `headText`.
   var head: RequestHead
-  /// Which of the worker's makes `head` is: a reload may bring one with other names.
-  var headMake: Int
+  /// `Worker.headVersion` as `head` was made: a reload may bring one with other names.
+  var headVersion: Int
   /// The head's bytes; empty for one that was not understood.
   private(set) var headText: Buffer
   private let smallHead = Buffer(capacity: Exchange.smallHeadBytes)
@@ -98,7 +98,7 @@ final class Exchange {
   /// Compresses its content; nil where it goes as it comes. The worker's, given back with the exchange at the latest.
   var compressor: Compressor?
   /// A head of the server's was not how it should be: its connection serves no further request.
-  var serverIsBent = false
+  var serverIsIrregular = false
   /// The client takes the end of the connection for the end of the response.
   var endsWithConnection = false
   /// Its route answers it when it is whole.
@@ -160,10 +160,10 @@ final class Exchange {
   var serverRoom = RoomWatch()
 
   /// - Parameter middle: has chunks for heads that are neither small nor large, since many may be under way.
-  init(slot: Int, pool: BufferPool, middle: BufferPool, head: RequestHead, headMake: Int) {
+  init(slot: Int, pool: BufferPool, middle: BufferPool, head: RequestHead, headVersion: Int) {
     self.slot = slot
     self.head = head
-    self.headMake = headMake
+    self.headVersion = headVersion
     largeHead = Buffer(pool: pool, small: middle)
     held = Buffer(pool: pool)
     targetText = Buffer(pool: pool)
@@ -220,7 +220,7 @@ final class Exchange {
     setsCookie = false
     status = 0
     endsWithConnection = false
-    serverIsBent = false
+    serverIsIrregular = false
     wait = .none
     awaitsRequest = false
     discardEndMilliseconds = 0

@@ -65,7 +65,7 @@ enum RequestID {
 }
 
 /// What the variables of templates come to for one request.
-struct FieldValues {
+package struct FieldValues {
   var requestID = RequestID.none
   var client: IPAddress?
   var isSecure = false
@@ -73,7 +73,7 @@ struct FieldValues {
   /// Of the message that is passed on, as it came (RFC 9110 section 7.6.3).
   var receivedVersion: StaticString = "1.1"
 
-  init() {}
+  package init() {}
 
   init(_ x: Exchange) {
     requestID = x.requestID

@@ -28,21 +28,11 @@ package enum HeadWriter {
     | FieldKind.proxyConnection.bit | FieldKind.te.bit | FieldKind.upgrade.bit | FieldKind.trailer.bit
     | FieldKind.proxyAuthenticate.bit
 
-  /// The request line, Host, the client's own fields and framing, with nothing changed.
-  package static func writeRequest(
-    _ bytes: Span<UInt8>, head: RequestHead, framing: BodyFraming, webSocket: Bool, expectsContinue: Bool,
-    into out: Buffer
-  ) {
-    writeRequest(
-      bytes, head: head, line: bytes, RequestTarget(head), framing: framing, webSocket: webSocket,
-      expectsContinue: expectsContinue, edit: nil, FieldValues(), into: out)
-  }
-
   /// The request line, Host, the client's own fields and framing; identity and the empty line are the caller's.
   /// - Parameters:
   ///   - line: the text that has the request line and the host, at `target`; `bytes`, or what they were changed to.
   ///   - edit: what the route changes about the fields, with `values` for the request.
-  @inline(__always) static func writeRequest(
+  @inline(__always) package static func writeRequest(
     _ bytes: Span<UInt8>, head: RequestHead, line: Span<UInt8>, _ target: RequestTarget, framing: BodyFraming,
     webSocket: Bool, expectsContinue: Bool, edit: HeadEdit?, _ values: FieldValues, into out: Buffer
   ) {
@@ -261,21 +251,8 @@ package enum HeadWriter {
     out.append("\r\n")
   }
 
-  /// An answer of our own: small, without internals. `sentence` says more to whoever reads it, and may be empty.
-  package static func writeAnswer(
-    status: Int, reason: StaticString, sentence: StaticString = "", keepAlive: Bool, isHead: Bool,
-    mark: ValidatorMark = .none,
-    retryAfterSeconds: Int = 1, parts: AnswerParts = AnswerParts(), date: Span<UInt8>, into out: Buffer
-  ) {
-    writeAnswerHead(
-      status: status, reason: reason, contentBytes: answerBytes(reason, sentence, parts),
-      keepAlive: keepAlive, mark: mark, retryAfterSeconds: retryAfterSeconds, parts: parts, date: date, into: out)
-    guard !isHead else { return }
-    writeAnswerContent(status: status, reason, sentence, parts, into: out)
-  }
-
   /// How many bytes `writeAnswerContent` appends.
-  static func answerBytes(
+  package static func answerBytes(
     _ reason: StaticString, _ sentence: StaticString, _ parts: AnswerParts = AnswerParts()
   ) -> Int {
     if let page = parts.page { return page.bytes.count }
@@ -283,7 +260,8 @@ package enum HeadWriter {
     return reason.utf8CodeUnitCount + 5 + (sentenceBytes > 0 ? sentenceBytes + 1 : 0)
   }
 
-  static func writeAnswerContent(
+  /// An answer of our own: small, without internals. `sentence` says more to whoever reads it, and may be empty.
+  package static func writeAnswerContent(
     status: Int, _ reason: StaticString, _ sentence: StaticString, _ parts: AnswerParts = AnswerParts(),
     into out: Buffer
   ) {
@@ -301,7 +279,7 @@ package enum HeadWriter {
   }
 
   /// The head of an answer of our own, with the empty line; `contentBytes` of text follow it. `isStorable`: caches may keep it.
-  static func writeAnswerHead(
+  package static func writeAnswerHead(
     status: Int, reason: StaticString, contentBytes: Int, keepAlive: Bool, isStream: Bool = false, mark: ValidatorMark,
     isStorable: Bool = true, retryAfterSeconds: Int = 1, parts: AnswerParts = AnswerParts(),
     date: Span<UInt8>, into out: Buffer

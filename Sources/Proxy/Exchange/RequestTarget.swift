@@ -20,13 +20,6 @@ package struct RequestTarget {
     path = head.path
     query = head.query
   }
-
-  init(method: ByteRange, authority: ByteRange, path: ByteRange, query: ByteRange) {
-    self.method = method
-    self.authority = authority
-    self.path = path
-    self.query = query
-  }
 }
 
 /// How a route changes the path. One for each worker, whose patterns it has.

@@ -23,7 +23,7 @@ enum StaticFiles {
     let name = x.targetText
     name.removeAll()
     let isName = x.headText.withReadable { bytes in
-      writeName(bytes.extracting(x.head.path.range), route: route, prefix: prefix, into: name)
+      writeName(bytes.extracting(x.head.path.range), prefix: prefix, into: name)
     }
     guard isName, !name.overflowed else { return missing(x, route, worker) }
     switch name.withReadable({ directory.open($0) }) {
@@ -94,9 +94,7 @@ enum StaticFiles {
   // MARK: Names
 
   /// Appends the name of the file that a path means, without a slash at its beginning. False where it can mean none.
-  private static func writeName(
-    _ path: Span<UInt8>, route: RoutePlan, prefix: [UInt8], into out: Buffer
-  ) -> Bool {
+  private static func writeName(_ path: Span<UInt8>, prefix: [UInt8], into out: Buffer) -> Bool {
     guard path.count >= prefix.count, ByteComparison.isEqual(path.extracting(first: prefix.count), prefix.span) else {
       return false
     }

@@ -96,13 +96,13 @@ struct FarEnd {
     guard case .complete(head.count) = parsed.parse(head.span, limits: HeadLimits(headBytes: head.count, fields: 128))
     else { return .problem("is no request as it is sent on") }
     return switch kind {
-    case .none: untold(head.span, parsed)
+    case .none: untold(parsed)
     case .plain: plain(head.span, parsed, identity, host: request.host)
     case .attest: attested(head.span, parsed, identity)
     }
   }
 
-  private func untold(_ bytes: Span<UInt8>, _ head: RequestHead) -> Told {
+  private func untold(_ head: RequestHead) -> Told {
     for index in 0..<head.fieldCount where FarEnd.speaksOfClients(head.kind(index)) {
       return .problem("is sent on with a field that speaks of the client, though the upstream has `identity: none`")
     }

@@ -1,5 +1,5 @@
-// What the threads of the process have in common. Nothing here is touched on a request's path but the replay windows and the counts of rates;
-// the rest is for accepting, for reloading and for telling operators.
+// What the threads of the process have in common. Nothing here is touched on a request's path but the replay windows, the counts of rates
+// and the state of its server; the rest is for requests that wait, for accepting, for reloading and for telling operators.
 
 import Platform
 import Policy

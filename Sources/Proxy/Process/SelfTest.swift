@@ -66,7 +66,7 @@ struct SelfTest {
       // The clients: the peers themselves, or those whom one peer names.
       for client in rule.evidence == .socket ? peers : Self.clients where came.count < 2 {
         if rule.evidence != .socket, !isPossible(client, rule) { continue }
-        let settlement = settle(client, rule, policy, number, peer: rule.evidence == .socket ? client : peers[0])
+        let settlement = settle(client, rule, policy, peer: rule.evidence == .socket ? client : peers[0])
         switch settlement {
         case .settled(let address, let port, let via, let scheme):
           guard address == client else {
@@ -112,7 +112,7 @@ struct SelfTest {
   }
 
   private func settle(
-    _ client: IPAddress, _ rule: Config.TrustRule, _ policy: TrustPolicy, _ number: Int, peer: IPAddress
+    _ client: IPAddress, _ rule: Config.TrustRule, _ policy: TrustPolicy, peer: IPAddress
   ) -> Settlement {
     var source: (address: IPAddress, port: UInt16)?
     var fields: [(name: String, value: String)] = []

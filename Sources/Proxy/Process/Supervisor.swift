@@ -208,7 +208,7 @@ package final class Supervisor {
     let shared: ProcessShared
     do {
       let workers = config.workers ?? Processors.count
-      // Only now that the sockets are open: an earlier process has taken its last request.
+      // Only now that the sockets are open: an earlier process has taken its last request, or, in an upgrade, hands over its windows.
       shared = try ProcessShared(
         workers: workers, replayWindowBits: config.identity.replayWindowBits, log: log, readiness: readiness,
         probeLanes: probeLanes, continuing: loaded.taken?.found.windows,

@@ -49,7 +49,7 @@ final class BlockingConnection {
     if tls != nil, !transport.withApplicationProtocol({ $0.equals("h2") }) {
       throw ConnectionFailure(description: "\(place) does not speak HTTP/2 (ALPN)")
     }
-    conversation = HTTP2Conversation(HTTP2Means())
+    conversation = HTTP2Conversation(HTTP2Shared())
     if conversation == nil { throw ConnectionFailure(description: "\(place): there is no memory for HTTP/2") }
   }
 

@@ -1,8 +1,8 @@
 // Watches each listener's clients for the moment in which many become one (Policy's CollapseDetector), and says so: in the log, in the
 // metrics, where configured in the readiness, and to the routes that need to tell clients apart.
 //
-// A worker notes each request in sketches of its own and hands them over every two seconds; whoever hands over the first of the next
-// two seconds has the last judged. Monitors are known by their listener's name, so they outlive reloads.
+// A worker notes each request in sketches of its own and hands them over every 500 ms (`Worker.watchMilliseconds`); whoever hands over
+// the first of the next two seconds has the last judged. Monitors are known by their listener's name, so they outlive reloads.
 
 import Platform
 import Policy
@@ -86,12 +86,9 @@ package final class CollapseMonitor: Sendable {
     }
   }
 
-  /// How often its clients have become one.
-  package var collapses: UInt64 { state.withLock { $0.collapses } }
-
-  /// For the metrics: about how many clients in two seconds are usual, and how many there were of late.
-  typealias Figures = (usual: Double, last: Double, collapses: UInt64)
-  var figures: Figures {
+  /// For the metrics: about how many clients in two seconds are usual, how many there were of late, and how often they have become one.
+  package typealias Figures = (usual: Double, last: Double, collapses: UInt64)
+  package var figures: Figures {
     state.withLock { ($0.requests.usualClients, $0.requests.lastClients, $0.collapses) }
   }
 }

@@ -41,7 +41,7 @@ package enum Counter: Int, CaseIterable {
     case .ratesShared:
       (
         "countersign_rate_shared_total",
-        "Requests counted under a rate together with another client's, for want of room in the table."
+        "Requests counted under a rate together with another client's, because there was no room in the table."
       )
     case .passwordChecks:
       ("countersign_password_checks_total", "Passwords that had to be checked against an htpasswd file.")
@@ -79,7 +79,8 @@ package enum Counter: Int, CaseIterable {
     case .verifiedObserved: ("countersign_attested_responses_total{verified=\"observe\"}", "")
     case .verifiedRefused: ("countersign_attested_responses_total{verified=\"refused\"}", "")
     case .verifiedNot: ("countersign_attested_responses_total{verified=\"none\"}", "")
-    case .acceptPauses: ("countersign_accept_pauses_total", "Times accepting paused for want of descriptors.")
+    case .acceptPauses:
+      ("countersign_accept_pauses_total", "Times accepting paused because there were no more descriptors.")
     case .reloads: ("countersign_worker_reloads_total", "Configurations that workers took over.")
     case .openDownstreams: ("countersign_open_connections{side=\"downstream\"}", "Connections open now.")
     case .openUpstreams: ("countersign_open_connections{side=\"upstream\"}", "")

@@ -1,5 +1,5 @@
 // The server's leg of an exchange, as HTTP/1.1 (RFC 9112): requests are written to the connection, heads and bodies of responses
-// are read from it. A second codec becomes a branch in each of these functions.
+// are read from it. Where the server is asked by a stream of HTTP/2 each of these functions has a branch for it, into HTTP2ServerStream.
 
 import Platform
 import Wire
@@ -104,7 +104,8 @@ extension Upstream {
       guard output.isEmpty, !x.upstreamDeaf else { return .blocked }
       let sent = transport.sentBytes
       let moved = x.withBody { transport.write($0.extracting(first: count)) }
-      if case .bytes = moved { noteSent(x, worker) } else if transport.sentBytes != sent { noteSent(x, worker) }
+      let isTaken = if case .bytes = moved { true } else { false }
+      if isTaken || transport.sentBytes != sent { noteSent(x, worker) }
       switch moved {
       case .bytes(let n): return .took(n)
       case .blocked: return .blocked
@@ -119,6 +120,29 @@ extension Upstream {
     x.withBody { output.append($0.extracting(first: n)) }
     if output.count >= Downstream.gatherBytes { flush(worker) }
     return .took(n)
+  }
+
+  /// The request is over.
+  func writeEnd(of x: Exchange, _ worker: Worker) -> Bool {
+    if let stream {
+      endStreamOutput(stream)
+      return true
+    }
+    guard x.request.goesInChunks, !x.request.trailersSent else { return true }
+    guard hasRoom(5, worker) else { return false }
+    output.append("0\r\n\r\n")
+    return true
+  }
+
+  /// Writes the trailers that may pass, from the first `count` bytes of the request's body. There is room.
+  func write(_ trailers: TrailerSection, _ count: Int, of x: Exchange) {
+    if let stream {
+      writeStreamTrailers(trailers, count, of: x, stream)
+    } else {
+      x.withBody {
+        TrailerWriter.write($0.extracting(first: count), trailers, without: x.route?.requestEdit, into: output)
+      }
+    }
   }
 
   private func noteSent(_ x: Exchange, _ worker: Worker) {

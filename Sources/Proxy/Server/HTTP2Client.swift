@@ -164,7 +164,7 @@ final class HTTP2Client {
       // What became of another one may have ended it.
       guard let stream = s.stream, stream.client === self else { continue }
       guard let x = s.exchange else {
-        over(s)
+        endStream(s)
         continue
       }
       if stream.inputEnded, !stream.isReset {
@@ -269,9 +269,7 @@ final class HTTP2Client {
       return
     }
     guard worker.wheel.deadline(of: u.timer) == 0 else { return }
-    worker.wheel.set(
-      u.timer,
-      deadlineMilliseconds: worker.nowMilliseconds + UInt64(worker.plan.config.timeouts.idleMilliseconds) * 3 / 4)
+    u.setIdleDeadline(worker)
   }
 
   // MARK: Streams
@@ -324,7 +322,7 @@ final class HTTP2Client {
   }
 
   /// A stream's exchange has no more use for it.
-  func over(_ s: Upstream) {
+  func endStream(_ s: Upstream) {
     guard let stream = s.stream, stream.client === self else { return }
     streams.removeUnordered(at: stream.position)?.stream!.position = stream.position
     if stream.id > 0, !stream.isClosed {

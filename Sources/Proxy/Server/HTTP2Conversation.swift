@@ -1,4 +1,4 @@
-// Requests over a connection of HTTP/2, one after the other, of somebody who asks little: a health check, or a load that asks a
+// Requests over a connection of HTTP/2, one after the other, for whoever has only a few: a health check, or a load that asks a
 // validator. What comes back is written as the text that HTTP/1 would have, so that one reader judges both.
 //
 //   ask ─► frames ─► `output` of whoever asks ─► socket
@@ -12,7 +12,7 @@ import Policy
 import Wire
 
 /// What conversations of one thread share.
-final class HTTP2Means {
+final class HTTP2Shared {
   let memory = HTTP2Memory()
   /// A request has some ten fields.
   let lines = HTTP2Lines(fieldsMax: 64)
@@ -20,7 +20,7 @@ final class HTTP2Means {
 
 final class HTTP2Conversation: HTTP2Handler {
   private let session: HTTP2Session
-  private let means: HTTP2Means
+  private let shared: HTTP2Shared
   private let text: HTTP2ResponseText
   private let frames: Buffer
   private let arriving: Buffer
@@ -50,15 +50,15 @@ final class HTTP2Conversation: HTTP2Handler {
   private static let framesMax = 4_096
 
   /// Nil without memory.
-  init?(_ means: HTTP2Means) {
-    self.means = means
+  init?(_ shared: HTTP2Shared) {
+    self.shared = shared
     text = HTTP2ResponseText(Buffer(capacity: HTTP2Conversation.bufferBytes))
     frames = Buffer(capacity: HTTP2Conversation.bufferBytes)
     arriving = Buffer(capacity: HTTP2Conversation.bufferBytes)
     let settings = HTTP2Session.Settings(
       streamsMax: 0, streamWindow: HTTP2Conversation.streamWindow, connectionWindow: HTTP2Conversation.connectionWindow,
       headBytesMax: HTTP2ResponseText.listBytesMax)
-    guard let session = HTTP2Session(.client, settings, memory: means.memory) else { return nil }
+    guard let session = HTTP2Session(.client, settings, memory: shared.memory) else { return nil }
     self.session = session
     session.tell(self)
   }
@@ -74,7 +74,7 @@ final class HTTP2Conversation: HTTP2Handler {
     trailers = []
     (hasFinalHead, inputEnded, isReset, isBad) = (false, false, false, false)
     self.body = body
-    guard !isLeaving, let id = session.request(means.lines, lines, hasBody: !body.isEmpty) else { return false }
+    guard !isLeaving, let id = session.request(shared.lines, lines, hasBody: !body.isEmpty) else { return false }
     stream = id
     return true
   }

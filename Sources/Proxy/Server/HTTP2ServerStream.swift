@@ -147,7 +147,7 @@ extension Upstream {
   }
 
   /// Fetches what was written into frames.
-  func flushStream(_ stream: ServerStream, _ worker: Worker) -> Flushed {
+  func flushStream(_ stream: ServerStream) -> Flushed {
     guard stream.client.connection.phase == .ready, stream.id > 0 else { return .sent }
     if stream.isReset || stream.isClosed {
       output.removeAll()
@@ -160,28 +160,17 @@ extension Upstream {
   }
 
   /// The request is over.
-  func writeEnd(of x: Exchange, _ worker: Worker) -> Bool {
-    if let stream {
-      stream.outputEnded = true
-      stream.client.session.resume(stream: stream.id)
-      return true
-    }
-    guard x.request.goesInChunks, !x.request.trailersSent else { return true }
-    guard hasRoom(5, worker) else { return false }
-    output.append("0\r\n\r\n")
-    return true
+  func endStreamOutput(_ stream: ServerStream) {
+    stream.outputEnded = true
+    stream.client.session.resume(stream: stream.id)
   }
 
-  /// Writes the trailers that may pass, from the first `count` bytes of the request's body. There is room.
-  func write(_ trailers: TrailerSection, _ count: Int, of x: Exchange) {
-    let edit = x.route?.requestEdit
-    if let stream {
-      x.withBody {
-        TrailerWriter.writeFields($0.extracting(first: count), trailers, without: edit, into: stream.trailers)
-      }
-      stream.hasTrailers = !stream.trailers.isEmpty
-    } else {
-      x.withBody { TrailerWriter.write($0.extracting(first: count), trailers, without: edit, into: output) }
+  /// Writes the trailers that may pass, from the first `count` bytes of the request's body.
+  func writeStreamTrailers(_ trailers: TrailerSection, _ count: Int, of x: Exchange, _ stream: ServerStream) {
+    x.withBody {
+      TrailerWriter.writeFields(
+        $0.extracting(first: count), trailers, without: x.route?.requestEdit, into: stream.trailers)
     }
+    stream.hasTrailers = !stream.trailers.isEmpty
   }
 }

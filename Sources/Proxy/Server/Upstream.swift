@@ -93,6 +93,13 @@ final class Upstream {
     headSeen = 0
   }
 
+  /// How long it is kept for the next request: a little less than the other side's usual patience, so that it is we who close. A request
+  /// that crosses the other side's end on the way is lost where it may not be sent twice.
+  func setIdleDeadline(_ worker: Worker) {
+    let milliseconds = UInt64(worker.plan.config.timeouts.idleMilliseconds) * 3 / 4
+    worker.wheel.set(timer, deadlineMilliseconds: worker.nowMilliseconds + milliseconds)
+  }
+
   // MARK: Sending
 
   /// Whether what was written for the server is on its way.
@@ -106,7 +113,7 @@ final class Upstream {
   @discardableResult
   func flush(hasMore: Bool = false, _ worker: Worker) -> Flushed {
     guard !isFlushed else { return .sent }
-    if let stream { return flushStream(stream, worker) }
+    if let stream { return flushStream(stream) }
     let sent = transport.sentBytes
     let moved = transport.flush(output, more: hasMore)
     if transport.sentBytes != sent, let x = exchange {
@@ -174,7 +181,7 @@ final class Upstream {
     guard phase != .free else { return }
     pool?.forget(self, worker)
     if let stream {
-      stream.client.over(self)
+      stream.client.endStream(self)
       return
     }
     http2?.closed()

@@ -1,6 +1,8 @@
 // One event loop on one thread: it owns its poller, its listening sockets, its connections, its upstream pools and its
-// buffers. Nothing here is shared with another worker but the replay window, the log queue and a few counts that only
-// accepting touches.
+// buffers. What it shares with other workers lies in `ProcessShared`. On the path of a request that is the replay windows; the counts of
+// rates, where its route has one; of its server whether it may be used and, where that has a limit, its places (`ServerStatus`). Requests
+// that wait for a place or for their password to be checked do so in common; the log is handed over once a turn, what was noted of
+// clients every `watchMilliseconds`; the counts of connections are touched when one comes and goes.
 //
 // A turn: wait ─► read the clock once ─► each event to its connection ─► connections with more to do ─► what waits to be
 // compressed ─► send ─► what is due ─► hand over the log
@@ -49,8 +51,8 @@ package final class Worker {
   /// What `requestHead` and `trailers` have room for.
   private var fieldsMax: Int
   private var fieldNames: FieldNames
-  /// Counts the makes of `requestHead`: exchanges that keep one of an older make do not hand it on.
-  private(set) var headMake = 0
+  /// Counts how often the rules for `requestHead` have changed: exchanges that keep one of an older version do not hand it on.
+  private(set) var headVersion = 0
   var responseHead: ResponseHead
   private(set) var trailers: TrailerSection
   private(set) var responseTrailers: TrailerSection
@@ -167,7 +169,7 @@ package final class Worker {
     if fields != fieldsMax || haveNamesChanged {
       fieldsMax = fields
       fieldNames = snapshot.fieldNames
-      headMake += 1
+      headVersion += 1
       requestHead = makeHead()
       trailers = TrailerSection(fieldsMax: fieldsMax, names: snapshot.fieldNames)
       responseTrailers = TrailerSection(fieldsMax: fieldsMax, names: .response, isLenient: true)

@@ -39,6 +39,9 @@ def load(data):
 
 
 lock = threading.Lock()
+# The methods and names of calls that have begun.
+begun = set()
+more_begun = threading.Condition()
 
 
 def say(**members):
@@ -58,6 +61,9 @@ def note(context, method):
         say(event="end", method=method, call=call)
 
     say(event="begin", method=method, call=call, remaining=remaining, metadata=metadata)
+    with more_begun:
+        begun.add((method, call))
+        more_begun.notify_all()
     if not context.add_callback(ended):
         ended()
     return over
@@ -108,6 +114,9 @@ class Service(grpc.GenericRpcHandler):
         if request.get("sleep"):
             over.wait(60)
             return b""
+        if request.get("await"):
+            with more_begun:
+                return dump(more_begun.wait_for(lambda: tuple(request["await"]) in begun, 20))
         if refuse(context, request.get("status")):
             return b""
         return dump({"size": len(data), "body": "0" * request.get("response_size", 0)})
@@ -311,7 +320,9 @@ class Client:
     def cancel_after_begin(self):
         requests = Requests()
         call = self.method("stream_unary", "StreamingInputCall").future(requests, metadata=(("x-call", self.case),))
-        time.sleep(0.2)
+        # Of another name, for this call's end is looked for.
+        begins = dump({"await": ["StreamingInputCall", self.case]})
+        expect(load(self.method("unary_unary", "UnaryCall")(begins, timeout=30)) is True, "the server has no such call")
         call.cancel()
         requests.end()
         expect(call.code() == grpc.StatusCode.CANCELLED, call.code())

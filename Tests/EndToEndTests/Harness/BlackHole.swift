@@ -15,8 +15,5 @@ final class BlackHole {
     waiting = try Connection(to: address, from: nil)
   }
 
-  /// Has it answer from now on.
-  func open() { _ = Foundation.listen(listening, 1024) }
-
   deinit { close(listening) }
 }

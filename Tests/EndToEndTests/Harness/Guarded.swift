@@ -52,8 +52,6 @@ final class Background<Result: Sendable>: Sendable {
     thread.start()
   }
 
-  var hasEnded: Bool { outcome.now != nil }
-
   func result(by deadline: Deadline = .usual) throws -> Result {
     guard let result = outcome.wait(until: deadline, { $0 }) else { throw Trouble("did not end in time: \(what)") }
     return try result.get()

@@ -111,7 +111,7 @@ import Testing
   }
 
   @Test(arguments: ["yes": "true", "on": "true", "no": "false", "off": "false", "True": "true"])
-  func truthIsSpeltTrueOrFalse(word: String, mend: String) {
+  func truthIsSpeltTrueOrFalse(word: String, suggestion: String) {
     let yaml = """
       listeners:
         - name: web
@@ -123,7 +123,7 @@ import Testing
       """
     #expect(
       findings(yaml) == [
-        "5:49: expected one of `false`, `true` for `listeners[0].client_certificates.require`, found `\(word)`: did you mean `\(mend)`?"
+        "5:49: expected one of `false`, `true` for `listeners[0].client_certificates.require`, found `\(word)`: did you mean `\(suggestion)`?"
       ])
   }
 

@@ -189,7 +189,6 @@ import Testing
       field.parts == [
         .text(Array("a".utf8)), .variable(.client), .text(Array(" $5 ".utf8)), .variable(.requestID),
       ])
-    #expect(field.uses(.requestID) && !field.uses(.host))
     let path = try FieldTemplate("/$2x/$10$$", .path)
     #expect(
       path.parts == [

@@ -103,9 +103,9 @@ import Wire
   }
 
   @Test(arguments: [("1023", nil), ("1025", "2048"), ("200000", "262144"), ("16777217", nil)] as [(String, String?)])
-  func theReplayWindowIsAPowerOfTwo(bits: String, mend: String?) {
+  func theReplayWindowIsAPowerOfTwo(bits: String, suggestion: String?) {
     let expected =
-      mend.map { "expected a power of two for `identity.replay_window`, found `\(bits)`: did you mean `\($0)`?" }
+      suggestion.map { "expected a power of two for `identity.replay_window`, found `\(bits)`: did you mean `\($0)`?" }
       ?? "expected a whole number from 1024 to 16777216 for `identity.replay_window`, found `\(bits)`"
     #expect(findings(minimal("identity: { replay_window: \(bits) }\n")) == ["4:28: " + expected])
   }

@@ -29,22 +29,14 @@ import Wire
   /// A checker that ends with the test.
   private final class Bench {
     let checker: HealthChecker
-    private let reported: Reported
-
-    final class Reported: Sendable {
-      let lines = Mutex<[String]>([])
-    }
 
     init() throws {
       checker = try HealthChecker()
-      reported = Reported()
       let lanes = try SenderLanes.make(workers: 1, nowMilliseconds: Clock.wallMilliseconds())[0]
-      try checker.start(lanes: lanes) { [reported] text, _ in reported.lines.withLock { $0.append(text) } }
+      try checker.start(lanes: lanes) { _, _ in }
     }
 
     deinit { checker.stop() }
-
-    var reports: [String] { reported.lines.withLock { $0 } }
 
     func count(_ server: String, _ result: HealthCounts.Result) -> Int {
       Int(checker.metrics[HealthTarget.Key(upstream: "app", server: server)]?.value(result) ?? 0)

@@ -156,5 +156,4 @@ public struct HTTP2Setting: RawRepresentable, Hashable, Sendable {
   public static let initialWindowSize = HTTP2Setting(rawValue: 4)
   public static let maxFrameSize = HTTP2Setting(rawValue: 5)
   public static let maxHeaderListSize = HTTP2Setting(rawValue: 6)
-  public static let enableConnectProtocol = HTTP2Setting(rawValue: 8)
 }

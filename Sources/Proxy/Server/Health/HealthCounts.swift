@@ -9,7 +9,7 @@ package final class HealthCounts: Sendable {
     case passed, failed
     /// A validator that has just started and verifies nothing yet.
     case starting
-    /// The check could not be made, for want of descriptors or of a key that is valid now.
+    /// The check could not be made: there was no descriptor, or no key that is valid now.
     case skipped
   }
 

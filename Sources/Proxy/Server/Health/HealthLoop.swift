@@ -20,7 +20,7 @@ final class HealthLoop {
 
   let poller: Poller
   let responseHead = ResponseHead(fieldsMax: 256 + HeadGrowth.fields)
-  let means = HTTP2Means()
+  let http2 = HTTP2Shared()
   private let mailbox: Mailbox<Message>
   private let metrics: HealthMetrics
   private let lanes: SenderLanes

@@ -202,7 +202,7 @@ final class ServerCheck: Slot {
     }
     if case .tcp = target.kind { return .over(.passed) }
     if target.isHTTP2 {
-      conversation = HTTP2Conversation(loop.means)
+      conversation = HTTP2Conversation(loop.http2)
       guard conversation != nil else { return .over(.skipped("there is no memory for HTTP/2")) }
     }
     isProbing = signer != nil

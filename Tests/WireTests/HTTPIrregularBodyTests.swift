@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 import Wire
 
-@Suite struct HTTPBentBodyTests {
+@Suite struct HTTPIrregularBodyTests {
   struct Row: Sendable, CustomTestStringConvertible {
     let text: String
     /// Nil: refused, from a server too.
@@ -63,7 +63,7 @@ import Wire
       #expect(body.end == .complete(length: bytes.count), "in pieces of \(piece)")
       #expect(body.payload == Array(payload.utf8), "in pieces of \(piece)")
       #expect(body.trailers.count == row.trailerBytes)
-      #expect(body.isBent)
+      #expect(body.isIrregular)
     }
   }
 
@@ -77,10 +77,10 @@ import Wire
     }
   }
 
-  @Test func whatIsAsItShouldBeIsNotBent() {
+  @Test func whatIsAsItShouldBeIsRegular() {
     for text in [#"5;a=b\r\nhello\r\n0\r\n\r\n"#, #"5\r\nhello\r\n0\r\nX: y\r\n\r\n"#] {
       let body = DecodedBody(Document.bytes(text), .chunked, piece: 1, takes: 1, isLenient: true)
-      #expect(body.payload == Array("hello".utf8) && !body.isBent)
+      #expect(body.payload == Array("hello".utf8) && !body.isIrregular)
     }
   }
 
