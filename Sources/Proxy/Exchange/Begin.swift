@@ -75,7 +75,7 @@ enum Begin {
   }
 
   static func isBodyTooLarge(_ x: Exchange, _ worker: Worker) -> Bool {
-    let most = x.bodyBytesMax(worker)
+    let most = x.times.bodyBytesMax(worker)
     if most > 0, case .length(let length) = x.request.framing { return length > most }
     return false
   }

@@ -28,8 +28,8 @@ extension Exchange {
     bytesOut += UInt64(
       downstream.writeAnswer(
         status: status, sentence: downstream.isTriedOut && refusal.isNamedOnLoopback ? refusal.name : "",
-        keepAlive: keep, isHead: method == .head, mark: mark(worker),
-        retryAfterSeconds: retryAfterSeconds, parts: parts(of: refusal, worker), worker))
+        keepAlive: keep, isHead: method == .head, mark: ValidatorMark.own(self, worker),
+        retryAfterSeconds: retryAfterSeconds, parts: AnswerParts(of: refusal, self, worker), worker))
     machine.answered(keepAlive: keep)
     return .moved
   }
@@ -102,7 +102,7 @@ extension Exchange {
   /// The exchange is over; the next one may have its slot at once. A connection to a server that it still has goes with it, for it
   /// would belong to the next.
   func giveBack(_ worker: Worker) {
-    giveBackCompressor(worker)
+    CompressedResponse.giveBack(self, worker)
     drop(worker)
     leaveQueue(worker)
     downstream.exchange = nil

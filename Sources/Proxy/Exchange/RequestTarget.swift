@@ -220,27 +220,28 @@ extension RequestTarget {
     target.authority = ByteRange(hostStart, out.count - hostStart)
     return (target, out.overflowed ? .headTooLarge : nil)
   }
-}
 
-extension Exchange {
   /// Whether the request line or the host is another one than the client's at a server of that upstream.
-  func changesTarget(_ group: UpstreamPlan) -> Bool { route?.pathChange != nil || group.config.rewritesHost }
+  static func isChanged(_ x: Exchange, at group: UpstreamPlan) -> Bool {
+    x.route?.pathChange != nil || group.config.rewritesHost
+  }
 
-  /// Writes the changed request line and host into `targetText`.
-  func makeTarget(_ group: UpstreamPlan, host: [UInt8]) -> (target: RequestTarget, refusal: Refusal?) {
-    targetText.removeAll()
-    let made = headText.withReadable {
-      RequestTarget.write(
-        $0, head, route?.pathChange, host: group.config.rewritesHost ? host.span : nil, into: targetText)
+  /// Writes the changed request line and host into the exchange's `targetText`.
+  static func write(
+    _ x: Exchange, for group: UpstreamPlan, host: [UInt8]
+  ) -> (target: RequestTarget, refusal: Refusal?) {
+    x.targetText.removeAll()
+    let made = x.headText.withReadable {
+      write($0, x.head, x.route?.pathChange, host: group.config.rewritesHost ? host.span : nil, into: x.targetText)
     }
-    if made.refusal == .pathAmbiguous { detail = .text(PathChange.refusalText) }
+    if made.refusal == .pathAmbiguous { x.detail = .text(PathChange.refusalText) }
     return made
   }
 
   /// Whether a head of what the client sent and what is changed fits into a buffer, identity included.
-  func fits(_ edit: HeadEdit?, into out: Buffer) -> Bool {
-    let added = edit?.lines.bytesMax(hostBytes: Int(head.authority.count)) ?? 0
-    return out.room >= headBytes + targetText.count + added + Worker.headGrowthBytes / 2
+  static func fits(_ x: Exchange, _ edit: HeadEdit?, into out: Buffer) -> Bool {
+    let added = edit?.lines.bytesMax(hostBytes: Int(x.head.authority.count)) ?? 0
+    return out.room >= x.headBytes + x.targetText.count + added + Worker.headGrowthBytes / 2
   }
 }
 

@@ -157,7 +157,7 @@ extension Downstream {
         edit?.lines.write(values, bytes, x.head, into: out)
       }
     }
-    if let rate = x.rateOfRoute { x.rate.write(rate, into: out) }
-    out.append(x.mark(worker).line)
+    if let rate = RouteRate.of(x) { x.rate.write(rate, into: out) }
+    out.append(ValidatorMark.own(x, worker).line)
   }
 }

@@ -60,7 +60,7 @@ enum Dial {
     // Until the kernel says writable nothing is known, even for a unix socket that connected at once: one event.
     worker.wheel.set(
       u.timer,
-      deadlineMilliseconds: worker.nowMilliseconds + UInt64(x.connectMilliseconds(worker)))
+      deadlineMilliseconds: worker.nowMilliseconds + UInt64(x.times.connectMilliseconds(worker)))
     if opened.connected, case .fault(let fault) = u.connected(worker) { return .fault(fault) }
     return .connection(found)
   }
@@ -188,7 +188,7 @@ extension Upstream {
     case .connecting, .preamble, .handshake: step = unreachable("", timedOut: true, worker)
     case .ready:
       if let x = exchange, Deadlines.serverTakesOn(x, self, worker) { return }
-      if let stream, let x = exchange { stream.client.noteSilence(milliseconds: x.responseMilliseconds(worker)) }
+      if let stream, let x = exchange { stream.client.noteSilence(milliseconds: x.times.responseMilliseconds(worker)) }
       step = exchange == nil ? .unwanted : .fault(.responseTimeout)
     }
     worker.carryOn(self, step)

@@ -10,7 +10,7 @@ import Platform
 import Policy
 import Wire
 
-final class Upstream {
+final class Upstream: Slot {
   enum Phase: UInt8 { case free, connecting, preamble, handshake, ready }
 
   let slot: Int
@@ -58,6 +58,8 @@ final class Upstream {
     input = Buffer(pool: pool, small: small)
     output = Buffer(pool: outputPool, small: small)
   }
+
+  func begin(generation: UInt32) { self.generation = generation }
 
   /// Nothing waits to be sent to the server.
   var isFlushed: Bool {
