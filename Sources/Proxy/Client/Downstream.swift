@@ -7,8 +7,8 @@
 //
 // A stream of HTTP/2 is one as well: it has no socket, and its connection's facts (HTTP2Server, HTTP2Stream).
 //
-// Methods: here its life and its end, in Announce how it begins and who is there, in HTTP1Server what it reads and writes for an
-// exchange (its leg of it).
+// Methods: here its life and its end, in HTTP1Server what it reads and writes for an exchange (its leg of it), in HTTP2Stream the
+// same of a stream. Announce begins it, ConnectionRules says who is there.
 //
 // Invariant: phase is .free exactly when the transport is closed and both buffers hold no memory.
 

@@ -31,7 +31,7 @@ extension Downstream {
       if !input.isEmpty, input.count > headSeen, requestCount == 0, listener?.opening == .either {
         switch HTTP2Preface.look(at: input) {
         case .whole:
-          beginHTTP2(worker)
+          Announce.beginHTTP2(self, worker)
           http2?.progress()
           return .waits
         case .begun: headSeen = input.count
@@ -61,7 +61,7 @@ extension Downstream {
         if input.isEmpty { rest(worker) }
         return .waits
       case .ended, .failed:
-        if check != nil, requestCount == 0, input.isEmpty { endCheck(worker) } else { close(worker) }
+        if check != nil, requestCount == 0, input.isEmpty { Announce.endCheck(self, worker) } else { close(worker) }
         return .waits
       }
     }

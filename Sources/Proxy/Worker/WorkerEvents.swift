@@ -21,8 +21,8 @@ extension Worker {
     while true {
       switch d.phase {
       case .free: return
-      case .announce: guard d.announce(self) == .goesOn else { return }
-      case .handshake: guard d.handshake(self) == .goesOn else { return }
+      case .announce: guard Announce.readHeader(d, self) == .goesOn else { return }
+      case .handshake: guard Announce.handshake(d, self) == .goesOn else { return }
       case .head:
         guard case .request(let step) = d.readHead(self) else { return }
         d.exchange?.advance(self, step)
@@ -77,7 +77,7 @@ extension Worker {
     // An exchange has its own.
     case .free, .exchange, .tunnel: return
     case .http2: d.http2?.expired()
-    case .announce: d.announceExpired(self)
+    case .announce: Announce.expired(d, self)
     case .handshake: d.refuse(.handshakeTimeout, self)
     case .head: d.headExpired(self)
     case .linger: d.lingerExpired(self)
