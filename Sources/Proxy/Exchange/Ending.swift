@@ -73,7 +73,7 @@ extension Exchange {
       worker.counters.add(refusal)
     }
     worker.log.record(self, worker)
-    if let u = upstream { u.leaveConnecting(worker) }
+    if let u = upstream { Dial.leaveConnecting(u, worker) }
     drop(worker)
     // What the server sent so far is passed on; a reset could take it from the client again. Where the response ends with
     // its connection, an orderly close would make a cut response look whole: then it is reset.

@@ -2,7 +2,8 @@
 //
 //   connecting ─► preamble (PROXY header) ─► handshake (TLS) ─► ready ⇄ (idle in its pool) ─► (closed)
 //
-// Methods: here its life and its end, in Dial how it is made, in HTTP1Client what it reads and writes for an exchange (its leg of it).
+// Methods: here its life and its end, in HTTP1Client what it reads and writes for an exchange (its leg of it), in HTTP2ServerStream
+// the same of a stream. Dial makes it.
 //
 // Invariant: while `exchange` is set this connection belongs to that exchange; while `isIdle` it stands in its pool.
 
