@@ -243,29 +243,27 @@ extension RequestTarget {
     let added = edit?.lines.bytesMax(hostBytes: Int(x.head.authority.count)) ?? 0
     return out.room >= x.headBytes + x.targetText.count + added + Worker.headGrowthBytes / 2
   }
-}
 
-extension Snapshot.Server {
-  /// What its requests say in Host where the upstream rewrites it: the name that its certificate must have, or else how the configuration
-  /// names it. The port is left out where it is the scheme's own (RFC 9110 section 7.2).
-  func hostField(of upstream: Config.Upstream) -> String {
+  /// What a server's requests say in Host where the upstream rewrites it: the name that its certificate must have, or else how the
+  /// configuration names it. The port is left out where it is the scheme's own (RFC 9110 section 7.2).
+  static func hostField(of server: Snapshot.Server, at upstream: Config.Upstream) -> String {
     let usualPort: UInt16 = upstream.tls == nil ? 80 : 443
     let ending = { (port: UInt16) in port == usualPort ? "" : ":\(port)" }
     let port: UInt16? =
-      switch config.endpoint {
+      switch server.config.endpoint {
       case .host(_, let port), .address(_, let port): port
-      case .service: address.ip == nil ? nil : address.port
+      case .service: server.address.ip == nil ? nil : server.address.port
       case .unix: nil
       }
     if let name = upstream.tls?.name {
       let isV6 = IPAddress(name)?.family == .v6
       return (isV6 ? "[\(name)]" : name) + (port.map(ending) ?? "")
     }
-    switch config.endpoint {
+    switch server.config.endpoint {
     case .host(let name, let port): return name + ending(port)
     case .address(let address, let port):
       return (address.family == .v6 ? "[\(address)]" : "\(address)") + ending(port)
-    case .service: return text
+    case .service: return server.text
     case .unix: return "localhost"
     }
   }
