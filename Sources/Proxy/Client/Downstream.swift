@@ -7,8 +7,8 @@
 //
 // A stream of HTTP/2 is one as well: it has no socket, and its connection's facts (HTTP2Server, HTTP2Stream).
 //
-// Methods: here its life and its end, in Announce how it begins and who is there, in HTTP1Server what it reads and writes for an
-// exchange (its leg of it).
+// Methods: here its life and its end, in HTTP1Server what it reads and writes for an exchange (its leg of it), in HTTP2Stream the
+// same of a stream. Announce begins it, ConnectionRules says who is there.
 //
 // Invariant: phase is .free exactly when the transport is closed and both buffers hold no memory.
 
@@ -32,7 +32,7 @@ final class Announcement {
   }
 }
 
-final class Downstream {
+final class Downstream: Slot {
   enum Phase: UInt8 { case free, announce, handshake, head, exchange, tunnel, linger, http2 }
 
   let slot: Int
@@ -179,6 +179,8 @@ final class Downstream {
     output = Buffer(pool: outputPool, small: small)
   }
 
+  func begin(generation: UInt32) { self.generation = generation }
+
   /// How long a client is read after its answer, so that it gets our last bytes and not a reset: in all, and without a
   /// byte. Bounded by time, for a client that reads only after it has sent everything sends as much as it has.
   static let discardMilliseconds: UInt64 = 30_000
@@ -200,6 +202,8 @@ final class Downstream {
   var isWriteBlocked: Bool { stream == nil ? transport.isWriteBlocked : !output.isEmpty }
   /// Counts what the client's side has taken, and wraps around.
   var sentBytes: UInt32 { stream?.sentBytes ?? transport.sentBytes }
+  /// That of the connection, which a stream of HTTP/2 has in common with others.
+  var connectionTransport: Transport { stream?.server.connection.transport ?? transport }
   var token: Token { Token(.downstream, slot: slot, generation: generation) }
   /// Its index in the worker's timer wheel.
   var timer: Int { Worker.firstSlotTimer + slot * Worker.timersPerSlot }

@@ -31,7 +31,7 @@ extension Downstream {
       if !input.isEmpty, input.count > headSeen, requestCount == 0, listener?.opening == .either {
         switch HTTP2Preface.look(at: input) {
         case .whole:
-          beginHTTP2(worker)
+          Announce.beginHTTP2(self, worker)
           http2?.progress()
           return .waits
         case .begun: headSeen = input.count
@@ -61,7 +61,7 @@ extension Downstream {
         if input.isEmpty { rest(worker) }
         return .waits
       case .ended, .failed:
-        if check != nil, requestCount == 0, input.isEmpty { endCheck(worker) } else { close(worker) }
+        if check != nil, requestCount == 0, input.isEmpty { Announce.endCheck(self, worker) } else { close(worker) }
         return .waits
       }
     }
@@ -191,7 +191,7 @@ extension Downstream {
         $0, head: head, length: length, framing: framing, coding: coding, keepAlive: x.machine.keepsDownstream,
         clientMinorVersion: x.minorVersion, isTunnel: isTunnel, isStream: isStream,
         isGRPCAnswer: x.isGRPC && x.isSigned && u.stream?.endedWithHead == true && GRPCAnswer.isOne($0, head),
-        mark: isFinal ? x.mark(worker) : .none,
+        mark: isFinal ? ValidatorMark.own(x, worker) : .none,
         cookieLine: x.setsCookie && isFinal ? u.pool?.cookieLine(isSecure: x.identity?.secure ?? false) ?? [] : [],
         edit: isFinal ? x.route?.responseEdit : nil,
         addLines: { edit in
@@ -199,7 +199,7 @@ extension Downstream {
           values.noteReceived(isStream: u.isStream, minorVersion: head.minorVersion)
           x.headText.withReadable { edit.lines.write(values, $0, x.head, into: out) }
         },
-        date: date.span, rate: x.rate, rateOfRoute: head.status >= 200 ? x.rateOfRoute : nil, into: out)
+        date: date.span, rate: x.rate, rateOfRoute: head.status >= 200 ? RouteRate.of(x) : nil, into: out)
     }
     x.bytesOut += UInt64(out.count - before)
     guard let stream else { return }

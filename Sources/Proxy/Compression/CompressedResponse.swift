@@ -11,18 +11,19 @@ import Platform
 import Policy
 import Wire
 
-extension Exchange {
+enum CompressedResponse {
   /// Decides whether the response whose head lies in front of the server's input is compressed, and takes what does it.
   /// `outgoing` becomes what that comes to.
-  func chooseCoding(
-    _ rule: CompressionRule, _ head: ResponseHead, _ u: Upstream, _ outgoing: inout HeadWriter.ResponseFraming,
-    _ worker: Worker
+  static func choose(
+    _ x: Exchange, _ rule: CompressionRule, _ head: ResponseHead, _ u: Upstream,
+    _ outgoing: inout HeadWriter.ResponseFraming, _ worker: Worker
   ) -> ResponseCoding {
     var asker = CompressionRule.Asker()
-    asker.isPlain = minorVersion > 0 && !wantsWebSocket && downstream.stream?.isGRPC != true
+    asker.isPlain = x.minorVersion > 0 && !x.wantsWebSocket && x.downstream.stream?.isGRPC != true
     // One that the PROXY header tells of may be that of a proxy in front: then less is compressed than could be.
     asker.hasCertificate =
-      identity?.certificate != nil || downstream.certificate != nil || downstream.announced?.sslCertificate == true
+      x.identity?.certificate != nil || x.downstream.certificate != nil
+      || x.downstream.announced?.sslCertificate == true
     var contentBytes: UInt64?
     switch outgoing {
     case .length(let length): contentBytes = length
@@ -32,12 +33,12 @@ extension Exchange {
     case .chunked, .close: break
     }
     return u.input.withReadable { bytes in
-      var verdict = headText.withReadable {
-        rule.judge($0, self.head, asker, bytes, head, contentBytes: contentBytes, setsCookie: setsCookie)
+      var verdict = x.headText.withReadable {
+        rule.judge($0, x.head, asker, bytes, head, contentBytes: contentBytes, setsCookie: x.setsCookie)
       }
-      if verdict == .gzip, method != .head {
-        compressor = worker.compressors.take(level: rule.level, worker.streamPool)
-        if compressor != nil {
+      if verdict == .gzip, x.method != .head {
+        x.compressor = worker.compressors.take(level: rule.level, worker.streamPool)
+        if x.compressor != nil {
           worker.counters.add(.compressedResponses)
         } else {
           worker.counters.add(.compressionsSkipped)
@@ -46,19 +47,19 @@ extension Exchange {
       }
       switch verdict {
       // Its length is known when it is over; that of the answer to HEAD never.
-      case .gzip: outgoing = method == .head ? .none : .chunked
+      case .gzip: outgoing = x.method == .head ? .none : .chunked
       case .notModified: outgoing = .none
       case .identity, .untouched: break
       }
-      return ResponseCoding(verdict, bytes, head, route?.responseEdit)
+      return ResponseCoding(verdict, bytes, head, x.route?.responseEdit)
     }
   }
 
   /// One step of a compressed response. Nil once all of its content is on its way to the client: what is left, trailers and the end, goes
   /// as with any other.
-  func relayCompressed(_ c: Compressor, _ u: Upstream, _ worker: Worker) -> Step? {
+  static func relay(_ x: Exchange, _ c: Compressor, _ u: Upstream, _ worker: Worker) -> Step? {
     guard c.output.isEmpty else {
-      switch downstream.writeBody(c.output.count, from: c.output, for: self) {
+      switch x.downstream.writeBody(c.output.count, from: c.output, for: x) {
       case .took(let n):
         worker.counters.add(.compressedBytesOut, UInt64(n))
         c.output.consume(n)
@@ -68,25 +69,25 @@ extension Exchange {
       }
     }
     if c.isFinished {
-      giveBackCompressor(worker)
+      giveBack(x, worker)
       return nil
     }
     if c.isFlushing {
       c.flush()
       return .moved
     }
-    switch u.nextPiece(of: self, worker) {
+    switch u.nextPiece(of: x, worker) {
     case .data(let count):
       let most = min(count, worker.compressionTurn.bytesLeft)
       guard most > 0 else {
-        worker.compressionTurn.wait(downstream)
+        worker.compressionTurn.wait(x.downstream)
         return .blocked
       }
       let n = c.compress(first: most, of: u.input)
       if n > 0 {
         worker.compressionTurn.take(n)
         worker.counters.add(.compressedBytesIn, UInt64(n))
-        u.useBody(n, of: self)
+        u.useBody(n, of: x)
       }
       return .moved
     case .trailers, .end:
@@ -99,15 +100,15 @@ extension Exchange {
       }
       c.flush()
       return .moved
-    case .fault(.badResponse): return badResponse(.chunk)
+    case .fault(.badResponse): return x.badResponse(.chunk)
     case .fault(let fault): return .fault(fault)
     }
   }
 
   /// The response is compressed no further, whatever ends it.
-  func giveBackCompressor(_ worker: Worker) {
-    guard let c = compressor else { return }
+  static func giveBack(_ x: Exchange, _ worker: Worker) {
+    guard let c = x.compressor else { return }
     worker.compressors.give(c)
-    compressor = nil
+    x.compressor = nil
   }
 }

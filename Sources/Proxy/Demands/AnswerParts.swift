@@ -14,6 +14,19 @@ package struct AnswerParts {
 
   package init() {}
 
+  /// What goes with a refusal of this request.
+  init(of refusal: Refusal, _ x: Exchange, _ worker: Worker) {
+    let status = Int(refusal.status)
+    // A page is left out where it has no room; the answer is not.
+    if let page = AnswerParts.page(status: status, x, worker), page.bytes.count + 2_048 <= x.downstream.output.room {
+      self.page = page
+    }
+    if status == 401 { challengeLine = x.route?.demands?.login?.challengeLine ?? [] }
+    proxyStatusLine = worker.plan.proxyStatus?.line(of: refusal) ?? []
+    rate = x.rate
+    rateOfRoute = RouteRate.of(x)
+  }
+
   /// Appends the lines.
   func writeFields(into out: Buffer) {
     if page?.varies == true { out.append("Vary: Accept\r\n") }
@@ -21,38 +34,23 @@ package struct AnswerParts {
     if !proxyStatusLine.isEmpty { out.append(proxyStatusLine.span) }
     if let rateOfRoute { rate.write(rateOfRoute, into: out) }
   }
-}
-
-extension Exchange {
-  /// What goes with a refusal of this request.
-  func parts(of refusal: Refusal, _ worker: Worker) -> AnswerParts {
-    var parts = AnswerParts()
-    let status = Int(refusal.status)
-    // A page is left out where it has no room; the answer is not.
-    if let page = page(status: status, worker), page.bytes.count + 2_048 <= downstream.output.room { parts.page = page }
-    if status == 401 { parts.challengeLine = route?.demands?.login?.challengeLine ?? [] }
-    parts.proxyStatusLine = worker.plan.proxyStatus?.line(of: refusal) ?? []
-    parts.rate = rate
-    parts.rateOfRoute = rateOfRoute
-    return parts
-  }
 
   /// The page of a status; nil where there is none.
-  func page(status: Int, _ worker: Worker) -> AnswerPage? {
-    let own = route?.pages
+  static func page(status: Int, _ x: Exchange, _ worker: Worker) -> AnswerPage? {
+    let own = x.route?.pages
     guard own != nil || !worker.plan.pages.isEmpty else { return nil }
-    return own?.page(status: status, prefersJSON: prefersJSON)
-      ?? worker.plan.pages.page(status: status, prefersJSON: prefersJSON)
+    return own?.page(status: status, prefersJSON: prefersJSON(x))
+      ?? worker.plan.pages.page(status: status, prefersJSON: prefersJSON(x))
   }
 
-  private var prefersJSON: Bool {
+  private static func prefersJSON(_ x: Exchange) -> Bool {
     // Of a head that was not understood nothing is known.
-    guard headBytes > 0 else { return false }
+    guard x.headBytes > 0 else { return false }
     var preference = MediaPreference()
-    headText.withReadable { bytes in
-      for index in 0..<head.fieldCount {
-        let field = head.field(index)
-        guard bytes.extracting(field.name.range).equalsIgnoringCase(lowercase: Exchange.acceptName.span) else {
+    x.headText.withReadable { bytes in
+      for index in 0..<x.head.fieldCount {
+        let field = x.head.field(index)
+        guard bytes.extracting(field.name.range).equalsIgnoringCase(lowercase: acceptName.span) else {
           continue
         }
         preference.note(bytes.extracting(field.value.range))

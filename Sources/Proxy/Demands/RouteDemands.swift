@@ -53,21 +53,19 @@ struct RouteTimes {
     tunnelMilliseconds = limits.tunnelMilliseconds
     bodyBytes = limits.bodyBytes
   }
-}
 
-extension Exchange {
   func idleMilliseconds(_ worker: Worker) -> Int {
-    times.idleMilliseconds ?? worker.plan.config.timeouts.idleMilliseconds
+    idleMilliseconds ?? worker.plan.config.timeouts.idleMilliseconds
   }
   func connectMilliseconds(_ worker: Worker) -> Int {
-    times.connectMilliseconds ?? worker.plan.config.timeouts.upstreamConnectMilliseconds
+    connectMilliseconds ?? worker.plan.config.timeouts.upstreamConnectMilliseconds
   }
   func responseMilliseconds(_ worker: Worker) -> Int {
-    times.responseMilliseconds ?? worker.plan.config.timeouts.upstreamResponseMilliseconds
+    responseMilliseconds ?? worker.plan.config.timeouts.upstreamResponseMilliseconds
   }
   func tunnelMilliseconds(_ worker: Worker) -> Int {
-    times.tunnelMilliseconds ?? worker.plan.config.timeouts.tunnelMilliseconds
+    tunnelMilliseconds ?? worker.plan.config.timeouts.tunnelMilliseconds
   }
   /// 0: no limit.
-  func bodyBytesMax(_ worker: Worker) -> UInt64 { UInt64(times.bodyBytes ?? worker.plan.config.limits.bodyBytes) }
+  func bodyBytesMax(_ worker: Worker) -> UInt64 { UInt64(bodyBytes ?? worker.plan.config.limits.bodyBytes) }
 }

@@ -44,6 +44,9 @@ package final class RouteRate {
     limitLine = Array("RateLimit: \"\(name)\";r=".utf8)
   }
 
+  /// The rate that a request was counted under, of which something is written.
+  static func of(_ x: Exchange) -> RouteRate? { x.rate.isCounted ? x.route?.demands?.rate : nil }
+
   /// Counts one request; false where it is one too many. What its client is to be told is noted.
   func allows(_ x: Exchange, _ worker: Worker) -> Bool {
     let decision = worker.shared.rates.take(whom(x, worker), limit, nowMicroseconds: worker.nowMicroseconds)
@@ -109,9 +112,4 @@ package struct RateNotice {
     out.append(decimal: resetSeconds)
     out.append("\r\n")
   }
-}
-
-extension Exchange {
-  /// What is written of the rate that this request was counted under.
-  var rateOfRoute: RouteRate? { rate.isCounted ? route?.demands?.rate : nil }
 }

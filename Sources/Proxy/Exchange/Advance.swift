@@ -167,7 +167,7 @@ extension Exchange {
   }
 
   private func sendBody(_ count: Int, _ u: Upstream, _ worker: Worker) -> Step {
-    let most = bodyBytesMax(worker)
+    let most = times.bodyBytesMax(worker)
     if most > 0, request.bodyBytes + UInt64(count) > most { return .fault(.request(.bodyTooLarge)) }
     // The upstream takes no more. What it said before is for the reading side to find; once that is on its way to the
     // client, the client may go on sending.
@@ -292,7 +292,7 @@ extension Exchange {
       if let stream = downstream.stream {
         guard u.input.withReadable({ WebSocketKey.isAccepted($0, head, stream) }) else { return badResponse(.upgrade) }
       }
-      if isSigned { noteVerified(mark, u, worker) }
+      if isSigned { ValidatorWatch.note(self, mark, u, worker) }
       ServerReports.noteStatus(head.status, of: u, self, worker)
       downstream.write(head, length, from: u, for: self, .none, .asIs, isTunnel: true, worker)
       u.input.consume(length)
@@ -323,7 +323,7 @@ extension Exchange {
       let verdict = verdict(on: fault, worker)
       if verdict != .passOn { return act(on: verdict, worker) }
     }
-    if isSigned { noteVerified(mark, u, worker) }
+    if isSigned { ValidatorWatch.note(self, mark, u, worker) }
     var outgoing = HeadWriter.ResponseFraming(head, requestWasHead: method == .head, clientMinorVersion: minorVersion)
     var framing = head.framing
     // A stream's end says that there is no body; HTTP/1 has to be told.
@@ -341,7 +341,7 @@ extension Exchange {
     discardHeld()
     status = head.status
     responseStartedMicroseconds = worker.nowMicroseconds
-    let coding = route?.compression.map { chooseCoding($0, head, u, &outgoing, worker) } ?? .asIs
+    let coding = route?.compression.map { CompressedResponse.choose(self, $0, head, u, &outgoing, worker) } ?? .asIs
     var isChunked = false
     if case .chunked = outgoing { isChunked = true }
     response = MessageState(
@@ -355,7 +355,7 @@ extension Exchange {
   }
 
   private func relayResponseBody(_ u: Upstream, _ worker: Worker) -> Step {
-    if let compressor, let step = relayCompressed(compressor, u, worker) { return step }
+    if let compressor, let step = CompressedResponse.relay(self, compressor, u, worker) { return step }
     switch u.nextPiece(of: self, worker) {
     case .data(let count):
       switch downstream.writeBody(count, from: u.input, for: self) {

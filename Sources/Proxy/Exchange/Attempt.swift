@@ -51,10 +51,10 @@ enum Attempt {
   /// Writes the head for the upstream, or says why it cannot be sent.
   private static func write(_ x: Exchange, _ group: UpstreamPlan, into u: Upstream, _ worker: Worker) -> Refusal? {
     let head = x.head
-    let isChanged = x.changesTarget(group)
+    let isChanged = RequestTarget.isChanged(x, at: group)
     var target = RequestTarget(head)
     if isChanged {
-      let made = x.makeTarget(group, host: u.pool?.hostField ?? [])
+      let made = RequestTarget.write(x, for: group, host: u.pool?.hostField ?? [])
       if let refusal = made.refusal { return refusal }
       target = made.target
     }
@@ -62,7 +62,7 @@ enum Attempt {
     if let stream = u.stream { return write(x, group, into: u, stream, target, isChanged: isChanged, worker) }
     let out = u.output
     x.asksContinue = !x.expectsContinue && StartWait.mayHoldBack(x, u)
-    if isChanged || edit != nil, !x.fits(edit, into: out) { return .headTooLarge }
+    if isChanged || edit != nil, !RequestTarget.fits(x, edit, into: out) { return .headTooLarge }
     let signed = x.headText.withReadable { bytes in
       // The line as it is sent is the line as it is signed.
       func write(_ line: Span<UInt8>) -> Bool {
@@ -99,7 +99,7 @@ enum Attempt {
     var isFitting = true
     x.asksContinue = false
     let isBegun = stream.client.begin(u, hasBody: x.request.hasBody) { out in
-      if isChanged || edit != nil, !x.fits(edit, into: out) {
+      if isChanged || edit != nil, !RequestTarget.fits(x, edit, into: out) {
         isFitting = false
         return false
       }

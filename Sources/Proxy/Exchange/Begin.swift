@@ -53,7 +53,7 @@ enum Begin {
       hasBody: x.request.hasBody, isIdempotent: x.method.isIdempotent && !x.wantsWebSocket,
       keepAlive: x.head.keepAlive && !worker.isDraining)
     x.downstreamProgressMilliseconds = worker.nowMilliseconds
-    guard d.adopt(worker) else { return .refuse(.draining) }
+    guard ConnectionRules.adopt(d, worker) else { return .refuse(.draining) }
     if d.check != nil, BalancerCheck.asks(d, x.head, in: x.headText) { return BalancerCheck.answer(x, worker) }
     let refusal = Identification.settle(x, d, worker)
     if worker.shared.walks.isArmed { worker.shared.walks.note(x, d, refusal: refusal, worker) }
@@ -76,7 +76,7 @@ enum Begin {
   }
 
   static func isBodyTooLarge(_ x: Exchange, _ worker: Worker) -> Bool {
-    let most = x.bodyBytesMax(worker)
+    let most = x.times.bodyBytesMax(worker)
     if most > 0, case .length(let length) = x.request.framing { return length > most }
     return false
   }

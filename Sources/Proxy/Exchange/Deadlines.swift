@@ -46,10 +46,10 @@ enum Deadlines {
     if worker.wheel.deadline(of: x.timer) == 0 { x.downstreamProgressMilliseconds = now }
     if x.isGRPC, !owesRoom {
       let latest = max(x.downstreamProgressMilliseconds, x.upstreamProgressMilliseconds)
-      worker.wheel.set(x.timer, deadlineMilliseconds: latest + UInt64(x.tunnelMilliseconds(worker)))
+      worker.wheel.set(x.timer, deadlineMilliseconds: latest + UInt64(x.times.tunnelMilliseconds(worker)))
       return
     }
-    let (since, idle) = (x.downstreamProgressMilliseconds, UInt64(x.idleMilliseconds(worker)))
+    let (since, idle) = (x.downstreamProgressMilliseconds, UInt64(x.times.idleMilliseconds(worker)))
     worker.wheel.set(
       x.timer, deadlineMilliseconds: owesRoom ? x.clientRoom.deadline(since: since, most: idle) : since + idle)
   }
@@ -68,7 +68,8 @@ enum Deadlines {
     }
     let deadline = x.clientRoom.look(
       at: way(to: d),
-      since: &x.downstreamProgressMilliseconds, most: UInt64(x.idleMilliseconds(worker)), now: worker.nowMilliseconds)
+      since: &x.downstreamProgressMilliseconds, most: UInt64(x.times.idleMilliseconds(worker)),
+      now: worker.nowMilliseconds)
     guard let deadline else { return false }
     worker.wheel.set(x.timer, deadlineMilliseconds: deadline)
     return true
@@ -123,7 +124,7 @@ enum Deadlines {
 
   private static func serverMilliseconds(_ x: Exchange, _ u: Upstream, _ worker: Worker) -> UInt64 {
     let mayBeSilent = x.isGRPC && x.machine.response == .body && u.isFlushed
-    return UInt64(mayBeSilent ? x.tunnelMilliseconds(worker) : x.responseMilliseconds(worker))
+    return UInt64(mayBeSilent ? x.times.tunnelMilliseconds(worker) : x.times.responseMilliseconds(worker))
   }
 
   /// The same as `clientTakesOn` of a server, which may also be asked for its response while the kernel still holds much of the request.

@@ -50,7 +50,7 @@ enum EarlyAnswer {
     switch x.downstream.nextPiece(of: x, worker) {
     case .data(let count):
       x.request.bodyBytes += UInt64(count)
-      let most = x.bodyBytesMax(worker)
+      let most = x.times.bodyBytesMax(worker)
       if most > 0, x.request.bodyBytes > most { return .fault(.request(.bodyTooLarge)) }
       x.useBody(count)
       return .moved

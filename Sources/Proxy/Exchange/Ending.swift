@@ -28,8 +28,8 @@ extension Exchange {
     bytesOut += UInt64(
       downstream.writeAnswer(
         status: status, sentence: downstream.isTriedOut && refusal.isNamedOnLoopback ? refusal.name : "",
-        keepAlive: keep, isHead: method == .head, mark: mark(worker),
-        retryAfterSeconds: retryAfterSeconds, parts: parts(of: refusal, worker), worker))
+        keepAlive: keep, isHead: method == .head, mark: ValidatorMark.own(self, worker),
+        retryAfterSeconds: retryAfterSeconds, parts: AnswerParts(of: refusal, self, worker), worker))
     machine.answered(keepAlive: keep)
     return .moved
   }
@@ -73,7 +73,7 @@ extension Exchange {
       worker.counters.add(refusal)
     }
     worker.log.record(self, worker)
-    if let u = upstream { u.leaveConnecting(worker) }
+    if let u = upstream { Dial.leaveConnecting(u, worker) }
     drop(worker)
     // What the server sent so far is passed on; a reset could take it from the client again. Where the response ends with
     // its connection, an orderly close would make a cut response look whole: then it is reset.
@@ -102,7 +102,7 @@ extension Exchange {
   /// The exchange is over; the next one may have its slot at once. A connection to a server that it still has goes with it, for it
   /// would belong to the next.
   func giveBack(_ worker: Worker) {
-    giveBackCompressor(worker)
+    CompressedResponse.giveBack(self, worker)
     drop(worker)
     ServerQueue.leave(self, worker)
     downstream.exchange = nil

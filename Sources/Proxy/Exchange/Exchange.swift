@@ -3,7 +3,7 @@
 // and what they mean, the state of both messages, and what was used of the body while another try may want it, so that nothing
 // of it depends on what the client's connection reads next. ExchangeMachine decides, `advance` acts.
 //
-// Methods: here what it holds, in Advance what moves, in Ending how it ends.
+// Methods: here what it holds, in Advance what moves, in Ending how it ends. What else is done with one takes it as a parameter.
 //
 // Invariants: `resentBytes <= held.count`, and all of `held` was used on the present try, or on one before it. Memory: one
 // chunk while a body is held, one while a head is larger than `smallHeadBytes`, and the head's own few KiB for good.
@@ -12,7 +12,7 @@ import Platform
 import Policy
 import Wire
 
-final class Exchange {
+final class Exchange: Slot {
   /// A head up to this size is kept in memory of the exchange's own; a larger one takes a chunk.
   static let smallHeadBytes = 2_048
 
@@ -170,8 +170,16 @@ final class Exchange {
     headText = smallHead
   }
 
+  func begin(generation: UInt32) { self.generation = generation }
+
   /// A call of gRPC, from a client of HTTP/2 to a server of HTTP/2.
   var isGRPC: Bool { downstream.stream?.isGRPC == true && group?.config.serverProtocol == .http2 }
+
+  /// The client used TLS, as far as that is known.
+  var isSecure: Bool { identity?.secure ?? downstream.isTLS }
+
+  /// Its head was understood: the log may say what it asks for.
+  var hasRequestLine: Bool { headBytes > 0 && !head.methodRange.isEmpty }
 
   /// Its index in the worker's timer wheel: until when one of its sides owes something, or when it goes on by itself.
   var timer: Int { Worker.firstSlotTimer + slot * Worker.timersPerSlot + 2 }

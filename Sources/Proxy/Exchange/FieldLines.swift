@@ -320,8 +320,3 @@ extension Config.HSTS {
     "max-age=\(seconds)\(includesSubdomains ? "; includeSubDomains" : "")\(isPreloaded ? "; preload" : "")"
   }
 }
-
-extension Exchange {
-  /// The client used TLS, as far as that is known.
-  var isSecure: Bool { identity?.secure ?? downstream.isTLS }
-}

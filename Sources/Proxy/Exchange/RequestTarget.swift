@@ -213,51 +213,50 @@ extension RequestTarget {
     target.authority = ByteRange(hostStart, out.count - hostStart)
     return (target, out.overflowed ? .headTooLarge : nil)
   }
-}
 
-extension Exchange {
   /// Whether the request line or the host is another one than the client's at a server of that upstream.
-  func changesTarget(_ group: UpstreamPlan) -> Bool { route?.pathChange != nil || group.config.rewritesHost }
+  static func isChanged(_ x: Exchange, at group: UpstreamPlan) -> Bool {
+    x.route?.pathChange != nil || group.config.rewritesHost
+  }
 
-  /// Writes the changed request line and host into `targetText`.
-  func makeTarget(_ group: UpstreamPlan, host: [UInt8]) -> (target: RequestTarget, refusal: Refusal?) {
-    targetText.removeAll()
-    let made = headText.withReadable {
-      RequestTarget.write(
-        $0, head, route?.pathChange, host: group.config.rewritesHost ? host.span : nil, into: targetText)
+  /// Writes the changed request line and host into the exchange's `targetText`.
+  static func write(
+    _ x: Exchange, for group: UpstreamPlan, host: [UInt8]
+  ) -> (target: RequestTarget, refusal: Refusal?) {
+    x.targetText.removeAll()
+    let made = x.headText.withReadable {
+      write($0, x.head, x.route?.pathChange, host: group.config.rewritesHost ? host.span : nil, into: x.targetText)
     }
-    if made.refusal == .pathAmbiguous { detail = .text(PathChange.refusalText) }
+    if made.refusal == .pathAmbiguous { x.detail = .text(PathChange.refusalText) }
     return made
   }
 
   /// Whether a head of what the client sent and what is changed fits into a buffer, identity included.
-  func fits(_ edit: HeadEdit?, into out: Buffer) -> Bool {
-    let added = edit?.lines.bytesMax(hostBytes: Int(head.authority.count)) ?? 0
-    return out.room >= headBytes + targetText.count + added + Worker.headGrowthBytes / 2
+  static func fits(_ x: Exchange, _ edit: HeadEdit?, into out: Buffer) -> Bool {
+    let added = edit?.lines.bytesMax(hostBytes: Int(x.head.authority.count)) ?? 0
+    return out.room >= x.headBytes + x.targetText.count + added + Worker.headGrowthBytes / 2
   }
-}
 
-extension Snapshot.Server {
-  /// What its requests say in Host where the upstream rewrites it: the name that its certificate must have, or else how the configuration
-  /// names it. The port is left out where it is the scheme's own (RFC 9110 section 7.2).
-  func hostField(of upstream: Config.Upstream) -> String {
+  /// What a server's requests say in Host where the upstream rewrites it: the name that its certificate must have, or else how the
+  /// configuration names it. The port is left out where it is the scheme's own (RFC 9110 section 7.2).
+  static func hostField(of server: Snapshot.Server, at upstream: Config.Upstream) -> String {
     let usualPort: UInt16 = upstream.tls == nil ? 80 : 443
     let ending = { (port: UInt16) in port == usualPort ? "" : ":\(port)" }
     let port: UInt16? =
-      switch config.endpoint {
+      switch server.config.endpoint {
       case .host(_, let port), .address(_, let port): port
-      case .service: address.ip == nil ? nil : address.port
+      case .service: server.address.ip == nil ? nil : server.address.port
       case .unix: nil
       }
     if let name = upstream.tls?.name {
       let isV6 = IPAddress(name)?.family == .v6
       return (isV6 ? "[\(name)]" : name) + (port.map(ending) ?? "")
     }
-    switch config.endpoint {
+    switch server.config.endpoint {
     case .host(let name, let port): return name + ending(port)
     case .address(let address, let port):
       return (address.family == .v6 ? "[\(address)]" : "\(address)") + ending(port)
-    case .service: return text
+    case .service: return server.text
     case .unix: return "localhost"
     }
   }

@@ -57,7 +57,7 @@ enum RouteAnswering {
       HeadWriter.responseGrowthBytes + x.targetText.count + lines.bytesMax(hostBytes: Int(x.head.authority.count))
       + (route.responseEdit?.lines.bytesMax(hostBytes: Int(x.head.authority.count)) ?? 0)
     guard case .room = d.makeRoom(forHead: most) else { return .refuse(.headTooLarge) }
-    x.bytesOut += UInt64(d.write(head, lines, route.responseEdit, for: x, worker, fields))
+    x.bytesOut += UInt64(write(head, lines, route.responseEdit, to: d, for: x, worker, fields))
     x.status = head.status
     x.machine.responseHead(keepAlive: false)
     // An answer is made without another try.
@@ -90,46 +90,33 @@ enum RouteAnswering {
       return nil
     }
   }
-}
 
-/// What an answer's head says by itself.
-struct AnswerHead {
-  var status: Int
-  /// What the content has, or would have with GET; nil: not stated.
-  var lengthBytes: UInt64?
-
-  init(status: Int, lengthBytes: UInt64?) {
-    self.status = status
-    self.lengthBytes = lengthBytes
-  }
-}
-
-extension Downstream {
   /// Writes the head of a route's answer, with the empty line; there is room. Returns how many bytes it has.
   /// - Parameter fields: appends further field lines.
-  func write(
-    _ head: AnswerHead, _ lines: FieldLines, _ edit: HeadEdit?, for x: Exchange, _ worker: Worker,
+  private static func write(
+    _ head: AnswerHead, _ lines: FieldLines, _ edit: HeadEdit?, to d: Downstream, for x: Exchange, _ worker: Worker,
     _ fields: (OwnFields) -> Void
   ) -> Int {
-    if let stream {
-      return writeStreamHead(stream, isInterim: false, hasBody: x.answerBody.left > 0) {
-        writeLines(head, lines, edit, for: x, worker, fields, into: $0)
+    if let stream = d.stream {
+      return d.writeStreamHead(stream, isInterim: false, hasBody: x.answerBody.left > 0) {
+        writeLines(head, lines, edit, isStream: true, for: x, worker, fields, into: $0)
       }
     }
-    let before = output.count
-    writeLines(head, lines, edit, for: x, worker, fields, into: output)
+    let out = d.output
+    let before = out.count
+    writeLines(head, lines, edit, isStream: false, for: x, worker, fields, into: out)
     if !x.machine.keepsDownstream {
-      output.append("Connection: close\r\n")
+      out.append("Connection: close\r\n")
     } else if x.minorVersion == 0 {
-      output.append("Connection: keep-alive\r\n")
+      out.append("Connection: keep-alive\r\n")
     }
-    output.append("\r\n")
-    return output.count - before
+    out.append("\r\n")
+    return out.count - before
   }
 
   /// The head's lines, without what is the connection's, and without the empty line.
-  private func writeLines(
-    _ head: AnswerHead, _ lines: FieldLines, _ edit: HeadEdit?, for x: Exchange, _ worker: Worker,
+  private static func writeLines(
+    _ head: AnswerHead, _ lines: FieldLines, _ edit: HeadEdit?, isStream: Bool, for x: Exchange, _ worker: Worker,
     _ fields: (OwnFields) -> Void, into out: Buffer
   ) {
     if isStream {
@@ -157,7 +144,19 @@ extension Downstream {
         edit?.lines.write(values, bytes, x.head, into: out)
       }
     }
-    if let rate = x.rateOfRoute { x.rate.write(rate, into: out) }
-    out.append(x.mark(worker).line)
+    if let rate = RouteRate.of(x) { x.rate.write(rate, into: out) }
+    out.append(ValidatorMark.own(x, worker).line)
+  }
+}
+
+/// What an answer's head says by itself.
+struct AnswerHead {
+  var status: Int
+  /// What the content has, or would have with GET; nil: not stated.
+  var lengthBytes: UInt64?
+
+  init(status: Int, lengthBytes: UInt64?) {
+    self.status = status
+    self.lengthBytes = lengthBytes
   }
 }

@@ -73,7 +73,7 @@ enum RouteGate {
       x.detail = .text("the configuration says `enabled: false`")
       return .routeClosed
     }
-    if let end = worker.closureEnd(route.number) {
+    if let end = closureEnd(route.number, worker) {
       let left = end == .max ? UInt64(usualRetrySeconds) : (end - worker.nowMilliseconds + 999) / 1_000
       x.retryAfterSeconds = Int(min(left, mostRetrySeconds))
       if let closure = worker.shared.routes.closure(number: route.number) {
@@ -104,40 +104,40 @@ enum RouteGate {
     }
     return nil
   }
-}
 
-extension Worker {
+  // MARK: Closures
+
   /// Until when a route is closed; nil when it is open.
-  func closureEnd(_ number: Int) -> UInt64? {
-    guard number < closureEnds.count, nowMilliseconds < closureEnds[number] else { return nil }
-    return closureEnds[number]
+  private static func closureEnd(_ number: Int, _ worker: Worker) -> UInt64? {
+    guard number < worker.closureEnds.count, worker.nowMilliseconds < worker.closureEnds[number] else { return nil }
+    return worker.closureEnds[number]
   }
 
   /// Some routes were closed or opened, or those that need to tell clients apart are.
-  func renewClosures() {
-    closureEnds = shared.routes.ends()
-    endTunnelsOfClosedRoutes()
+  static func renewClosures(_ worker: Worker) {
+    worker.closureEnds = worker.shared.routes.ends()
+    endTunnels(worker)
   }
 
   /// Ends each tunnel that took a route which is closed, and each that could not be begun now: a reload may have closed its route,
   /// or given its requests to another one. Requests under way come to their end.
-  func endTunnelsOfClosedRoutes() {
-    for x in exchanges.all where x.isTunnel && x.refusal == nil {
-      var refusal = x.route.flatMap { RouteGate.refusal(x, $0, self) }
-      if refusal == nil { refusal = refusalNow(x) }
+  static func endTunnels(_ worker: Worker) {
+    for x in worker.exchanges.all where x.isTunnel && x.refusal == nil {
+      var refusal = x.route.flatMap { self.refusal(x, $0, worker) }
+      if refusal == nil { refusal = refusalNow(x, worker) }
       guard let refusal else { continue }
       x.refusal = refusal
-      counters.add(refusal)
-      TunnelClosing.beginAtOnce(x, self)
+      worker.counters.add(refusal)
+      TunnelClosing.beginAtOnce(x, worker)
     }
   }
 
   /// Why the request of a tunnel could not be begun now, as far as its route decides.
-  private func refusalNow(_ x: Exchange) -> Refusal? {
-    switch plan.route(of: x) {
-    case .route(let now): RouteGate.refusal(x, now, self)
+  private static func refusalNow(_ x: Exchange, _ worker: Worker) -> Refusal? {
+    switch worker.plan.route(of: x) {
+    case .route(let now): refusal(x, now, worker)
     case .ambiguous(let sent, let normal):
-      sent.flatMap { RouteGate.refusal(x, $0, self) } ?? normal.flatMap { RouteGate.refusal(x, $0, self) }
+      sent.flatMap { refusal(x, $0, worker) } ?? normal.flatMap { refusal(x, $0, worker) }
     case .none, .undecided, .unclear: nil
     }
   }

@@ -43,7 +43,7 @@ enum StaticFiles {
 
   private static func missing(_ x: Exchange, _ route: RoutePlan, _ worker: Worker) -> Step {
     x.targetText.removeAll()
-    let page = x.page(status: 404, worker)
+    let page = AnswerParts.page(status: 404, x, worker)
     let body = page?.bytes ?? notFound
     if x.method != .head { x.answerBody = AnswerBody(body) }
     let head = AnswerHead(status: 404, lengthBytes: UInt64(body.count))

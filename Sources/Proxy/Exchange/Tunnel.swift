@@ -24,7 +24,7 @@ enum Tunnel {
     worker.counters.add(.tunnels)
     worker.log.recordTunnelBegin(x, worker)
     worker.wheel.set(u.timer, deadlineMilliseconds: 0)
-    let most = UInt64(x.tunnelMilliseconds(worker))
+    let most = UInt64(x.times.tunnelMilliseconds(worker))
     worker.wheel.set(x.timer, deadlineMilliseconds: worker.nowMilliseconds + most)
     if let drain = worker.drain { TunnelClosing.schedule(x, drain, worker) }
   }
@@ -93,7 +93,7 @@ enum Tunnel {
   }
 
   private static func beginTime(_ x: Exchange, _ worker: Worker) {
-    let tunnel = x.tunnelMilliseconds(worker)
+    let tunnel = x.times.tunnelMilliseconds(worker)
     let most = x.isTunnelClosing ? min(worker.plan.config.timeouts.tunnelCloseMilliseconds, tunnel) : tunnel
     let deadline = worker.nowMilliseconds + UInt64(most)
     worker.wheel.set(x.timer, deadlineMilliseconds: min(deadline, x.tunnel.closesAtMilliseconds))

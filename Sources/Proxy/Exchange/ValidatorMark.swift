@@ -81,14 +81,12 @@ package enum ValidatorMark: UInt8, Sendable, CaseIterable {
     }
     return count == 1 ? mark : .none
   }
-}
 
-extension Exchange {
   /// What this process, as a validator, says in its answer.
-  func mark(_ worker: Worker) -> ValidatorMark {
-    guard downstream.isAttested else { return .none }
-    if refusal == .starting { return .starting }
+  static func own(_ x: Exchange, _ worker: Worker) -> ValidatorMark {
+    guard x.downstream.isAttested else { return .none }
+    if x.refusal == .starting { return .starting }
     if case .observe = worker.plan.config.identity.mode { return .observed }
-    return refusal.map(\.isOfIdentity) ?? false ? .refused : .enforced
+    return x.refusal.map(\.isOfIdentity) ?? false ? .refused : .enforced
   }
 }

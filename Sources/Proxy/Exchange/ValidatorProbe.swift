@@ -52,7 +52,8 @@ enum ValidatorProbe {
     x.status = 200
     x.bytesOut += UInt64(
       x.downstream.writeAnswer(
-        status: 200, contentBytes: body.count, keepAlive: keep, isHead: false, mark: x.mark(worker), isStorable: false,
+        status: 200, contentBytes: body.count, keepAlive: keep, isHead: false, mark: ValidatorMark.own(x, worker),
+        isStorable: false,
         worker
       ) { $0.append(first: body.count, of: body) })
     x.machine.answered(keepAlive: keep)

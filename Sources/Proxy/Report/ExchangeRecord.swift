@@ -49,7 +49,7 @@ extension AccessLog {
         if let server = x.server { line.member(",\"server\":", text: server.text) }
       }
       if d.tlsVersion.utf8CodeUnitCount > 0 { line.member(",\"tls\":", d.tlsVersion) }
-      writeExtra(x, d, nowMicroseconds: worker.nowMicroseconds, into: line)
+      RecordExtras.write(x, d, of: self, nowMicroseconds: worker.nowMicroseconds, into: line)
     }
   }
 
@@ -65,7 +65,7 @@ extension AccessLog {
       line.member(",\"status\":", UInt64(x.status))
       if let group = x.group { line.member(",\"upstream\":", text: group.name) }
       if let server = x.server { line.member(",\"server\":", text: server.text) }
-      writeExtra(x, d, nowMicroseconds: worker.nowMicroseconds, into: line)
+      RecordExtras.write(x, d, of: self, nowMicroseconds: worker.nowMicroseconds, into: line)
     }
   }
 

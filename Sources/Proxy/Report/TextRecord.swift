@@ -128,18 +128,23 @@ struct TextRecord {
     case .bytesIn: if !isBegin { line.append(decimal: x.bytesIn) }
     case .bytesOut: if !isBegin { line.append(decimal: x.bytesOut) }
     case .waiting: line.append(microseconds: x.timing.waitedMicroseconds)
-    case .connecting: if let time = x.connectMicroseconds { line.append(microseconds: time) }
-    case .upstreamTime: if let time = x.upstreamMicroseconds { line.append(microseconds: time) }
-    case .responding: if !isBegin, let time = x.responseMicroseconds(now: now) { line.append(microseconds: time) }
+    case .connecting: if let time = RecordExtras.connectMicroseconds(x) { line.append(microseconds: time) }
+    case .upstreamTime: if let time = RecordExtras.upstreamMicroseconds(x) { line.append(microseconds: time) }
+    case .responding:
+      if !isBegin, let time = RecordExtras.responseMicroseconds(x, now: now) { line.append(microseconds: time) }
     case .upstream:
       if x.upstreamStartedMicroseconds > 0, let group = x.group { put(group.name, escape, into: line) }
     case .server: if let server = x.server { put(server.text, escape, into: line) }
     case .retries: line.append(decimal: UInt64(x.timing.retries))
     case .verified: if let verified = x.verified { line.append(verified.name) }
-    case .user: x.withUser { line.append($0, most: LogVariable.userBytesMax, escape) }
-    case .userAgent: _ = x.withUserAgent { line.append($0, most: LogVariable.userAgentBytesMax, escape) }
-    case .referer: _ = x.withReferer { line.append($0, most: LogVariable.refererBytesMax, query: query, escape) }
-    case .requestID: if let connection { x.appendRequestID(connection, to: line) }
+    case .user: RecordExtras.withUser(of: x) { line.append($0, most: LogVariable.userBytesMax, escape) }
+    case .userAgent:
+      _ = RecordExtras.withUserAgent(of: x) { line.append($0, most: LogVariable.userAgentBytesMax, escape) }
+    case .referer:
+      _ = RecordExtras.withReferer(of: x) {
+        line.append($0, most: LogVariable.refererBytesMax, query: query, escape)
+      }
+    case .requestID: if let connection { RecordExtras.appendRequestID(of: x, connection, to: line) }
     default: break
     }
   }
@@ -162,13 +167,13 @@ struct TextRecord {
       case .method: line.append(method, most: LogVariable.methodBytesMax, escape)
       case .host: line.append(bytes.extracting(x.head.authority.range), most: LogVariable.hostBytesMax, escape)
       case .path: line.append(target, most: LogVariable.pathBytesMax, query: query, escape)
-      case .version: line.append(x.versionName.span, most: .max, escape)
+      case .version: line.append(RecordExtras.versionName(x).span, most: .max, escape)
       default:
         line.append(method, most: LogVariable.methodBytesMax, escape)
         line.append(TextRecord.blank.span, most: 1, escape)
         line.append(target, most: LogVariable.pathBytesMax, query: query, escape)
         line.append(TextRecord.blank.span, most: 1, escape)
-        line.append(x.versionName.span, most: .max, escape)
+        line.append(RecordExtras.versionName(x).span, most: .max, escape)
       }
     }
   }

@@ -106,7 +106,7 @@ package final class WalkRecorder: Sendable {
     guard let listener = d.listener else { return }
     let path = x.headText.withReadable { bytes in x.head.path.range.map { bytes[$0] } }
     note(
-      peer: d.peer, listener: listener.name, path: path, connection: d.connectionText,
+      peer: d.peer, listener: listener.name, path: path, connection: WalkRecorder.text(of: d.connection),
       nowMilliseconds: worker.nowMilliseconds
     ) {
       let method = x.headText.withReadable { bytes in
@@ -153,7 +153,7 @@ package final class WalkRecorder: Sendable {
   func note(_ d: Downstream, refusal: Refusal, _ worker: Worker) {
     guard let listener = d.listener else { return }
     note(
-      peer: d.peer, listener: listener.name, path: [], connection: d.connectionText,
+      peer: d.peer, listener: listener.name, path: [], connection: WalkRecorder.text(of: d.connection),
       nowMilliseconds: worker.nowMilliseconds
     ) {
       (["a connection, before any request"] + opening(d, listener, worker) + ["refused  \(refusal.name)"])
@@ -166,15 +166,13 @@ package final class WalkRecorder: Sendable {
     let peer = d.peer.map { "\($0) port \(d.peerPort)" } ?? "unix socket"
     let file = rule.place.file ?? worker.plan.config.file
     return [
-      "peer     \(peer), at the listener \(listener.name), connection \(d.connectionText)",
+      "peer     \(peer), at the listener \(listener.name), connection \(WalkRecorder.text(of: d.connection))",
       "rule     \(rule.description)",
       "at       \(rule.place.line > 0 ? "\(file):\(rule.place.line)" : "\(file), by default")",
     ]
   }
-}
 
-extension Downstream {
-  fileprivate var connectionText: String {
+  private static func text(of connection: ConnectionID) -> String {
     let text = Buffer(capacity: 64)
     connection.write(hex: text)
     return String(decoding: text.copyBytes(), as: UTF8.self)

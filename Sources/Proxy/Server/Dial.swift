@@ -1,5 +1,5 @@
 // How a connection to a server is made, and what its socket says. Nothing here decides what a failure means for the request: it
-// is returned.
+// is returned. Called by Attempt, which needs one, and by the worker with each event and deadline.
 
 import Platform
 import Policy
@@ -61,8 +61,8 @@ enum Dial {
     // Until the kernel says writable nothing is known, even for a unix socket that connected at once: one event.
     worker.wheel.set(
       u.timer,
-      deadlineMilliseconds: worker.nowMilliseconds + UInt64(x.connectMilliseconds(worker)))
-    if opened.connected, case .fault(let fault) = u.connected(worker) { return .fault(fault) }
+      deadlineMilliseconds: worker.nowMilliseconds + UInt64(x.times.connectMilliseconds(worker)))
+    if opened.connected, case .fault(let fault) = connected(u, worker) { return .fault(fault) }
     return .connection(found)
   }
 
@@ -79,9 +79,9 @@ enum Dial {
     let name = String(decoding: server.text, as: UTF8.self)
     worker.shared.report("upstream server \(name) cannot be reached: \(why())", once: "server \(name)")
   }
-}
 
-extension Upstream {
+  // MARK: Events
+
   /// What an event on a server's connection has come to.
   enum Progress {
     /// Nothing more before the next event.
@@ -94,84 +94,86 @@ extension Upstream {
   }
 
   /// Carries the connection on after an event.
-  func progress(_ worker: Worker) -> Progress {
-    switch phase {
+  static func progress(_ u: Upstream, _ worker: Worker) -> Progress {
+    switch u.phase {
     case .free: return .waits
     case .connecting:
-      let result = Sockets.connectResult(transport.descriptor)
-      guard result == 0 else { return unreachable(SystemError.text(result), worker) }
-      guard !transport.isWriteBlocked else { return .waits }
-      guard exchange != nil || http2 != nil else {
-        if pool?.tls == nil { pool?.noteReached() }
+      let result = Sockets.connectResult(u.transport.descriptor)
+      guard result == 0 else { return unreachable(u, SystemError.text(result), worker) }
+      guard !u.transport.isWriteBlocked else { return .waits }
+      guard u.exchange != nil || u.http2 != nil else {
+        if u.pool?.tls == nil { u.pool?.noteReached() }
         return .unwanted
       }
-      return connected(worker)
-    case .preamble: return sendPreamble(worker)
-    case .handshake: return shakeHands(worker)
+      return connected(u, worker)
+    case .preamble: return sendPreamble(u, worker)
+    case .handshake: return shakeHands(u, worker)
     case .ready: return .ready
     }
   }
 
-  fileprivate func connected(_ worker: Worker) -> Progress {
-    guard pool?.tls != nil else { return becomeReady(worker) }
-    phase = .preamble
-    return sendPreamble(worker)
+  private static func connected(_ u: Upstream, _ worker: Worker) -> Progress {
+    guard u.pool?.tls != nil else { return becomeReady(u, worker) }
+    u.phase = .preamble
+    return sendPreamble(u, worker)
   }
 
   /// The PROXY header goes out in the clear, before TLS.
-  private func sendPreamble(_ worker: Worker) -> Progress {
-    while preambleBytes > 0 {
-      switch output.withReadable({ transport.write($0.extracting(first: preambleBytes)) }) {
+  private static func sendPreamble(_ u: Upstream, _ worker: Worker) -> Progress {
+    while u.preambleBytes > 0 {
+      switch u.output.withReadable({ u.transport.write($0.extracting(first: u.preambleBytes)) }) {
       case .bytes(let n):
-        output.consume(n)
-        preambleBytes -= n
+        u.output.consume(n)
+        u.preambleBytes -= n
       case .blocked: return .waits
-      case .ended, .failed: return unreachable("it ended the connection before TLS began", worker)
+      case .ended, .failed: return unreachable(u, "it ended the connection before TLS began", worker)
       }
     }
-    guard let tls = pool?.tls, transport.startTLS(connecting: tls) else {
-      return unreachable("TLS cannot be begun", worker)
+    guard let tls = u.pool?.tls, u.transport.startTLS(connecting: tls) else {
+      return unreachable(u, "TLS cannot be begun", worker)
     }
-    phase = .handshake
+    u.phase = .handshake
     worker.wheel.set(
-      timer, deadlineMilliseconds: worker.nowMilliseconds + UInt64(worker.plan.config.timeouts.handshakeMilliseconds))
-    return shakeHands(worker)
+      u.timer, deadlineMilliseconds: worker.nowMilliseconds + UInt64(worker.plan.config.timeouts.handshakeMilliseconds))
+    return shakeHands(u, worker)
   }
 
-  private func shakeHands(_ worker: Worker) -> Progress {
-    switch transport.handshake() {
+  private static func shakeHands(_ u: Upstream, _ worker: Worker) -> Progress {
+    switch u.transport.handshake() {
     case .blocked: return .waits
-    case .failed: return unreachable(transport.failure ?? "connection closed", worker)
-    case .done: return becomeReady(worker)
+    case .failed: return unreachable(u, u.transport.failure ?? "connection closed", worker)
+    case .done: return becomeReady(u, worker)
     }
   }
 
-  private func becomeReady(_ worker: Worker) -> Progress {
-    if http2 != nil, transport.isTLS, !transport.withApplicationProtocol({ $0.equals("h2") }) {
-      return unreachable("it does not speak HTTP/2 (ALPN), which the upstream's protocol asks for", worker)
+  private static func becomeReady(_ u: Upstream, _ worker: Worker) -> Progress {
+    if u.http2 != nil, u.transport.isTLS, !u.transport.withApplicationProtocol({ $0.equals("h2") }) {
+      return unreachable(u, "it does not speak HTTP/2 (ALPN), which the upstream's protocol asks for", worker)
     }
-    phase = .ready
-    pool?.noteOpened()
-    pool?.noteReached()
-    preambleBytes = 0
-    worker.wheel.set(timer, deadlineMilliseconds: 0)
-    if let http2 {
-      http2.becameReady()
-    } else if let x = exchange {
+    u.phase = .ready
+    u.pool?.noteOpened()
+    u.pool?.noteReached()
+    u.preambleBytes = 0
+    worker.wheel.set(u.timer, deadlineMilliseconds: 0)
+    if let client = u.http2 {
+      client.becameReady()
+    } else if let x = u.exchange {
       x.upstreamProgressMilliseconds = worker.nowMilliseconds
       x.timing.noteReady(worker.nowMicroseconds)
-      flush(worker)
-      Deadlines.setServer(x, x.downstream, self, worker)
+      u.flush(worker)
+      Deadlines.setServer(x, x.downstream, u, worker)
     }
     return .ready
   }
 
   /// The connection could not be made, in time or at all, or not secured.
-  func unreachable(_ why: String, timedOut: Bool = false, _ worker: Worker) -> Progress {
-    let isSecuring = phase != .connecting
-    if let server = pool {
+  private static func unreachable(
+    _ u: Upstream, _ why: String, timedOut: Bool = false, _ worker: Worker
+  ) -> Progress {
+    let isSecuring = u.phase != .connecting
+    if let server = u.pool {
       let what = timedOut ? (isSecuring ? "no TLS handshake in time" : "no connection in time") : why
-      Dial.noteUnreachable(server, isSecuring ? "TLS: \(what)" : what, worker)
+      noteUnreachable(server, isSecuring ? "TLS: \(what)" : what, worker)
     }
     return .fault(isSecuring ? .upstreamTLS : timedOut ? .connectTimeout : .connect)
   }
@@ -179,26 +181,28 @@ extension Upstream {
   /// A client that does not wait for a connection leaves it to find out whether the server can be reached: otherwise
   /// a server that swallows everything would never rest where clients are less patient than `upstream_connect`. One at
   /// a time for each server.
-  func leaveConnecting(_ worker: Worker) {
-    guard !isStream, phase == .connecting, let server = pool, server.opening == 1 else { return }
-    server.detach(self, worker)
-    output.reset()
-    preambleBytes = 0
-    owner?.boundUpstream = nil
-    owner = nil
+  static func leaveConnecting(_ u: Upstream, _ worker: Worker) {
+    guard !u.isStream, u.phase == .connecting, let server = u.pool, server.opening == 1 else { return }
+    server.detach(u, worker)
+    u.output.reset()
+    u.preambleBytes = 0
+    u.owner?.boundUpstream = nil
+    u.owner = nil
   }
 
   /// Its time is up.
-  func expire(_ worker: Worker) {
+  static func expire(_ u: Upstream, _ worker: Worker) {
     let step: Progress
-    switch phase {
+    switch u.phase {
     case .free: return
-    case .connecting, .preamble, .handshake: step = unreachable("", timedOut: true, worker)
+    case .connecting, .preamble, .handshake: step = unreachable(u, "", timedOut: true, worker)
     case .ready:
-      if let x = exchange, Deadlines.serverTakesOn(x, self, worker) { return }
-      if let stream, let x = exchange { stream.client.noteSilence(milliseconds: x.responseMilliseconds(worker)) }
-      step = exchange == nil ? .unwanted : .fault(.responseTimeout)
+      if let x = u.exchange, Deadlines.serverTakesOn(x, u, worker) { return }
+      if let stream = u.stream, let x = u.exchange {
+        stream.client.noteSilence(milliseconds: x.times.responseMilliseconds(worker))
+      }
+      step = u.exchange == nil ? .unwanted : .fault(.responseTimeout)
     }
-    worker.carryOn(self, step)
+    worker.carryOn(u, step)
   }
 }

@@ -53,7 +53,7 @@ enum StartWait {
     }
     if x.holdUntilMilliseconds == 0 {
       // The server's patience with a body is not shorter than ours.
-      let most = min(holdMilliseconds, x.idleMilliseconds(worker) / 2)
+      let most = min(holdMilliseconds, x.times.idleMilliseconds(worker) / 2)
       x.holdUntilMilliseconds = worker.nowMilliseconds + UInt64(most)
     }
     return true

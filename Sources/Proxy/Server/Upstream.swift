@@ -2,7 +2,8 @@
 //
 //   connecting ─► preamble (PROXY header) ─► handshake (TLS) ─► ready ⇄ (idle in its pool) ─► (closed)
 //
-// Methods: here its life and its end, in Dial how it is made, in HTTP1Client what it reads and writes for an exchange (its leg of it).
+// Methods: here its life and its end, in HTTP1Client what it reads and writes for an exchange (its leg of it), in HTTP2ServerStream
+// the same of a stream. Dial makes it.
 //
 // Invariant: while `exchange` is set this connection belongs to that exchange; while `isIdle` it stands in its pool.
 
@@ -10,7 +11,7 @@ import Platform
 import Policy
 import Wire
 
-final class Upstream {
+final class Upstream: Slot {
   enum Phase: UInt8 { case free, connecting, preamble, handshake, ready }
 
   let slot: Int
@@ -58,6 +59,8 @@ final class Upstream {
     input = Buffer(pool: pool, small: small)
     output = Buffer(pool: outputPool, small: small)
   }
+
+  func begin(generation: UInt32) { self.generation = generation }
 
   /// Nothing waits to be sent to the server.
   var isFlushed: Bool {

@@ -30,15 +30,13 @@ final class ValidatorWatch: Sendable {
     refusalsInRow.load(ordering: .relaxed) >= ValidatorWatch.refusalsMin
       && nowMilliseconds < lastRefusalMilliseconds.load(ordering: .relaxed) + ValidatorWatch.refusingMilliseconds
   }
-}
 
-extension Exchange {
   /// How often one upstream is warned of.
   private static let warningMilliseconds: UInt64 = 60_000
 
   /// Notes what the answer to a signed request says about its signature.
-  func noteVerified(_ mark: ValidatorMark, _ u: Upstream, _ worker: Worker) {
-    verified = mark
+  static func note(_ x: Exchange, _ mark: ValidatorMark, _ u: Upstream, _ worker: Worker) {
+    x.verified = mark
     switch mark {
     case .starting: return
     case .enforced: worker.counters.add(.verifiedEnforced)
@@ -47,11 +45,13 @@ extension Exchange {
     case .none: worker.counters.add(.verifiedNot)
     }
     worker.shared.validators.note(isRefused: mark == .refused, nowMilliseconds: worker.nowMilliseconds)
-    guard mark != .enforced, let group, worker.nowMilliseconds >= group.nextWarningMilliseconds else { return }
-    group.nextWarningMilliseconds = worker.nowMilliseconds + Exchange.warningMilliseconds
+    guard mark != .enforced, let group = x.group, worker.nowMilliseconds >= group.nextWarningMilliseconds else {
+      return
+    }
+    group.nextWarningMilliseconds = worker.nowMilliseconds + warningMilliseconds
     let server = String(decoding: u.pool?.text ?? [], as: UTF8.self)
     worker.shared.report(
       "upstream \(group.config.name): \(server) \(mark.warning)", once: mark.warningKey(group.config.name),
-      everyMilliseconds: Exchange.warningMilliseconds)
+      everyMilliseconds: warningMilliseconds)
   }
 }

@@ -167,7 +167,9 @@ final class Plan {
         pool.configure(
           weight: server.config.weight, isBackup: server.config.isBackup, connectionsMax: server.config.connectionsMax)
         pool.take(sticky)
-        if upstream.rewritesHost { pool.hostField = Array(server.hostField(of: upstream).utf8) }
+        if upstream.rewritesHost {
+          pool.hostField = Array(RequestTarget.hostField(of: server, at: upstream).utf8)
+        }
         return pool
       })
   }

@@ -8,16 +8,6 @@ package protocol Slot: AnyObject {
   func begin(generation: UInt32)
 }
 
-extension Downstream: Slot {
-  package func begin(generation: UInt32) { self.generation = generation }
-}
-extension Upstream: Slot {
-  package func begin(generation: UInt32) { self.generation = generation }
-}
-extension Exchange: Slot {
-  package func begin(generation: UInt32) { self.generation = generation }
-}
-
 package struct Slots<Element: Slot> {
   package private(set) var all: ContiguousArray<Element> = []
   private var free: ContiguousArray<Int32> = []

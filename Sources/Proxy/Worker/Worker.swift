@@ -207,7 +207,7 @@ package final class Worker {
       guard token.kind == .upstream, let u = upstreams.find(token.slot, token.generation) else { continue }
       // One in use may be given back within this turn, and has to know by then what came on it.
       u.transport.note(readiness)
-      if u.exchange == nil { carryOn(u, u.progress(self)) }
+      if u.exchange == nil { carryOn(u, Dial.progress(u, self)) }
     }
     for i in 0..<count {
       let (token, readiness) = poller.event(i)
@@ -215,7 +215,7 @@ package final class Worker {
       case .downstream:
         if let d = downstreams.find(token.slot, token.generation) { handle(d, readiness) }
       case .upstream:
-        if let u = upstreams.find(token.slot, token.generation) { carryOn(u, u.progress(self)) }
+        if let u = upstreams.find(token.slot, token.generation) { carryOn(u, Dial.progress(u, self)) }
       case .listener: acceptor.accept(token.slot, self)
       case .wakeup: takeMessages()
       }

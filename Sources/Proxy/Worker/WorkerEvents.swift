@@ -21,8 +21,8 @@ extension Worker {
     while true {
       switch d.phase {
       case .free: return
-      case .announce: guard d.announce(self) == .goesOn else { return }
-      case .handshake: guard d.handshake(self) == .goesOn else { return }
+      case .announce: guard Announce.readHeader(d, self) == .goesOn else { return }
+      case .handshake: guard Announce.handshake(d, self) == .goesOn else { return }
       case .head:
         guard case .request(let step) = d.readHead(self) else { return }
         d.exchange?.advance(self, step)
@@ -45,7 +45,7 @@ extension Worker {
   }
 
   /// Acts on what a server's connection has come to. The client's side drives: it may have to go on once the exchange is over.
-  func carryOn(_ u: Upstream, _ progress: Upstream.Progress) {
+  func carryOn(_ u: Upstream, _ progress: Dial.Progress) {
     switch progress {
     case .waits: return
     case .unwanted: u.close(self)
@@ -66,9 +66,9 @@ extension Worker {
     let (slot, kind) = (timer - Worker.firstSlotTimer).quotientAndRemainder(dividingBy: Worker.timersPerSlot)
     switch kind {
     case 0: if slot < downstreams.all.count { expire(downstreams.all[slot]) }
-    case 1: if slot < upstreams.all.count { upstreams.all[slot].expire(self) }
+    case 1: if slot < upstreams.all.count { Dial.expire(upstreams.all[slot], self) }
     case 2: if slot < exchanges.all.count { Deadlines.expired(exchanges.all[slot], self) }
-    default: if slot < serverStreams.all.count { serverStreams.all[slot].expire(self) }
+    default: if slot < serverStreams.all.count { Dial.expire(serverStreams.all[slot], self) }
     }
   }
 
@@ -77,7 +77,7 @@ extension Worker {
     // An exchange has its own.
     case .free, .exchange, .tunnel: return
     case .http2: d.http2?.expired()
-    case .announce: d.announceExpired(self)
+    case .announce: Announce.expired(d, self)
     case .handshake: d.refuse(.handshakeTimeout, self)
     case .head: d.headExpired(self)
     case .linger: d.lingerExpired(self)

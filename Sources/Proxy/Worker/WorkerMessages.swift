@@ -9,7 +9,7 @@ extension Worker {
       switch message {
       case .reload(let snapshot, let sources): reload(snapshot, sources)
       case .servers(let generation, let upstream, let servers): take(servers, of: upstream, generation)
-      case .closures: renewClosures()
+      case .closures: RouteGate.renewClosures(self)
       case .places: offersPlaces = true
       case .passwordChecked(let answer): RouteLogin.take(answer, self)
       case .server(let status): ServerReports.changed(status, self)
@@ -34,7 +34,7 @@ extension Worker {
       if plan.listener(onSocket: d.socket) == nil { d.closeAtRest(self) }
     }
     for d in downstreams.all where d.phase == .http2 { d.http2?.adoptRules() }
-    endTunnelsOfClosedRoutes()
+    RouteGate.endTunnels(self)
     if isDraining { acceptor.closeAll(self) }
   }
 

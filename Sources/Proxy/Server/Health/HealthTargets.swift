@@ -9,6 +9,53 @@ struct CheckedServers {
   fileprivate var snapshot: Snapshot?
   /// Those of upstreams whose names have come to others since.
   fileprivate var changed: [String: [Snapshot.Server]] = [:]
+
+  /// What is to be checked, and how.
+  fileprivate func targets(of snapshot: Snapshot, _ shared: ProcessShared) -> [HealthTarget] {
+    snapshot.upstreams.flatMap { upstream -> [HealthTarget] in
+      guard let health = upstream.config.health else { return [] }
+      let status = shared.servers.upstream(upstream.config.name)
+      // Behind another port is somebody else than the validator: its admin listener, perhaps.
+      let signing = health.port == nil ? CheckedServers.signing(for: upstream.config, of: snapshot) : nil
+      return (changed[upstream.config.name] ?? upstream.servers).map { server in
+        var address = server.address
+        if let port = health.port, case .ip(let ip, _) = address { address = .ip(ip, port: port) }
+        return HealthTarget(
+          key: HealthTarget.Key(upstream: upstream.config.name, server: server.text), address: address,
+          kind: CheckedServers.kind(health, upstream.config, server),
+          isHTTP2: health.serverProtocol(of: upstream.config) == .http2, tls: upstream.healthTLS, signing: signing,
+          intervalMilliseconds: health.intervalMilliseconds, timeoutMilliseconds: health.timeoutMilliseconds,
+          rise: health.rise, fall: health.fall,
+          observer: StatusObserver(shared: shared, status: status.server(server.text), upstream: status))
+      }
+    }
+  }
+
+  private static func kind(
+    _ health: Config.Health, _ upstream: Config.Upstream, _ server: Snapshot.Server
+  ) -> HealthTarget.Kind {
+    let written =
+      switch server.config.endpoint {
+      case .host(let name, let port): "\(name):\(port)"
+      case .address(let address, let port): Snapshot.endpointText(address, port)
+      case .service(let name): name
+      case .unix: "localhost"
+      }
+    let usual = upstream.tls?.name ?? written
+    return switch health.kind {
+    case .tcp: .tcp
+    case .http(let path, let host, let statuses): .http(target: path, host: host ?? usual, statuses: statuses)
+    case .grpc(let service, let host): .grpc(service: service, host: host ?? usual)
+    }
+  }
+
+  private static func signing(for upstream: Config.Upstream, of snapshot: Snapshot) -> HealthTarget.Signing? {
+    guard upstream.identity == .attest, let keys = snapshot.keys, let keyID = snapshot.config.identity.signWith,
+      let audience = upstream.audience, let edge = snapshot.config.identity.edge
+    else { return nil }
+    return HealthTarget.Signing(
+      keys: keys, keyID: keyID, audience: audience, edge: edge, isBound: upstream.proxyProtocol)
+  }
 }
 
 extension ProcessShared {
@@ -41,7 +88,7 @@ extension ProcessShared {
 
   private func check(_ state: CheckedServers) throws(SystemError) {
     guard let snapshot = state.snapshot else { return }
-    let targets = snapshot.healthTargets(self, changed: state.changed)
+    let targets = state.targets(of: snapshot, self)
     if !health.isRunning {
       guard !targets.isEmpty else { return }
       try health.start(lanes: healthLanes) { [weak self] text, once in
@@ -49,54 +96,6 @@ extension ProcessShared {
       }
     }
     health.check(targets)
-  }
-}
-
-extension Snapshot {
-  fileprivate func healthTargets(_ shared: ProcessShared, changed: [String: [Server]]) -> [HealthTarget] {
-    upstreams.flatMap { upstream -> [HealthTarget] in
-      guard let health = upstream.config.health else { return [] }
-      let status = shared.servers.upstream(upstream.config.name)
-      // Behind another port is somebody else than the validator: its admin listener, perhaps.
-      let signing = health.port == nil ? signing(for: upstream.config) : nil
-      return (changed[upstream.config.name] ?? upstream.servers).map { server in
-        var address = server.address
-        if let port = health.port, case .ip(let ip, _) = address { address = .ip(ip, port: port) }
-        return HealthTarget(
-          key: HealthTarget.Key(upstream: upstream.config.name, server: server.text), address: address,
-          kind: Snapshot.kind(health, upstream.config, server),
-          isHTTP2: health.serverProtocol(of: upstream.config) == .http2, tls: upstream.healthTLS, signing: signing,
-          intervalMilliseconds: health.intervalMilliseconds, timeoutMilliseconds: health.timeoutMilliseconds,
-          rise: health.rise, fall: health.fall,
-          observer: StatusObserver(shared: shared, status: status.server(server.text), upstream: status))
-      }
-    }
-  }
-
-  private static func kind(
-    _ health: Config.Health, _ upstream: Config.Upstream, _ server: Server
-  ) -> HealthTarget.Kind {
-    let written =
-      switch server.config.endpoint {
-      case .host(let name, let port): "\(name):\(port)"
-      case .address(let address, let port): endpointText(address, port)
-      case .service(let name): name
-      case .unix: "localhost"
-      }
-    let usual = upstream.tls?.name ?? written
-    return switch health.kind {
-    case .tcp: .tcp
-    case .http(let path, let host, let statuses): .http(target: path, host: host ?? usual, statuses: statuses)
-    case .grpc(let service, let host): .grpc(service: service, host: host ?? usual)
-    }
-  }
-
-  private func signing(for upstream: Config.Upstream) -> HealthTarget.Signing? {
-    guard upstream.identity == .attest, let keys, let keyID = config.identity.signWith,
-      let audience = upstream.audience, let edge = config.identity.edge
-    else { return nil }
-    return HealthTarget.Signing(
-      keys: keys, keyID: keyID, audience: audience, edge: edge, isBound: upstream.proxyProtocol)
   }
 }
 
