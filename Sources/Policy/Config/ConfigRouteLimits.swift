@@ -79,7 +79,13 @@ extension Reading {
     if let node = fields["timeouts"] { routeTimeouts(node, fields.path("timeouts"), &route.limits) }
     if let node = fields["limits"] { routeLimits(node, fields.path("limits"), &route.limits) }
     if let node = fields["access"] { route.access = access(node, fields.path("access")) }
-    if let node = fields["error_pages"] { route.errorPages = errorPages(node, fields.path("error_pages")) }
+    if let node = fields["error_pages"] {
+      let path = fields.path("error_pages")
+      route.errorPages = errorPages(node, path)
+      if case .sequence(let pages) = node.value, pages.isEmpty {
+        error(node.place, "`\(path)` is empty, and would leave the pages of the configuration in use; leave it out")
+      }
+    }
   }
 
   /// Times that begin before a request has a route are not here.

@@ -66,6 +66,11 @@ extension Reading {
     if let node = fields["listener"],
       let nodes = elements(node, fields.path("listener"), of: "listeners' names", orOne: true)
     {
+      if nodes.isEmpty {
+        error(
+          node.place,
+          "expected `\(fields.path("listener"))` to hold at least one listener's name; for all, leave it out")
+      }
       match.listeners = nodes.compactMap { name($0, fields.path("listener"), .name, what: "a listener's name") }
     }
     onlyOne(of: ["host", "host_regex"], fields)

@@ -76,7 +76,9 @@ extension Reading {
       health.kind = .http(
         path: fields["path"].flatMap { target($0, "\(path).path") } ?? "/",
         host: fields["host"].flatMap { healthHost($0, "\(path).host") },
-        statuses: fields["status"].flatMap { statuses($0, "\(path).status") } ?? Config.Health.statuses)
+        statuses: fields["status"].flatMap {
+          statuses($0, "\(path).status", whenEmpty: "; for the usual ones, leave it out")
+        } ?? Config.Health.statuses)
     }
     if let node = fields["interval"], let interval = duration(node, "\(path).interval", 10...3_600_000) {
       health.intervalMilliseconds = interval
@@ -145,7 +147,9 @@ extension Reading {
     if let node = fields["max_ejected"], let percent = percent(node, "\(path).max_ejected") {
       passive.ejectedPercentMax = percent
     }
-    if let node = fields["status"], let statuses = statuses(node, "\(path).status") { passive.statuses = statuses }
+    if let node = fields["status"], let statuses = statuses(node, "\(path).status", whenEmpty: nil) {
+      passive.statuses = statuses
+    }
     return passive
   }
 
@@ -219,9 +223,11 @@ extension Reading {
   }
 
   /// Statuses and ranges of them: `[200-299, 301]`, or one.
-  mutating func statuses(_ node: YAMLNode, _ path: String) -> [ClosedRange<Int>]? {
+  /// - Parameter whenEmpty: how the message ends where there are none; nil where none are meant then.
+  mutating func statuses(_ node: YAMLNode, _ path: String, whenEmpty: String?) -> [ClosedRange<Int>]? {
     let expected = "a status or a range of them, such as `200-299`, within 100-599"
     guard let nodes = elements(node, path, of: "statuses such as `200` and `200-299`", orOne: true) else { return nil }
+    if nodes.isEmpty, let whenEmpty { error(node.place, "expected at least one status in `\(path)`\(whenEmpty)") }
     var ranges: [ClosedRange<Int>] = []
     for (index, node) in nodes.enumerated() {
       let path = nodes.count == 1 ? path : "\(path)[\(index)]"

@@ -117,6 +117,10 @@ import Wire
         + "502, 503, 504, 505"
     ),
     (
+      "error_pages: [{ status: [], html: e.html }]",
+      "2:46: expected at least one status in `routes[0].error_pages[0].status`"
+    ),
+    (
       "error_pages: [{ status: 404 }]",
       "2:35: `routes[0].error_pages[0]` needs `html`, `json` or both: the path of the page"
     ),

@@ -65,6 +65,14 @@ import Testing
       "`path_prefix` beside `path`: a route has one of `path`, `path_prefix`, `path_regex`"
     ),
     ("listener: wob, to: app", "there is no listener `wob`: did you mean `web`?"),
+    (
+      "listener: [], to: app",
+      "expected `routes[0].listener` to hold at least one listener's name; for all, leave it out"
+    ),
+    (
+      "to: app, error_pages: []",
+      "`routes[0].error_pages` is empty, and would leave the pages of the configuration in use; leave it out"
+    ),
     ("method: CONNECT, to: app", "CONNECT is always refused, before a route is found"),
     (
       "header: { name: X-Forwarded-For }, to: app",

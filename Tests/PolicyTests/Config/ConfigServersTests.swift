@@ -53,6 +53,8 @@ import Testing
     #expect(
       app.retries.count == 1 && app.retries.budgetPercent == 20 && app.retries.on == [.connect, .reset, .timeout])
     #expect(try upstream("servers: [\"127.0.0.1:80\"], passive: off").passive == nil)
+    // No status counts, as is usual.
+    #expect(try upstream("servers: [\"127.0.0.1:80\"], passive: { status: [] }").passive == Config.Passive())
     #expect(try upstream("servers: [\"127.0.0.1:80\"], health: { tcp: true }").health?.kind == .tcp)
   }
 
@@ -146,6 +148,10 @@ import Testing
     (
       "servers: [\"127.0.0.1:80\"], health: { path: /x, status: 299-200 }",
       "expected a status or a range of them, such as `200-299`, within 100-599 for `upstreams.app.health.status`, found `299-200`"
+    ),
+    (
+      "servers: [\"127.0.0.1:80\"], health: { path: /x, status: [] }",
+      "expected at least one status in `upstreams.app.health.status`; for the usual ones, leave it out"
     ),
     (
       "servers: [\"127.0.0.1:80\"], health: { path: /x, host: \"a b\" }",
