@@ -171,12 +171,22 @@ extension Reading {
     return index == 0 ? .client : .clientSubnet
   }
 
-  /// A request field that is nothing to us, in lower case.
+  /// A request field that is nothing to us, in lower case. One that speaks of the client would have whoever writes it counted as he likes,
+  /// where the count is meant to be of clients.
   private mutating func fieldName(_ node: YAMLNode, _ path: String) -> String? {
     let expected = "the name of a request field, such as `X-Api-Key`, of at most \(FieldNames.claimBytesMax) bytes"
     guard let text = text(node, path, expected: expected) else { return nil }
     guard text.utf8.count <= FieldNames.claimBytesMax, FieldNames.fold(text) != nil else {
       return wrong(node, path, expected: expected)
+    }
+    switch FieldNames(claims: config.identity.claims).kind(of: text) {
+    case .other: break
+    case let kind where kind.isIdentity || kind == .claim:
+      error(
+        node.place,
+        "\(quoted(text)) is what a client says of itself, or what is removed as that; `key: client` counts by the settled "
+          + "client")
+    default: error(node.place, "\(quoted(text)) is read by rules of its own, and cannot be a key")
     }
     return text.lowercased()
   }
