@@ -100,7 +100,7 @@ extension Reading {
     if let node = fields["fall"], let fall = count(node, "\(path).fall", 1...100) { health.fall = fall }
     if let node = fields["port"], let port = count(node, "\(path).port", 1...65_535) { health.port = UInt16(port) }
     if let node = fields["tls"] {
-      if case .scalar("off", _) = node.value {
+      if isWord(node, "off") {
         health.tls = .off
       } else {
         health.tls = upstreamTLS(node, "\(path).tls").map { .own($0) }
@@ -133,7 +133,7 @@ extension Reading {
 
   /// `off`, or the settings; nil where it is off.
   mutating func passive(_ node: YAMLNode, _ path: String) -> Config.Passive? {
-    if case .scalar("off", _) = node.value { return nil }
+    if isWord(node, "off") { return nil }
     var passive = Config.Passive()
     let keys = ["failures", "window", "eject", "max_ejected", "status"]
     guard let fields = fields(node, path, keys: keys) else { return passive }

@@ -91,10 +91,7 @@ extension Reading {
     }
     var chosen: Config.PlainFields = []
     for (index, node) in nodes.enumerated() {
-      var node = node
-      // Field names have no case.
-      if case .scalar(let text, let plain) = node.value { node.value = .scalar(text.lowercased(), plain: plain) }
-      guard let found = word(node, "\(path)[\(index)]", of: names) else { continue }
+      guard let found = word(node, "\(path)[\(index)]", of: names, ignoresCase: true) else { continue }
       if !chosen.insert(Config.PlainFields.named[found].field).inserted {
         error(node.place, "the field `\(names[found])` is given twice")
       }

@@ -113,7 +113,7 @@ import Wire
     (
       "{ from: 10.0.0.1, evidence: forwarded, header: X-Forwarded_Fro }",
       [
-        "6:54: expected one of `x-forwarded-for`, `forwarded` for `listeners[0].trust[0].header`, found `x-forwarded_fro`: did you mean `x-forwarded-for`?"
+        "6:54: expected one of `x-forwarded-for`, `forwarded` for `listeners[0].trust[0].header`, found `X-Forwarded_Fro`: did you mean `x-forwarded-for`?"
       ]
     ),
     (
