@@ -23,6 +23,7 @@ extension Reading {
     pairs.removeAll { $0.key == "include" }
     var bytes = 0
     for file in includedFiles(node) {
+      config.included.append(file)
       guard let (document, size) = readIncluded(file, bytesLeft: Self.includedBytesMax - bytes) else { continue }
       bytes += size
       diagnostics += document.diagnostics

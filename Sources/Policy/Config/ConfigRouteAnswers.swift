@@ -104,9 +104,7 @@ extension Reading {
     let path = route.path("files")
     let what = "the path of a directory"
     guard let text = text(node, path, expected: what) else { return nil }
-    guard text.utf8.count <= 4095, !text.utf8.contains(0), !text.hasPrefix("~") else {
-      return wrong(node, path, expected: what)
-    }
+    guard Self.isPath(text) else { return wrong(node, path, expected: what) }
     guard case .prefix? = match.path else {
       if faulty.contains(route.path("path_prefix")) { return nil }
       error(

@@ -200,10 +200,13 @@ extension Reading {
   /// Absolute, from the file's directory.
   mutating func file(_ node: YAMLNode, _ path: String, what: String = "the path of a file") -> String? {
     guard let text = text(node, path, expected: what) else { return nil }
-    guard text.utf8.count <= 4095, !text.utf8.contains(0), !text.hasPrefix("~"), !text.hasSuffix("/") else {
-      return wrong(node, path, expected: what)
-    }
+    guard Self.isPath(text), !text.hasSuffix("/") else { return wrong(node, path, expected: what) }
     return absolute(text, from: node.place)
+  }
+
+  /// The empty one, such as of a variable that is set to nothing, would be the directory of the file that it stands in.
+  static func isPath(_ text: String) -> Bool {
+    (1...4095).contains(text.utf8.count) && !text.utf8.contains(0) && !text.hasPrefix("~")
   }
 
   /// Relative paths start from the file that they stand in.
