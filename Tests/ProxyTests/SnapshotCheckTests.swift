@@ -149,6 +149,38 @@ import Testing
       ])
   }
 
+  /// It would refuse every request.
+  @Test(arguments: [
+    ("", ["2:28: warning: REFUSED"]),
+    (", trust: []", ["2:58: warning: REFUSED"]),
+    (
+      ", trust: [{ from: any, evidence: socket }]",
+      ["2:59: warning: REFUSED"]
+    ),
+    (
+      ", trust: [{ from: [10.0.0.0/8], evidence: forwarded }]",
+      [
+        "2:58: warning: REFUSED",
+        "2:67: warning: this rule is for nobody: peers of a unix socket have no address, and come under the rule for `any`",
+      ]
+    ),
+    (", trust: [{ from: any, evidence: forwarded }]", []), (", trust: [{ from: any, evidence: proxy-protocol }]", []),
+    (", trust: [{ from: any, evidence: refuse }]", []),
+  ]) func aUnixSocketWhosePeersAreNoClientsIsAWarning(_ trust: String, _ expected: [String]) {
+    defer { removeFiles() }
+    let found = findings(
+      """
+      listeners:
+        - { name: local, listen: "unix:./a.sock"\(trust) }
+      routes: [{ to: app }]
+      upstreams: { app: { servers: ["127.0.0.1:1"] } }
+      """)
+    let refused =
+      "every request at local is refused (client-unknown): peers of a unix socket have no address, and `socket` asks for nothing "
+      + "else; where a proxy connects, write `{ from: any, evidence: proxy-protocol }` or `forwarded`"
+    #expect(found == expected.map { "c:" + $0.replacing("REFUSED", with: refused) })
+  }
+
   /// Nobody would end the wait.
   @Test func aNamedPipeIsNotWaitedFor() throws {
     defer { removeFiles() }

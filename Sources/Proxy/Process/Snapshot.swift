@@ -140,6 +140,7 @@ package final class Snapshot: Sendable {
     var files = SnapshotFiles(config, refusesPipes: refusesPipes)
     let infrastructure = Infrastructure(config)
     findings += ownClients(config, infrastructure)
+    findings += unixPeers(config)
     findings += cutovers(config, nowMilliseconds: Clock.wallMilliseconds())
     var listeners: [Listener] = []
     for (index, listener) in config.listeners.enumerated() {

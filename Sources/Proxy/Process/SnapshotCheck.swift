@@ -95,6 +95,33 @@ extension Snapshot {
     return findings
   }
 
+  /// The peer of a unix socket has no address: it is in no range, and is no client by itself.
+  static func unixPeers(_ config: Config) -> [Diagnostic] {
+    var findings: [Diagnostic] = []
+    for (index, listener) in config.listeners.enumerated() {
+      // An empty path is a listener that could not be read.
+      guard case .unix(let file) = listener.address, !file.isEmpty else { continue }
+      let path = "listeners[\(index)].trust"
+      for (number, rule) in listener.trust.enumerated() where !rule.from.isEmpty {
+        findings.append(
+          Diagnostic(
+            .warning, at: config.place(of: "\(path)[\(number)].from"),
+            "this rule is for nobody: peers of a unix socket have no address, and come under the rule for `any`"))
+      }
+      let any = listener.trust.firstIndex { $0.from.isEmpty }
+      guard any.map({ listener.trust[$0].evidence == .socket }) ?? true else { continue }
+      let isStated = config.places[path] != nil
+      findings.append(
+        Diagnostic(
+          .warning,
+          at: config.place(of: any.map { "\(path)[\($0)]" } ?? (isStated ? path : "listeners[\(index)].listen")),
+          "every request at \(listener.name) is refused (client-unknown): peers of a unix socket have no address, and `socket` asks "
+            + "for nothing else; where a proxy connects, write `{ from: any, evidence: proxy-protocol }` or `forwarded`"
+        ))
+    }
+    return findings
+  }
+
   /// How far ahead a cutover may end.
   private static let cutoverMilliseconds: UInt64 = 7 * 86_400_000
 
