@@ -3,6 +3,22 @@
 
 import Glibc
 
+package enum FileKind: Sendable {
+  case directory, socket, other
+
+  /// What is at `path`, by where links lead; nil where there is nothing, or it cannot be looked at.
+  package static func at(_ path: String) -> FileKind? {
+    var status = stat()
+    // SAFETY: the path is a NUL-terminated copy that lives for the call; `status` is a whole struct stat for it to fill.
+    guard unsafe stat(path, &status) == 0 else { return nil }
+    switch status.st_mode & S_IFMT {
+    case S_IFDIR: return .directory
+    case S_IFSOCK: return .socket
+    default: return .other
+    }
+  }
+}
+
 package struct FileIdentity: Hashable, Sendable {
   private let device: UInt64
   private let number: UInt64

@@ -117,6 +117,32 @@ import Testing
       ])
   }
 
+  /// What `run` would come to only when it opens them.
+  @Test func whereNothingCanBeMadeIsTold() throws {
+    defer { removeFiles() }
+    try PrivateFile.makeDirectory("\(directory)/folder")
+    let yaml = """
+      listeners:
+        - { name: a, listen: "unix:gone/a.sock", trust: [{ from: any, evidence: forwarded }] }
+        - { name: b, listen: "unix:good.key", trust: [{ from: any, evidence: forwarded }] }
+        - { name: c, listen: "unix:good.key/c.sock", trust: [{ from: any, evidence: forwarded }] }
+        - { name: d, listen: "unix:folder/d.sock", trust: [{ from: any, evidence: forwarded }] }
+      routes: [{ to: app }]
+      upstreams: { app: { servers: ["127.0.0.1:1"] } }
+      """
+    #expect(
+      findings(yaml + "\nlog: { access: ./gone/access.log }\nadmin: { listen: 'unix:gone/admin.sock' }") == [
+        "c:2:24: warning: gone is not there, or closed to this user, so it cannot listen there",
+        "c:3:24: good.key: is no socket, and is not replaced by one",
+        "c:4:24: good.key: is not a directory",
+        "c:8:16: warning: gone is not there, or closed to this user, so the access log cannot be written",
+        "c:9:18: warning: gone is not there, or closed to this user, so it cannot listen there",
+      ])
+    #expect(
+      findings(yaml.replacing(": \"unix:g", with: ": \"unix:folder/g") + "\nlog: { access: ./folder }").last
+        == "c:8:16: folder: is a directory")
+  }
+
   /// Where the exception of decision 3 holds, and nowhere else.
   @Test func anOwnAddressAsAClientIsAWarning() {
     defer { removeFiles() }
