@@ -156,6 +156,7 @@ extension Reading {
       return .name(lower)
     }
     guard Self.looksLikePattern(text) else {
+      if let host = Self.hostOfURL(lower) { return wrong(node, path, expected: expected, suggestion: host) }
       let withoutPort = lower.split(separator: ":", maxSplits: 1).first.map(String.init) ?? ""
       return wrong(
         node, path, expected: expected,

@@ -56,7 +56,7 @@ extension Reading {
     if let node = fields["tcp"], let truth = truth(node, "\(path).tcp") { isTCP = truth }
     var health = Config.Health(.tcp)
     if isTCP {
-      for key in ["path", "grpc", "status", "host"] {
+      for key in ["path", "grpc", "status", "host", "protocol"] {
         if let node = fields[key] { error(node.place, "`\(key)` is not used with `tcp: true`") }
       }
     } else if let node = fields["grpc"] {
@@ -123,17 +123,19 @@ extension Reading {
   private mutating func healthHost(_ node: YAMLNode, _ path: String) -> String? {
     let expected = "a host name or an address, with a port or without"
     guard let text = text(node, path, expected: expected) else { return nil }
-    let isPlain = text.utf8.count <= 259 && text.utf8.allSatisfy { (0x21...0x7e).contains($0) }
-    let name = text.hasPrefix("[") ? text : String(text.prefix { $0 != ":" })
-    guard isPlain, Self.isHostName(name) || IPAddress(name) != nil || text.hasPrefix("[") else {
-      return wrong(node, path, expected: expected)
-    }
+    guard Self.isAuthority(text) else { return wrong(node, path, expected: expected, suggestion: Self.hostOfURL(text)) }
     return text
   }
 
   /// `off`, or the settings; nil where it is off.
   mutating func passive(_ node: YAMLNode, _ path: String) -> Config.Passive? {
     if isWord(node, "off") { return nil }
+    if case .scalar(let text, let plain) = node.value, !(plain && text.isEmpty) {
+      return wrong(
+        node, path, expected: "`off`, or a mapping such as `{ failures: 3 }`",
+        suggestion: ["false", "no", "none"].contains(text.lowercased())
+          ? "off" : Spelling.nearest(to: text, among: ["off"]))
+    }
     var passive = Config.Passive()
     let keys = ["failures", "window", "eject", "max_ejected", "status"]
     guard let fields = fields(node, path, keys: keys) else { return passive }
