@@ -185,7 +185,7 @@ extension Reading {
       switch text {
       case "pass": config.headers.server = .pass
       case "remove": config.headers.server = .remove
-      case _ where ["off", "no", "none", "false"].contains(text.lowercased()):
+      case _ where !isRunning && ["off", "no", "none", "false"].contains(text.lowercased()):
         let _: String? = wrong(
           node, "headers.server", expected: "`pass`, `remove` or the text that the field says", suggestion: "remove")
       case let name where name.utf8.count <= 64: config.headers.server = .name(name)

@@ -181,6 +181,7 @@ extension Reading {
     }
     switch FieldNames(claims: config.identity.claims).kind(of: text) {
     case .other: break
+    case _ where isRunning: break
     case let kind where kind.isIdentity || kind == .claim:
       error(
         node.place,

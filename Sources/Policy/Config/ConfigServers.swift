@@ -56,7 +56,7 @@ extension Reading {
     if let node = fields["tcp"], let truth = truth(node, "\(path).tcp") { isTCP = truth }
     var health = Config.Health(.tcp)
     if isTCP {
-      for key in ["path", "grpc", "status", "host", "protocol"] {
+      for key in ["path", "grpc", "status", "host"] + (isRunning ? [] : ["protocol"]) {
         if let node = fields[key] { error(node.place, "`\(key)` is not used with `tcp: true`") }
       }
     } else if let node = fields["grpc"] {
@@ -123,7 +123,9 @@ extension Reading {
   private mutating func healthHost(_ node: YAMLNode, _ path: String) -> String? {
     let expected = "a host name or an address, with a port or without"
     guard let text = text(node, path, expected: expected) else { return nil }
-    guard Self.isAuthority(text) else { return wrong(node, path, expected: expected, suggestion: Self.hostOfURL(text)) }
+    guard Self.isAuthority(text) || isRunning else {
+      return wrong(node, path, expected: expected, suggestion: Self.hostOfURL(text))
+    }
     return text
   }
 
@@ -229,7 +231,9 @@ extension Reading {
   mutating func statuses(_ node: YAMLNode, _ path: String, whenEmpty: String?) -> [ClosedRange<Int>]? {
     let expected = "a status or a range of them, such as `200-299`, within 100-599"
     guard let nodes = elements(node, path, of: "statuses such as `200` and `200-299`", orOne: true) else { return nil }
-    if nodes.isEmpty, let whenEmpty { error(node.place, "expected at least one status in `\(path)`\(whenEmpty)") }
+    if nodes.isEmpty, let whenEmpty, !isRunning {
+      error(node.place, "expected at least one status in `\(path)`\(whenEmpty)")
+    }
     var ranges: [ClosedRange<Int>] = []
     for (index, node) in nodes.enumerated() {
       let path = nodes.count == 1 ? path : "\(path)[\(index)]"

@@ -72,7 +72,7 @@ extension Reading {
     if let node = fields["sticky"] { upstream.sticky = sticky(node, "\(path).sticky") }
     if let node = fields["slow_start"], let time = duration(node, "\(path).slow_start", 0...3_600_000) {
       upstream.slowStartMilliseconds = time
-      if time > 0, upstream.balance == .clientHash {
+      if time > 0, upstream.balance == .clientHash, !isRunning {
         error(
           node.place,
           "`slow_start` is not used with `balance: client-hash`, which gives a client the same server always")
