@@ -50,6 +50,8 @@ struct Doctor: ParsableCommand {
       throw ValidationError("give two or more different addresses of this host: --from IP --from IP")
     }
     for text in from where IPAddress(text) == nil { throw ValidationError("--from takes an address, not `\(text)`") }
+    try AdminOptions.check(admin, "--admin")
+    try AdminOptions.check(validator, "--validator")
   }
 
   /// A hop whose admin listener tells what it made of the probes.
@@ -90,7 +92,9 @@ struct Doctor: ParsableCommand {
         print("probe    \(index + 1) from \(address): \(error)")
       }
     }
-    problems += judge("validator that answered", answered, addresses)
+    problems += judge(
+      "validator that answered", answered, addresses,
+      missing: "reached no validator that says whom it verified: refused, or it went to a server that is behind none")
     for hop in hops {
       let clients = try self.clients(hop, mark, addresses)
       problems += judge(hop.name, clients, addresses)
@@ -118,12 +122,15 @@ struct Doctor: ParsableCommand {
     return clients
   }
 
-  private func judge(_ hop: String, _ clients: [Int: IPAddress], _ addresses: [IPAddress]) -> [String] {
+  private func judge(
+    _ hop: String, _ clients: [Int: IPAddress], _ addresses: [IPAddress], missing: String? = nil
+  ) -> [String] {
     var problems: [String] = []
     for (index, address) in addresses.enumerated() {
       guard let client = clients[index] else {
         problems.append(
-          "probe \(index + 1) from \(address) did not arrive at the \(hop) as anybody: refused, or it went another way")
+          "probe \(index + 1) from \(address) "
+            + (missing ?? "did not arrive at the \(hop) as anybody: refused, or it went another way"))
         continue
       }
       if !nat, client != address { problems.append("probe \(index + 1) from \(address) is \(client) for the \(hop)") }

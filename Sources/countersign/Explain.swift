@@ -51,8 +51,8 @@ struct Explain: ParsableCommand {
     help: ArgumentHelp("With --live: its admin listener, such as `unix:PATH`; or give -c.", valueName: "endpoint"))
   var admin: String?
 
-  @Option(name: .customShort("n"), help: "With --live: how many requests.")
-  var count = 5
+  @Option(name: .customShort("n"), help: "With --live: how many requests, 5 without it.")
+  var count: Int?
 
   @Option(help: ArgumentHelp("With --live: what their path begins with.", valueName: "prefix"))
   var path: String?
@@ -61,8 +61,9 @@ struct Explain: ParsableCommand {
   var connection: String?
 
   @Option(
-    name: .customLong("for"), help: ArgumentHelp("With --live: how long to wait for them.", valueName: "duration"))
-  var duration = "60s"
+    name: .customLong("for"),
+    help: ArgumentHelp("With --live: how long to wait for them, 60s without it.", valueName: "duration"))
+  var duration: String?
 
   @Option(
     help: ArgumentHelp(
@@ -86,8 +87,8 @@ struct Explain: ParsableCommand {
 
   func validate() throws {
     guard live else {
-      if admin != nil || path != nil || connection != nil {
-        throw ValidationError("--admin, --path and --connection are used with --live")
+      if admin != nil || path != nil || connection != nil || count != nil || duration != nil {
+        throw ValidationError("--admin, --path, --connection, -n and --for are used with --live")
       }
       for (value, name) in [(configPath, "-c FILE"), (listener, "--listener NAME"), (peer, "--peer IP")]
       where value == nil {
@@ -98,6 +99,11 @@ struct Explain: ParsableCommand {
     guard (admin == nil) != (configPath == nil) else {
       throw ValidationError(
         "with --live give either --admin, such as --admin unix:/run/countersign/admin.sock, or -c FILE")
+    }
+    try AdminOptions.check(admin, "--admin")
+    if let count, count < 1 { throw ValidationError("-n takes a number of requests, such as 5, not `\(count)`") }
+    if let duration, !(1...600_000).contains(DurationText.milliseconds(duration) ?? 0) {
+      throw ValidationError("--for takes a duration from 1ms to 10m with its unit, such as 60s, not `\(duration)`")
     }
     if to != nil || proxySource != nil || proxyTls != nil || !fields.isEmpty {
       throw ValidationError(

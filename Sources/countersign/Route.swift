@@ -20,17 +20,23 @@ struct AdminOptions: ParsableArguments {
     guard (admin == nil) != (config == nil) else {
       throw ValidationError("give either --admin, such as --admin unix:/run/countersign/admin.sock, or -c FILE")
     }
+    try Self.check(admin, "--admin")
+  }
+
+  /// While arguments are looked at: then the usage that is shown is the command's own.
+  static func check(_ endpoint: String?, _ name: String) throws {
+    guard let endpoint, ConfigReader.endpoint(endpoint) == nil else { return }
+    throw ValidationError("\(name) takes `ADDRESS:PORT`, `[IPV6]:PORT` or `unix:PATH`, not `\(endpoint)`")
   }
 
   func endpoint() throws -> Config.Endpoint {
-    if let admin {
-      guard let endpoint = ConfigReader.endpoint(admin) else {
-        throw ValidationError("--admin takes `ADDRESS:PORT`, `[IPV6]:PORT` or `unix:PATH`, not `\(admin)`")
-      }
-      return endpoint
-    }
+    if let admin, let endpoint = ConfigReader.endpoint(admin) { return endpoint }
     let read = try Check.read(config ?? "", code: 2)
-    guard let admin = read.admin else { throw ValidationError("\(config ?? "") has no `admin.listen`") }
+    guard let admin = read.admin else {
+      Console.complain(
+        "countersign: \(config ?? "") has no `admin.listen`, by which a running process is asked; or give --admin")
+      throw ExitCode(2)
+    }
     return admin.control ?? admin.address
   }
 
@@ -114,14 +120,17 @@ struct Route: ParsableCommand {
 
     @OptionGroup var options: AdminOptions
 
+    private var milliseconds: Int? { duration.flatMap(DurationText.milliseconds) }
+
+    func validate() throws {
+      if let duration, milliseconds ?? 0 <= 0 {
+        throw ValidationError("--for takes a duration with its unit, such as 30m or 2h, not `\(duration)`")
+      }
+    }
+
     func run() throws {
       var values = [("name", name)]
-      if let duration {
-        guard let milliseconds = DurationText.milliseconds(duration), milliseconds > 0 else {
-          throw ValidationError("--for takes a duration with its unit, such as 30m or 2h, not `\(duration)`")
-        }
-        values.append(("for", "\(milliseconds)"))
-      }
+      if let milliseconds { values.append(("for", "\(milliseconds)")) }
       if let why { values.append(("why", why)) }
       try Route.show(try options.ask("/routes/close", method: "POST", values))
     }

@@ -60,7 +60,8 @@ extension EndToEnd {
       behind.access = "off"
       let edgeFile = workspace.file("edge.count")
       let validator = try Countersign(behind, name: "validator", in: workspace)
-      try workspace.write("page.txt", "page")
+      try workspace.makeDirectory("www")
+      try workspace.write("www/page.txt", "page")
       var front = Configuration.edge(keys: keys, to: ["\(try validator["from-edge"])"], bound: false)
       front.access = "off"
       front.more = ["headers: { request_id: keep, server: edge, via: edge-a }"]
@@ -70,8 +71,8 @@ extension EndToEnd {
           "host: '*.example.com', path_regex: '/v([0-9]+)/(.*)', method: [GET], header: { name: X-A }, client: [127.0.0.0/8], "
             + "rewrite: '/new/$2?v=$1', request_headers: { set: { X-From: \"$client $host $request_id\" }, remove: [Cookie] }, "
             + "response_headers: { set: { X-Seen: $request_id } }, hsts: 1d, to: monitor",
-          "path: /page, respond: { file: ./page.txt, headers: { X-Client: $client } }",
-          "path: /old, redirect: { path: /new }", "path_prefix: /files, files: .",
+          "path: /page, respond: { file: ./www/page.txt, headers: { X-Client: $client } }",
+          "path: /old, redirect: { path: /new }", "path_prefix: /files, files: www",
         ]
       let edge = try Countersign(front, in: workspace, environment: try Self.counting(in: edgeFile))
       let connection = try Connection(to: edge["public"])

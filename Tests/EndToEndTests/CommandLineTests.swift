@@ -18,6 +18,20 @@ extension EndToEnd {
       #expect(try String(contentsOfFile: keys.edge, encoding: .utf8) == before)
     }
 
+    /// Not the whole program's.
+    @Test(arguments: [
+      ["route", "close", "a", "--for", "3", "--admin", "unix:/x"], ["route", "list", "--admin", "x"],
+      ["status", "--admin", "x"],
+      ["explain", "-n", "3", "-c", "x", "--listener", "a", "--peer", "192.0.2.1"],
+      ["explain", "--live", "-n", "0", "--admin", "unix:/x"],
+      ["explain", "--live", "--for", "1", "--admin", "unix:/x"],
+      ["doctor", "http://127.0.0.1:1", "--from", "127.0.0.1", "--from", "127.0.0.2", "--validator", "x"],
+    ]) func aWrongArgumentIsToldWithTheCommandsUsage(_ arguments: [String]) throws {
+      let outcome = try ChildProcess.run([try Programs.countersign] + arguments)
+      #expect(outcome.exit == .code(2))
+      #expect(outcome.error.contains("Usage: countersign \(arguments[0]) "), "\(outcome.error)")
+    }
+
     /// A rotation without a hand-edited file: from k1 to k2, with requests served all along, and k1 refused at the end.
     @Test(arguments: Site.Mode.allCases)
     func keysAreRotatedWithTheCommandsAlone(_ mode: Site.Mode) throws {

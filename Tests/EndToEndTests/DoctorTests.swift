@@ -93,6 +93,9 @@ extension EndToEnd {
       #expect(
         outcome.output.contains("probe 1 from \(Peer.client(1)) did not arrive at the edge as anybody"),
         "\(outcome.output)")
+      #expect(
+        outcome.output.contains("probe 1 from \(Peer.client(1)) reached no validator that says whom it verified"),
+        "\(outcome.output)")
     }
 
     @Test func aProxyThatMakesTwoClientsOneIsNoticed() throws {

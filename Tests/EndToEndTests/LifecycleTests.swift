@@ -51,6 +51,39 @@ extension EndToEnd {
       #expect(!outcome.error.contains("ready listeners="))
     }
 
+    /// With its place, as everything else that is wrong with a configuration.
+    @Test(arguments: ["public", "admin", "log"]) func whatCannotBeOpenedIsSaidWithItsPlace(what: String) throws {
+      let workspace = try Workspace()
+      let taken = try Socket.listen()
+      defer { close(taken.descriptor) }
+      var configuration = Configuration.plainEdge(to: ["127.0.0.1:9"])
+      switch what {
+      case "public": configuration.listeners[0].listen = "\(taken.address)"
+      case "admin": configuration.more = ["admin: { listen: \"\(taken.address)\" }"]
+      default: configuration.access = "./gone/access.log"
+      }
+      let outcome = try Countersign.refusedStart(configuration.text, in: workspace)
+      let found =
+        what == "log"
+        ? "the access log cannot be opened: .*gone/access.log: no such file" : "\(what): .* is already in use"
+      #expect(
+        try Regex("refused.yaml:[0-9]+:[0-9]+: (listener )?\(found)").firstMatch(in: outcome.error) != nil,
+        "\(outcome.error)")
+      #expect(!outcome.error.contains("ready listeners="))
+    }
+
+    /// A process is not another one: a reload cannot open every address while one of them is open.
+    @Test func aReloadThatWantsItsOwnPortSaysSo() throws {
+      let workspace = try Workspace()
+      var configuration = Configuration.plainEdge(to: ["127.0.0.1:9"])
+      let edge = try Countersign(configuration, in: workspace)
+      let port = try edge["public"].port
+      configuration.listeners[0].listen = "0.0.0.0:\(port)"
+      let lines = try edge.linesOfReload(accepting: configuration.text)
+      let said = "cannot be opened while this process listens on 127.0.0.1:\(port) for the listener public"
+      #expect(lines.contains { $0.contains(said) }, "\(lines)")
+    }
+
     /// Two processes may not share a port by accident, although each listens with SO_REUSEPORT.
     @Test func aPortOfAnotherCountersignIsInUseToo() throws {
       let site = try Site(.bound)

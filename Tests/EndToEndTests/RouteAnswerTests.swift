@@ -149,9 +149,12 @@ extension EndToEnd {
           "path: /page, respond: { body: page, headers: { X-A: '1', Server: page } }, "
             + "response_headers: { set: { x_a: '2', Content-Type: text/x-own } }",
           "path: /there, redirect: { path: /x }, response_headers: { set: { Location: /y } }",
-          "path_prefix: /site/, files: ., response_headers: { set: { Content-Type: text/x-own }, remove: [ETag, Last_Modified] }",
+          "path_prefix: /site/, files: www, response_headers: { set: { Content-Type: text/x-own }, remove: [ETag, Last_Modified] }",
         ],
-        prepare: { try $0.write("a.html", "<p>") }, change: { $0.more.append("headers: { server: edge }") })
+        prepare: {
+          try $0.makeDirectory("www")
+          try $0.write("www/a.html", "<p>")
+        }, change: { $0.more.append("headers: { server: edge }") })
       let connection = try bench.connect()
       let page = try connection.get("/page")
       #expect(page.head.all("content-type") == ["text/x-own"])

@@ -10,13 +10,14 @@ extension EndToEnd {
       let workspace = try Workspace()
       let curl = Curl(workspace: workspace)
       let text = String(repeating: "0123456789abcdef", count: 60_000)
-      try workspace.write("large.txt", text)
+      try workspace.makeDirectory("www")
+      try workspace.write("www/large.txt", text)
       let backend = try RecordingBackend()
       var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
       configuration.listeners[0].certificates = [try Certificates.standard.app]
       configuration.routes = [
         "path: /old, redirect: { path: /new }", "path: /page, respond: { status: 404, body: \"no page\\n\" }, hsts: 1d",
-        "path: /large, respond: { file: ./large.txt }", "path_prefix: /files/, files: .", "to: backend",
+        "path: /large, respond: { file: ./www/large.txt }", "path_prefix: /files/, files: www", "to: backend",
       ]
       let edge = try Countersign(configuration, in: workspace)
       func ask(_ path: String, _ more: [String] = []) throws -> Curl.Answer {

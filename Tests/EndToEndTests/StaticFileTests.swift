@@ -13,7 +13,7 @@ extension EndToEnd {
 
       init(more: [String] = [], prepare: (Workspace) throws -> Void = { _ in }) throws {
         workspace = try Workspace()
-        try FileManager.default.createDirectory(atPath: workspace.file("www/sub"), withIntermediateDirectories: true)
+        try workspace.makeDirectory("www/sub")
         try workspace.write("secret", "secret")
         for (name, text) in [
           ("index.html", "<h1>home</h1>"), ("a b.txt", "space"), ("token-1_x", "challenge"), ("sub/style.css", "p {}"),

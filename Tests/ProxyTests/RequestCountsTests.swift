@@ -108,7 +108,7 @@ import Testing
     #expect(Set(ServerStatus.Report.states).count == ServerStatus.Report.states.count)
     let directory = ServerDirectory(workers: 1)
     let upstream = directory.upstream("app")
-    upstream.take(["a:1"], startsSlowly: false, nowMilliseconds: 0)
+    upstream.take(["a:1"], startsSlowly: false, slowStartMilliseconds: 60_000, nowMilliseconds: 0)
     let now = Clock.Reading(wallMilliseconds: 1_000, monotonicMilliseconds: 1_000)
     let server = upstream.server("a:1")
     var seen: Set<String> = []
@@ -129,16 +129,16 @@ import Testing
     #expect(server.setOrder(.down, user: 0, why: "", now: now))
     look()
     _ = server.setOrder(.up, user: 0, why: "", now: now)
-    upstream.take(["a:1", "b:1"], startsSlowly: false, nowMilliseconds: 1_000)
+    upstream.take(["a:1", "b:1"], startsSlowly: false, slowStartMilliseconds: 60_000, nowMilliseconds: 1_000)
     var passive = Config.Passive()
     passive.failures = 1
-    upstream.take(["a:1", "b:1"], startsSlowly: false, nowMilliseconds: 0)
+    upstream.take(["a:1", "b:1"], startsSlowly: false, slowStartMilliseconds: 60_000, nowMilliseconds: 0)
     guard case .ejected = upstream.noteFailure(server, passive, what: "x", now: now) else {
       Issue.record("not ejected")
       return
     }
     func state(_ milliseconds: UInt64) -> String {
-      "\(server.report(nowMilliseconds: milliseconds).state)"
+      "\(server.report(slowStartMilliseconds: 60_000, nowMilliseconds: milliseconds).state)"
     }
     seen.formUnion([state(1_001), state(1_000 + UInt64(passive.ejectMilliseconds))])
     #expect(seen == Set(ServerStatus.Report.states))

@@ -121,14 +121,29 @@ import Testing
     #expect(server.setChecks(pass: false, why: "status 503", now: at(1_000)))
     #expect(server.standing(nowMilliseconds: 1_000) == .checkFailed)
     #expect(!server.setChecks(pass: false, why: "connection refused", now: at(2_000)))
-    #expect(server.report(nowMilliseconds: 2_000).why == "connection refused")
-    #expect(server.report(nowMilliseconds: 2_000).sinceWallMilliseconds == at(1_000).wallMilliseconds)
+    #expect(server.report(slowStartMilliseconds: 0, nowMilliseconds: 2_000).why == "connection refused")
+    #expect(
+      server.report(slowStartMilliseconds: 0, nowMilliseconds: 2_000).sinceWallMilliseconds
+        == at(1_000).wallMilliseconds)
     #expect(server.setChecks(pass: true, why: "", now: at(3_000)))
     #expect(server.standing(nowMilliseconds: 3_000) == .serving)
     #expect(server.share(slowStartMilliseconds: 10_000, nowMilliseconds: 3_000) == 10)
     #expect(server.share(slowStartMilliseconds: 10_000, nowMilliseconds: 8_000) == 50)
     #expect(server.share(slowStartMilliseconds: 10_000, nowMilliseconds: 13_000) == 100)
     #expect(!server.isMarked)
+  }
+
+  /// Also where no request comes, which would have found that out.
+  @Test func aSlowStartIsShownForItsTimeAndNoLonger() {
+    let server = upstream(2).servers[0]
+    _ = server.setChecks(pass: false, why: "status 503", now: at(1_000))
+    _ = server.setChecks(pass: true, why: "", now: at(3_000))
+    func state(_ slowStart: Int, _ now: UInt64) -> String {
+      "\(server.report(slowStartMilliseconds: slowStart, nowMilliseconds: now).state)"
+    }
+    #expect(state(0, 3_000) == "up", "there is no slow start")
+    #expect(state(10_000, 12_999) == "starting-slowly")
+    #expect(state(10_000, 13_000) == "up")
   }
 
   @Test func anOrderIsAboveWhatIsKnownOtherwise() {

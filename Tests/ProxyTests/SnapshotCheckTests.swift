@@ -117,6 +117,32 @@ import Testing
       ])
   }
 
+  /// What `run` would come to only when it opens them.
+  @Test func whereNothingCanBeMadeIsTold() throws {
+    defer { removeFiles() }
+    try PrivateFile.makeDirectory("\(directory)/folder")
+    let yaml = """
+      listeners:
+        - { name: a, listen: "unix:gone/a.sock", trust: [{ from: any, evidence: forwarded }] }
+        - { name: b, listen: "unix:good.key", trust: [{ from: any, evidence: forwarded }] }
+        - { name: c, listen: "unix:good.key/c.sock", trust: [{ from: any, evidence: forwarded }] }
+        - { name: d, listen: "unix:folder/d.sock", trust: [{ from: any, evidence: forwarded }] }
+      routes: [{ to: app }]
+      upstreams: { app: { servers: ["127.0.0.1:1"] } }
+      """
+    #expect(
+      findings(yaml + "\nlog: { access: ./gone/access.log }\nadmin: { listen: 'unix:gone/admin.sock' }") == [
+        "c:2:24: warning: gone is not there, or closed to this user, so it cannot listen there",
+        "c:3:24: good.key: is no socket, and is not replaced by one",
+        "c:4:24: good.key: is not a directory",
+        "c:8:16: warning: gone is not there, or closed to this user, so the access log cannot be written",
+        "c:9:18: warning: gone is not there, or closed to this user, so it cannot listen there",
+      ])
+    #expect(
+      findings(yaml.replacing(": \"unix:g", with: ": \"unix:folder/g") + "\nlog: { access: ./folder }").last
+        == "c:8:16: folder: is a directory")
+  }
+
   /// Where the exception of decision 3 holds, and nowhere else.
   @Test func anOwnAddressAsAClientIsAWarning() {
     defer { removeFiles() }
@@ -147,6 +173,38 @@ import Testing
         "c:5:22: warning: 127.0.0.1 is infrastructure by identity.infrastructure, so it is never a client, whatever this rule "
           + "says"
       ])
+  }
+
+  /// It would refuse every request.
+  @Test(arguments: [
+    ("", ["2:28: warning: REFUSED"]),
+    (", trust: []", ["2:58: warning: REFUSED"]),
+    (
+      ", trust: [{ from: any, evidence: socket }]",
+      ["2:59: warning: REFUSED"]
+    ),
+    (
+      ", trust: [{ from: [10.0.0.0/8], evidence: forwarded }]",
+      [
+        "2:58: warning: REFUSED",
+        "2:67: warning: this rule is for nobody: peers of a unix socket have no address, and come under the rule for `any`",
+      ]
+    ),
+    (", trust: [{ from: any, evidence: forwarded }]", []), (", trust: [{ from: any, evidence: proxy-protocol }]", []),
+    (", trust: [{ from: any, evidence: refuse }]", []),
+  ]) func aUnixSocketWhosePeersAreNoClientsIsAWarning(_ trust: String, _ expected: [String]) {
+    defer { removeFiles() }
+    let found = findings(
+      """
+      listeners:
+        - { name: local, listen: "unix:./a.sock"\(trust) }
+      routes: [{ to: app }]
+      upstreams: { app: { servers: ["127.0.0.1:1"] } }
+      """)
+    let refused =
+      "every request at local is refused (client-unknown): peers of a unix socket have no address, and `socket` asks for nothing "
+      + "else; where a proxy connects, write `{ from: any, evidence: proxy-protocol }` or `forwarded`"
+    #expect(found == expected.map { "c:" + $0.replacing("REFUSED", with: refused) })
   }
 
   /// Nobody would end the wait.

@@ -137,6 +137,10 @@ struct Configurations {
       "    balance: \(["round-robin", "least-requests", "client-hash"][random.below(3)])",
       "    idle_connections: \(random.oneIn(3) ? random.below(3) : 64)",
     ]
+    // With it there is none; what is drawn stays the same.
+    if lines.contains("    balance: client-hash"), let at = lines.firstIndex(of: "    slow_start: 20s") {
+      lines[at] = "    slow_start: 0s"
+    }
     if areLimited {
       lines.append("    queue: { requests: \(random.oneIn(3) ? "1, timeout: 3s" : "1000, timeout: 10m") }")
     }

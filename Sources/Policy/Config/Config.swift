@@ -8,6 +8,9 @@ import Wire
 package struct Config: Sendable, Equatable {
   /// The file it came from, as given.
   package var file = ""
+  /// The files that it includes, and those that `${file:…}` refers to with where each is used first.
+  package var included: [String] = []
+  package var references: [String: Place] = [:]
   package var identity = Identity()
   package var listeners: [Listener] = []
   package var routes: [Route] = []
@@ -48,6 +51,8 @@ package struct Config: Sendable, Equatable {
   package var withoutPlaces: Config {
     var config = self
     config.file = ""
+    config.included = []
+    config.references = [:]
     config.places = [:]
     for i in config.routes.indices { config.routes[i].place = .none }
     for i in config.listeners.indices {

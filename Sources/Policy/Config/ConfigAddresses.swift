@@ -161,6 +161,31 @@ extension Reading {
     return .unix(socket)
   }
 
+  /// A name or an address as it stands in Host, with a port or without.
+  static func isAuthority(_ text: String) -> Bool {
+    let bytes = Array(text.utf8)
+    let nameBytes = RouteTable.hostNameBytes(bytes.span)
+    let name = String(decoding: bytes.prefix(nameBytes), as: UTF8.self)
+    var isRight = isHostName(name) || IPAddress(name)?.family == .v4
+    if name.hasPrefix("["), name.hasSuffix("]") {
+      isRight = IPAddress(String(name.dropFirst().dropLast()))?.family == .v6
+    }
+    if nameBytes < bytes.count {
+      let port = String(decoding: bytes.dropFirst(nameBytes + 1), as: UTF8.self)
+      isRight = isRight && (Unit.split(port).map { $0.unit.isEmpty && (1...65_535).contains($0.number) } ?? false)
+    }
+    return isRight
+  }
+
+  /// The name in what was written as a URL; nil where it is none.
+  static func hostOfURL(_ text: String) -> String? {
+    for scheme in ["http://", "https://"] where text.lowercased().hasPrefix(scheme) {
+      let name = String(text.dropFirst(scheme.count).prefix { $0 != "/" && $0 != ":" })
+      return isHostName(name) ? name : nil
+    }
+    return nil
+  }
+
   /// Letters, digits, `-` and `_` between dots (RFC 1123 section 2.1, and `_` as containers use it). What ends
   /// in a number is an address that was written wrong.
   static func isHostName(_ text: String) -> Bool {

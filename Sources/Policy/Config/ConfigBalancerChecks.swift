@@ -22,7 +22,7 @@ extension Reading {
       }
       var check = Config.BalancerCheck(from: [], path: fields["path"].flatMap { checkPath($0, "\(path).path") })
       check.place = node.place
-      if case .scalar("any", _) = from.value {
+      if isWord(from, "any") {
         error(from.place, "`checks` from everywhere would answer every client: name the load balancers' own addresses")
         continue
       }

@@ -22,7 +22,8 @@ extension Reading {
       let path = "\(path)[\(index)]"
       let required = [(key: "status", what: "the statuses that it is for, such as `[502, 503]` or `500-599`")]
       guard let fields = fields(node, path, keys: ["status", "html", "json"], required: required) else { continue }
-      var page = Config.ErrorPage(statuses: fields["status"].flatMap { statuses($0, "\(path).status") } ?? [])
+      var page = Config.ErrorPage(
+        statuses: fields["status"].flatMap { statuses($0, "\(path).status", whenEmpty: "") } ?? [])
       page.html = fields["html"].flatMap { file($0, "\(path).html", what: "the path of an HTML file") }
       page.json = fields["json"].flatMap { file($0, "\(path).json", what: "the path of a JSON file") }
       if fields["html"] == nil, fields["json"] == nil {

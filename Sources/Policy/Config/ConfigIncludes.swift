@@ -22,8 +22,9 @@ extension Reading {
     }
     pairs.removeAll { $0.key == "include" }
     var bytes = 0
-    for file in includedFiles(node) {
-      guard let (document, size) = readIncluded(file, bytesLeft: Self.includedBytesMax - bytes) else { continue }
+    for (file, place) in includedFiles(node) {
+      config.included.append(file)
+      guard let (document, size) = readIncluded(file, place, bytesLeft: Self.includedBytesMax - bytes) else { continue }
       bytes += size
       diagnostics += document.diagnostics
       // A file without anything in it says nothing.
@@ -86,10 +87,10 @@ extension Reading {
 
   // MARK: Which files
 
-  /// As messages name them, in the order of the patterns, and of the names that one stands for.
-  private mutating func includedFiles(_ node: YAMLNode) -> [String] {
+  /// As messages name them, in the order of the patterns, and of the names that one stands for; each with the place of what names it.
+  private mutating func includedFiles(_ node: YAMLNode) -> [(file: String, place: Place)] {
     guard let nodes = elements(node, "include", of: "paths such as `conf.d/*.yaml`", orOne: true) else { return [] }
-    var files: [String] = []
+    var files: [(file: String, place: Place)] = []
     for (index, node) in nodes.enumerated() {
       let path = nodes.count == 1 ? "include" : "include[\(index)]"
       let expected = "the path of a file, or of several by `*` and `?` in its last part, such as `conf.d/*.yaml`"
@@ -102,10 +103,10 @@ extension Reading {
         continue
       }
       for file in matches(String(name), in: parts.dropLast().joined(separator: "/"), pattern, node.place) {
-        if files.contains(file) {
+        if files.contains(where: { $0.file == file }) {
           error(node.place, "`\(file)` is included twice")
         } else {
-          files.append(file)
+          files.append((file, node.place))
         }
       }
     }
@@ -135,10 +136,9 @@ extension Reading {
     return found.map { shown + $0 }
   }
 
-  private mutating func readIncluded(_ file: String, bytesLeft: Int) -> (YAMLDocument, Int)? {
-    // A finding about a whole file.
-    let place = Place(line: 1, column: 1, file: file)
-    func failed(_ message: String) -> Diagnostic { Diagnostic(.error, at: place, message) }
+  /// What is wrong with a whole file stands where it is named.
+  private mutating func readIncluded(_ file: String, _ place: Place, bytesLeft: Int) -> (YAMLDocument, Int)? {
+    func failed(_ message: String) -> Diagnostic { Diagnostic(.error, at: place, "\(file): \(message)") }
     let most = min(bytesLeft, ConfigReader.bytesMax)
     let data: [UInt8]
     do throws(SystemError) {
@@ -152,7 +152,7 @@ extension Reading {
     }
     faulty.formUnion(data.count > most ? Self.includedKeys : [])
     guard data.count <= most else {
-      diagnostics.append(failed("the included files are larger than a configuration may be"))
+      diagnostics.append(failed("with it the included files are larger than a configuration may be"))
       return nil
     }
     guard let text = String(validating: data, as: UTF8.self) else {

@@ -52,7 +52,8 @@ extension Reading {
       // A bare word is more likely a slip than a file in the configuration's directory.
       guard path.contains("/") || path.contains(".") else {
         let no = ["no", "none", "false"].contains(path.lowercased()) ? "off" : nil
-        let suggestion = no ?? Spelling.nearest(to: path, among: ["stdout", "off", "syslog"]) ?? "./\(path)"
+        let suggestion =
+          path.isEmpty ? nil : no ?? Spelling.nearest(to: path, among: ["stdout", "off", "syslog"]) ?? "./\(path)"
         let _: String? = wrong(node, "log.access", expected: expected, suggestion: suggestion)
         return
       }

@@ -37,14 +37,19 @@ package enum ConfigReader {
   }
 
   /// `path` need not exist: relative paths in `text` are relative to its directory.
-  /// - Parameter environment: what `${NAME}` stands for.
+  /// - Parameters:
+  ///   - environment: what `${NAME}` stands for.
+  ///   - isRunning: some process runs with it, perhaps one of an older version, and it is to be compared with: what was taken once, and
+  ///     is refused now, is taken as it was.
   package static func read(
-    text: String, path: String, environment: @escaping @Sendable (String) -> String? = Environment.value
+    text: String, path: String, environment: @escaping @Sendable (String) -> String? = Environment.value,
+    isRunning: Bool = false
   ) -> ConfigResult {
     let text = withoutMark(text)
     guard text.utf8.count <= bytesMax else { return failure("is larger than \(bytesMax >> 20) MiB") }
     let document = YAMLDocument(text: text)
     var reading = Reading(file: path, environment: environment)
+    reading.isRunning = isRunning
     reading.diagnostics = document.diagnostics
     if let root = document.root {
       reading.configuration(reading.including(root))
@@ -106,6 +111,8 @@ struct Reading {
   var config = Config()
   var diagnostics: [Diagnostic] = []
   let environment: @Sendable (String) -> String?
+  /// As for `ConfigReader.read`.
+  var isRunning = false
   /// Keys whose value was wrong: no further finding follows from their absence.
   var faulty: Set<String> = []
   /// The first upstream that is attested to, and the first rule that takes attestations, by their place.

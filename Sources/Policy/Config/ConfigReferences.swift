@@ -101,6 +101,7 @@ extension Reading {
       return unexpanded(node, path, "expected the path of a file behind `${file:`")
     }
     let file = absolute(name, from: node.place)
+    if config.references[file] == nil { config.references[file] = node.place }
     if let reason = TextFile.readFailure(path: file, refusesPipes: true) {
       return unexpanded(node, path, "\(file): \(reason)")
     }

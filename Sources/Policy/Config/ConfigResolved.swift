@@ -206,7 +206,7 @@ struct Resolved {
       parts = ["grpc: \(Self.quote(service))"]
       if let host { parts.append("host: \(Self.quote(host))") }
     }
-    if case .grpc = health.kind {} else { parts.append("protocol: \(health.serverProtocol(of: upstream).rawValue)") }
+    if case .http = health.kind { parts.append("protocol: \(health.serverProtocol(of: upstream).rawValue)") }
     parts.append("interval: \(Unit.duration(health.intervalMilliseconds))")
     parts.append("timeout: \(Unit.duration(health.timeoutMilliseconds))")
     parts.append("rise: \(health.rise)")

@@ -29,18 +29,7 @@ extension Reading {
   private mutating func linkHost(_ node: YAMLNode, _ path: String) -> String? {
     let expected = "a host name, perhaps with a port, such as `www.example.com`"
     guard let text = text(node, path, expected: expected)?.lowercased() else { return nil }
-    let bytes = Array(text.utf8)
-    let nameBytes = RouteTable.hostNameBytes(bytes.span)
-    let name = String(decoding: Array(text.utf8.prefix(nameBytes)), as: UTF8.self)
-    var isRight = Self.isHostName(name) || IPAddress(name)?.family == .v4
-    if name.hasPrefix("["), name.hasSuffix("]") {
-      isRight = IPAddress(String(name.dropFirst().dropLast()))?.family == .v6
-    }
-    if nameBytes < text.utf8.count {
-      let port = String(decoding: Array(text.utf8.dropFirst(nameBytes + 1)), as: UTF8.self)
-      isRight = isRight && (Unit.split(port).map { $0.unit.isEmpty && (1...65_535).contains($0.number) } ?? false)
-    }
-    guard isRight, text.utf8.count <= 255 else {
+    guard Self.isAuthority(text), text.utf8.count <= 255 else {
       for scheme in ["http://", "https://"] where text.hasPrefix(scheme) {
         return wrong(
           node, path, expected: "\(expected), without a scheme", suggestion: String(text.dropFirst(scheme.count)))
@@ -104,9 +93,7 @@ extension Reading {
     let path = route.path("files")
     let what = "the path of a directory"
     guard let text = text(node, path, expected: what) else { return nil }
-    guard text.utf8.count <= 4095, !text.utf8.contains(0), !text.hasPrefix("~") else {
-      return wrong(node, path, expected: what)
-    }
+    guard Self.isPath(text) else { return wrong(node, path, expected: what) }
     guard case .prefix? = match.path else {
       if faulty.contains(route.path("path_prefix")) { return nil }
       error(

@@ -11,7 +11,7 @@ extension Reading {
   mutating func changes(_ fields: Fields, of route: Config.Route) -> Config.RouteChanges {
     var changes = Config.RouteChanges()
     for key in ["strip_prefix", "rewrite", "request_headers"] where route.answer != nil {
-      if let node = fields[key] { error(node.place, "`\(key)` is only used with `to`: here the answer is made here") }
+      if let node = fields[key] { error(node.place, "`\(key)` is only used with `to`: this route answers by itself") }
     }
     if let node = fields["strip_prefix"] {
       changes.stripPrefix = stripPrefix(node, fields, of: route.match)
@@ -185,6 +185,9 @@ extension Reading {
       switch text {
       case "pass": config.headers.server = .pass
       case "remove": config.headers.server = .remove
+      case _ where !isRunning && ["off", "no", "none", "false"].contains(text.lowercased()):
+        let _: String? = wrong(
+          node, "headers.server", expected: "`pass`, `remove` or the text that the field says", suggestion: "remove")
       case let name where name.utf8.count <= 64: config.headers.server = .name(name)
       default: error(node.place, "expected at most 64 bytes for `headers.server`")
       }

@@ -79,7 +79,13 @@ extension Reading {
     if let node = fields["timeouts"] { routeTimeouts(node, fields.path("timeouts"), &route.limits) }
     if let node = fields["limits"] { routeLimits(node, fields.path("limits"), &route.limits) }
     if let node = fields["access"] { route.access = access(node, fields.path("access")) }
-    if let node = fields["error_pages"] { route.errorPages = errorPages(node, fields.path("error_pages")) }
+    if let node = fields["error_pages"] {
+      let path = fields.path("error_pages")
+      route.errorPages = errorPages(node, path)
+      if case .sequence(let pages) = node.value, pages.isEmpty {
+        error(node.place, "`\(path)` is empty, and would leave the pages of the configuration in use; leave it out")
+      }
+    }
   }
 
   /// Times that begin before a request has a route are not here.
@@ -165,12 +171,23 @@ extension Reading {
     return index == 0 ? .client : .clientSubnet
   }
 
-  /// A request field that is nothing to us, in lower case.
+  /// A request field that is nothing to us, in lower case. One that speaks of the client would have whoever writes it counted as he likes,
+  /// where the count is meant to be of clients.
   private mutating func fieldName(_ node: YAMLNode, _ path: String) -> String? {
     let expected = "the name of a request field, such as `X-Api-Key`, of at most \(FieldNames.claimBytesMax) bytes"
     guard let text = text(node, path, expected: expected) else { return nil }
     guard text.utf8.count <= FieldNames.claimBytesMax, FieldNames.fold(text) != nil else {
       return wrong(node, path, expected: expected)
+    }
+    switch FieldNames(claims: config.identity.claims).kind(of: text) {
+    case .other: break
+    case _ where isRunning: break
+    case let kind where kind.isIdentity || kind == .claim:
+      error(
+        node.place,
+        "\(quoted(text)) is what a client says of itself, or what is removed as that; `key: client` counts by the settled "
+          + "client")
+    default: error(node.place, "\(quoted(text)) is read by rules of its own, and cannot be a key")
     }
     return text.lowercased()
   }

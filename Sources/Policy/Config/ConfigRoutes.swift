@@ -66,6 +66,11 @@ extension Reading {
     if let node = fields["listener"],
       let nodes = elements(node, fields.path("listener"), of: "listeners' names", orOne: true)
     {
+      if nodes.isEmpty {
+        error(
+          node.place,
+          "expected `\(fields.path("listener"))` to hold at least one listener's name; for all, leave it out")
+      }
       match.listeners = nodes.compactMap { name($0, fields.path("listener"), .name, what: "a listener's name") }
     }
     onlyOne(of: ["host", "host_regex"], fields)
@@ -151,6 +156,7 @@ extension Reading {
       return .name(lower)
     }
     guard Self.looksLikePattern(text) else {
+      if let host = Self.hostOfURL(lower) { return wrong(node, path, expected: expected, suggestion: host) }
       let withoutPort = lower.split(separator: ":", maxSplits: 1).first.map(String.init) ?? ""
       return wrong(
         node, path, expected: expected,

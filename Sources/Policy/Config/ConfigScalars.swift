@@ -60,6 +60,14 @@ extension Reading {
     return text
   }
 
+  /// Whether `node` is this word, itself or by what it refers to. Says nothing of what is wrong with it.
+  func isWord(_ node: YAMLNode, _ word: String) -> Bool {
+    guard case .scalar(let text, _) = node.value else { return false }
+    guard text.contains("${") else { return text == word }
+    var attempt = self
+    return attempt.expanded(text, node, "") == word
+  }
+
   /// Reports `node` as not `expected`.
   mutating func wrong<T>(_ node: YAMLNode, _ path: String, expected: String, suggestion: String? = nil) -> T? {
     faulty.insert(path)
@@ -84,16 +92,19 @@ extension Reading {
 
   /// Which of `words`; a truth value written in another way is led to the right word.
   /// - Parameter expected: what is expected where that is not only one of them.
+  /// - Parameter ignoresCase: names of fields have no case; `words` are in lower case.
   mutating func word(
-    _ node: YAMLNode, _ path: String, of words: [String], expected: String? = nil
+    _ node: YAMLNode, _ path: String, of words: [String], expected: String? = nil, ignoresCase: Bool = false
   ) -> Int? {
     let expected = expected ?? (words.count == 1 ? "`\(words[0])`" : "one of \(list(words))")
     guard let text = text(node, path, expected: expected) else { return nil }
-    if let index = words.firstIndex(of: text) { return index }
     let lower = text.lowercased()
+    if let index = words.firstIndex(of: ignoresCase ? lower : text) { return index }
     let alike: [[String]] = [["false", "no", "off", "none"], ["true", "yes", "on", "required"]]
     let suggestion = alike.first { $0.contains(lower) }?.first { words.contains($0) }
-    return wrong(node, path, expected: expected, suggestion: suggestion ?? Spelling.nearest(to: text, among: words))
+    return wrong(
+      node, path, expected: expected,
+      suggestion: suggestion ?? Spelling.nearest(to: ignoresCase ? lower : text, among: words))
   }
 
   mutating func truth(_ node: YAMLNode, _ path: String) -> Bool? {
@@ -189,10 +200,13 @@ extension Reading {
   /// Absolute, from the file's directory.
   mutating func file(_ node: YAMLNode, _ path: String, what: String = "the path of a file") -> String? {
     guard let text = text(node, path, expected: what) else { return nil }
-    guard text.utf8.count <= 4095, !text.utf8.contains(0), !text.hasPrefix("~"), !text.hasSuffix("/") else {
-      return wrong(node, path, expected: what)
-    }
+    guard Self.isPath(text), !text.hasSuffix("/") else { return wrong(node, path, expected: what) }
     return absolute(text, from: node.place)
+  }
+
+  /// The empty one, such as of a variable that is set to nothing, would be the directory of the file that it stands in.
+  static func isPath(_ text: String) -> Bool {
+    (1...4095).contains(text.utf8.count) && !text.utf8.contains(0) && !text.hasPrefix("~")
   }
 
   /// Relative paths start from the file that they stand in.

@@ -286,10 +286,6 @@ extension Reading {
     if let node = fields[key], let value = read(&self, node, fields.path(key)) { config[keyPath: target] = value }
   }
 
-  private func isWord(_ node: YAMLNode, _ word: String) -> Bool {
-    if case .scalar(word, _) = node.value { true } else { false }
-  }
-
   private mutating func orAuto(_ node: YAMLNode, _ read: (inout Reading) -> Int?) -> Int? {
     let known = diagnostics.count
     let value = read(&self)

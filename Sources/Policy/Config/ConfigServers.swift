@@ -56,7 +56,7 @@ extension Reading {
     if let node = fields["tcp"], let truth = truth(node, "\(path).tcp") { isTCP = truth }
     var health = Config.Health(.tcp)
     if isTCP {
-      for key in ["path", "grpc", "status", "host"] {
+      for key in ["path", "grpc", "status", "host"] + (isRunning ? [] : ["protocol"]) {
         if let node = fields[key] { error(node.place, "`\(key)` is not used with `tcp: true`") }
       }
     } else if let node = fields["grpc"] {
@@ -76,7 +76,9 @@ extension Reading {
       health.kind = .http(
         path: fields["path"].flatMap { target($0, "\(path).path") } ?? "/",
         host: fields["host"].flatMap { healthHost($0, "\(path).host") },
-        statuses: fields["status"].flatMap { statuses($0, "\(path).status") } ?? Config.Health.statuses)
+        statuses: fields["status"].flatMap {
+          statuses($0, "\(path).status", whenEmpty: "; for the usual ones, leave it out")
+        } ?? Config.Health.statuses)
     }
     if let node = fields["interval"], let interval = duration(node, "\(path).interval", 10...3_600_000) {
       health.intervalMilliseconds = interval
@@ -98,7 +100,7 @@ extension Reading {
     if let node = fields["fall"], let fall = count(node, "\(path).fall", 1...100) { health.fall = fall }
     if let node = fields["port"], let port = count(node, "\(path).port", 1...65_535) { health.port = UInt16(port) }
     if let node = fields["tls"] {
-      if case .scalar("off", _) = node.value {
+      if isWord(node, "off") {
         health.tls = .off
       } else {
         health.tls = upstreamTLS(node, "\(path).tls").map { .own($0) }
@@ -121,17 +123,21 @@ extension Reading {
   private mutating func healthHost(_ node: YAMLNode, _ path: String) -> String? {
     let expected = "a host name or an address, with a port or without"
     guard let text = text(node, path, expected: expected) else { return nil }
-    let isPlain = text.utf8.count <= 259 && text.utf8.allSatisfy { (0x21...0x7e).contains($0) }
-    let name = text.hasPrefix("[") ? text : String(text.prefix { $0 != ":" })
-    guard isPlain, Self.isHostName(name) || IPAddress(name) != nil || text.hasPrefix("[") else {
-      return wrong(node, path, expected: expected)
+    guard Self.isAuthority(text) || isRunning else {
+      return wrong(node, path, expected: expected, suggestion: Self.hostOfURL(text))
     }
     return text
   }
 
   /// `off`, or the settings; nil where it is off.
   mutating func passive(_ node: YAMLNode, _ path: String) -> Config.Passive? {
-    if case .scalar("off", _) = node.value { return nil }
+    if isWord(node, "off") { return nil }
+    if case .scalar(let text, let plain) = node.value, !(plain && text.isEmpty) {
+      return wrong(
+        node, path, expected: "`off`, or a mapping such as `{ failures: 3 }`",
+        suggestion: ["false", "no", "none"].contains(text.lowercased())
+          ? "off" : Spelling.nearest(to: text, among: ["off"]))
+    }
     var passive = Config.Passive()
     let keys = ["failures", "window", "eject", "max_ejected", "status"]
     guard let fields = fields(node, path, keys: keys) else { return passive }
@@ -145,7 +151,9 @@ extension Reading {
     if let node = fields["max_ejected"], let percent = percent(node, "\(path).max_ejected") {
       passive.ejectedPercentMax = percent
     }
-    if let node = fields["status"], let statuses = statuses(node, "\(path).status") { passive.statuses = statuses }
+    if let node = fields["status"], let statuses = statuses(node, "\(path).status", whenEmpty: nil) {
+      passive.statuses = statuses
+    }
     return passive
   }
 
@@ -219,9 +227,13 @@ extension Reading {
   }
 
   /// Statuses and ranges of them: `[200-299, 301]`, or one.
-  mutating func statuses(_ node: YAMLNode, _ path: String) -> [ClosedRange<Int>]? {
+  /// - Parameter whenEmpty: how the message ends where there are none; nil where none are meant then.
+  mutating func statuses(_ node: YAMLNode, _ path: String, whenEmpty: String?) -> [ClosedRange<Int>]? {
     let expected = "a status or a range of them, such as `200-299`, within 100-599"
     guard let nodes = elements(node, path, of: "statuses such as `200` and `200-299`", orOne: true) else { return nil }
+    if nodes.isEmpty, let whenEmpty, !isRunning {
+      error(node.place, "expected at least one status in `\(path)`\(whenEmpty)")
+    }
     var ranges: [ClosedRange<Int>] = []
     for (index, node) in nodes.enumerated() {
       let path = nodes.count == 1 ? path : "\(path)[\(index)]"

@@ -38,7 +38,7 @@ extension Reading {
         error(node.place, "`then` is only used with `evidence: proxy-protocol`")
       }
     }
-    if let node = fields["header"], let header: Config.ForwardedHeader = header(node, "\(path).header") {
+    if let node = fields["header"], let header = header(node, "\(path).header") {
       rule.header = header
     }
     if let node = fields["hops"], let ranges = prefixes(node, "\(path).hops") {
@@ -46,6 +46,13 @@ extension Reading {
         error(place, "`\(prefix)` as hops steps over every address; nobody is left to be the client")
       }
       rule.hops = ranges.map(\.prefix)
+    }
+    // Where no hop is listed no field is read, and every proxy behind the load balancer is the client of all whom it brings.
+    if let node = fields["then"], rule.thenForwarded, rule.hops.isEmpty, !faulty.contains("\(path).hops"), !isRunning {
+      error(
+        fields["hops"]?.place ?? node.place,
+        "`then: forwarded` needs `hops`: the proxies whose field is read; without them each of them is taken for the client "
+          + "itself")
     }
     let readsField = evidence == .forwarded || fields["then"] != nil
     for key in ["header", "hops"] {
@@ -97,16 +104,15 @@ extension Reading {
   }
 
   private mutating func header(_ node: YAMLNode, _ path: String) -> Config.ForwardedHeader? {
-    // Field names have no case.
-    guard case .scalar(let text, let plain) = node.value else { return word(node, path) }
-    return word(YAMLNode(place: node.place, value: .scalar(text.lowercased(), plain: plain)), path)
+    let names = Config.ForwardedHeader.allCases
+    return word(node, path, of: names.map(\.rawValue), ignoresCase: true).map { names[$0] }
   }
 
   /// Empty means `any`.
   private mutating func from(
     _ node: YAMLNode, _ path: String, taken: inout [IPPrefix?: Place]
   ) -> [(prefix: IPPrefix, place: Place)]? {
-    if case .scalar("any", _) = node.value {
+    if isWord(node, "any") {
       claim(nil, node.place, &taken)
       return []
     }
@@ -117,7 +123,7 @@ extension Reading {
         return nil
       }
       for element in nodes {
-        guard case .scalar("any", _) = element.value else { continue }
+        guard isWord(element, "any") else { continue }
         guard nodes.count == 1 else {
           faulty.insert(path)
           error(element.place, "`any` holds every peer and stands alone")

@@ -72,6 +72,11 @@ extension Reading {
     if let node = fields["sticky"] { upstream.sticky = sticky(node, "\(path).sticky") }
     if let node = fields["slow_start"], let time = duration(node, "\(path).slow_start", 0...3_600_000) {
       upstream.slowStartMilliseconds = time
+      if time > 0, upstream.balance == .clientHash, !isRunning {
+        error(
+          node.place,
+          "`slow_start` is not used with `balance: client-hash`, which gives a client the same server always")
+      }
     }
     if let node = fields["idle_connections"], let count = count(node, "\(path).idle_connections", 0...10_000) {
       upstream.idleConnections = count
@@ -91,10 +96,7 @@ extension Reading {
     }
     var chosen: Config.PlainFields = []
     for (index, node) in nodes.enumerated() {
-      var node = node
-      // Field names have no case.
-      if case .scalar(let text, let plain) = node.value { node.value = .scalar(text.lowercased(), plain: plain) }
-      guard let found = word(node, "\(path)[\(index)]", of: names) else { continue }
+      guard let found = word(node, "\(path)[\(index)]", of: names, ignoresCase: true) else { continue }
       if !chosen.insert(Config.PlainFields.named[found].field).inserted {
         error(node.place, "the field `\(names[found])` is given twice")
       }
@@ -151,6 +153,7 @@ extension Reading {
   mutating func hostName(_ node: YAMLNode, _ path: String) -> String? {
     let expected = "a host name or an address, as the certificate has it"
     guard let text = text(node, path, expected: expected) else { return nil }
-    return Self.isHostName(text) || IPAddress(text) != nil ? text : wrong(node, path, expected: expected)
+    if Self.isHostName(text) || IPAddress(text) != nil { return text }
+    return wrong(node, path, expected: expected, suggestion: Self.hostOfURL(text))
   }
 }

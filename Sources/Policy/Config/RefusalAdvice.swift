@@ -33,7 +33,10 @@ extension Refusal {
     case .proxyAddress, .proxyMalformed, .proxyFamily:
       ("the PROXY header names no address that a client can have", "look at what the load balancer sends")
     case .proxyLocal:
-      ("the PROXY header says that the load balancer speaks for itself", "point its health check at another listener")
+      (
+        "the PROXY header says that the load balancer speaks for itself",
+        "list its address in `checks` of the listener, with the `path` that it asks for"
+      )
     case .forwardedMissing:
       (
         "the rule reads a field that the request does not have",

@@ -19,7 +19,7 @@ extension TrustBoundary {
   }
 
   package init(_ state: HandoverState) throws(HandoverFault) {
-    let read = ConfigReader.read(text: state.configuration, path: state.file)
+    let read = ConfigReader.read(text: state.configuration, path: state.file, isRunning: true)
     guard var config = read.config else {
       let why = read.diagnostics.first { $0.severity == .error }?.message ?? "for an unknown reason"
       throw .malformed("the configuration of the running process (\(why))")

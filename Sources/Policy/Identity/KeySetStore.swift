@@ -23,6 +23,11 @@ package enum KeySetStore {
           source: path, key: "key \"\(derived.id)\"", problem: "is derived: this set was exported for a validator",
           suggestion: "add the key to the edge's set, and export it again")
       }
+      if set.keys.contains(where: { $0.id == key.id }) {
+        throw KeySetError(
+          source: path, problem: "the set has a key \(id) already",
+          suggestion: "give the new one another name: `sign_with` and signed messages go by it")
+      }
       let longer = try set.adding(key)
       try write(longer, to: path, existing: .replace)
       return longer

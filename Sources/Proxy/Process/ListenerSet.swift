@@ -9,6 +9,13 @@ import Wire
 /// Why a listener, or the admin listener, could not be opened.
 package struct ListenError: Error {
   let message: String
+  /// The key that says where, such as `listeners[0].listen`.
+  var key: String?
+
+  /// With the place of that key.
+  func text(_ config: Config, file: String) -> String {
+    Diagnostic(.error, at: key.map { config.place(of: $0) } ?? .none, message).text(file: file)
+  }
 }
 
 struct ListenerSet: Sendable {
@@ -44,7 +51,7 @@ struct ListenerSet: Sendable {
     self.workers = workers
     socketCount = old?.socketCount ?? 0
     var made: [Open] = []
-    for listener in listeners {
+    for (index, listener) in listeners.enumerated() {
       let address = ListenerSet.socketAddress(listener.address)
       // An open socket stays open whatever it is called now; a port that the system chose belongs to its name.
       let isChosenBySystem = address.ip != nil && address.port == 0
@@ -56,13 +63,31 @@ struct ListenerSet: Sendable {
           continue
         }
         socketCount += 1
+        try ListenerSet.checkOwn(listener.name, address, beside: made + (old?.open ?? []))
         let new = try ListenerSet.listen(listener.name, address, socket: socketCount, workers: workers)
         made.append(new)
         open.append(new)
       } catch {
         for open in made { for fd in open.descriptors { Sockets.closeDescriptor(fd) } }
-        throw error
+        throw ListenError(message: error.message, key: "listeners[\(index)].listen")
       }
+    }
+  }
+
+  /// One port has one socket, or several whose addresses differ: every address is all of them. Those of before are open until a reload is
+  /// taken.
+  private static func checkOwn(
+    _ name: String, _ address: SocketAddress, beside others: [Open]
+  ) throws(ListenError) {
+    guard let ip = address.ip, address.port != 0 else { return }
+    for other in others {
+      guard let its = other.bound.ip, other.bound.port == address.port, its.family == ip.family,
+        its == ip || its.isUnspecified || ip.isUnspecified
+      else { continue }
+      throw ListenError(
+        message:
+          "listener \(name): \(describe(address)) cannot be opened while this process listens on \(describe(other.bound)) for "
+          + "the listener \(other.name); a restart can change that")
     }
   }
 

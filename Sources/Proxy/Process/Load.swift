@@ -144,7 +144,7 @@ final class Load: Sendable {
     do {
       return load(config, before, said, try open(config, before))
     } catch {
-      return .refused(said + ["\(path): \(error.message)"])
+      return .refused(said + [error.text(config, file: path)])
     }
   }
 
@@ -185,7 +185,7 @@ final class Load: Sendable {
         admin = .unchanged
       }
     } catch {
-      problems.append("\(path): \(error.message)")
+      problems.append(error.text(config, file: path))
     }
     var isTaken = false
     defer { if !isTaken { admin.discard() } }
@@ -218,7 +218,9 @@ final class Load: Sendable {
     var accessLog: LogFile??
     if config.log.access != base?.snapshot.config.log.access {
       do { accessLog = .some(try openAccessLog(config.log.access, &said)) } catch {
-        return .refused(said + ["the access log cannot be opened: \(error)"])
+        let finding = Diagnostic(
+          .error, at: config.place(of: "log.access"), "the access log cannot be opened: \(error.call): \(error.reason)")
+        return .refused(said + [finding.text(file: path)])
       }
     }
 
@@ -241,7 +243,7 @@ final class Load: Sendable {
           config: config, snapshot: snapshot, accessLog: accessLog, listeners: listeners, before: sockets.listeners,
           admin: admin, taken: taken, notes: said))
     } catch {
-      return .refused(said + ["\(path): \(error.message)"])
+      return .refused(said + [error.text(config, file: path)])
     }
   }
 

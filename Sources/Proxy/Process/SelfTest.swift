@@ -54,19 +54,28 @@ struct SelfTest {
 
   private mutating func listener(_ listener: Snapshot.Listener, _ index: Int) {
     let policy = listener.trust
+    let isUnix = listener.config.address.isUnix
     for (number, rule) in listener.config.trust.enumerated() where rule.evidence != .refuse {
       let place = config.place(of: "listeners[\(index)].trust[\(number)]")
       guard rule.evidence != .attested else {
         attested(rule, policy, place)
         continue
       }
-      guard let peers = peers(rule, policy, number) else { continue }
+      // Who is at the other end of a unix socket has no address: `unixPeers` tells of rules that ask for one.
+      let peers: [IPAddress]
+      if isUnix {
+        guard rule.from.isEmpty, rule.evidence != .socket else { continue }
+        peers = []
+      } else {
+        guard let found = self.peers(rule, policy, number) else { continue }
+        peers = found
+      }
       var came: [IPAddress] = []
       var refused: [(IPAddress, String)] = []
       // The clients: the peers themselves, or those whom one peer names.
       for client in rule.evidence == .socket ? peers : Self.clients where came.count < 2 {
         if rule.evidence != .socket, !isPossible(client, rule) { continue }
-        let settlement = settle(client, rule, policy, peer: rule.evidence == .socket ? client : peers[0])
+        let settlement = settle(client, rule, policy, peer: rule.evidence == .socket ? client : peers.first)
         switch settlement {
         case .settled(let address, let port, let via, let scheme):
           guard address == client else {
@@ -112,7 +121,7 @@ struct SelfTest {
   }
 
   private func settle(
-    _ client: IPAddress, _ rule: Config.TrustRule, _ policy: TrustPolicy, peer: IPAddress
+    _ client: IPAddress, _ rule: Config.TrustRule, _ policy: TrustPolicy, peer: IPAddress?
   ) -> Settlement {
     var source: (address: IPAddress, port: UInt16)?
     var fields: [(name: String, value: String)] = []

@@ -140,6 +140,7 @@ package final class Snapshot: Sendable {
     var files = SnapshotFiles(config, refusesPipes: refusesPipes)
     let infrastructure = Infrastructure(config)
     findings += ownClients(config, infrastructure)
+    findings += unixPeers(config)
     findings += cutovers(config, nowMilliseconds: Clock.wallMilliseconds())
     var listeners: [Listener] = []
     for (index, listener) in config.listeners.enumerated() {
@@ -231,7 +232,7 @@ package final class Snapshot: Sendable {
 
     let routeFiles = RouteFiles.load(config, begin, fail)
     let routes = loadRoutes(config, begin, fail)
-    findings += files.findings
+    findings += files.findings + PublishedFiles.findings(config)
     // Or what was loaded would be taken, at the next reload, for what was compared.
     if boundary?.authoritiesAreUnchanged == false {
       fail(config.place(of: ""), "a file of authorities (`ca`) changed while it was read; try again")

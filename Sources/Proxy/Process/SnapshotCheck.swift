@@ -21,7 +21,7 @@ extension Snapshot {
     } catch {
       findings.append(Diagnostic(.error, at: Place(line: 1, column: 1), "\(error)"))
     }
-    findings += addressesNotHere(config)
+    findings += addressesNotHere(config) + pathsNotHere(config)
     // Equal places keep their order.
     return findings.enumerated()
       .sorted { ($0.element.place, $0.offset) < ($1.element.place, $1.offset) }
@@ -37,6 +37,41 @@ extension Snapshot {
       return Diagnostic(
         .warning, at: config.place(of: path),
         "this host does not have the address \(address), so it cannot listen there")
+    }
+  }
+
+  /// Where a socket or the access log is to be made and cannot be. That a directory is missing is a warning: systemd makes those of a
+  /// service when it starts it.
+  private static func pathsNotHere(_ config: Config) -> [Diagnostic] {
+    var made: [(path: String, key: String)] = []
+    func socket(_ endpoint: Config.Endpoint?, _ key: String) {
+      if case .unix(let path)? = endpoint { made.append((path, key)) }
+    }
+    for (index, listener) in config.listeners.enumerated() { socket(listener.address, "listeners[\(index)].listen") }
+    socket(config.admin?.address, "admin.listen")
+    socket(config.admin?.control, "admin.control")
+    if case .file(let path) = config.log.access { made.append((path, "log.access")) }
+    return made.compactMap { path, key in
+      let isLog = key == "log.access"
+      func finding(_ severity: Diagnostic.Severity, _ message: String) -> Diagnostic {
+        Diagnostic(severity, at: config.place(of: key), message)
+      }
+      switch FileKind.at(path) {
+      case .directory?: return finding(.error, "\(path): is a directory")
+      case .other? where !isLog: return finding(.error, "\(path): is no socket, and is not replaced by one")
+      case .socket? where isLog:
+        return finding(.error, "\(path): is a socket; to log to a syslog daemon write `syslog:\(path)`")
+      case .other?, .socket?: return nil
+      case nil: break
+      }
+      let directory = path.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(path[..<$0]) } ?? ""
+      switch FileKind.at(directory.isEmpty ? "/" : directory) {
+      case .directory?: return nil
+      case nil:
+        let what = isLog ? "the access log cannot be written" : "it cannot listen there"
+        return finding(.warning, "\(directory) is not there, or closed to this user, so \(what)")
+      case .other?, .socket?: return finding(.error, "\(directory): is not a directory")
+      }
     }
   }
 
@@ -91,6 +126,33 @@ extension Snapshot {
                 + "proxy that does not pass its client on; good for trying things out"))
         }
       }
+    }
+    return findings
+  }
+
+  /// The peer of a unix socket has no address: it is in no range, and is no client by itself.
+  static func unixPeers(_ config: Config) -> [Diagnostic] {
+    var findings: [Diagnostic] = []
+    for (index, listener) in config.listeners.enumerated() {
+      // An empty path is a listener that could not be read.
+      guard case .unix(let file) = listener.address, !file.isEmpty else { continue }
+      let path = "listeners[\(index)].trust"
+      for (number, rule) in listener.trust.enumerated() where !rule.from.isEmpty {
+        findings.append(
+          Diagnostic(
+            .warning, at: config.place(of: "\(path)[\(number)].from"),
+            "this rule is for nobody: peers of a unix socket have no address, and come under the rule for `any`"))
+      }
+      let any = listener.trust.firstIndex { $0.from.isEmpty }
+      guard any.map({ listener.trust[$0].evidence == .socket }) ?? true else { continue }
+      let isStated = config.places[path] != nil
+      findings.append(
+        Diagnostic(
+          .warning,
+          at: config.place(of: any.map { "\(path)[\($0)]" } ?? (isStated ? path : "listeners[\(index)].listen")),
+          "every request at \(listener.name) is refused (client-unknown): peers of a unix socket have no address, and `socket` asks "
+            + "for nothing else; where a proxy connects, write `{ from: any, evidence: proxy-protocol }` or `forwarded`"
+        ))
     }
     return findings
   }

@@ -53,6 +53,8 @@ final class AdminServer: Sendable {
 
   /// `admin`, or `control`.
   private let name: String
+  /// In the configuration.
+  private var key: String { name == "admin" ? "admin.listen" : "admin.control" }
 
   init(name: String, readiness: ServiceReadiness) throws(SystemError) {
     self.name = name
@@ -78,14 +80,17 @@ final class AdminServer: Sendable {
     guard let address else { return .other(descriptor: -1, address: nil, text: nil) }
     if let its = found.first(where: { $0.name == name && $0.address == address }) { return .found(its) }
     guard !Sockets.isInUse(address) else {
-      throw ListenError(message: "\(name): \(ListenerSet.describe(address)) is already in use by another process")
+      throw ListenError(
+        message:
+          "\(name): \(ListenerSet.describe(address)) is already in use; choose another address or end who listens there",
+        key: key)
     }
     do {
       let fd = try Sockets.listen(on: address, backlog: 16)
       let text = AdminServer.boundText(fd, address)
       return .other(descriptor: fd, address: address, text: text)
     } catch {
-      throw ListenError(message: "\(name): cannot listen on \(ListenerSet.describe(address)): \(error)")
+      throw ListenError(message: "\(name): cannot listen on \(ListenerSet.describe(address)): \(error)", key: key)
     }
   }
 

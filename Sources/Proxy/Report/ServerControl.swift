@@ -45,7 +45,8 @@ extension AdminControl {
     var entries: [String] = []
     for upstream in directory.all {
       for server in upstream.all {
-        let report = server.report(nowMilliseconds: now.monotonicMilliseconds)
+        let report = server.report(
+          slowStartMilliseconds: upstream.slowStartMilliseconds, nowMilliseconds: now.monotonicMilliseconds)
         var text = "{\"upstream\":\(JSONText.quote(upstream.name)),\"server\":\(JSONText.quote(server.name))"
         text += ",\"state\":\"\(report.state)\",\"why\":\(JSONText.quote(report.why))"
         if report.sinceWallMilliseconds > 0 {

@@ -28,7 +28,8 @@ package enum ServerMetrics {
           rows.append(
             Row(
               labels: labels, total: RequestCounts.Total(server.counts),
-              report: server.report(nowMilliseconds: now.monotonicMilliseconds)))
+              report: server.report(
+                slowStartMilliseconds: upstream.slowStartMilliseconds, nowMilliseconds: now.monotonicMilliseconds)))
         } else {
           var other = rest ?? Row(labels: "upstream=\"\(upstream.name)\",server=\"\(others)\"")
           for counts in server.counts { other.total.add(counts) }

@@ -18,6 +18,9 @@ package final class UpstreamStatus: Sendable {
   private let present = Mutex<[ServerStatus]>([])
 
   private let workers: Int
+  /// As the configuration says: for how long a server starts slowly.
+  private let slowStart = Atomic<Int>(0)
+  package var slowStartMilliseconds: Int { slowStart.load(ordering: .relaxed) }
 
   init(name: String, workers: Int) {
     self.name = name
@@ -37,7 +40,10 @@ package final class UpstreamStatus: Sendable {
 
   /// Which there are now. What is known of the others is forgotten, unless an operator said it.
   /// - Parameter startsSlowly: those that were not there before begin with less than their share.
-  package func take(_ names: [String], startsSlowly: Bool, nowMilliseconds: UInt64) {
+  package func take(
+    _ names: [String], startsSlowly: Bool, slowStartMilliseconds: Int = 0, nowMilliseconds: UInt64
+  ) {
+    slowStart.store(slowStartMilliseconds, ordering: .relaxed)
     let all = names.map { server($0) }
     let before = present.withLock { present in
       defer { present = all }
@@ -62,7 +68,7 @@ package final class UpstreamStatus: Sendable {
   /// Those that are out, gone ones among them.
   fileprivate var carried: [HandoverState.Server] {
     servers.withLock { $0 }.flatMap { server in
-      let report = server.report(nowMilliseconds: 0)
+      let report = server.report(slowStartMilliseconds: 0, nowMilliseconds: 0)
       func entry(_ reason: HandoverState.Server.Reason) -> HandoverState.Server {
         HandoverState.Server(
           upstream: name, name: server.name, reason: reason, why: report.why, user: UInt64(report.user),
@@ -111,7 +117,7 @@ package final class ServerDirectory: Sendable {
     for upstream in snapshot.upstreams {
       self.upstream(upstream.config.name).take(
         upstream.servers.map(\.text), startsSlowly: !isFirst && upstream.config.slowStartMilliseconds > 0,
-        nowMilliseconds: nowMilliseconds)
+        slowStartMilliseconds: upstream.config.slowStartMilliseconds, nowMilliseconds: nowMilliseconds)
     }
     let names = Set(snapshot.upstreams.map(\.config.name))
     for upstream in all where !names.contains(upstream.name) {

@@ -262,12 +262,15 @@ package final class ServerStatus: Sendable {
     package let startsSlowly: Bool
   }
 
-  package func report(nowMilliseconds: UInt64) -> Report {
+  /// A start is over when its time is: where no requests come, or it has none, nobody has looked at that yet.
+  package func report(slowStartMilliseconds: Int, nowMilliseconds: UInt64) -> Report {
     let standing = standing(nowMilliseconds: nowMilliseconds)
+    let from = slowFromMilliseconds.load(ordering: .relaxed)
+    let startsSlowly = contains(.slow) && nowMilliseconds < from + UInt64(slowStartMilliseconds)
     return state.withLock { state in
       Report(
         standing: standing, order: order, why: standing == .serving ? state.lastFailure : state.why,
-        sinceWallMilliseconds: state.sinceWallMilliseconds, user: state.user, startsSlowly: contains(.slow))
+        sinceWallMilliseconds: state.sinceWallMilliseconds, user: state.user, startsSlowly: startsSlowly)
     }
   }
 }

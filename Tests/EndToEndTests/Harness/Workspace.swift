@@ -29,6 +29,10 @@ final class Workspace: Sendable {
 
   func file(_ name: String) -> String { "\(path)/\(name)" }
 
+  func makeDirectory(_ name: String) throws {
+    try FileManager.default.createDirectory(atPath: file(name), withIntermediateDirectories: true)
+  }
+
   /// Writes the whole file at once, so a process that reads it just now sees the old text or the new one.
   @discardableResult
   func write(_ name: String, _ text: String, mode: mode_t = 0o644) throws -> String {

@@ -255,6 +255,22 @@ import Testing
       ])
   }
 
+  /// Or no process of an older version could be upgraded: it hands over what it runs with.
+  @Test func whatAnOlderVersionTookIsStillComparedWith() throws {
+    let yaml = """
+      listeners:
+        - { name: web, listen: "127.0.0.1:1", trust: [{ from: 10.0.0.1, evidence: proxy-protocol, then: forwarded, hops: [] }] }
+      routes: [{ to: app, limits: { rate: { requests: 1/s, key: { header: X-Real-IP } } }, error_pages: [{ status: [], html: a }] }]
+      upstreams:
+        app: { servers: ["127.0.0.1:2"], balance: client-hash, slow_start: 5s, health: { tcp: true, protocol: http1 } }
+        other: { servers: ["127.0.0.1:3"], health: { path: /, host: "https://a" } }
+      headers: { server: "off" }
+      """
+    #expect(ConfigReader.read(text: yaml, path: "f").diagnostics.count { $0.severity == .error } == 7)
+    let config = try #require(ConfigReader.read(text: yaml, path: "f", isRunning: true).config)
+    #expect(config.listeners[0].trust[0].thenForwarded && config.listeners[0].trust[0].hops.isEmpty)
+  }
+
   // MARK: Files
 
   @Test func filesThatCannotBeReadSayWhy() throws {

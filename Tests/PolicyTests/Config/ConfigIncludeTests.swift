@@ -107,8 +107,9 @@ import Testing
   }
 
   @Test(arguments: [
-    ("include: gone.yaml", "gone.yaml:1:1: no such file"), ("include: nowhere/*.yaml", "cannot be listed"),
-    ("include: conf.d", "conf.d:1:1: is a directory"), ("include: '*/a.yaml'", "expected the path of a file"),
+    ("include: gone.yaml", "main.yaml:1:10: gone.yaml: no such file"), ("include: nowhere/*.yaml", "cannot be listed"),
+    ("include: conf.d", "main.yaml:1:10: conf.d: is a directory; `conf.d/*.yaml` are the files in it"),
+    ("include: '*/a.yaml'", "expected the path of a file"),
     ("include: conf.d/", "expected the path of a file"),
     ("include: { a: b }", "expected `include` to be a list of paths"),
     ("include: [conf.d/a.yaml, conf.d/*.yaml]", "`conf.d/a.yaml` is included twice"),

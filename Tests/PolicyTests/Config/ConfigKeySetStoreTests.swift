@@ -30,7 +30,9 @@ import Testing
   @Test func aNameThatIsTakenLeavesTheFileAsItWas() throws {
     _ = try KeySetStore.add(id: "k1", algorithm: .hmac, to: edge)
     let before = try text(edge)
-    #expect(throws: KeySetError.self) { try KeySetStore.add(id: "k1", algorithm: .ed25519, to: edge) }
+    let error = #expect(throws: KeySetError.self) { try KeySetStore.add(id: "k1", algorithm: .ed25519, to: edge) }
+    #expect(
+      error?.description.hasPrefix("\(edge): the set has a key k1 already; give the new one another name") == true)
     #expect(throws: KeySetError.self) { try KeySetStore.add(id: "k 2", algorithm: .hmac, to: edge) }
     #expect(try text(edge) == before)
   }

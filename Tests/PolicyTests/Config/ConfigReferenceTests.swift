@@ -42,6 +42,43 @@ import Wire
     #expect(config.identity.keys == "/etc/countersign/a/app.json")
   }
 
+  /// Where names have no case, and where a word stands for something else than a value.
+  @Test func variablesStandForWordsWhereverOneMayStand() throws {
+    let yaml = """
+      identity: { keys: k.json, audience: me }
+      listeners:
+        - name: web
+          listen: "127.0.0.1:1"
+          trust:
+            - { from: 10.0.0.1, evidence: forwarded, header: "${FIELD}" }
+            - { from: "${ANY}", evidence: attested }
+      routes: [{ to: app }]
+      upstreams:
+        app: { servers: ["127.0.0.1:2"], plain_fields: ["${FIELD}"], passive: "${OFF}", health: { path: /, tls: "${OFF}" } }
+      workers: "${AUTO}"
+      timeouts: { drain_tunnels: "${AUTO}" }
+      """
+    let result = ConfigReader.read(text: yaml, path: "/etc/countersign/test.yaml") { name in
+      ["FIELD": "X-Forwarded-For", "ANY": "any", "OFF": "off", "AUTO": "auto"][name]
+    }
+    #expect(result.diagnostics == [])
+    let config = try #require(result.config)
+    #expect(config.listeners[0].trust.map(\.from.isEmpty) == [false, true])
+    #expect(config.listeners[0].trust[0].header == .xForwardedFor)
+    #expect(config.upstreams[0].plainFields == .xForwardedFor && config.upstreams[0].passive == nil)
+    #expect(config.upstreams[0].health?.tls == .off)
+    #expect(config.workers == nil && config.timeouts.drainTunnelsMilliseconds == nil)
+  }
+
+  /// Every address would be answered as if it were the balancers'.
+  @Test func checksFromEverywhereAreRefusedInAnySpelling() {
+    let yaml = minimal().replacing("name: web", with: "name: web, checks: [{ from: '${ALL:-any}' }]")
+    #expect(
+      found(yaml) == [
+        "1:43: `checks` from everywhere would answer every client: name the load balancers' own addresses"
+      ])
+  }
+
   /// A `$` in a pattern is the end of a line, and `$${` a text.
   @Test func patternsAndDoubledDollarsAreLeftAlone() throws {
     let yaml = minimal().replacing("{ to: ", with: "{ host_regex: 'a${1}', path_regex: '/x${PORT}$', to: ")

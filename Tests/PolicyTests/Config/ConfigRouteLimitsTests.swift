@@ -76,6 +76,19 @@ import Wire
       "limits: { rate: { requests: 1/h, burst: 25 } }",
       "2:61: a burst of 25 at 1/h takes longer than a day to be earned anew"
     ),
+    (
+      "limits: { rate: { requests: 20/s, key: { header: X-Forwarded-For } } }",
+      "2:70: `X-Forwarded-For` is what a client says of itself, or what is removed as that; `key: client` counts by the settled "
+        + "client"
+    ),
+    (
+      "limits: { rate: { requests: 20/s, key: { header: x_real_ip } } }",
+      "2:70: `x_real_ip` is what a client says of itself, or what is removed as that; `key: client` counts by the settled client"
+    ),
+    (
+      "limits: { rate: { requests: 20/s, key: { header: Host } } }",
+      "2:70: `Host` is read by rules of its own, and cannot be a key"
+    ),
     ("limits: { rate: {} }", "2:37: `routes[0].limits.rate` lacks `requests`: how many in what time, such as `20/s`"),
     (
       "limits: { rate: { requests: 1/s, key: clients } }",
@@ -115,6 +128,10 @@ import Wire
       "error_pages: [{ status: 418, html: e.html }]",
       "2:45: no refusal has such a status; they have 400, 401, 403, 404, 405, 408, 413, 417, 421, 425, 429, 431, 500, 501, "
         + "502, 503, 504, 505"
+    ),
+    (
+      "error_pages: [{ status: [], html: e.html }]",
+      "2:46: expected at least one status in `routes[0].error_pages[0].status`"
     ),
     (
       "error_pages: [{ status: 404 }]",

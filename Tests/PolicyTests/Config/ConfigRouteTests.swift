@@ -56,6 +56,10 @@ import Testing
       "expected a host name such as `www.example.com` or `*.example.com`, without a port for `routes[0].host`, found `a.example:80`: did you mean `a.example`?"
     ),
     (
+      "host: 'https://a.example/x', to: app",
+      "expected a host name such as `www.example.com` or `*.example.com`, without a port for `routes[0].host`, found `https://a.example/x`: did you mean `a.example`?"
+    ),
+    (
       "path: /café, to: app",
       "expected a path such as `/api/`, of at most 1024 visible ASCII characters, taken literally for `routes[0].path`, found `/café`: did you mean `/caf%C3%A9`?"
     ),
@@ -65,6 +69,14 @@ import Testing
       "`path_prefix` beside `path`: a route has one of `path`, `path_prefix`, `path_regex`"
     ),
     ("listener: wob, to: app", "there is no listener `wob`: did you mean `web`?"),
+    (
+      "listener: [], to: app",
+      "expected `routes[0].listener` to hold at least one listener's name; for all, leave it out"
+    ),
+    (
+      "to: app, error_pages: []",
+      "`routes[0].error_pages` is empty, and would leave the pages of the configuration in use; leave it out"
+    ),
     ("method: CONNECT, to: app", "CONNECT is always refused, before a route is found"),
     (
       "header: { name: X-Forwarded-For }, to: app",
@@ -131,7 +143,7 @@ import Testing
       "path_prefix: /a, strip_prefix: /a, rewrite: /b, to: app",
       "`rewrite` beside `strip_prefix`: a route has one of them"
     ),
-    ("respond: {}, rewrite: /b", "`rewrite` is only used with `to`: here the answer is made here"),
+    ("respond: {}, rewrite: /b", "`rewrite` is only used with `to`: this route answers by itself"),
     (
       "to: app, request_headers: { set: { X-Real-IP: a } }",
       "`X-Real-IP` speaks of the client, and only the upstream's `identity` decides what is said of it; no route can write or remove it"

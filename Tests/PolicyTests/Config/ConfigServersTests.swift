@@ -53,7 +53,17 @@ import Testing
     #expect(
       app.retries.count == 1 && app.retries.budgetPercent == 20 && app.retries.on == [.connect, .reset, .timeout])
     #expect(try upstream("servers: [\"127.0.0.1:80\"], passive: off").passive == nil)
+    // No status counts, as is usual.
+    #expect(try upstream("servers: [\"127.0.0.1:80\"], passive: { status: [] }").passive == Config.Passive())
     #expect(try upstream("servers: [\"127.0.0.1:80\"], health: { tcp: true }").health?.kind == .tcp)
+  }
+
+  /// A start that is none is what `check --resolved` writes out.
+  @Test func noSlowStartIsRightForEveryBalance() throws {
+    let text = "servers: [\"127.0.0.1:80\"], balance: client-hash, slow_start: 0, health: { tcp: true }"
+    let config = try #require(read(text).config)
+    let again = ConfigReader.read(text: config.resolved(), path: "/etc/countersign.yaml")
+    #expect(again.config?.upstreams == config.upstreams, "\(again.diagnostics)")
   }
 
   /// Checks speak what the servers speak, unless it says otherwise; those of gRPC speak HTTP/2.
@@ -131,6 +141,23 @@ import Testing
     (
       "servers: [\"127.0.0.1:80\"], health: { tcp: true, path: /x }", "`path` is not used with `tcp: true`"
     ),
+    ("servers: [\"127.0.0.1:80\"], health: { tcp: true, protocol: http1 }", "`protocol` is not used with `tcp: true`"),
+    (
+      "servers: [\"127.0.0.1:80\"], balance: client-hash, slow_start: 5s",
+      "`slow_start` is not used with `balance: client-hash`, which gives a client the same server always"
+    ),
+    (
+      "servers: [\"127.0.0.1:80\"], passive: false",
+      "expected `off`, or a mapping such as `{ failures: 3 }` for `upstreams.app.passive`, found `false`: did you mean `off`?"
+    ),
+    (
+      "servers: [\"127.0.0.1:80\"], health: { path: /x, host: \"https://a.internal\" }",
+      "expected a host name or an address, with a port or without for `upstreams.app.health.host`, found `https://a.internal`: did you mean `a.internal`?"
+    ),
+    (
+      "servers: [\"127.0.0.1:80\"], tls: { ca: c.pem, name: \"https://a.internal:443\" }",
+      "expected a host name or an address, as the certificate has it for `upstreams.app.tls.name`, found `https://a.internal:443`: did you mean `a.internal`?"
+    ),
     ("servers: [\"127.0.0.1:80\"], health: { tcp: true, grpc: a }", "`grpc` is not used with `tcp: true`"),
     ("servers: [\"127.0.0.1:80\"], health: { grpc: a, path: /x }", "`path` is not used with `grpc`"),
     ("servers: [\"127.0.0.1:80\"], health: { grpc: a, status: 200 }", "`status` is not used with `grpc`"),
@@ -146,6 +173,10 @@ import Testing
     (
       "servers: [\"127.0.0.1:80\"], health: { path: /x, status: 299-200 }",
       "expected a status or a range of them, such as `200-299`, within 100-599 for `upstreams.app.health.status`, found `299-200`"
+    ),
+    (
+      "servers: [\"127.0.0.1:80\"], health: { path: /x, status: [] }",
+      "expected at least one status in `upstreams.app.health.status`; for the usual ones, leave it out"
     ),
     (
       "servers: [\"127.0.0.1:80\"], health: { path: /x, host: \"a b\" }",

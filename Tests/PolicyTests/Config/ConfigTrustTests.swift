@@ -87,6 +87,25 @@ import Wire
       "{ from: 10.0.0.1, evidence: proxy-protocol, then: socket }",
       ["6:57: expected `forwarded` for `listeners[0].trust[0].then`, found `socket`"]
     ),
+    // Nobody's field would be read: each proxy would be the client of all whom it brings.
+    (
+      "{ from: 10.0.0.1, evidence: proxy-protocol, then: forwarded }",
+      [
+        "6:57: `then: forwarded` needs `hops`: the proxies whose field is read; without them each of them is taken for the client itself"
+      ]
+    ),
+    (
+      "{ from: 10.0.0.1, evidence: proxy-protocol, then: forwarded, hops: [] }",
+      [
+        "6:74: `then: forwarded` needs `hops`: the proxies whose field is read; without them each of them is taken for the client itself"
+      ]
+    ),
+    (
+      "{ from: 10.0.0.1, evidence: proxy-protocol, then: forwarded, hops: [10.0.0] }",
+      [
+        "6:75: expected an address or a range such as `10.0.0.0/8` for `listeners[0].trust[0].hops`, found `10.0.0`"
+      ]
+    ),
     (
       "{ from: 10.0.0.1, evidence: forwarded, header: x-real-ip }",
       ["6:54: expected one of `x-forwarded-for`, `forwarded` for `listeners[0].trust[0].header`, found `x-real-ip`"]
@@ -94,7 +113,7 @@ import Wire
     (
       "{ from: 10.0.0.1, evidence: forwarded, header: X-Forwarded_Fro }",
       [
-        "6:54: expected one of `x-forwarded-for`, `forwarded` for `listeners[0].trust[0].header`, found `x-forwarded_fro`: did you mean `x-forwarded-for`?"
+        "6:54: expected one of `x-forwarded-for`, `forwarded` for `listeners[0].trust[0].header`, found `X-Forwarded_Fro`: did you mean `x-forwarded-for`?"
       ]
     ),
     (

@@ -5,6 +5,15 @@ import Testing
 import Wire
 
 @Suite struct ConfigValueTests {
+  /// A server called `off` is more likely none that is told of.
+  @Test func theServersNameIsNotSwitchedOff() throws {
+    #expect(
+      findings(minimal("headers: { server: off }")) == [
+        "4:20: expected `pass`, `remove` or the text that the field says for `headers.server`, found `off`: did you mean `remove`?"
+      ])
+    #expect(try config(minimal("headers: { server: office }")).headers.server == .name("office"))
+  }
+
   // MARK: Durations and sizes
 
   @Test(arguments: [

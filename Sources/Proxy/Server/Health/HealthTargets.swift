@@ -72,6 +72,7 @@ extension ProcessShared {
   func change(_ upstream: Config.Upstream, _ list: [Snapshot.Server], _ generation: UInt64) {
     servers.upstream(upstream.name).take(
       list.map(\.text), startsSlowly: upstream.slowStartMilliseconds > 0,
+      slowStartMilliseconds: upstream.slowStartMilliseconds,
       nowMilliseconds: Clock.monotonicMilliseconds())
     if upstream.health != nil {
       do {
