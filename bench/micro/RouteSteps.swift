@@ -98,12 +98,12 @@ enum RouteSteps {
     finds found: RouteTable.Found
   ) throws -> Operation {
     let table = try RouteTable(
-      routes.map { route in
+      routes.map { pattern in
         var match = Config.RouteMatch()
-        match.host = route.host.map { .pattern($0) }
-        match.path = route.path.map { .pattern($0) }
-        return match
-      })
+        match.host = pattern.host.map { .pattern($0) }
+        match.path = pattern.path.map { .pattern($0) }
+        return Config.Route(match: match, to: "app")
+      }, listeners: [], pathBytesMax: 8_192)
     let bytes = Samples.head(["GET \(path) HTTP/1.1", "Host: \(host)"])
     let head = try Samples.parsed(bytes)
     let facts = RouteFacts(listener: 0, client: nil, isSecure: false)

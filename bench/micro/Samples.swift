@@ -99,12 +99,18 @@ enum Samples {
     return head
   }
 
+  /// A request's head as it goes on, with nothing changed and nothing of its identity.
+  static func write(_ bytes: [UInt8], _ head: RequestHead, into out: Buffer) {
+    HeadWriter.writeRequest(
+      bytes.span, head: head, line: bytes.span, RequestTarget(head), framing: head.framing, webSocket: false,
+      expectsContinue: false, edit: nil, FieldValues(), into: out)
+  }
+
   /// The browser's request as a validator receives it.
   static func signed(by signer: Signer) throws -> [UInt8] {
     let head = try parsed(browser)
     let out = Buffer(capacity: 4_096)
-    HeadWriter.writeRequest(
-      browser.span, head: head, framing: head.framing, webSocket: false, expectsContinue: false, into: out)
+    write(browser, head, into: out)
     let done = signer.writeFields(
       client, head: browser.span, method: head.methodRange, authority: head.authority, path: head.path,
       query: head.query, nowMilliseconds: nowMilliseconds, into: out)

@@ -22,8 +22,7 @@ enum WriteSteps {
       let out = Buffer(capacity: 8_192)
       func write() {
         out.removeAll()
-        HeadWriter.writeRequest(
-          bytes.span, head: head, framing: head.framing, webSocket: false, expectsContinue: false, into: out)
+        Samples.write(bytes, head, into: out)
       }
       let length = try checked(out, holds: text, write)
       return Operation { _ in
@@ -42,8 +41,7 @@ enum WriteSteps {
       let out = Buffer(capacity: 8_192)
       func write() {
         out.removeAll()
-        HeadWriter.writeRequest(
-          bytes.span, head: head, framing: head.framing, webSocket: false, expectsContinue: false, into: out)
+        Samples.write(bytes, head, into: out)
         // Where it cannot sign it writes nothing, and the length is wrong.
         _ = signer.writeFields(
           client, head: bytes.span, method: head.methodRange, authority: head.authority, path: head.path,
