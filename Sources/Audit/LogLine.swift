@@ -177,7 +177,8 @@ package struct LogLine {
       guard let number = LogLine.whole(line, value), number <= 999 else { return false }
       status = Int(number)
     case .suppressed:
-      guard let number = LogLine.whole(line, value) else { return false }
+      // So many in a minute is more than anybody counts, and of as many lines as there can be the sum fits.
+      guard let number = LogLine.whole(line, value), number <= UInt64(UInt32.max) else { return false }
       suppressed = number
     case .duration:
       guard let number = LogLine.whole(line, value) else { return false }

@@ -23,9 +23,9 @@ public struct CivilDate: Equatable, Sendable {
     weekday = (days + 4) % 7
   }
 
-  /// Nil for a day that there is not, or before 1970.
+  /// Nil for a day that there is not, before 1970 or behind 9999: a peer may have written any number.
   public static func daysSinceEpoch(year: Int, month: Int, day: Int) -> Int? {
-    guard year >= 1970, (1...12).contains(month), (1...31).contains(day) else { return nil }
+    guard (1970...9999).contains(year), (1...12).contains(month), (1...31).contains(day) else { return nil }
     // Years that begin in March: then the leap day is a year's last.
     let (years, months) = month > 2 ? (year, month - 3) : (year - 1, month + 9)
     let days = years * 365 + years / 4 - years / 100 + years / 400 + (153 * months + 2) / 5 + day - 1 - 719_468

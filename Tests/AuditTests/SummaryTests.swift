@@ -208,6 +208,20 @@ import Wire
     #expect(log.counts.firstMalformed == "\(file):2")
   }
 
+  /// More than a log can hold does not overflow: such a number is none that we write.
+  @Test func aCountThatNobodyCanHaveIsMalformed() throws {
+    func line(_ count: String) -> String {
+      "{\"time\":\"2026-11-28T14:00:00.000Z\",\"peer\":\"192.0.2.7\",\"status\":0,\"refusal\":\"proxy-missing\",\"suppressed\":\(count)}\n"
+    }
+    let lines = [line("4294967295"), line("4294967295")] + (0..<300).map { _ in line("90071992547409919") }
+    let file = try files.write("log", Array(lines.joined().utf8))
+    let log = try Read.log([file])
+    let summary = Summary()
+    try summary.read(log)
+    #expect(log.counts.malformed == 300)
+    #expect(summary.groups.flatMap(\.refusals).map(\.count) == [2 * 4_294_967_295])
+  }
+
   // MARK: Reports
 
   @Test func reportsSayTheSameInEveryForm() throws {

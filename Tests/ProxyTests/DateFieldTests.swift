@@ -32,9 +32,25 @@ import Wire
       (4_107_542_399_000, "Sun, 28 Feb 2100 23:59:59 GMT", "2100-02-28T23:59:59.000Z"),
       (2_147_483_648_000, "Tue, 19 Jan 2038 03:14:08 GMT", "2038-01-19T03:14:08.000Z"),
       (253_402_300_799_999, "Fri, 31 Dec 9999 23:59:59 GMT", "9999-12-31T23:59:59.999Z"),
+      // No text of that length can tell them.
+      (253_402_300_800_000, "Fri, 31 Dec 9999 23:59:59 GMT", "9999-12-31T23:59:59.999Z"),
+      (99_999_999_999_999_000, "Fri, 31 Dec 9999 23:59:59 GMT", "9999-12-31T23:59:59.999Z"),
+      (.max, "Fri, 31 Dec 9999 23:59:59 GMT", "9999-12-31T23:59:59.999Z"),
     ] as [(UInt64, String, String)])
   func knownDates(_ milliseconds: UInt64, _ imf: String, _ rfc3339: String) {
     #expect(texts(milliseconds) == (imf, rfc3339))
+  }
+
+  @Test(
+    arguments: [
+      (.min, "Thu, 01 Jan 1970 00:00:00 GMT"), (-1, "Thu, 01 Jan 1970 00:00:00 GMT"),
+      (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"), (253_402_300_800, "Fri, 31 Dec 9999 23:59:59 GMT"),
+      (.max, "Fri, 31 Dec 9999 23:59:59 GMT"),
+    ] as [(Int64, String)])
+  func timesOfFiles(_ seconds: Int64, _ imf: String) {
+    var field = DateField()
+    field.update(fileSeconds: seconds)
+    #expect(texts(field).imf == imf)
   }
 
   /// Day by day by the calendar's own rules, for more than the 400 years after which it repeats.

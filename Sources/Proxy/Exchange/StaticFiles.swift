@@ -58,7 +58,7 @@ enum StaticFiles {
   ) -> Step {
     x.targetText.removeAll()
     var modified = DateField()
-    modified.update(wallMilliseconds: UInt64(max(0, file.modifiedSeconds)) * 1_000)
+    modified.update(fileSeconds: file.modifiedSeconds)
     // The tag stands in the scratch text, so that it can be compared and written.
     let tag = x.targetText
     tag.append(0x22)

@@ -20,8 +20,17 @@ package struct DateField {
     [0x4e, 0x6f, 0x76], [0x44, 0x65, 0x63],
   ]
 
-  /// Brings both texts to `wallMilliseconds` since 1970.
+  /// The last second of the year 9999, behind which neither text can tell a time.
+  private static let secondsMax: UInt64 = 253_402_300_799
+
+  /// Brings both texts to a file's time, which whoever may write the file can have set to anything, and some file systems keep.
+  package mutating func update(fileSeconds: Int64) {
+    update(wallMilliseconds: min(UInt64(clamping: fileSeconds), DateField.secondsMax) * 1_000)
+  }
+
+  /// Brings both texts to `wallMilliseconds` since 1970, or to the last time that they can tell.
   package mutating func update(wallMilliseconds: UInt64) {
+    let wallMilliseconds = min(wallMilliseconds, DateField.secondsMax * 1_000 + 999)
     guard wallMilliseconds != millisecond else { return }
     millisecond = wallMilliseconds
     let now = wallMilliseconds / 1_000
