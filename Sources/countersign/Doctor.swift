@@ -113,7 +113,10 @@ struct Doctor: ParsableCommand {
     var clients: [Int: IPAddress] = [:]
     for walk in try hop.recording.read().walks {
       let lines = walk.split(separator: "\n")
-      guard let first = lines.first, let index = Int(first.split(separator: "/").last ?? "") else { continue }
+      // Whoever stands between may have asked for another number.
+      guard let first = lines.first, let index = Int(first.split(separator: "/").last ?? ""),
+        addresses.indices.contains(index)
+      else { continue }
       print("\n\(hop.name) on probe \(index + 1)")
       for line in lines.dropFirst() { print("  \(line)") }
       guard let client = lines.first(where: { $0.hasPrefix("client   ") }) else { continue }

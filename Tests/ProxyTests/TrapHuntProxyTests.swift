@@ -41,9 +41,8 @@ import Wire
       if case .complete = head.parse(request.span, limits: limits) {
         hasRequest = true
         out.removeAll()
-        HeadWriter.writeRequest(
-          request.span, head: head, framing: head.framing, webSocket: head.wantsWebSocket, expectsContinue: true,
-          into: out)
+        HeadDocument.writeRequest(
+          request.span, head, framing: head.framing, webSocket: head.wantsWebSocket, expectsContinue: true, into: out)
         out.append(request.span.extracting(head.target.range), most: requests.below(40), query: .names, .json)
       }
       let wasHead = responses.below(3) == 0
@@ -104,6 +103,9 @@ import Wire
       _ = early.take(stream: Int32(inputs.below(30)))
       _ = budget.note(emptyFrames: inputs.below(3_000), nowMilliseconds: inputs.dice.next())
       _ = budget.noteReset(nowMilliseconds: inputs.dice.next())
+      _ = budget.noteRefused(inputs.below(1_000), nowMilliseconds: inputs.dice.next())
+      budget.noteSent(inputs.below(100_000))
+      budget.noteRequest()
     }
   }
 
