@@ -203,16 +203,16 @@ import Testing
   /// It would refuse every request.
   @Test(arguments: [
     ("", ["2:28: warning: REFUSED"]),
-    (", trust: []", ["2:58: warning: REFUSED"]),
+    (", trust: []", ["2:52: warning: REFUSED"]),
     (
       ", trust: [{ from: any, evidence: socket }]",
-      ["2:59: warning: REFUSED"]
+      ["2:53: warning: REFUSED"]
     ),
     (
       ", trust: [{ from: [10.0.0.0/8], evidence: forwarded }]",
       [
-        "2:58: warning: REFUSED",
-        "2:67: warning: this rule is for nobody: peers of a unix socket have no address, and come under the rule for `any`",
+        "2:52: warning: REFUSED",
+        "2:61: warning: this rule is for nobody: peers of a unix socket have no address, and come under the rule for `any`",
       ]
     ),
     (", trust: [{ from: any, evidence: forwarded }]", []), (", trust: [{ from: any, evidence: proxy-protocol }]", []),
