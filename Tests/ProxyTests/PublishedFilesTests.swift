@@ -52,7 +52,7 @@ import Testing
   }
 
   /// As a variable that is set to nothing would have it.
-  @Test(arguments: ["\"\"", "''", "${NOTHING_IS_SET:-}"]) func noPathIsNoDirectory(files: String) throws {
+  @Test(arguments: ["\"\"", "''", "\"${NOTHING_IS_SET:-}\""]) func noPathIsNoDirectory(files: String) throws {
     defer { removeFiles() }
     let found = try found(files)
     #expect(

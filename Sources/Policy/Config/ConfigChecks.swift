@@ -49,19 +49,6 @@ extension Reading {
     if let earlier = taken.updateValue(place, forKey: address) {
       error(place, "the address in \(spot(earlier, from: place)) is the same; one address has one listener")
     }
-    guard case .address(let ip, let port) = address else { return }
-    let conflicts = taken.compactMap { other, earlier -> (ip: IPAddress, place: Place)? in
-      guard case .address(let its, let itsPort) = other, itsPort == port, its != ip, its.family == ip.family else {
-        return nil
-      }
-      return its.isUnspecified || ip.isUnspecified ? (its, earlier) : nil
-    }
-    guard let first = conflicts.min(by: { $0.place < $1.place }) else { return }
-    let (all, one) = ip.isUnspecified ? (ip, first.ip) : (first.ip, ip)
-    error(
-      place,
-      "port \(port) is taken in \(spot(first.place, from: place)) already: \(all) is every address, \(one) among them; name each address, "
-        + "or leave one listener out")
   }
 
   private mutating func checkRoutes() {

@@ -48,7 +48,9 @@ extension Reading {
       rule.hops = ranges.map(\.prefix)
     }
     // Where no hop is listed no field is read, and every proxy behind the load balancer is the client of all whom it brings.
-    if let node = fields["then"], rule.thenForwarded, rule.hops.isEmpty, !faulty.contains("\(path).hops"), !isRunning {
+    if let node = fields["then"], rule.thenForwarded, evidence == .proxyProtocol, rule.hops.isEmpty,
+      !faulty.contains("\(path).hops"), !isRunning
+    {
       error(
         fields["hops"]?.place ?? node.place,
         "`then: forwarded` needs `hops`: the proxies whose field is read; without them each of them is taken for the client "

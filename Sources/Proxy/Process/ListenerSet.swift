@@ -63,7 +63,7 @@ struct ListenerSet: Sendable {
           continue
         }
         socketCount += 1
-        try ListenerSet.checkOwn(listener.name, address, beside: made + (old?.open ?? []))
+        try ListenerSet.checkOwn(listener.name, address, beside: made, before: old?.open ?? [])
         let new = try ListenerSet.listen(listener.name, address, socket: socketCount, workers: workers)
         made.append(new)
         open.append(new)
@@ -77,17 +77,18 @@ struct ListenerSet: Sendable {
   /// One port has one socket, or several whose addresses differ: every address is all of them. Those of before are open until a reload is
   /// taken.
   private static func checkOwn(
-    _ name: String, _ address: SocketAddress, beside others: [Open]
+    _ name: String, _ address: SocketAddress, beside made: [Open], before: [Open]
   ) throws(ListenError) {
     guard let ip = address.ip, address.port != 0 else { return }
-    for other in others {
+    for (index, other) in (made + before).enumerated() {
       guard let its = other.bound.ip, other.bound.port == address.port, its.family == ip.family,
         its == ip || its.isUnspecified || ip.isUnspecified
       else { continue }
       throw ListenError(
         message:
           "listener \(name): \(describe(address)) cannot be opened while this process listens on \(describe(other.bound)) for "
-          + "the listener \(other.name); a restart can change that")
+          + "the listener \(other.name); "
+          + (index < made.count ? "name each address, or leave one listener out" : "a restart can change that"))
     }
   }
 

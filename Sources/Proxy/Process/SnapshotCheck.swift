@@ -21,7 +21,7 @@ extension Snapshot {
     } catch {
       findings.append(Diagnostic(.error, at: Place(line: 1, column: 1), "\(error)"))
     }
-    findings += addressesNotHere(config) + pathsNotHere(config)
+    findings += addressesNotHere(config) + portsTaken(config) + pathsNotHere(config)
     // Equal places keep their order.
     return findings.enumerated()
       .sorted { ($0.element.place, $0.offset) < ($1.element.place, $1.offset) }
@@ -38,6 +38,29 @@ extension Snapshot {
         .warning, at: config.place(of: path),
         "this host does not have the address \(address), so it cannot listen there")
     }
+  }
+
+  /// Every address beside one of them: a warning, because systemd may open both (ReusePort=), which we do not.
+  private static func portsTaken(_ config: Config) -> [Diagnostic] {
+    var listened = config.listeners.enumerated().map { ($1.address, "listeners[\($0)].listen") }
+    if let admin = config.admin?.address { listened.append((admin, "admin.listen")) }
+    var findings: [Diagnostic] = []
+    for (index, (endpoint, path)) in listened.enumerated() {
+      guard case .address(let ip, let port) = endpoint, port != 0 else { continue }
+      for (earlier, earlierPath) in listened[..<index] {
+        guard case .address(let its, let itsPort) = earlier, itsPort == port, its.family == ip.family, its != ip,
+          its.isUnspecified || ip.isUnspecified
+        else { continue }
+        let (all, one) = ip.isUnspecified ? (ip, its) : (its, ip)
+        findings.append(
+          Diagnostic(
+            .warning, at: config.place(of: path),
+            "port \(port) is taken in \(config.place(of: earlierPath).name) already: \(all) is every address, \(one) among them; name "
+              + "each address, or leave one listener out"))
+        break
+      }
+    }
+    return findings
   }
 
   /// Where a socket or the access log is to be made and cannot be. That a directory is missing is a warning: systemd makes those of a

@@ -264,30 +264,6 @@ import Testing
       """
   }
 
-  /// The kernel would let only one of them have the port.
-  @Test func everyAddressStandsBesideNoOtherOfItsPort() {
-    let yaml = """
-      listeners:
-        - { name: one, listen: "127.0.0.1:8080" }
-        - { name: six, listen: "[::]:8080" }
-        - { name: all, listen: "0.0.0.0:8080" }
-        - { name: other, listen: "0.0.0.0:8081" }
-        - { name: local, listen: "[::1]:8080" }
-        - { name: free, listen: "0.0.0.0:0" }
-        - { name: chosen, listen: "127.0.0.1:0" }
-      routes: [{ to: app }]
-      upstreams: { app: { servers: ["127.0.0.1:3000"] } }
-      admin: { listen: "127.0.0.1:8081" }
-      """
-    let end = "name each address, or leave one listener out"
-    #expect(
-      findings(yaml) == [
-        "4:26: port 8080 is taken in line 2 already: 0.0.0.0 is every address, 127.0.0.1 among them; \(end)",
-        "6:28: port 8080 is taken in line 3 already: :: is every address, ::1 among them; \(end)",
-        "11:18: port 8081 is taken in line 5 already: 0.0.0.0 is every address, 127.0.0.1 among them; \(end)",
-      ])
-  }
-
   @Test func theWholeReadsWithoutAFinding() throws {
     _ = try config(Self.document())
   }

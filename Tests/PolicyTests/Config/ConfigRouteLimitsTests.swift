@@ -131,7 +131,7 @@ import Wire
     ),
     (
       "error_pages: [{ status: [], html: e.html }]",
-      "2:46: expected at least one status in `routes[0].error_pages[0].status`"
+      "2:45: expected at least one status in `routes[0].error_pages[0].status`"
     ),
     (
       "error_pages: [{ status: 404 }]",
