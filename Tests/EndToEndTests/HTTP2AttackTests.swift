@@ -76,7 +76,7 @@ extension EndToEnd {
       Flood(title: "CONTINUATION of a large field", front: { [$0.headers(isWhole: false)] }) { _, index in
         [.continuation(1, HTTP2Client.large(index), isWhole: false)]
       },
-      Flood(title: "heads beyond what a connection may hold") { client, index in
+      Flood(title: "heads beyond what a connection may hold", isPaced: true) { client, index in
         let field = ("x-a", String(repeating: "x", count: 12_000))
         return [client.headers(stream(index), method: "POST", ends: false, with: field)]
       },

@@ -87,7 +87,7 @@ extension EndToEnd {
       }
       // The values of pseudo-fields lie in a buffer of their own, beyond whose end these were read.
       let (host, path) = (String(repeating: "a", count: 50_000), "/" + String(repeating: "p", count: 50_000))
-      #expect(try client.get(path, host: host).status != 200)
+      #expect(try client.response(on: client.begin(path, host: host)).status == 400)
       #expect(try client.get("/after").status == 200)
     }
 

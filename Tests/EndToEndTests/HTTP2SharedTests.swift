@@ -75,8 +75,9 @@ extension EndToEnd {
       let client = try site.begun()
       let field = ("x-a", String(repeating: "b", count: 12_000))
       let streams = try (0..<60).map { try client.open(client.block("/\($0)", method: "POST", [field]), ends: false) }
-      try client.settle()
-      let refused = streams.filter { client.streams[$0]?.reset == HTTP2Code.refusedStream.rawValue }
+      func isRefused(_ stream: UInt32) -> Bool { client.streams[stream]?.reset == HTTP2Code.refusedStream.rawValue }
+      try client.wait(for: "the last is refused") { _ in isRefused(streams.last!) }
+      let refused = streams.filter(isRefused)
       #expect((10...25).contains(refused.count), "\(refused.count)")
       #expect(try site.refusals("http2-busy") == refused.count)
       for stream in streams where !refused.contains(stream) {

@@ -29,7 +29,7 @@ private final class End: HTTP2Handler {
 
   init(_ role: HTTP2Session.Role, streamWindow: Int = 65_535) {
     let settings = HTTP2Session.Settings(
-      streamsMax: 10, streamWindow: streamWindow, connectionWindow: 1 << 20, headBytesMax: 16_384)
+      streamsMax: 10, streamWindow: streamWindow, connectionWindow: 1 << 20, headBytesMax: 1 << 20)
     session = HTTP2Session(role, settings, memory: memory)
     session.tell(self)
   }
@@ -265,6 +265,21 @@ private func talk(_ a: End, _ b: End, piece: Int = .max) {
     #expect(server.respond(stream, ":status: 200\r\n" + lines, hasBody: false))
     talk(client, server)
     #expect(client.fields[stream] == [":status: 200"] + fields && client.ended == [stream])
+  }
+
+  /// A longer field, and a list that needs more frames than a peer reads, would end the connection and with it the requests of others.
+  @Test(arguments: [[65_536], [65_537], [30_000, 30_000, 30_000, 30_000], [30_000, 30_000, 30_000, 30_000, 30_000]])
+  func whatNoPeerTakesIsNotSent(_ sizes: [Int]) throws {
+    let (client, server) = (End(.client), End(.server))
+    talk(client, server)
+    let lines = sizes.enumerated().map { "x-\($0): \(String(repeating: "~", count: $1))\r\n" }.joined()
+    let isCarried = sizes.allSatisfy { $0 <= 65_536 } && sizes.reduce(0, +) < 131_072
+    let stream = client.request(Self.request + lines, hasBody: false)
+    #expect((stream != nil) == isCarried)
+    let next = try #require(client.request(Self.request, hasBody: false))
+    talk(client, server)
+    #expect(server.fields[next] != nil)
+    if let stream { #expect(server.fields[stream]?.count == server.fields[next]!.count + sizes.count) }
   }
 
   @Test func aResetAndAGoodbyeAreHeard() throws {
