@@ -115,6 +115,53 @@ extension EndToEnd {
       #expect(!site.backend.saw("/large"))
     }
 
+    /// Such a response is the server's fault, and ends its own stream alone.
+    @Test func aResponseThatHTTP2CannotCarryIsRefusedAlone() throws {
+      let site = try HTTP2Site { exchange in
+        let field = exchange.target == "/large" ? "X-Large: \(String(repeating: "~", count: 70_000))\r\n" : ""
+        try exchange.send("HTTP/1.1 200 OK\r\n\(field)Content-Length: 4\r\n\r\nhere")
+      } change: {
+        $0.limits = ["head: 256KiB"]
+      }
+      let client = try site.begun()
+      let large = try client.begin("/large")
+      #expect(try client.get("/small").text == "here")
+      let response = try client.response(on: large)
+      #expect(response.status == 0 && response.reset == HTTP2Code.internalError.rawValue, "\(client.summary)")
+      let line = try site.edge.access.wait(path: "/large")
+      #expect(line.refusal == "upstream-response")
+      #expect(try client.get("/after").text == "here")
+    }
+
+    /// As a call of gRPC goes on for hours: each small message that comes is answered by a window for its stream and one for the connection.
+    @Test func smallMessagesWithTheirWindowsAreNoFlood() throws {
+      let site = try HTTP2Site { exchange in
+        let connection = try exchange.speakHTTP2(.settings([]))
+        while true {
+          let frame = try connection.readHTTP2Frame()
+          if frame.kind == .headers {
+            let head = HTTP2Frame.headers(frame.stream, HPACKBlock([HPACKField(":status", "200")]).bytes, ends: false)
+            try connection.send(head.bytes)
+          } else if frame.kind == .data, !frame.payload.isEmpty {
+            let windows = [0, frame.stream].map { HTTP2Frame.windowUpdate($0, by: UInt32(frame.payload.count)) }
+            try connection.send((windows + [.data(frame.stream, frame.payload)]).flatMap(\.bytes))
+          }
+        }
+      } change: {
+        $0.upstreams[0].members += ["protocol: http2"]
+        $0.workers = "1"
+      }
+      let client = try site.begun()
+      let stream = try client.open(client.block("/echo", method: "POST"), ends: false)
+      for round in 1...1_500 {
+        try client.send(.data(stream, Array("0123456789".utf8)))
+        try client.wait(for: "echo \(round)") { $0.streams[stream]!.body.count == 10 * round }
+        // Whatever the client gives back by itself.
+        try client.send(.windowUpdate(stream, by: 10), .windowUpdate(0, by: 10))
+      }
+      #expect(client.goAway == nil && client.streams[stream]?.isOver == false)
+    }
+
     /// RFC 9113 section 8.7: whatever its method, for nobody has acted on it.
     @Test func whatAServerRefusesToLookAtIsSentAgain() throws {
       let refused = Guarded(0)

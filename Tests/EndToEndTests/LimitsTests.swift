@@ -327,6 +327,37 @@ extension EndToEnd {
       try eventually("places are free again", everyMilliseconds: 100) { try edge.process.openFileCount < 200 }
     }
 
+    /// A server's connections that have no request are closed where another server needs their descriptors.
+    @Test func idleConnectionsMakeWayForOtherServers() throws {
+      let workspace = try Workspace()
+      let (arrived, mayAnswer) = (Guarded(0), Guarded(false))
+      let busy = try RecordingBackend(keepsBytes: false) { exchange in
+        arrived.with { $0 += 1 }
+        _ = mayAnswer.wait(until: .usual) { $0 ? true : nil }
+        try exchange.reply("busy")
+      }
+      let other = try RecordingBackend(keepsBytes: false) { try $0.reply("other") }
+      var configuration = Configuration.plainEdge(to: ["\(busy.address)"])
+      configuration.listeners[0].more.append("protocols: [h2c]")
+      configuration.routes.insert("path_prefix: /other, to: other", at: 0)
+      configuration.upstreams[0].members += ["idle_connections: 200"]
+      configuration.upstreams.append(.init(name: "other", members: ["identity: none"], servers: ["\(other.address)"]))
+      configuration.limits = ["connections: 60"]
+      configuration.workers = "1"
+      configuration.hasAdmin = true
+      // A quarter of them for servers, which is 100.
+      let edge = try Countersign(configuration, in: workspace, openFilesMax: 400)
+      let client = try HTTP2Client.cleartext(to: edge["public"], from: Peer.client(1))
+      let streams = try (0..<70).map { try client.begin("/\($0)") }
+      try eventually("all are asked") { arrived.now == 70 }
+      mayAnswer.with { $0 = true }
+      for stream in streams { #expect(try client.response(on: stream).text == "busy") }
+      #expect(try edge.metric("countersign_idle_upstream_connections") == 70)
+      let others = try (0..<60).map { try client.begin("/other/\($0)") }
+      for stream in others { #expect(try client.response(on: stream).text == "other") }
+      #expect(try edge.process.openFileCount < 100 + 60)
+    }
+
     /// An idle process uses no time.
     @Test func idleCostsNothing() throws {
       let site = try Site(.bound)

@@ -31,14 +31,23 @@ import Wire
     var taken = 0
     while budget.note(emptyFrames: 1, nowMilliseconds: 0) == nil {
       taken += 1
-      budget.noteSent(1)
+      budget.noteSent(1, isCut: true)
     }
     #expect(taken == HTTP2Budget.framesAtOnce)
-    budget.noteSent(100)
+    budget.noteSent(100, isCut: true)
     #expect(budget.note(emptyFrames: 1, nowMilliseconds: 0) == nil)
     #expect(budget.note(emptyFrames: 1, nowMilliseconds: 0) == .http2Flood)
-    budget.noteSent(1_024)
+    budget.noteSent(1_024, isCut: true)
     #expect(budget.note(emptyFrames: HTTP2Budget.framesPerRequest, nowMilliseconds: 0) == nil)
+  }
+
+  /// A call of gRPC with messages of a few bytes: each is answered by a window for its stream and one for the connection.
+  @Test func smallMessagesAreAnsweredWithoutEnd() {
+    var budget = HTTP2Budget(nowMilliseconds: 0)
+    for _ in 0..<100_000 {
+      budget.noteSent(10, isCut: false)
+      #expect(budget.note(emptyFrames: HTTP2Budget.framesPerRequest, nowMilliseconds: 0) == nil)
+    }
   }
 
   @Test func requestsThatAreRefusedUnseenAreBounded() {

@@ -104,7 +104,7 @@ import Wire
       _ = budget.note(emptyFrames: inputs.below(3_000), nowMilliseconds: inputs.dice.next())
       _ = budget.noteReset(nowMilliseconds: inputs.dice.next())
       _ = budget.noteRefused(inputs.below(1_000), nowMilliseconds: inputs.dice.next())
-      budget.noteSent(inputs.below(100_000))
+      budget.noteSent(inputs.below(100_000), isCut: inputs.below(2) == 0)
       budget.noteRequest()
     }
   }

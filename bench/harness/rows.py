@@ -171,7 +171,7 @@ def memory(bench):
             before = entry.process.pss_bytes()
             client = Client(bench, entry.address, True, mode="hold", connections=connections)
             # Idle for long: what the connections' beginning took is given back by then, where a program gives back at all.
-            time.sleep(0.5 if bench.quick else 12)
+            time.sleep(0.5 if bench.quick else 15)
             after = entry.process.pss_bytes()
             client.end()
             return {"bytes": (after - before) / connections, "pss_before": before, "pss_after": after,

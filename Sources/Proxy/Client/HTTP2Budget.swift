@@ -9,8 +9,8 @@ package struct HTTP2Budget {
   /// may send at once, and in a second.
   package static let framesAtOnce = 1_000
   package static let framesPerSecond = 200
-  /// So many of those frames come with a request, or with a piece of data that is sent, for they answer it: one for each 64 bytes of a
-  /// smaller piece. A request that is refused without a look at it costs as many.
+  /// So many of those frames come with a request, or with a piece of data that is sent, for they answer it; a piece that is smaller because
+  /// the client's window cut it has one for each 64 bytes. A request that is refused without a look at it costs as many.
   package static let framesPerRequest = 4
   private static let bytesPerFrame = 64
   /// Streams that end by a reset before they were answered: at once, and in a second (CVE-2023-44487). Also those that we reset for
@@ -43,9 +43,11 @@ package struct HTTP2Budget {
   /// A request came, and is served.
   package mutating func noteRequest() { frames = min(frames + HTTP2Budget.framesPerRequest, HTTP2Budget.framesAtOnce) }
 
-  /// So many bytes of a body were sent at once. A client that takes a byte at a time has no more of a budget for it.
-  package mutating func noteSent(_ bytes: Int) {
-    let more = min(HTTP2Budget.framesPerRequest, bytes / HTTP2Budget.bytesPerFrame)
+  /// So many bytes of a body were sent at once: all that there were, or `isCut`, what the client had room for. One that takes a byte at a
+  /// time has no more of a budget for it; how small the messages of a stream are is the server's affair.
+  package mutating func noteSent(_ bytes: Int, isCut: Bool) {
+    let more =
+      isCut ? min(HTTP2Budget.framesPerRequest, bytes / HTTP2Budget.bytesPerFrame) : HTTP2Budget.framesPerRequest
     frames = min(frames + more, HTTP2Budget.framesAtOnce)
   }
 

@@ -238,10 +238,10 @@ extension HTTP2Server: HTTP2Handler {
   }
 
   func take(stream: Int32, count: Int, into out: Buffer) {
-    budget.noteSent(count)
     guard let s = find(stream), let state = s.stream else { return }
     out.append(first: count, of: s.output)
     s.output.consume(count)
+    budget.noteSent(count, isCut: !s.output.isEmpty)
     s.output.releaseIfEmpty()
     state.sentBytes &+= UInt32(truncatingIfNeeded: count)
     sentBytes &+= UInt32(truncatingIfNeeded: count)

@@ -19,6 +19,8 @@ final class StreamState {
   var isTouched = false
   /// The client has reset it.
   var isReset = false
+  /// The response's head is more than HTTP/2 can carry.
+  var isHeadTooLarge = false
   /// libnghttp2 knows it no more.
   var isClosed = false
   /// What was wrong behind the head.
@@ -87,6 +89,7 @@ final class StreamState {
     first = nil
     isTouched = false
     isReset = false
+    isHeadTooLarge = false
     isClosed = false
     fault = nil
     isFaultTold = false
@@ -197,15 +200,22 @@ extension Downstream {
         ? session.inform(stream: stream.id, lines, $0)
         : session.respond(stream: stream.id, lines, $0, hasBody: hasBody)
     }
-    if !isInterim {
+    if !isInterim, isTaken {
       stream.hasBody = hasBody
       if !hasBody {
         stream.outputEnded = true
         stream.isEndOut = true
       }
     }
-    // Without memory, or with more fields than anybody has: the stream ends.
-    if isTaken { stream.headsWaiting += 1 } else { stream.isReset = true }
+    if isTaken {
+      stream.headsWaiting += 1
+    } else if lines.isTooLarge {
+      // An interim response is not needed.
+      stream.isHeadTooLarge = !isInterim
+    } else {
+      // Without memory, or with more fields than anybody has: the stream ends.
+      stream.isReset = true
+    }
     return text.count
   }
 

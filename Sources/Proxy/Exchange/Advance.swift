@@ -350,6 +350,7 @@ extension Exchange {
     response.isCoded = coding.isGzip
     downstream.write(head, length, from: u, for: self, outgoing, coding, isTunnel: false, worker)
     u.input.consume(length)
+    if downstream.stream?.isHeadTooLarge == true { return badResponse(.headTooLarge) }
     if !response.hasBody { machine.responseEnded() }
     return .moved
   }

@@ -110,6 +110,12 @@ package final class ProcessShared: Sendable {
     return false
   }
 
+  /// Three quarters of them are in use: none is kept without a request.
+  var isShortOfServerConnections: Bool {
+    let most = serverConnectionsMax.load(ordering: .relaxed)
+    return openServerConnections.load(ordering: .relaxed) > most - most / 4
+  }
+
   func giveServerConnection() { openServerConnections.subtract(1, ordering: .relaxed) }
 
   /// Divides the descriptors that the process may have: what clients, a reload and everything else need is not for servers, of which one

@@ -11,7 +11,7 @@ enum Dial {
     _ x: Exchange, _ server: ServerPool, preamble: ProxyHeaderDraft?, _ worker: Worker
   ) -> Attempt.Found {
     let opened: (fd: Int32, connected: Bool)
-    guard worker.shared.takeServerConnection() else {
+    guard takePlace(worker) else {
       server.noteTry(of: x, isReused: false, worker)
       return exhausted("all descriptors that are set aside for servers are in use", worker)
     }
@@ -64,6 +64,19 @@ enum Dial {
       deadlineMilliseconds: worker.nowMilliseconds + UInt64(x.times.connectMilliseconds(worker)))
     if opened.connected, case .fault(let fault) = connected(u, worker) { return .fault(fault) }
     return .connection(found)
+  }
+
+  /// A descriptor for one more connection. Those without a request make way, whosever they are.
+  private static func takePlace(_ worker: Worker) -> Bool {
+    if worker.shared.takeServerConnection() { return true }
+    for group in worker.plan.groups {
+      for server in group.servers {
+        guard let u = server.oldestIdle else { continue }
+        u.close(worker)
+        return worker.shared.takeServerConnection()
+      }
+    }
+    return false
   }
 
   private static func exhausted(_ why: String, _ worker: Worker) -> Attempt.Found {

@@ -153,9 +153,12 @@ package final class ServerPool {
     return u
   }
 
-  /// Keeps a connection for another request. False when it has enough of them.
+  /// The connection without a request that has been kept longest.
+  var oldestIdle: Upstream? { idle.first ?? (idleHTTP2 > 0 ? http2.first(where: \.isIdle) : nil) }
+
+  /// Keeps a connection for another request. False when it has enough of them, or descriptors are short.
   func keep(_ u: Upstream, _ worker: Worker) -> Bool {
-    guard idle.count < idleMax else { return false }
+    guard idle.count < idleMax, !worker.shared.isShortOfServerConnections else { return false }
     idle.append(u)
     u.isIdle = true
     worker.idleUpstreams += 1
@@ -175,7 +178,7 @@ package final class ServerPool {
     let u = client.connection
     guard client.mayOpen else { return false }
     if u.isIdle { return true }
-    guard idleHTTP2 < idleMax else { return false }
+    guard idleHTTP2 < idleMax, !worker.shared.isShortOfServerConnections else { return false }
     u.isIdle = true
     idleHTTP2 += 1
     worker.idleUpstreams += 1
