@@ -63,8 +63,11 @@ extension Snapshot {
     return findings
   }
 
-  /// Where a socket or the access log is to be made and cannot be. That a directory is missing is a warning: systemd makes those of a
-  /// service when it starts it.
+  /// Where systemd makes a service's own directories when it starts it (RuntimeDirectory=, LogsDirectory=).
+  private static let madeAtStart: Set<String> = ["/run", "/var/run", "/var/log"]
+
+  /// Where a socket or the access log is to be made and cannot be. That a directory is missing is a warning, for something else may make
+  /// it before `run`; and nothing where it is one that systemd makes.
   private static func pathsNotHere(_ config: Config) -> [Diagnostic] {
     var made: [(path: String, key: String)] = []
     func socket(_ endpoint: Config.Endpoint?, _ key: String) {
@@ -91,6 +94,8 @@ extension Snapshot {
       switch FileKind.at(directory.isEmpty ? "/" : directory) {
       case .directory?: return nil
       case nil:
+        let parent = directory.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(directory[..<$0]) } ?? ""
+        guard !madeAtStart.contains(parent) else { return nil }
         let what = isLog ? "the access log cannot be written" : "it cannot listen there"
         return finding(.warning, "\(directory) is not there, or closed to this user, so \(what)")
       case .other?, .socket?: return finding(.error, "\(directory): is not a directory")
