@@ -105,9 +105,8 @@ package enum ProcessLimits {
     if limit.rlim_cur < limit.rlim_max {
       limit.rlim_cur = limit.rlim_max
       _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-      _ = unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
-    return Int(clamping: limit.rlim_cur)
+    return openFiles
   }
 
   /// The limit of open files that is in force.

@@ -200,15 +200,14 @@ extension Downstream {
         ? session.inform(stream: stream.id, lines, $0)
         : session.respond(stream: stream.id, lines, $0, hasBody: hasBody)
     }
-    if !isInterim, isTaken {
+    if isTaken {
+      stream.headsWaiting += 1
+      guard !isInterim else { return text.count }
       stream.hasBody = hasBody
       if !hasBody {
         stream.outputEnded = true
         stream.isEndOut = true
       }
-    }
-    if isTaken {
-      stream.headsWaiting += 1
     } else if lines.isTooLarge {
       // An interim response is not needed.
       stream.isHeadTooLarge = !isInterim

@@ -296,6 +296,7 @@ extension Exchange {
       ServerReports.noteStatus(head.status, of: u, self, worker)
       downstream.write(head, length, from: u, for: self, .none, .asIs, isTunnel: true, worker)
       u.input.consume(length)
+      if downstream.stream?.isHeadTooLarge == true { return badResponse(.headTooLarge) }
       Tunnel.begin(self, u, worker)
       return .parked
     }
