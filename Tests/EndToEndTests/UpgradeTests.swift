@@ -76,7 +76,13 @@ extension EndToEnd {
       #expect(done.now > 100)
       // The old ones have ended, and what they counted is known.
       try eventually("the old processes end") { service.processes.dropLast().allSatisfy { !Upgradable.isRunning($0) } }
-      try eventually("all is counted") { try service.metric("countersign_requests_total") == done.now }
+      var counted: Int?
+      do {
+        try eventually("all is counted") {
+          counted = try service.metric("countersign_requests_total")
+          return counted == done.now
+        }
+      } catch { throw Trouble("\(error): \(counted ?? -1) requests are counted, of \(done.now)") }
       #expect(try service.ask("/status").text.contains("\"generation\":21,"))
       #expect(workspace.has("public.sock") && workspace.has("service.admin"))
       #expect(try service.first.process.waitForExit() == .code(0))

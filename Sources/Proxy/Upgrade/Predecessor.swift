@@ -30,6 +30,9 @@ final class Predecessor: Sendable {
   /// Signalled when the old process has left the service to this one.
   let left: Wakeup
   private let isLeft = Atomic(false)
+  /// Signalled when the old process has said all that it counted, or has ended without.
+  private let counted: Wakeup
+  private let isFollowed = Atomic(false)
   private let hasFailed = Atomic(false)
 
   /// Nil where this process was not started in an upgrade.
@@ -37,6 +40,7 @@ final class Predecessor: Sendable {
     guard let socket = try HandoverSocket.inherited() else { return nil }
     self.socket = socket
     left = try Wakeup()
+    counted = try Wakeup()
   }
 
   /// How long one step of the old process may take; it only looks up what it has.
@@ -103,7 +107,9 @@ final class Predecessor: Sendable {
   /// drained, which may take as long as it likes.
   /// - Parameter earlier: what it had counted until it left.
   func follow(earlier: [HandoverState.Count], _ shared: ProcessShared) throws(SystemError) {
+    isFollowed.store(true, ordering: .relaxed)
     _ = try WorkerThread.start(name: "predecessor", processor: nil) { [self] in
+      defer { counted.signal() }
       do throws(HandoverError) {
         try socket.send(.accepting, deadlineMilliseconds: Predecessor.deadline)
         _ = try socket.receive(.done, deadlineMilliseconds: Predecessor.deadline)
@@ -117,5 +123,12 @@ final class Predecessor: Sendable {
       else { return }
       shared.earlierCounters.add(last.counts, insteadOf: earlier)
     }
+  }
+
+  /// Before this process says in its turn what was counted: the old one has drained longer, and mostly has ended. One that still drains
+  /// is waited for no longer than a step may take.
+  func waitForCounts() {
+    guard isFollowed.load(ordering: .relaxed) else { return }
+    _ = counted.wait(timeoutMilliseconds: Int32(Predecessor.stepMilliseconds))
   }
 }

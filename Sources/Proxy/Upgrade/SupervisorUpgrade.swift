@@ -129,6 +129,7 @@ extension Supervisor {
     let shared = serving.shared
     stop(handedOver: numbers)
     drain.sayWhatWasCut()
+    predecessor?.waitForCounts()
     let last = HandoverLate(counts: CarriedCounters.all(shared))
     try? handed.socket.send(
       .counts, last.bytes, deadlineMilliseconds: Clock.monotonicMilliseconds() + Predecessor.stepMilliseconds)
