@@ -126,7 +126,10 @@ extension EndToEnd {
       process.signal(SIGHUP)
       try eventually("the next reload is taken") { try quiet.get("/after") == 404 }
       #expect(try quiet.get("/next") == 200)
-      #expect(try quiet.admin("/status").text.contains("\"last_reload_successful\":true"))
+      // The status is told once all workers have it.
+      try eventually("the success is shown") {
+        try quiet.admin("/status").text.contains("\"last_reload_successful\":true")
+      }
     }
 
     /// What was written after a load had read it is not missed.

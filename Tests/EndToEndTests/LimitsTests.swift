@@ -311,6 +311,8 @@ extension EndToEnd {
       configuration.listeners[0].more.append("protocols: [h2c, http/1.1]")
       configuration.routes.insert("path: /here, respond: { status: 200, body: here }", at: 0)
       configuration.limits = ["connections: 100"]
+      // No place becomes free while the machine has other things to do.
+      configuration.timeouts = ["upstream_connect: 100s"]
       configuration.workers = "1"
       let edge = try Countersign(configuration, in: workspace, openFilesMax: 700)
       let address = try edge["public"]
@@ -319,7 +321,10 @@ extension EndToEnd {
       // 700 without 100 for clients and 256 for the rest.
       _ = try edge.said("all descriptors that are set aside for servers are in use")
       // Each stream that has no connection is answered.
-      try clients.last!.wait(for: "an answer") { $0.streams.values.contains { HTTP2Response($0).status == 503 } }
+      try eventually("an answer") {
+        for client in clients { try client.settle() }
+        return clients.contains { $0.streams.values.contains { HTTP2Response($0).status == 503 } }
+      }
       #expect(try edge.process.openFileCount <= 344 + 100)
       #expect(try Connection(to: address, from: Peer.client(9)).get("/here").text == "here")
       try edge.reloadAccepting(configuration)

@@ -13,20 +13,31 @@ struct HTTPHead: Sendable {
   init(_ bytes: [UInt8]) {
     self.bytes = bytes
     var lines: [Range<Int>] = []
-    var start = 0
-    for index in bytes.indices.dropLast() where bytes[index] == 0x0d && bytes[index + 1] == 0x0a {
-      lines.append(start..<index)
-      start = index + 2
+    bytes.withUnsafeBytes { all in
+      var start = 0
+      while let end = all.offset(of: "\r\n", from: start) {
+        lines.append(start..<end)
+        start = end + 2
+      }
+      lines.append(start..<all.count)
     }
-    lines.append(start..<bytes.count)
     while lines.last?.isEmpty == true { lines.removeLast() }
     startLineRange = lines.first ?? 0..<0
-    fields = lines.dropFirst().map { line in
-      guard let colon = bytes[line].firstIndex(of: 0x3a) else { return (line, line.upperBound..<line.upperBound) }
-      let value = bytes[colon + 1..<line.upperBound].drop { $0 == 0x20 || $0 == 0x09 }
-      let last = value.lastIndex { $0 != 0x20 && $0 != 0x09 }
-      return (line.lowerBound..<colon, value.startIndex..<(last.map { $0 + 1 } ?? value.startIndex))
+    var fields: [(name: Range<Int>, value: Range<Int>)] = []
+    bytes.withUnsafeBytes { all in
+      for line in lines.dropFirst() {
+        guard let colon = all.offset(of: ":", from: line.lowerBound, to: line.upperBound) else {
+          fields.append((line, line.upperBound..<line.upperBound))
+          continue
+        }
+        var from = colon + 1
+        var to = line.upperBound
+        while from < to, all[from] == 0x20 || all[from] == 0x09 { from += 1 }
+        while from < to, all[to - 1] == 0x20 || all[to - 1] == 0x09 { to -= 1 }
+        fields.append((line.lowerBound..<colon, from..<to))
+      }
     }
+    self.fields = fields
   }
 
   private func text(_ range: Range<Int>) -> String { String(decoding: bytes[range], as: UTF8.self) }
@@ -36,11 +47,16 @@ struct HTTPHead: Sendable {
 
   /// The values of every line of this name, in order.
   func all(_ name: String) -> [String] {
-    let wanted = name.utf8
-    func lower(_ byte: UInt8) -> UInt8 { byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte }
-    return fields.filter { field in
-      field.name.count == wanted.count && zip(bytes[field.name], wanted).allSatisfy { lower($0) == lower($1) }
-    }.map { text($0.value) }
+    bytes.withUnsafeBytes { all in
+      var values: [String] = []
+      for field in fields where field.name.count == name.utf8.count {
+        let start = all.baseAddress! + field.name.lowerBound
+        if strncasecmp(start.assumingMemoryBound(to: CChar.self), name, field.name.count) == 0 {
+          values.append(text(field.value))
+        }
+      }
+      return values
+    }
   }
 
   /// The value of the only line of this name; nil when there is none or more than one.
@@ -95,7 +111,26 @@ struct HTTPResponse: Sendable {
 extension HTTPResponse {
   /// What a page of /metrics says of this name, which goes with its labels; nil where the page does not have it.
   func metric(_ name: String) -> Int? {
-    text.split(separator: "\n").first { $0.hasPrefix("\(name) ") }.flatMap { Int($0.dropFirst(name.count + 1)) }
+    body.withUnsafeBytes { page in
+      var start = 0
+      while let found = page.offset(of: "\(name) ", from: start) {
+        start = found + 1
+        guard found == 0 || page[found - 1] == 0x0a else { continue }
+        let value = found + name.utf8.count + 1
+        let end = page.offset(of: "\n", from: value) ?? page.count
+        return Int(String(decoding: page[value..<end], as: UTF8.self))
+      }
+      return nil
+    }
+  }
+}
+
+extension UnsafeRawBufferPointer {
+  /// Where `text` is next.
+  fileprivate func offset(of text: String, from start: Int, to end: Int? = nil) -> Int? {
+    guard start < end ?? count else { return nil }
+    let rest = UnsafeRawBufferPointer(rebasing: self[start..<(end ?? count)])
+    return text.withCString { rest.firstIndex(of: $0, text.utf8.count) }.map { start + $0 }
   }
 }
 
