@@ -1,6 +1,6 @@
 // /metrics, /healthz, /status, /routes, /servers and /upgrade on a listener of their own, for operators and their monitoring. A thread of its own
-// that serves one small request after another with short deadlines: never in a worker's way. It shows counts and names,
-// no secrets; it belongs on loopback or a unix socket, for it asks nobody who they are. What it lets some change is in AdminControl.
+// that answers small requests with short deadlines, never in a worker's way. It shows counts and names, no secrets; it belongs on
+// loopback or a unix socket, for it asks nobody who they are. What it lets some change is in AdminControl.
 
 import Platform
 import Policy
@@ -16,9 +16,15 @@ final class AdminServer: Sendable {
     var isStopping = false
     /// Nothing is accepted: another process may be about to.
     var isPaused = false
+    /// Nor is anybody answered who was accepted before.
+    var isHeld = false
     /// Another process goes on with the socket.
     var isLeft = false
     var isServing = false
+    /// Somebody is connected, who may have asked.
+    var hasConnections = false
+    /// Who asks is answered.
+    var goesOn: Bool { !isHeld || isLeft }
     var shared: ProcessShared?
     var reloads: ReloadStatus?
   }
@@ -136,13 +142,22 @@ final class AdminServer: Sendable {
 
   /// Answers nobody until `resume`: who asks meanwhile waits. Returns when nobody is being answered any more, or soon.
   func pause() {
+    func wait(while isBusy: (State) -> Bool) {
+      for _ in 0..<AdminServer.pauseMilliseconds where state.withLock({ isBusy($0) }) { Clock.sleep(milliseconds: 1) }
+    }
     state.withLock { $0.isPaused = true }
     wakeup.signal()
-    for _ in 0..<AdminServer.pauseMilliseconds where state.withLock({ $0.isServing }) { Clock.sleep(milliseconds: 1) }
+    wait { $0.hasConnections }
+    state.withLock { $0.isHeld = true }
+    // An answer that has begun ends before what it tells is told to another process.
+    wait { $0.isServing }
   }
 
   func resume() {
-    state.withLock { $0.isPaused = false }
+    state.withLock { state in
+      state.isPaused = false
+      state.isHeld = false
+    }
     wakeup.signal()
   }
 
@@ -176,97 +191,107 @@ final class AdminServer: Sendable {
     if let file { Sockets.removeFile(file) }
   }
 
+  /// So many connections at once. One more takes the place of the one that has waited longest.
+  private static let connectionsMax = 32
+  /// For those who have not asked yet, once another process goes on with the socket.
+  private static let leftMilliseconds: UInt64 = 2_000
+
   private func run() {
+    var connections: [AdminConnection] = []
+    var waiting = WaitSet()
     while true {
-      let (fd, stopping) = state.withLock { ($0.isPaused ? -1 : $0.descriptor, $0.isStopping) }
-      if stopping { return }
-      let isAsked = Sockets.waitReadable(fd, or: wakeup.descriptor, timeoutMilliseconds: idleMilliseconds())
+      let (fd, isPaused, goesOn, isStopping) = state.withLock { state in
+        state.isServing = connections.contains { $0.stage == .answering }
+        state.hasConnections = !connections.isEmpty
+        // Only what another process goes on with has a time to end.
+        if state.isStopping, !state.isLeft { connections.removeAll { $0.end() } }
+        return (state.descriptor, state.isPaused, state.goesOn, state.isStopping)
+      }
+      if isStopping, connections.isEmpty { return }
+      var now = Clock.monotonicMilliseconds()
+      if isStopping { for each in connections { each.hasAtMost(AdminServer.leftMilliseconds, nowMilliseconds: now) } }
+
+      waiting.removeAll()
+      let wakeupNumber = waiting.add(wakeup.descriptor)
+      let listenNumber = waiting.add(isPaused || isStopping ? -1 : fd)
+      for each in connections {
+        let isAwaited = goesOn || each.stage == .answering
+        _ = waiting.add(isAwaited ? each.transport.descriptor : -1, toWrite: each.stage == .answering)
+      }
+      let end = connections.map(\.deadlineMilliseconds).min() ?? .max
+      waiting.wait(timeoutMilliseconds: AdminServer.milliseconds(until: min(end, nextClosureEnd), now: now))
+      if waiting.isReady(wakeupNumber) { wakeup.clear() }
       if let shared = state.withLock({ $0.shared }) { AdminControl(shared: shared).endClosures() }
-      guard isAsked else {
-        wakeup.clear()
-        continue
+
+      // From here to the end of the turn `pause` waits.
+      let (mayServe, isLeft) = state.withLock { state in
+        if state.goesOn { state.isServing = true }
+        return (state.goesOn, state.isLeft)
       }
-      let mayServe = state.withLock { state in
-        state.isServing = !state.isPaused
-        return state.isServing
+      now = Clock.monotonicMilliseconds()
+      for (index, each) in connections.enumerated() where waiting.isReady(listenNumber + 1 + index) {
+        if each.stage == .answering { each.send() } else if mayServe { each.read() }
       }
-      guard mayServe else { continue }
-      defer { state.withLock { $0.isServing = false } }
-      switch Sockets.accept(fd) {
-      case .connection(let connection, _):
-        serve(connection)
-        Sockets.closeDescriptor(connection)
-      // Still readable, and accepting again at once would spin.
-      case .exhausted: _ = wakeup.wait(timeoutMilliseconds: 100)
-      case .none, .again: break
+      if mayServe, waiting.isReady(listenNumber) { accept(from: fd, into: &connections, nowMilliseconds: now) }
+      for each in connections where each.stage == .asked || each.stage == .malformed {
+        answer(each, nowMilliseconds: now, isLeft: isLeft)
+      }
+      connections.removeAll { each in
+        each.stage == .over || now >= each.deadlineMilliseconds ? each.end() : false
       }
     }
   }
 
-  /// Until the next closure of a route ends; -1: none does.
-  private func idleMilliseconds() -> Int32 {
-    let end = state.withLock { $0.shared }?.routes.nextEndMilliseconds ?? .max
+  private func accept(from descriptor: Int32, into connections: inout [AdminConnection], nowMilliseconds: UInt64) {
+    // One that was closed meanwhile may be another socket's number by now.
+    let accepted = state.withLock { state -> Sockets.Accepted in
+      guard state.descriptor == descriptor, !state.isPaused else { return .none }
+      state.hasConnections = true
+      return Sockets.accept(descriptor)
+    }
+    switch accepted {
+    case .connection(let new, _):
+      if connections.count == AdminServer.connectionsMax {
+        _ = connections.remove(at: connections.firstIndex { $0.stage == .asking } ?? 0).end()
+      }
+      let connection = AdminConnection(new, nowMilliseconds: nowMilliseconds)
+      // Most have asked by now.
+      connection.read()
+      connections.append(connection)
+    // Still readable, and accepting again at once would spin.
+    case .exhausted: _ = wakeup.wait(timeoutMilliseconds: 100)
+    case .none, .again: break
+    }
+  }
+
+  /// When the next closure of a route ends; `.max` if none does.
+  private var nextClosureEnd: UInt64 { state.withLock { $0.shared }?.routes.nextEndMilliseconds ?? .max }
+
+  private static func milliseconds(until end: UInt64, now: UInt64) -> Int32 {
     guard end != .max else { return -1 }
-    let now = Clock.monotonicMilliseconds()
     return end > now ? Int32(clamping: end - now) : 0
   }
 
-  /// One request: a head of at most 8 KiB within two seconds, an answer within two more; less when the server is to stop.
-  private func serve(_ fd: Int32) {
-    let transport = Transport()
-    guard let copy = try? Sockets.duplicate(fd) else { return }
-    transport.open(copy)
-    let input = Buffer(capacity: 8 * 1024)
-    let head = RequestHead(fieldsMax: 64)
-    let deadline = Clock.monotonicMilliseconds() + 2_000
-    while true {
-      let outcome = input.withReadable { head.parse($0, limits: HeadLimits(headBytes: 8 * 1024, fields: 64)) }
-      switch outcome {
-      case .complete:
-        answer(transport, head, input)
-        return
-      // HTTP/1.0 may do without Host (RFC 9112 section 3.2), and checks of balancers do. Nothing here depends on it.
-      case .refused(.hostMissing) where head.minorVersion == 0:
-        answer(transport, head, input)
-        return
-      case .refused:
-        send(transport, status: "400 Bad Request", type: "text/plain", body: "bad request\n", isHead: false)
-        return
-      case .incomplete: break
-      }
-      transport.noteReadable()
-      switch transport.read(into: input) {
-      case .bytes: continue
-      case .blocked:
-        let now = Clock.monotonicMilliseconds()
-        guard now < deadline else { return }
-        if Sockets.waitReadable(fd, or: wakeup.descriptor, timeoutMilliseconds: Int32(deadline - now)) { continue }
-        // Something changes here, and `run` looks at it next. Who asks is served before, unless there is to be an end.
-        wakeup.clear()
-        if state.withLock({ $0.isStopping && !$0.isLeft }) { return }
-      case .ended, .failed: return
-      }
-    }
-  }
-
-  private func answer(_ transport: Transport, _ head: RequestHead, _ input: Buffer) {
-    func text(_ range: ByteRange) -> String {
-      input.withReadable { bytes in String(decoding: range.range.map { bytes[$0] }, as: UTF8.self) }
-    }
-    let path = text(head.path)
-    let isHead = head.method == .head
+  private func answer(_ connection: AdminConnection, nowMilliseconds: UInt64, isLeft: Bool) {
     func reply(_ status: String, _ body: String, type: String = "text/plain") {
-      send(transport, status: status, type: type, body: body, isHead: isHead)
+      connection.answer(status: status, type: type, body: body, nowMilliseconds: nowMilliseconds)
     }
+    guard connection.stage == .asked else { return reply("400 Bad Request", "bad request\n") }
+    let head = connection.head
+    let path = connection.text(head.path)
     let (shared, reloads) = state.withLock { ($0.shared, $0.reloads) }
     let now = Clock.read()
+    // The next process has told greater counts, and what is changed here reaches it no more.
+    guard !isLeft || path == "/healthz" else {
+      return reply("503 Service Unavailable", "upgraded: another process answers here now\n")
+    }
     if head.method == .post, let shared {
       let answer = AdminControl(shared: shared)
-        .change(path, query: text(head.query), user: Sockets.peerUser(transport.descriptor))
+        .change(path, query: connection.text(head.query), user: Sockets.peerUser(connection.transport.descriptor))
       reply(answer.status, answer.body, type: answer.status.hasPrefix("200") ? "application/json" : "text/plain")
       return
     }
-    guard isHead || head.method == .get else {
+    guard head.method == .head || head.method == .get else {
       reply("405 Method Not Allowed", "GET, HEAD, and POST for changes\n")
       return
     }
@@ -308,16 +333,5 @@ final class AdminServer: Sendable {
       "names":\(shared.names.json),"servers":\(AdminControl.json(shared.servers, now: Clock.read())),"refusals":{\(refusals.joined(separator: ","))}}
 
       """
-  }
-
-  private func send(_ transport: Transport, status: String, type: String, body: String, isHead: Bool) {
-    let text =
-      "HTTP/1.1 \(status)\r\ncontent-type: \(type)\r\ncontent-length: \(body.utf8.count)\r\nconnection: close\r\n"
-      + "cache-control: no-store\r\n\r\n" + (isHead ? "" : body)
-    let output = Buffer(capacity: text.utf8.count)
-    output.append(text: text)
-    let deadline = Clock.monotonicMilliseconds() + 2_000
-    guard transport.sendAll(output, deadlineMilliseconds: deadline, or: wakeup.descriptor) == .sent else { return }
-    transport.finish()
   }
 }
