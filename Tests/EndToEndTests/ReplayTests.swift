@@ -54,6 +54,31 @@ extension EndToEnd {
       }
     }
 
+    /// What a validator took before this process did is not known here, however long the process has run.
+    @Test func anAudienceThatAProcessTakesOverHasAStartOfItsOwn() throws {
+      var attested: Configuration?
+      let second = try ValidatorBench(
+        .shared,
+        change: {
+          attested = $0
+          $0.listeners[0].trust = ["from: any, evidence: socket"]
+        })
+      // Whose starting time is over, and so is that of a process that began before it.
+      let first = try ValidatorBench(.shared)
+      let taken = mark()
+      let bytes = first.bytes(SignedRequest(taken, by: first.forger))
+      #expect(try first.send(bytes).status == 200)
+      first.validator.process.signal(SIGTERM)
+      try second.validator.reloadAccepting(#require(attested))
+      let start = second.validator.access.end
+      #expect(try second.send(bytes).status == 503)
+      _ = try second.validator.access.wait(refusal: "starting", from: start)
+      try second.start()
+      #expect(try second.send(SignedRequest(mark(), by: second.forger)).status == 200)
+      #expect(try second.send(bytes).status != 200)
+      #expect(!second.backend.saw(taken))
+    }
+
     /// Out of order within the window is honest; below it is not known any more, so it is refused.
     @Test func whatIsTooOldForTheWindowIsRefused() throws {
       let bench = try ValidatorBench(.shared, change: { $0.identity.append("replay_window: 1024") })

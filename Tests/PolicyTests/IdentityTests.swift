@@ -375,6 +375,40 @@ import Wire
     #expect(verifyProxy(early, with: young, atMilliseconds: noonMilliseconds)?.name == "starting")
   }
 
+  /// Who took messages for it until then remembers which; this process does not.
+  @Test func anAudienceThatComesLaterHasAStartOfItsOwn() throws {
+    let windows = ReplayWindows(start: steady(noonMilliseconds - 100_000), windowBits: 1 << 10, epochsMax: 16)
+    func serve(_ audience: String?, skew: UInt64 = 2_000) {
+      windows.serve(audience, skewMilliseconds: skew, at: steady(noonMilliseconds))
+    }
+    func precedes(_ created: UInt64, skew: UInt64 = 2_000) -> Bool {
+      windows.start.mayPrecede(created: created, now: steady(noonMilliseconds), skewMilliseconds: skew)
+    }
+    // The first is the process's own.
+    serve("app.eu-1")
+    serve("app.eu-1")
+    #expect(!precedes(noonMilliseconds))
+    serve("billing.eu-1")
+    #expect(precedes(noonMilliseconds) && !precedes(noonMilliseconds + 2_000))
+    // A skew that is made smaller meanwhile does not let in what was taken with the larger one.
+    serve("billing.eu-1", skew: 0)
+    #expect(precedes(noonMilliseconds + 1_999, skew: 0))
+    // Nor is the past known of an audience that comes back.
+    let late = ReplayWindows(start: steady(noonMilliseconds - 100_000), windowBits: 1 << 10, epochsMax: 16)
+    for audience in ["app.eu-1", nil, "app.eu-1"] {
+      late.serve(audience, skewMilliseconds: 2_000, at: steady(noonMilliseconds))
+    }
+    #expect(
+      late.start.mayPrecede(created: noonMilliseconds, now: steady(noonMilliseconds), skewMilliseconds: 2_000))
+    // A process that began without one takes it over like any other.
+    let plain = ReplayWindows(start: steady(noonMilliseconds - 100_000), windowBits: 1 << 10, epochsMax: 16)
+    for audience in [nil, "app.eu-1"] {
+      plain.serve(audience, skewMilliseconds: 2_000, at: steady(noonMilliseconds))
+    }
+    #expect(
+      plain.start.mayPrecede(created: noonMilliseconds, now: steady(noonMilliseconds), skewMilliseconds: 2_000))
+  }
+
   /// A key that shares its name with one of another algorithm does not lend it its signatures.
   @Test func theKeyDecidesTheAlgorithm() throws {
     let hmac = try KeySet([KeySet.newKey(id: "k1", algorithm: .hmac)], source: "test")

@@ -132,4 +132,7 @@ extension TrustBoundary.Authorities {
 extension Config {
   /// Some rule of some listener takes signed identity.
   var verifies: Bool { listeners.contains { $0.trust.contains { $0.evidence == .attested } } }
+
+  /// The audience whose messages are taken; nil where no rule takes any.
+  package var verifiedAudience: String? { verifies ? identity.audience : nil }
 }

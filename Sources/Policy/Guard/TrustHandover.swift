@@ -58,7 +58,7 @@ extension ReplayWindows {
 
   /// The windows of the old process. Takes the descriptors of the tables, which are `descriptors[table.descriptor]`.
   package static func continuing(
-    _ state: HandoverState, _ descriptors: [Int32], nowMilliseconds: UInt64
+    _ state: HandoverState, of audience: String?, _ descriptors: [Int32], nowMilliseconds: UInt64
   ) throws(HandoverFault) -> ReplayWindows {
     var carried: [Carried] = []
     var areKnown = true
@@ -74,7 +74,7 @@ extension ReplayWindows {
       let windows = ReplayWindows(
         continuing: StartWindow.Carried(
           monotonicMilliseconds: state.windowStartMilliseconds, latestMilliseconds: state.windowLatestMilliseconds),
-        windowBits: state.windowBits, epochsMax: state.epochsMax, carried)
+        of: audience, windowBits: state.windowBits, epochsMax: state.epochsMax, carried)
     else { throw .malformed("the replay windows of the running process") }
     return windows
   }

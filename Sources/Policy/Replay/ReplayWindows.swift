@@ -7,8 +7,14 @@ import Synchronization
 import Wire
 
 package final class ReplayWindows: Sendable {
-  /// When the windows began to be kept. What was signed earlier may have been used before and is not taken.
-  package let start: StartWindow
+  private struct Serving {
+    /// Whose messages are taken here; nil: nobody's.
+    var audience: String?
+    var start: StartWindow
+    var hasBegun: Bool
+  }
+  private let serving: Mutex<Serving>
+
   package let windowBits: Int
   package let epochsMax: Int
 
@@ -23,9 +29,25 @@ package final class ReplayWindows: Sendable {
   ///   - windowBits: numbers that a window spans, a power of two from 2^10 to 2^24.
   ///   - epochsMax: senders of one key at the same time.
   package init(start: Clock.Reading, windowBits: Int = 1 << 18, epochsMax: Int = 1024) {
-    self.start = StartWindow(start)
+    serving = Mutex(Serving(audience: nil, start: StartWindow(start), hasBegun: false))
     self.windowBits = windowBits
     self.epochsMax = epochsMax
+  }
+
+  /// When the windows began to be kept, of the audience that is served now. What was signed earlier may have been used before and
+  /// is not taken.
+  package var start: StartWindow { serving.withLock { $0.start } }
+
+  /// From now on messages to `audience` are taken here; with nil, nobody's. An audience that comes later than the process, by a reload or
+  /// an upgrade, may have been another process's until now, which remembers what it took: it has a start of its own. To be said before
+  /// any verifier for it is made.
+  package func serve(_ audience: String?, skewMilliseconds: UInt64, at now: Clock.Reading) {
+    serving.withLock { serving in
+      if audience != serving.audience, audience != nil, serving.hasBegun { serving.start = StartWindow(now) }
+      serving.audience = audience
+      serving.hasBegun = true
+      serving.start.note(skewMilliseconds: skewMilliseconds)
+    }
   }
 
   /// A table of another process, by what it is for.
@@ -41,10 +63,12 @@ package final class ReplayWindows: Sendable {
     }
   }
 
-  /// The windows of the process before this one, which go on: this one has no starting time of its own. Takes the descriptors, also
-  /// where it is nil: one of them has no such table in it, or two are for the same.
-  package init?(continuing start: StartWindow.Carried, windowBits: Int, epochsMax: Int, _ carried: [Carried]) {
-    self.start = StartWindow(start)
+  /// The windows of the process before this one, which served `audience` and go on: for that audience this one has no starting time of
+  /// its own. Takes the descriptors, also where it is nil: one of them has no such table in it, or two are for the same.
+  package init?(
+    continuing start: StartWindow.Carried, of audience: String?, windowBits: Int, epochsMax: Int, _ carried: [Carried]
+  ) {
+    serving = Mutex(Serving(audience: audience, start: StartWindow(start), hasBegun: true))
     self.windowBits = windowBits
     self.epochsMax = epochsMax
     var tables: [Lane: ReplayTable] = [:]

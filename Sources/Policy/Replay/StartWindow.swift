@@ -21,6 +21,8 @@ package final class StartWindow: Sendable {
   private let monotonicMilliseconds: UInt64
   /// The latest that the start has been on the wall clock.
   private let latestMilliseconds: Atomic<UInt64>
+  /// The largest skew with which messages have been taken since: one that a reload makes smaller counts on.
+  private let skewMilliseconds = Atomic<UInt64>(0)
 
   package init(_ start: Clock.Reading) {
     monotonicMilliseconds = start.monotonicMilliseconds
@@ -50,9 +52,14 @@ package final class StartWindow: Sendable {
       monotonicMilliseconds: monotonicMilliseconds, latestMilliseconds: latestMilliseconds.load(ordering: .relaxed))
   }
 
+  package var startMilliseconds: UInt64 { monotonicMilliseconds }
+
+  package func note(skewMilliseconds skew: UInt64) { skewMilliseconds.max(skew, ordering: .relaxed) }
+
   /// Whether the process before this one may have taken a message that was created then, in milliseconds. The message
   /// has not expired.
   package func mayPrecede(created: UInt64, now: Clock.Reading, skewMilliseconds skew: UInt64) -> Bool {
+    let skew = max(skew, skewMilliseconds.load(ordering: .relaxed))
     let elapsed =
       now.monotonicMilliseconds > monotonicMilliseconds ? now.monotonicMilliseconds - monotonicMilliseconds : 0
     // What is refused below was created before now - elapsed + 2 * skew: all of that has expired by now.

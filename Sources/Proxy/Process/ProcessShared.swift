@@ -39,7 +39,9 @@ package final class ProcessShared: Sendable {
   private let cutRequests = Atomic<Int>(0)
   private let cutTunnels = Atomic<Int>(0)
   private let clients = Mutex<[IPAddress: Int]>([:])
+  /// When a kind may be told again, in monotonic milliseconds.
   private let told = Mutex<[String: UInt64]>([:])
+  private static let toldMax = 1_024
 
   // SAFETY: the lanes of a worker are reached through `lanes(worker:)` only: by the supervisor while it makes that worker, and
   // by the worker's thread, which begins after that. The last ones are those of health checks: `healthLanes`, which the supervisor
@@ -131,6 +133,12 @@ package final class ProcessShared: Sendable {
   /// Listeners, pollers, logs, files that are sent, the admin listener, a reload, health checks.
   private static let otherDescriptors = 256
 
+  /// From here on messages are taken for the audience of this configuration.
+  func serveAudience(of config: Config) {
+    let skew = UInt64(config.identity.clockSkewMilliseconds)
+    windows.serve(config.verifiedAudience, skewMilliseconds: skew, at: Clock.read())
+  }
+
   package var connectionCount: Int { openConnections.load(ordering: .relaxed) }
 
   /// Counts a client's connection where there is a limit on them; `counted` is what must be given back.
@@ -176,8 +184,11 @@ package final class ProcessShared: Sendable {
   func report(_ text: @autoclosure () -> String, once kind: String, everyMilliseconds: UInt64 = 5_000) {
     let now = Clock.monotonicMilliseconds()
     let due = told.withLock { told in
-      if let last = told[kind], now < last + everyMilliseconds { return false }
-      told[kind] = now
+      if let next = told[kind], now < next { return false }
+      // Kinds have names of servers in them, of which name servers may say ever new ones.
+      if told.count >= ProcessShared.toldMax { told = told.filter { now < $0.value } }
+      if told.count >= ProcessShared.toldMax { told.removeAll() }
+      told[kind] = now + everyMilliseconds
       return true
     }
     guard due else { return }

@@ -214,6 +214,7 @@ package final class Supervisor {
         probeLanes: probeLanes, continuing: loaded.taken?.found.windows,
         upgrades: loaded.taken.map { UpgradeDesk(done: $0.found.state.attempt) } ?? UpgradeDesk())
       shared.divide(descriptors: ProcessLimits.openFiles, connections: config.limits.connections)
+      shared.serveAudience(of: config)
       shared.routes.take(config)
       shared.servers.take(loaded.snapshot, isFirst: true, nowMilliseconds: Clock.monotonicMilliseconds())
       if let taken = loaded.taken { take(taken, config, shared) }
@@ -265,10 +266,11 @@ package final class Supervisor {
     guard let serving else { return }
     let config = serving.snapshot.config
     // Attestations count whole seconds, so the first that is late enough may be made a second after the skew.
-    let from = serving.startedMilliseconds + UInt64(config.identity.clockSkewMilliseconds) + 1_000
+    let started = max(serving.startedMilliseconds, serving.shared.windows.start.startMilliseconds)
+    let from = started + UInt64(config.identity.clockSkewMilliseconds) + 1_000
     let key = config.upstreams.contains { $0.identity == .attest } ? serving.snapshot.signingKey : nil
     readiness.setSigning(from: key?.notBefore, until: key?.expires)
-    readiness.serve(fromMilliseconds: config.listeners.contains { $0.verifies } ? from : 0)
+    readiness.serve(fromMilliseconds: config.verifiedAudience != nil ? from : 0)
   }
 
   /// Each client connection may need one to an upstream.
@@ -308,6 +310,7 @@ package final class Supervisor {
     }
     admin.take(loaded.admin)
     if let file = loaded.accessLog { shared.accessLog.post(.destination(file)) }
+    shared.serveAudience(of: config)
     shared.routes.take(config)
     shared.divide(descriptors: ProcessLimits.openFiles, connections: config.limits.connections)
     shared.servers.take(loaded.snapshot, isFirst: false, nowMilliseconds: Clock.monotonicMilliseconds())

@@ -66,10 +66,11 @@ final class Predecessor: Sendable {
           guard state.descriptors == descriptors.count, let secrets else {
             throw .malformed("the number of descriptors")
           }
+          let boundary = try TrustBoundary(state)
           return Found(
-            state: state, descriptors: descriptors, boundary: try TrustBoundary(state),
+            state: state, descriptors: descriptors, boundary: boundary,
             windows: try ReplayWindows.continuing(
-              state, descriptors, nowMilliseconds: Clock.monotonicMilliseconds()),
+              state, of: boundary.config.verifiedAudience, descriptors, nowMilliseconds: Clock.monotonicMilliseconds()),
             secrets: secrets)
         } catch {
           throw .fault(error)

@@ -50,7 +50,7 @@ extension Supervisor {
   private func offer(_ attempt: UInt64, _ serving: Serving) throws -> Upgrade.Offer {
     let (config, keys) = (serving.snapshot.config, serving.snapshot.keys)
     // A worker may not have come to the latest reload yet: what it will mark then must be shared too.
-    if let keys, let audience = config.identity.audience, config.listeners.contains(where: { $0.verifies }) {
+    if let keys, let audience = config.verifiedAudience {
       guard serving.shared.windows.makeTables(for: keys, audience: audience) else {
         throw HandoverFault.malformed("the replay windows")
       }

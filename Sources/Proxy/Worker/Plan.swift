@@ -83,9 +83,7 @@ final class Plan {
     proxyStatus = ProxyStatus(snapshot.config)
     // Everything that can fail here was tried when the snapshot was built.
     var verifier: Verifier?
-    if let keys = snapshot.keys, let audience = config.identity.audience,
-      config.listeners.contains(where: { $0.verifies })
-    {
+    if let keys = snapshot.keys, let audience = config.verifiedAudience {
       verifier = try? Verifier(
         keys: keys, audience: audience, edges: config.identity.edges,
         skewMilliseconds: UInt64(config.identity.clockSkewMilliseconds), windows: shared.windows,
