@@ -57,6 +57,19 @@ static inline void cs_bio_retry_read(BIO *b) { BIO_set_retry_read(b); }
 static inline void cs_bio_retry_write(BIO *b) { BIO_set_retry_write(b); }
 static inline X509 *cs_peer_certificate(const SSL *s) { return SSL_get0_peer_certificate(s); }
 
+// Where the file of authorities has revocation lists, each certificate of a chain is looked for in one: libssl loads them, and does
+// not look at them by itself.
+static inline void cs_ctx_check_revocation(SSL_CTX *c) {
+  X509_STORE *store = SSL_CTX_get_cert_store(c);
+  STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(store);
+  for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
+    if (X509_OBJECT_get_type(sk_X509_OBJECT_value(all, i)) == X509_LU_CRL) {
+      X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+      return;
+    }
+  }
+}
+
 // Without it SSL_read returns when all records at hand were the protocol's own, instead of waiting for more of them on the socket.
 static inline void cs_no_auto_retry(SSL_CTX *c) { SSL_CTX_clear_mode(c, SSL_MODE_AUTO_RETRY); }
 
@@ -91,4 +104,5 @@ static inline int64_t cs_not_after(const X509 *x) {
   struct tm time;
   return ASN1_TIME_to_tm(X509_get0_notAfter(x), &time) == 1 ? (int64_t)timegm(&time) : INT64_MAX;
 }
+static inline int cs_is_late(const X509 *x) { return X509_cmp_current_time(X509_get0_notAfter(x)) <= 0; }
 static inline int cs_is_early(const X509 *x) { return X509_cmp_current_time(X509_get0_notBefore(x)) > 0; }

@@ -32,6 +32,7 @@ import Glibc
     guard unsafe SSL_CTX_load_verify_locations(made, authorities, nil) == 1 else {
       throw .fromQueue(file: authorities, "cannot be read as certificates of authorities (PEM)")
     }
+    unsafe cs_ctx_check_revocation(made)
     unsafe SSL_CTX_set_verify(made, SSL_VERIFY_PEER, nil)
     let offered = application.listed
     // Zero is success here.

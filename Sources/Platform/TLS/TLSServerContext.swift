@@ -150,6 +150,8 @@ package struct CertificateExpiry: Sendable, Equatable {
         let list = unsafe SSL_load_client_CA_file(file)
       else { throw .fromQueue(file: file, "cannot be read as certificates of client authorities (PEM)") }
       unsafe SSL_CTX_set_client_CA_list(context, list)
+      unsafe cs_ctx_check_revocation(context)
+      unsafe SSL_CTX_set_session_ticket_cb(context, nil, useTicket, nil)
       let mode = SSL_VERIFY_PEER | (require ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0)
       unsafe SSL_CTX_set_verify(context, mode, nil)
     }
@@ -325,6 +327,24 @@ private let chooseByName:
       guard let session = unsafe session, let argument = unsafe argument else { return SSL_TLSEXT_ERR_ALERT_FATAL }
       return unsafe Unmanaged<TLSServerContext>.fromOpaque(argument).takeUnretainedValue().choose(session)
     }
+
+/// A session goes on only as long as the certificate that its client showed when it began: each resumption gives a new ticket, so that one
+/// session could be carried on for ever. Otherwise the handshake is a full one, in which the certificate is refused.
+private let useTicket:
+  @convention(c) (
+    OpaquePointer?, OpaquePointer?, UnsafePointer<UInt8>?, Int, Int32, UnsafeMutableRawPointer?
+  ) -> Int32 = { _, session, _, _, status, _ in
+    guard status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW else {
+      return SSL_TICKET_RETURN_IGNORE_RENEW
+    }
+    // SAFETY: libssl gives the session for the time of the call, and it owns the certificate.
+    if let session = unsafe session, let certificate = unsafe SSL_SESSION_get0_peer(session),
+      unsafe cs_is_late(certificate) != 0
+    {
+      return SSL_TICKET_RETURN_IGNORE_RENEW
+    }
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW
+  }
 
 // SAFETY: libssl calls it inside a handshake with `offeredLength` bytes at `offered`, and nothing is read beyond them; each
 // of the two outputs has room for one result. What is chosen points into `offered`, which libssl allows. The argument is a number
