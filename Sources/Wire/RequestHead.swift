@@ -11,6 +11,11 @@ public final class RequestHead {
 
   public init(fieldsMax: Int, names: FieldNames = .request) { table = FieldTable(fieldsMax: fieldsMax, names: names) }
 
+  /// A parser of trailers that knows names as this head does.
+  public func makeTrailers(fieldsMax: Int) -> TrailerSection {
+    TrailerSection(fieldsMax: fieldsMax, names: table.names)
+  }
+
   // MARK: The request line
 
   public var method: Method { line.method }

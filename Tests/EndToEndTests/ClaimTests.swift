@@ -73,6 +73,27 @@ extension EndToEnd {
       }
     }
 
+    /// Its body is on its way when the claim is taken back: the trailers are judged as the head was.
+    @Test func aRequestKeepsTheClaimsThatItBeganWith() throws {
+      let site = try Site(.bound, edge: { $0.identity.append("claims: [X-Acme-Client]") })
+      let mark = mark()
+      let connection = try site.connect()
+      try connection.send(
+        Text.request(mark, method: "POST", fields: ["Transfer-Encoding: chunked"]) + "4\r\nbody\r\n")
+      try eventually("the head is on its way") { site.backend.saw(mark) }
+      var next = site.edgeConfiguration
+      next.identity.removeAll { $0.hasPrefix("claims") }
+      try site.edge.reloadAccepting(next)
+      try eventually("the reload is in force", everyMilliseconds: 5) {
+        let later = self.mark()
+        #expect(try site.connect().get(later, fields: ["X-Acme-Client: \(Peer.claimed)"]).status == 200)
+        return try site.backend.waitForRequest(to: later).head["x-acme-client"] == Peer.claimed
+      }
+      try connection.send("0\r\nX-Acme-Client: trailing\r\nX-Sum: 3\r\n\r\n")
+      #expect(try connection.readResponse().status == 200)
+      #expect(site.backend.saw("X-Sum: 3") && !site.backend.saw("trailing"))
+    }
+
     @Test func whatABackendSaysOfItselfPasses() throws {
       let lines = [
         "X-Client-Cert: 1", "Remote-User: 2", "X-Acme-Client: 3", "X-Source-IP: 4", "X-Forwarded-For: 5",

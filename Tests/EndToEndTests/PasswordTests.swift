@@ -56,6 +56,18 @@ extension EndToEnd {
       #expect(try door.edge.access.wait(refusal: "credentials-wrong").status == 401)
     }
 
+    /// RFC 9110 section 6.5.1: it has no place there, and an upstream that merged trailers into the head would believe it.
+    @Test func credentialsInTrailersGoNoFurther() throws {
+      let door = try door()
+      let connection = try door.connect()
+      try connection.send(
+        Text.request("/private/trailers", method: "POST", fields: ["Transfer-Encoding: chunked", basic(Self.alice)])
+          + Text.chunks(["body"], trailers: [basic(Self.bob), "authorization: Bearer x", "X-Sum: 3"]))
+      #expect(try connection.readResponse().status == 200)
+      #expect(door.backend.saw("X-Sum: 3"))
+      #expect(!door.backend.saw("Bearer x") && !door.backend.saw(basic(Self.bob)))
+    }
+
     @Test func theUpstreamDoesNotSeeItAndNeitherDoesTheLog() throws {
       let door = try door()
       let connection = try door.connect()

@@ -124,14 +124,15 @@ extension HTTP2Server: HTTP2Handler {
     // RFC 9113 section 8.5: behind a CONNECT there is DATA alone.
     guard endsStream, !state.wantsWebSocket else { return fault(s, .http2PseudoField) }
     let before = s.input.count
-    switch head.write(worker.trailers, into: s.input) {
+    let trailers = worker.trailers(of: x)
+    switch head.write(trailers, into: s.input) {
     case .complete: state.trailerBytes = s.input.count - before
     case .refused(let refusal): fault(s, refusal)
     case .incomplete: fault(s, .framingChunk)
     }
     // Where the body's length was stated there is no place for them; a validator still refuses what names an identity.
     if state.declared != nil {
-      if worker.trailers.hasIdentity, x.isVerified, worker.plan.config.identity.mode == .enforce {
+      if trailers.hasIdentity, x.isVerified, worker.plan.config.identity.mode == .enforce {
         fault(s, .trailerIdentity)
       }
       s.input.removeLast(state.trailerBytes)

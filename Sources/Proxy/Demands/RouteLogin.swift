@@ -27,6 +27,14 @@ final class RouteLogin {
     challengeLine = Array("WWW-Authenticate: Basic realm=\"\(basic.realm)\", charset=\"UTF-8\"\r\n".utf8)
   }
 
+  /// Credentials stand in the head alone (RFC 9110 section 6.5.1), where a route looks for them: in trailers they go no further.
+  static func withhold(_ trailers: TrailerSection, of bytes: Span<UInt8>) {
+    for index in 0..<trailers.fieldCount
+    where FieldNames.isSpelling(bytes.extracting(trailers.name(index).range), of: field) {
+      trailers.withhold(index)
+    }
+  }
+
   /// Nil where the password is right.
   func step(_ x: Exchange, _ worker: Worker) -> Step? {
     var bytes = InlineArray<768, UInt8>(repeating: 0)

@@ -190,24 +190,27 @@ extension Exchange {
   private func sendTrailers(_ count: Int, _ u: Upstream, _ worker: Worker) -> Step {
     // A colon without a space behind it gets one.
     guard u.hasRoom(count * 2 + 8, worker) else { return .blocked }
-    if let refusal = readTrailers(count, worker) { return .fault(.request(refusal)) }
-    if worker.trailers.hasIdentity, isVerified {
+    let trailers = worker.trailers(of: self)
+    if let refusal = readTrailers(count, into: trailers, worker) { return .fault(.request(refusal)) }
+    if trailers.hasIdentity, isVerified {
       guard worker.plan.config.identity.mode == .observe else { return .fault(.request(.trailerIdentity)) }
       if refusal == nil {
         refusal = .trailerIdentity
         worker.counters.add(.trailerIdentity)
       }
     }
-    u.write(worker.trailers, count, of: self)
+    withBody { RouteLogin.withhold(trailers, of: $0.extracting(first: count)) }
+    u.write(trailers, count, of: self)
     request.trailersSent = true
     useBody(count)
     return .moved
   }
 
   /// Reads the trailer section at the front of the request's body. What is wrong with it; nil where it is whole.
-  func readTrailers(_ count: Int, _ worker: Worker) -> Refusal? {
+  func readTrailers(_ count: Int, into trailers: TrailerSection? = nil, _ worker: Worker) -> Refusal? {
     let limits = worker.plan.trailerLimits(hasGrown: isVerified)
-    return switch withBody({ worker.trailers.parse($0.extracting(first: count), limits: limits) }) {
+    let trailers = trailers ?? worker.trailers
+    return switch withBody({ trailers.parse($0.extracting(first: count), limits: limits) }) {
     case .complete: nil
     case .refused(let refusal): refusal
     case .incomplete: .framingChunk
@@ -337,7 +340,8 @@ extension Exchange {
       endsWithConnection = true
     }
     if mayNotSend || worker.isDraining { machine.noteDownstreamCloses() }
-    machine.responseHead(keepAlive: head.keepAlive)
+    // A server that gives up waiting says 408 by itself (RFC 9110 section 15.5.9): to no request, and it may say more to the next.
+    machine.responseHead(keepAlive: head.keepAlive && head.status != 408)
     // No other try is made from here on, and a response may take hours.
     discardHeld()
     status = head.status

@@ -246,7 +246,7 @@ enum LiveValidators {
       guard line != ValidatorProbe.line(about: nil) else {
         return .refused("it could not verify the signature, and lets the request pass (identity.mode: observe)")
       }
-      return .wrong("was sent a probe that was signed as `\(probe.expected)`, and verified it as `\(line)`")
+      return .wrong("was sent a probe that was signed as `\(probe.expected)`, and verified it as `\(line.printable)`")
     }
     switch answers.first?.mark {
     case .enforced: return .verified

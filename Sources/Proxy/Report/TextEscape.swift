@@ -14,6 +14,13 @@ package enum TextEscape {
   case between(LogTemplate.Bytes)
 }
 
+extension String {
+  /// What a terminal may be given of a peer's text: printable ASCII, and a `?` for anything else.
+  var printable: String {
+    String(String.UnicodeScalarView(unicodeScalars.map { (0x20...0x7e).contains($0.value) ? $0 : "?" }))
+  }
+}
+
 extension Buffer {
   /// Appends at most so many bytes of a text.
   package func append(_ bytes: Span<UInt8>, most: Int, _ escape: TextEscape) {

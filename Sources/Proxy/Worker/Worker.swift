@@ -163,6 +163,11 @@ package final class Worker {
   /// A head's parser under the present limits and names.
   func makeHead() -> RequestHead { RequestHead(fieldsMax: fieldsMax, names: fieldNames) }
 
+  /// The parser of the request's trailers. What is an identity's name was decided when its head came: a reload may have brought others.
+  func trailers(of x: Exchange) -> TrailerSection {
+    x.headVersion == headVersion ? trailers : x.head.makeTrailers(fieldsMax: fieldsMax)
+  }
+
   /// Replaces the parsers where a reload brings other limits or names, and the pool where buffers have another size.
   func replaceParsers(_ snapshot: Snapshot, haveNamesChanged: Bool) {
     let fields = snapshot.config.limits.fields + HeadGrowth.fields

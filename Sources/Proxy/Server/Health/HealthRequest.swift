@@ -126,7 +126,6 @@ struct HealthRequest {
     let text = String(decoding: answer, as: UTF8.self)
     guard text != ValidatorProbe.line(about: identity) + "\n" else { return nil }
     guard text.hasPrefix("client=") else { return .failed("the answer to the probe is not a validator's") }
-    let shown = text.unicodeScalars.prefix { (0x20...0x7e).contains($0.value) }
-    return .failed("the validator verified another client: \(String(shown))")
+    return .failed("the validator verified another client: \(text.prefix { $0 != "\n" }.description.printable)")
   }
 }
