@@ -10,10 +10,10 @@ import Platform
 import Policy
 import Wire
 
-final class HTTP2Head {
+package final class HTTP2Head {
   private(set) var isTrailer = false
   /// The first thing that was wrong.
-  private(set) var refusal: Refusal?
+  package private(set) var refusal: Refusal?
   /// The header block is not over.
   private(set) var isOpen = false
   /// `:protocol` asks for a WebSocket (RFC 8441).
@@ -49,14 +49,14 @@ final class HTTP2Head {
   /// How large its text is, or a little less.
   var textBytes: Int { pseudo.count + lines.count + cookie.count }
 
-  init(pool: BufferPool, small: BufferPool) {
+  package init(pool: BufferPool, small: BufferPool) {
     lines = Buffer(pool: pool, small: small)
     pseudo = Buffer(pool: pool, small: small)
     cookie = Buffer(pool: pool, small: small)
   }
 
   /// - Parameter pool: the worker's present one. A reload that allows larger heads brings larger buffers, here for the next head.
-  func begin(isTrailer: Bool, limits: HeadLimits, pool: BufferPool, small: BufferPool) {
+  package func begin(isTrailer: Bool, limits: HeadLimits, pool: BufferPool, small: BufferPool) {
     clear()
     if lines.capacity != pool.chunkBytes {
       lines = Buffer(pool: pool, small: small)
@@ -89,7 +89,7 @@ final class HTTP2Head {
   }
 
   /// Takes a field. False when there has been so much that the connection is to end.
-  func add(name: Span<UInt8>, value: Span<UInt8>) -> Bool {
+  package func add(name: Span<UInt8>, value: Span<UInt8>) -> Bool {
     listBytes += name.count + value.count + 32
     guard listBytes <= limits.headBytes else {
       refuse(.headTooLarge)
@@ -178,7 +178,7 @@ final class HTTP2Head {
   // MARK: The whole
 
   /// Writes the head to `out`, which is empty, and reads it into `head`. After `.complete` it is all that `out` holds.
-  func write(_ head: RequestHead, into out: Buffer) -> HeadOutcome {
+  package func write(_ head: RequestHead, into out: Buffer) -> HeadOutcome {
     isOpen = false
     if let refusal { return .refused(refusal) }
     let isConnect = pseudo.withReadable { $0.extracting(method.range).equals("CONNECT") }
@@ -225,7 +225,7 @@ final class HTTP2Head {
   }
 
   /// Writes trailers to `out`, behind what it holds, and reads them into `trailers`; with the empty line.
-  func write(_ trailers: TrailerSection, into out: Buffer) -> HeadOutcome {
+  package func write(_ trailers: TrailerSection, into out: Buffer) -> HeadOutcome {
     isOpen = false
     if let refusal { return .refused(refusal) }
     lines.append("\r\n")
