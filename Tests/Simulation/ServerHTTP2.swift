@@ -34,6 +34,8 @@ final class ServerHTTP2: Server {
   private var early: [UInt8] = []
   private var holdsWindows = 0
   private var isGoing = false
+  /// It has sent what is no HTTP/2: nothing that it says counts any more.
+  private var isBroken = false
   /// The last stream with which it does anything.
   private var lastTaken = Int32.max
 
@@ -48,13 +50,14 @@ final class ServerHTTP2: Server {
     super.init(world: world, stream: stream, told: told)
   }
 
-  override var openRequests: Int { isOver ? 0 : calls.count { !$0.hasBegun } }
+  override var openRequests: Int { isOver || isBroken ? 0 : calls.count { !$0.hasBegun } }
 
   // MARK: Acting
 
   override func act() {
     guard !isOver else { return }
     if world.hasFaults, fault() { return }
+    guard !isBroken else { return actBroken() }
     if pause > 0, world.hasFaults {
       pause -= 1
       return
@@ -68,6 +71,7 @@ final class ServerHTTP2: Server {
   }
 
   private func fault() -> Bool {
+    guard !isBroken else { return false }
     switch world.random.below(150 * world.calm) {
     case 0:
       leave(reset: true)
@@ -81,9 +85,27 @@ final class ServerHTTP2: Server {
     case 9: end.announce([(.streams, 1 + world.random.below(3))])
     case 10: goAway()
     case 11: end.ping()
+    case 12: breakConnection()
     default: break
     }
     return false
+  }
+
+  /// DATA of no stream, behind what was said before it.
+  private func breakConnection() {
+    world.trace { "server \(stream.remote) breaks its connection" }
+    world.note(.serverBreaks)
+    isBroken = true
+    outgoing.append([0, 0, 1, 0, 0, 0, 0, 0, 0, 0x61])
+  }
+
+  private func actBroken() {
+    let n = stream.receive(world.amount(), peeks: false) { _ in }
+    if n == 0 || n < 0 && n != -Int(Errno.again) { return leave(reset: n < 0) }
+    if !stream.isFinished, !outgoing.isEmpty {
+      let n = stream.send(outgoing.front(min(outgoing.count, world.amount())))
+      if n > 0 { outgoing.drop(n) } else if n < 0, n != -Int(Errno.again) { leave(reset: false) }
+    }
   }
 
   /// Takes no more requests; nothing was done with those behind the last stream that it names.

@@ -19,6 +19,7 @@ struct Tally {
     case serverReset = "reset by servers"
     case serverSeesReset = "reset to servers"
     case serverGoes = "connections that servers ended"
+    case serverBreaks = "connections that servers broke"
     // And what happens in both.
     case compressed = "responses compressed"
   }

@@ -26,6 +26,9 @@ final class HTTP2Client {
   let head: HTTP2ResponseText
   /// The server takes no more streams, or none may be given to it.
   var isLeaving = false
+  /// The connection is lost: nothing more is read from it, and what cannot be sent is not tried again. It is kept for streams whose response is
+  /// all here.
+  private(set) var isLost = false
   private(set) var pulling: Upstream?
   /// The session is being told what came.
   private var isReceiving = false
@@ -83,7 +86,7 @@ final class HTTP2Client {
 
   /// Does what can be done now: reads, and has the exchanges go on.
   func progress() {
-    guard isCurrent else { return }
+    guard isCurrent, !isLost else { return }
     let u = connection
     // libnghttp2 has ended the connection by itself, for what is no HTTP/2.
     if session.isOver, !streams.isEmpty {
@@ -160,6 +163,7 @@ final class HTTP2Client {
   /// The connection is lost, or could not be made: so are its streams, but for those whose response is all here.
   func fail(_ fault: ExchangeMachine.Fault) {
     isLeaving = true
+    isLost = true
     for s in Array(streams) {
       // What became of another one may have ended it.
       guard let stream = s.stream, stream.client === self else { continue }
@@ -168,7 +172,10 @@ final class HTTP2Client {
         continue
       }
       if stream.inputEnded, !stream.isReset {
-        // Its client takes it in its own time.
+        // Its client takes it in its own time. What is left of its request goes nowhere.
+        if !stream.isClosed { session.setMark(0, stream: stream.id) }
+        stream.isClosed = true
+        x.upstreamDeaf = true
         worker.pump(x.downstream)
         continue
       }
@@ -243,6 +250,7 @@ final class HTTP2Client {
         // What the server said before it went is found by reading.
         u.output.removeAll()
         isLeaving = true
+        guard !isLost else { break }
         u.transport.noteReadable()
         worker.readLater(self)
         return
@@ -250,7 +258,7 @@ final class HTTP2Client {
       guard sent == .full, u.output.isEmpty, !u.transport.hasUnsent else { break }
     }
     u.output.releaseIfEmpty()
-    if session.isOver, !streams.isEmpty { worker.readLater(self) }
+    if session.isOver, !streams.isEmpty, !isLost { worker.readLater(self) }
     rest()
   }
 
@@ -264,7 +272,7 @@ final class HTTP2Client {
     }
     if u.pool?.isRetired == true || worker.isDraining { isLeaving = true }
     if !isLeaving, u.owner == nil, u.pool?.keepIdle(self, worker) == false { isLeaving = true }
-    if isLeaving, u.isFlushed || isOverfull {
+    if isLost || isLeaving && (u.isFlushed || isOverfull) {
       u.close(worker)
       return
     }
