@@ -186,9 +186,12 @@ struct ResponseFacts {
 public enum ResponseFault: UInt8, Sendable {
   case none, headTooLarge, tooManyFields, notHTTP, version, status, lineEnding, obsFold, nameSpace, nameToken,
     valueInvalid
-  case framingTeCl, framingTe, framingLength, connection, interimContent, chunk, excess, trailers, upgrade
+  case framingTeCl, framingTe, framingLength, connection, interimContent, interimFlood, chunk, excess, trailers, upgrade
+  // What only HTTP/2 has (RFC 9113 section 8).
+  case nameCase, connectionField, pseudoField, http2Upgrade, interimEnd, contentFirst, secondHead
 
-  init(_ refusal: Refusal) {
+  /// What a refusal is called of a response.
+  public init(_ refusal: Refusal) {
     self =
       switch refusal {
       case .headTooLarge: .headTooLarge
@@ -204,6 +207,9 @@ public enum ResponseFault: UInt8, Sendable {
       case .framingTe: .framingTe
       case .framingLength: .framingLength
       case .hopNominated: .connection
+      case .nameCase: .nameCase
+      case .http2ConnectionField: .connectionField
+      case .http2PseudoField: .pseudoField
       default: .valueInvalid
       }
   }
@@ -226,10 +232,18 @@ public enum ResponseFault: UInt8, Sendable {
     case .framingLength: "the response's Content-Length is no number, or states two that differ"
     case .connection: "the response's Connection names a field that frames it"
     case .interimContent: "an interim response (1xx) states content"
+    case .interimFlood: "more interim responses (1xx) than are passed on"
     case .chunk: "the chunks of the response's body are malformed"
     case .excess: "the response's body is longer than its Content-Length"
     case .trailers: "the response's trailers are malformed, too long, or hold a field that frames a message"
     case .upgrade: "the server switches to a protocol that was not asked for"
+    case .nameCase: "an upper-case letter in a field's name of the response"
+    case .connectionField: "the response has a field of HTTP/1 connections, such as Transfer-Encoding"
+    case .pseudoField: "the response has no :status of three digits in front, or a pseudo-field that has no place there"
+    case .http2Upgrade: "the response has status 101, which HTTP/2 does not have"
+    case .interimEnd: "an interim response (1xx) ends its stream"
+    case .contentFirst: "content came before the response's head"
+    case .secondHead: "a second head behind the response's, or trailers that do not end it"
     }
   }
 }

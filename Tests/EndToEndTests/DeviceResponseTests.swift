@@ -78,6 +78,11 @@ extension EndToEnd {
         sent: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 2\r\n\r\n", status: 200,
         content: nil,
         detail: "the response's trailers are malformed, too long, or hold a field that frames a message"),
+      Row(
+        sent:
+          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: \(String(repeating: "y", count: 9_000))\r\n\r\n",
+        status: 200, content: nil,
+        detail: "the response's trailers are malformed, too long, or hold a field that frames a message"),
     ]
 
     /// Behind another response an empty line says that the connection is out of step: what follows may be another request's.

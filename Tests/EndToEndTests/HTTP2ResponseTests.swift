@@ -72,6 +72,49 @@ extension EndToEnd {
       }
     }
 
+    // MARK: Trailers
+
+    /// What waits for room that there never is waits until its time is over, a call of gRPC for an hour.
+    @Test(arguments: [9_500, 17_000, 40_000], [false, true])
+    func trailersBeyondTheLimitEndTheirStreamAtOnce(_ bytes: Int, isGRPC: Bool) throws {
+      let site = try Self.site { server, _ in
+        try server.send(server.head(Self.ok) + server.data("x"))
+        try server.send(
+          server.head([("grpc-status", "3"), ("x-large", String(repeating: "A", count: bytes))], ends: true))
+      }
+      let client = try site.begun()
+      let fields = isGRPC ? [("content-type", "application/grpc"), ("te", "trailers")] : []
+      let stream = try client.begin("/large", method: "POST", fields: fields, body: [0, 0, 0, 0, 0])
+      let response = try client.response(on: stream, by: .after(30))
+      #expect(response.reset == HTTP2Code.internalError.rawValue && response.trailers == nil, "\(client.summary)")
+      let line = try site.edge.access.wait(path: "/large")
+      #expect(line.refusal == "upstream-response")
+      #expect(line.detail == "the response's trailers are malformed, too long, or hold a field that frames a message")
+    }
+
+    /// Those within it have room, also behind as much of a body as a server may send, of which the client has taken nothing.
+    @Test func trailersHaveRoomBehindABodyThatWaits() throws {
+      // What the client's stream holds, and a byte: the rest of it lies where the server's comes in.
+      let (first, rest) = (32 * 1024 + 1, 65_534)
+      let body = (0..<first + rest).map { UInt8(truncatingIfNeeded: $0 / 251) }
+      let isSent = Guarded(false)
+      let site = try Self.site { server, _ in
+        try server.send(server.head(Self.ok) + server.data(Array(body[..<first])))
+        try server.wait { $0.kind == .windowUpdate && $0.stream == server.stream }
+        try server.send(server.data(Array(body[first...])))
+        try server.send(server.head([("x-last", String(repeating: "A", count: 8_000))], ends: true) + [.ping()])
+        try server.wait { $0.kind == .ping && $0.has(HTTP2Frame.ack) }
+        isSent.with { $0 = true }
+      }
+      let client = try site.begun(settings: [(.initialWindowSize, 0)])
+      let stream = try client.begin("/waits")
+      try eventually("all of it is at the edge") { isSent.now }
+      try client.send(.windowUpdate(stream, by: 200_000))
+      let response = try client.response(on: stream)
+      #expect(response.hasEnded && response.body == body, "\(client.summary)")
+      #expect(response.trailers?.all("x-last").first?.count == 8_000)
+    }
+
     // MARK: Lost connections
 
     /// The rest of its request had nowhere to go, and was sent for ever.
@@ -108,6 +151,86 @@ extension EndToEnd {
       try client.send(.data(stream, [], ends: true))
       try eventually("its connection is closed behind it") {
         try site.edge.metric("countersign_open_connections{side=\"upstream\"}") == 0
+      }
+    }
+
+    // MARK: What is wrong is named
+
+    struct Row: Sendable {
+      let name: String
+      /// What the server sends; then it waits.
+      let frames: @Sendable (Answering) -> [HTTP2Frame]
+      let detail: String
+    }
+
+    private static let excess = "the response's body is longer than its Content-Length"
+    private static let pseudoField =
+      "the response has no :status of three digits in front, or a pseudo-field that has no place there"
+    private static let trailers =
+      "the response's trailers are malformed, too long, or hold a field that frames a message"
+    private static let interimEnd = "an interim response (1xx) ends its stream"
+
+    /// Add a line for what the next server sends.
+    static let rows: [Row] = [
+      Row(
+        name: "trailers-pseudo", frames: { $0.head(ok) + $0.data("x") + $0.head([(":status", "200")], ends: true) },
+        detail: pseudoField),
+      Row(
+        name: "trailers-large",
+        frames: {
+          $0.head(ok) + $0.data("x")
+            + $0.head((0..<2).map { ("x-\($0)", String(repeating: "z", count: 40_000)) }, ends: true)
+        }, detail: trailers),
+      Row(
+        name: "trailers-length",
+        frames: { $0.head(ok) + $0.data("x") + $0.head([("content-length", "1")], ends: true) },
+        detail: trailers),
+      Row(
+        name: "second-head", frames: { $0.head(ok) + $0.data("x") + $0.head([("a", "b")]) },
+        detail: "a second head behind the response's, or trailers that do not end it"),
+      Row(
+        name: "101", frames: { $0.head([(":status", "101")]) },
+        detail: "the response has status 101, which HTTP/2 does not have"),
+      Row(
+        name: "upper-case", frames: { $0.head(ok + [("Upper", "x")]) },
+        detail: "an upper-case letter in a field's name of the response"),
+      Row(
+        name: "transfer-encoding", frames: { $0.head(ok + [("transfer-encoding", "chunked")]) },
+        detail: "the response has a field of HTTP/1 connections, such as Transfer-Encoding"),
+      Row(name: "no-status", frames: { $0.head([("x", "y")], ends: true) }, detail: pseudoField),
+      Row(name: "status-text", frames: { $0.head([(":status", "2x0")]) }, detail: pseudoField),
+      Row(name: "status-twice", frames: { $0.head([(":status", "200"), (":status", "200")]) }, detail: pseudoField),
+      Row(
+        name: "value", frames: { $0.head(ok + [("x", "a\r\nb: c")]) },
+        detail: "a control character, or an empty element, in a field's value of the response"),
+      Row(name: "interim-ends", frames: { $0.head([(":status", "103")], ends: true) }, detail: interimEnd),
+      Row(
+        name: "content-first", frames: { $0.head([(":status", "103")]) + $0.data("x") },
+        detail: "content came before the response's head"),
+      Row(
+        name: "too-long", frames: { $0.head(ok + [("content-length", "1")]) + $0.data("xx", ends: true) },
+        detail: excess),
+      Row(
+        name: "large",
+        frames: { $0.head(ok + (0..<3).map { ("x-\($0)", String(repeating: "z", count: 12_000)) }) },
+        detail: "the response's head is larger than the limit"),
+    ]
+
+    /// The log says what a response was that cannot be taken, before its head was passed on and behind it, compressed or not.
+    @Test func whatIsNoResponseIsNamed() throws {
+      let site = try Self.site { server, path in
+        guard let row = Self.rows.first(where: { path.hasSuffix("/" + $0.name) }) else { throw Trouble(path) }
+        try server.send(row.frames(server))
+      }
+      for row in Self.rows {
+        for path in ["/\(row.name)", "/gzip/\(row.name)"] {
+          let client = try site.begun()
+          let stream = try client.begin(path, fields: [("accept-encoding", "gzip")])
+          let response = try client.response(on: stream)
+          #expect(response.status == 502 || response.reset != nil, "\(path)")
+          let line = try site.edge.access.wait(path: path)
+          #expect(line.refusal == "upstream-response" && line.detail == row.detail, "\(path): \(line)")
+        }
       }
     }
   }

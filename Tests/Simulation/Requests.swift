@@ -248,6 +248,11 @@ final class Attempt: CustomStringConvertible {
   var hasTinyChunks = false
   /// Lines of the head end in a bare LF.
   var hasBareLF = false
+  /// How long its trailer's value is, where it has one.
+  var trailerBytes = 1
+  /// It had one that is longer than may pass: the response cannot be taken.
+  var hasSentTooMuch = false
+  static let trailerBytesMax = 8_000
   /// Its server says that it is text.
   var isText = false
   /// Its server said that it did nothing with it.
@@ -275,6 +280,12 @@ final class Attempt: CustomStringConvertible {
     if addsBytes { text += ", with bytes behind it" }
     if case .whole = ending {} else { text += ", \(ending)" }
     return text
+  }
+
+  /// The value of its trailer, which goes out now.
+  func takeTrailer() -> String {
+    hasSentTooMuch = trailerBytes > Attempt.trailerBytesMax
+    return String(repeating: "a", count: trailerBytes)
   }
 
   /// The head's fields for HTTP/2.

@@ -210,7 +210,9 @@ final class ServerHTTP1: Server {
         outgoing.append(Array("\(String(n, radix: 16))\r\n".utf8))
         outgoing.append(bytes)
         outgoing.append(Array("\r\n".utf8))
-        if bodyAt == attempt.bodyBytes { outgoing.append(Array("0\r\nX-Trailer: a\r\n\r\n".utf8)) }
+        if bodyAt == attempt.bodyBytes {
+          outgoing.append(Array("0\r\nX-Trailer: \(attempt.takeTrailer())\r\n\r\n".utf8))
+        }
       } else if let own = sockets?.own {
         outgoing.append(own.frames(of: bytes, &world.random))
         if bodyAt == attempt.bodyBytes, world.random.oneIn(2) { outgoing.append(own.close(1000, &world.random)) }
@@ -229,6 +231,7 @@ final class ServerHTTP1: Server {
     case .cut, .stalled:
       guard attempt.framing != .untilClose else { return }
     }
+    if attempt.hasSentTooMuch { return }
     attempt.isResponseWhole = true
     if attempt.status == 101 {
       stream.finish()

@@ -267,9 +267,8 @@ final class ServerHTTP2: Server {
     guard call.bodyAt == attempt.bodyBytes else { return }
     if case .cut = attempt.ending, call.cutAt > 0 || left > 0 { return }
     if case .stalled = attempt.ending { return }
-    end.end(
-      body, of: call.id,
-      trailers: attempt.framing == .chunked && attempt.request.method != "HEAD" ? [("x-trailer", "a")] : [])
+    let hasTrailer = attempt.framing == .chunked && attempt.request.method != "HEAD"
+    end.end(body, of: call.id, trailers: hasTrailer ? [("x-trailer", attempt.takeTrailer())] : [])
   }
 
   /// Where the head says how long the response is, it is whole with its last byte, whatever becomes of the stream.
@@ -311,7 +310,7 @@ final class ServerHTTP2: Server {
     if outgoing.isEmpty {
       outgoing.append(end.fetch(20_000))
       let ending = end.takeEndsOut().compactMap { find($0)?.attempt }
-      for attempt in ending { attempt.isResponseWhole = true }
+      for attempt in ending where !attempt.hasSentTooMuch { attempt.isResponseWhole = true }
       if ending.contains(where: { $0.closesBehind }), !isGoing {
         goAway(last: end.lastStream)
       }

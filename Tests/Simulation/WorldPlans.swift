@@ -22,6 +22,7 @@ extension World {
     if expects { attempt.interims.append(100) }
     if random.oneIn(6), attempt.status != 101 { attempt.interims.append(103) }
     attempt.endsWithHead = random.oneIn(2)
+    if random.oneIn(4) { attempt.trailerBytes = random.below(Attempt.trailerBytesMax) }
     attempt.closesBehind = attempt.status != 101 && random.oneIn(8)
     guard hasFaults, !isEnding else { return }
     if told == .attest || told == .bound, random.oneIn(8) {
@@ -42,6 +43,7 @@ extension World {
     case 5: attempt.hasBareLF = attempt.status != 101
     default: break
     }
+    if random.oneIn(30) { attempt.trailerBytes = 9_300 + random.below(40_000) }
     if isStormy, random.oneIn(2) { attempt.ending = .cut(reset: true) }
     // While the request is still being sent a write may meet the reset, and nothing else says that it is not the end.
     if attempt.isEarly, attempt.framing == .untilClose, random.oneIn(3) { attempt.ending = .cut(reset: true) }

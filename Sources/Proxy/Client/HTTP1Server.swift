@@ -177,6 +177,10 @@ extension Downstream {
     return output.room >= n
   }
 
+  /// Whether `n` bytes of trailers, no more than the limit, can be written. A line may get a space behind its colon, and a CR.
+  /// Those of a stream have a place of their own.
+  func hasRoom(forTrailers n: Int) -> Bool { isStream || hasRoom(n * 2 + 8) }
+
   /// Writes a response's head, which stands in the first `length` bytes of the upstream's input. There is room.
   func write(
     _ head: ResponseHead, _ length: Int, from u: Upstream, for x: Exchange, _ framing: HeadWriter.ResponseFraming,

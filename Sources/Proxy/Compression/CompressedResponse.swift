@@ -100,7 +100,6 @@ enum CompressedResponse {
       }
       c.flush()
       return .moved
-    case .fault(.badResponse): return x.badResponse(.chunk)
     case .fault(let fault): return .fault(fault)
     }
   }

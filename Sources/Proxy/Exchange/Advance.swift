@@ -188,8 +188,6 @@ extension Exchange {
 
   /// Passes a trailer section on, without what speaks of identity; a validator refuses one that does.
   private func sendTrailers(_ count: Int, _ u: Upstream, _ worker: Worker) -> Step {
-    // A colon without a space behind it gets one.
-    guard u.hasRoom(count * 2 + 8, worker) else { return .blocked }
     let trailers = worker.trailers(of: self)
     if let refusal = readTrailers(count, into: trailers, worker) { return .fault(.request(refusal)) }
     if trailers.hasIdentity, isVerified {
@@ -199,6 +197,7 @@ extension Exchange {
         worker.counters.add(.trailerIdentity)
       }
     }
+    guard u.hasRoom(forTrailers: count, worker) else { return .blocked }
     withBody { RouteLogin.withhold(trailers, of: $0.extracting(first: count)) }
     u.write(trailers, count, of: self)
     request.trailersSent = true
@@ -372,12 +371,13 @@ extension Exchange {
       case .fault(let fault): return .fault(fault)
       }
     case .trailers(let count):
-      guard downstream.hasRoom(count * 2 + 8) else { return .blocked }
+      // Judged before they wait: for more than the limit there may never be room.
       let outcome = u.input.withReadable {
         worker.responseTrailers.parse(
           $0.extracting(first: count), limits: worker.plan.trailerLimits(hasGrown: isSigned))
       }
       guard case .complete = outcome else { return badResponse(.trailers) }
+      guard downstream.hasRoom(forTrailers: count) else { return .blocked }
       if response.isCoded { u.input.withReadable { ContentDigest.withhold($0, worker.responseTrailers) } }
       downstream.write(worker.responseTrailers, count, from: u, for: self)
       u.useBody(count, of: self)
@@ -388,7 +388,6 @@ extension Exchange {
       // Where the request is over too, all that is left is to send.
       return machine.request == .done ? .blocked : .moved
     case .head, .blocked: return .blocked
-    case .fault(.badResponse): return badResponse(u.isStream ? .excess : .chunk)
     case .fault(let fault): return .fault(fault)
     }
   }

@@ -9,7 +9,10 @@ extension Upstream {
 
   /// The head of the next response, interim or final: parsed into the worker's `responseHead`, its bytes still in front of `input`.
   func nextHead(of x: Exchange, _ worker: Worker) -> Piece {
-    if let stream, let fault = streamFault(stream) { return .fault(fault) }
+    if let stream {
+      guard stream.fault == .none else { return bad(stream.fault, of: x) }
+      if stream.isUnprocessed, input.isEmpty { return .fault(.unprocessed) }
+    }
     while true {
       if input.count > headSeen {
         var limits = worker.plan.responseLimits(of: x.group)
@@ -20,9 +23,7 @@ extension Upstream {
         }
         switch outcome {
         case .complete(let length): return .head(length)
-        case .refused:
-          x.detail = .text(worker.responseHead.fault.text)
-          return .fault(.badResponse)
+        case .refused: return bad(worker.responseHead.fault, of: x)
         case .incomplete: headSeen = input.count
         }
       }
@@ -34,19 +35,26 @@ extension Upstream {
     }
   }
 
+  /// What came cannot be taken. The log says what it was.
+  func bad(_ what: ResponseFault, of x: Exchange) -> Piece {
+    x.detail = .text(what.text)
+    return .fault(.badResponse)
+  }
+
   /// The next piece of the response's body.
   func nextPiece(of x: Exchange, _ worker: Worker) -> Piece {
     if let stream {
-      if stream.isBad { return .fault(.truncatedResponse) }
+      guard stream.fault == .none else { return bad(stream.fault, of: x) }
       // What lies in front are trailers for which there was no room, and no body.
-      if stream.trailersAreOffered { return endPiece(stream) }
+      if stream.trailersAreOffered { return endPiece(stream, of: x) }
     }
     while true {
       var decoder = x.response.decoder
       let step = input.withReadable { decoder.step($0) }
       x.response.decoder = decoder
       switch step {
-      case .refused: return .fault(.badResponse)
+      case .refused(.framingChunk): return bad(.chunk, of: x)
+      case .refused: return bad(.trailers, of: x)
       case .data(let skip, let count):
         input.consume(skip)
         return .data(count)
@@ -55,7 +63,7 @@ extension Upstream {
         return .trailers(count)
       case .end(let skip):
         input.consume(skip)
-        if let stream { return endPiece(stream) }
+        if let stream { return endPiece(stream, of: x) }
         return .end
       case .incomplete(let skip):
         input.consume(skip)
@@ -63,7 +71,7 @@ extension Upstream {
         case .bytes: x.upstreamProgressMilliseconds = worker.nowMilliseconds
         case .blocked: return .blocked
         case .ended where x.response.framing == .untilClose:
-          if let stream { return endPiece(stream) }
+          if let stream { return endPiece(stream, of: x) }
           return .end
         case .ended, .failed: return .fault(.truncatedResponse)
         }

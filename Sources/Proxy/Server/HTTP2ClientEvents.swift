@@ -29,25 +29,19 @@ extension HTTP2Client: HTTP2Handler {
     guard let s = find(stream), let state = s.stream else { return }
     if state.hasFinalHead {
       // RFC 9113 section 8.1: trailers end the message.
-      guard endsStream, head.writeTrailers(behind: state.arriving) else {
-        state.isBad = true
-        touch(s)
-        return
+      if !endsStream {
+        state.noteFault(.secondHead)
+      } else if head.writeTrailers(into: state.arrivingTrailers) {
+        state.trailerBytes = state.arrivingTrailers.count
+      } else {
+        state.noteFault(head.fault)
       }
-      state.trailerBytes = head.trailerBytes
-      touch(s)
-      return
-    }
-    guard state.arriving.isEmpty, let status = head.write(into: s.input) else {
-      state.isBad = true
-      touch(s)
-      return
-    }
-    if status >= 200 {
-      state.hasFinalHead = true
-      state.endedWithHead = endsStream
-    } else if endsStream {
-      state.isBad = true
+    } else if let status = head.write(into: s.input) {
+      state.hasFinalHead = status >= 200
+      state.endedWithHead = state.hasFinalHead && endsStream
+      if !state.hasFinalHead, endsStream { state.noteFault(.interimEnd) }
+    } else {
+      state.noteFault(head.fault)
     }
     s.exchange?.upstreamProgressMilliseconds = worker.nowMilliseconds
     touch(s)
@@ -57,14 +51,15 @@ extension HTTP2Client: HTTP2Handler {
     guard let s = find(stream), let state = s.stream, state.hasFinalHead else {
       session.consumed(stream: stream, bytes.count)
       if let s = find(stream) {
-        s.stream?.isBad = true
+        s.stream?.noteFault(.contentFirst)
         touch(s)
       }
       return
     }
     state.arriving.append(bytes)
     state.unconsumed += bytes.count
-    if state.arriving.overflowed { state.isBad = true }
+    // That cannot be, for it has room for the whole window.
+    if state.arriving.overflowed { state.noteFault(.excess) }
     s.exchange?.upstreamProgressMilliseconds = worker.nowMilliseconds
     touch(s)
   }

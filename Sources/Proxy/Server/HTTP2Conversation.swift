@@ -144,7 +144,7 @@ final class HTTP2Conversation: HTTP2Handler {
     guard !hasFinalHead else {
       // RFC 9113 section 8.1: trailers end the message.
       let lines = Buffer(capacity: HTTP2Conversation.bufferBytes)
-      isBad = !endsStream || !text.writeTrailers(behind: lines)
+      isBad = !endsStream || !text.writeTrailers(into: lines)
       trailers = lines.copyBytes()
       return
     }

@@ -10,10 +10,9 @@ final class HTTP2ResponseText {
   private var status = 0
   private var hasStatus = false
   private var hasRegular = false
-  private var isWrong = false
+  /// The first thing that was wrong.
+  private(set) var fault = ResponseFault.none
   private var listBytes = 0
-  /// Of the trailers that were written last.
-  private(set) var trailerBytes = 0
 
   /// Names, values, and 32 for each field (RFC 9113 section 6.5.2).
   static let listBytesMax = 64 * 1024
@@ -30,26 +29,28 @@ final class HTTP2ResponseText {
     status = 0
     hasStatus = false
     hasRegular = false
-    isWrong = false
+    fault = .none
     listBytes = 0
   }
+
+  private func refuse(_ what: ResponseFault) { if fault == .none { fault = what } }
 
   /// Takes a field. False when there has been so much that the connection is to end.
   func add(name: Span<UInt8>, value: Span<UInt8>) -> Bool {
     listBytes += name.count + value.count + 32
     guard listBytes <= HTTP2ResponseText.listBytesMax else {
-      isWrong = true
+      refuse(.headTooLarge)
       return listBytes <= HTTP2ResponseText.listBytesMax * HTTP2ResponseText.excess
     }
     if name.count > 0, name[0] == 0x3a {
       guard name.equals(":status"), !hasStatus, !hasRegular, value.count == 3 else {
-        isWrong = true
+        refuse(.pseudoField)
         return true
       }
       hasStatus = true
       for i in 0..<3 {
         guard value[i] >= 0x30, value[i] <= 0x39 else {
-          isWrong = true
+          refuse(.pseudoField)
           return true
         }
         status = status * 10 + Int(value[i] - 0x30)
@@ -57,8 +58,8 @@ final class HTTP2ResponseText {
       return true
     }
     hasRegular = true
-    guard HTTP2Head.check(name, value) == nil else {
-      isWrong = true
+    if let refusal = HTTP2Head.check(name, value) {
+      refuse(ResponseFault(refusal))
       return true
     }
     lines.append(name)
@@ -68,24 +69,31 @@ final class HTTP2ResponseText {
     return true
   }
 
-  /// Appends the head, and returns its status; nil if there is no such head.
+  /// Appends the head, and returns its status; nil if there is no such head, or no room for it: `fault` says what it was.
+  /// - Parameter out: holds nothing but interim responses that nobody has taken yet.
   func write(into out: Buffer) -> Int? {
-    guard !isWrong, hasStatus, status >= 100, status != 101, !lines.overflowed else { return nil }
+    if !hasStatus || status < 100 { refuse(.pseudoField) }
+    if status == 101 { refuse(.http2Upgrade) }
+    if lines.overflowed { refuse(.headTooLarge) }
+    guard fault == .none else { return nil }
+    let isFirst = out.isEmpty
     out.append("HTTP/1.1 ")
     out.append(decimal: UInt64(status))
     out.append(" \r\n")
     out.append(first: lines.count, of: lines)
     out.append("\r\n")
+    if out.overflowed { refuse(isFirst ? .headTooLarge : .interimFlood) }
     return out.overflowed ? nil : status
   }
 
-  /// Appends trailers behind what has arrived of the body. False if they are none.
-  func writeTrailers(behind arriving: Buffer) -> Bool {
-    guard !isWrong, !hasStatus, !lines.overflowed else { return false }
-    let before = arriving.count
-    arriving.append(first: lines.count, of: lines)
-    arriving.append("\r\n")
-    trailerBytes = arriving.count - before
-    return !arriving.overflowed
+  /// Writes trailers to `out`, which is empty, with an empty line behind them. False if they are none: `fault` says what it was.
+  func writeTrailers(into out: Buffer) -> Bool {
+    if hasStatus { refuse(.pseudoField) }
+    if lines.overflowed || fault == .headTooLarge { fault = .trailers }
+    guard fault == .none else { return false }
+    out.append(first: lines.count, of: lines)
+    out.append("\r\n")
+    if out.overflowed { refuse(.trailers) }
+    return !out.overflowed
   }
 }

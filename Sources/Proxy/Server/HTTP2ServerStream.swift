@@ -21,15 +21,17 @@ final class ServerStream {
   var isUnprocessed = false
   /// libnghttp2 knows it no more.
   var isClosed = false
-  /// What came is no message.
-  var isBad = false
+  /// Why what came is no message.
+  private(set) var fault = ResponseFault.none
   /// The server sends no more.
   var inputEnded = false
   var hasFinalHead = false
   /// The response ended with its head: it has no body, and no trailers but what the head says (as gRPC's Trailers-Only).
   var endedWithHead = false
-  /// The body as it came, and behind it the trailers.
+  /// The body as it came. There is room for the whole window.
   let arriving: Buffer
+  /// The trailers as they came, with their empty line. They are not counted in windows, so they have room of their own.
+  let arrivingTrailers: Buffer
   var trailerBytes = 0
   /// The trailers lie in front of the input.
   var trailersAreOffered = false
@@ -50,6 +52,7 @@ final class ServerStream {
 
   init(_ worker: Worker) {
     arriving = Buffer(pool: worker.pool, small: worker.smallPool)
+    arrivingTrailers = Buffer(pool: worker.pool, small: worker.smallPool)
     trailers = Buffer(pool: worker.pool, small: worker.smallPool)
   }
 
@@ -57,6 +60,8 @@ final class ServerStream {
     self.client = client
     self.position = position
   }
+
+  func noteFault(_ what: ResponseFault) { if fault == .none { fault = what } }
 
   /// Forgets the stream that is over.
   func clear() {
@@ -66,11 +71,12 @@ final class ServerStream {
     isReset = false
     isUnprocessed = false
     isClosed = false
-    isBad = false
+    fault = .none
     inputEnded = false
     hasFinalHead = false
     endedWithHead = false
     arriving.reset()
+    if trailerBytes > 0 { arrivingTrailers.reset() }
     trailerBytes = 0
     trailersAreOffered = false
     unconsumed = 0
@@ -92,7 +98,7 @@ extension Upstream {
   /// Reads what has come of the response, as far as there is room.
   func receive() -> IOResult {
     guard let stream else { return transport.read(into: input) }
-    let n = min(stream.arriving.count - stream.trailerBytes, input.room)
+    let n = min(stream.arriving.count, input.room)
     guard n > 0 else { return stream.inputEnded ? .ended : stream.isReset ? .failed : .blocked }
     input.append(first: n, of: stream.arriving)
     stream.arriving.consume(n)
@@ -100,22 +106,16 @@ extension Upstream {
     return .bytes(n)
   }
 
-  /// What is wrong with a stream before anything is read from it.
-  func streamFault(_ stream: ServerStream) -> ExchangeMachine.Fault? {
-    if stream.isBad { return .badResponse }
-    return stream.isUnprocessed && input.isEmpty ? .unprocessed : nil
-  }
-
   /// The end of a body, behind which a stream may have trailers, and nothing else.
-  func endPiece(_ stream: ServerStream) -> Piece {
-    if !stream.trailersAreOffered, !input.isEmpty || stream.arriving.count > stream.trailerBytes {
-      return .fault(.badResponse)
-    }
-    if stream.trailerBytes > 0, !stream.trailersAreOffered {
-      guard input.room >= stream.trailerBytes else { return .fault(.badResponse) }
-      input.append(first: stream.trailerBytes, of: stream.arriving)
-      stream.arriving.consume(stream.trailerBytes)
-      stream.trailersAreOffered = true
+  func endPiece(_ stream: ServerStream, of x: Exchange) -> Piece {
+    if !stream.trailersAreOffered {
+      guard input.isEmpty, stream.arriving.isEmpty else { return bad(.excess, of: x) }
+      if stream.trailerBytes > 0 {
+        guard input.room >= stream.trailerBytes else { return bad(.trailers, of: x) }
+        input.append(first: stream.trailerBytes, of: stream.arrivingTrailers)
+        stream.arrivingTrailers.reset()
+        stream.trailersAreOffered = true
+      }
     }
     if stream.trailersAreOffered, stream.trailerBytes > 0 { return .trailers(stream.trailerBytes) }
     return stream.inputEnded || stream.isReset ? .end : .blocked

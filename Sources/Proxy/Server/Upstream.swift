@@ -147,6 +147,10 @@ final class Upstream: Slot {
     return output.room >= n
   }
 
+  /// Whether `n` bytes of trailers, no more than the limit, can be written. A colon without a space behind it gets one. Those of a
+  /// stream have a place of their own.
+  func hasRoom(forTrailers n: Int, _ worker: Worker) -> Bool { isStream || hasRoom(n * 2 + 8, worker) }
+
   // MARK: Without a request
 
   /// Whether a kept connection may have a request now: bytes that wait on it would be taken for the answer to another
