@@ -154,6 +154,37 @@ extension EndToEnd {
       }
     }
 
+    // MARK: Heads in time
+
+    /// Interim responses are no sign that the head comes in time.
+    @Test func interimResponsesDoNotPutTheEndOfTheHeadsTimeOff() throws {
+      let site = try Self.site(timeouts: ["upstream_response: 700ms"]) { server, _ in
+        for _ in 0..<60 {
+          try server.send(server.head([(":status", "103"), ("link", "<x>")]))
+          Thread.sleep(forTimeInterval: 0.1)
+        }
+        try server.send(server.head(Self.ok) + server.data("late", ends: true))
+      }
+      let response = try site.begun().get("/slow")
+      #expect(response.status == 504 && (2...20).contains(response.interim.count), "\(response.interim.count)")
+      #expect(try site.edge.access.wait(path: "/slow").refusal == "upstream-timeout")
+    }
+
+    @Test func moreInterimResponsesThanAnyoneNeedsAreRefused() throws {
+      let site = try Self.site { server, path in
+        let interim = server.head([(":status", "103"), ("link", "<x>")])
+        for _ in 0..<(path == "/flood" ? 101 : 100) { try server.send(interim) }
+        try server.send(server.head(Self.ok) + server.data("here", ends: true))
+      }
+      let client = try site.begun()
+      let most = try client.get("/most")
+      #expect(most.text == "here" && most.interim.count == 100)
+      let flood = try client.get("/flood")
+      #expect(flood.status == 502 && flood.interim.count == 100)
+      let line = try site.edge.access.wait(path: "/flood")
+      #expect(line.refusal == "upstream-response" && line.detail == "more interim responses (1xx) than are passed on")
+    }
+
     // MARK: What is wrong is named
 
     struct Row: Sendable {
@@ -232,6 +263,35 @@ extension EndToEnd {
           #expect(line.refusal == "upstream-response" && line.detail == row.detail, "\(path): \(line)")
         }
       }
+    }
+  }
+
+  @Suite struct SlowHeads {
+    /// With HTTP/1: neither single bytes of a head nor heads of interim responses hold its request for longer than its time.
+    @Test(arguments: ["/bytes", "/interim"]) func theWholeHeadOfAResponseIsToComeInTime(_ path: String) throws {
+      let backend = try RecordingBackend { exchange in
+        for index in 0..<60 {
+          try exchange.send(
+            exchange.target == "/interim" ? "HTTP/1.1 103 E\r\n\r\n" : index == 0 ? "HTTP/1.1 200 OK\r\nX: " : "y")
+          Thread.sleep(forTimeInterval: 0.1)
+        }
+        try exchange.send("\r\n\r\n")
+      }
+      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+      configuration.timeouts = ["upstream_response: 700ms"]
+      configuration.upstreams[0].members.append("retries: { count: 0 }")
+      configuration.workers = "1"
+      let edge = try Countersign(configuration, in: try Workspace())
+      let connection = try Connection(to: edge["public"])
+      try connection.send(Text.request(path))
+      var (status, interims) = (0, -1)
+      repeat {
+        status = try #require(try connection.readHead()).startLine.hasPrefix("HTTP/1.1 103 ") ? 103 : 504
+        interims += 1
+      } while status == 103
+      #expect(path == "/bytes" ? interims == 0 : (2...20).contains(interims), "\(interims)")
+      let line = try edge.access.wait(path: path)
+      #expect(line.status == 504 && line.refusal == "upstream-timeout")
     }
   }
 }

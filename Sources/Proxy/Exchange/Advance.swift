@@ -304,6 +304,8 @@ extension Exchange {
     }
     if head.status < 200 {
       u.noteAnswered()
+      interimCount += 1
+      guard interimCount <= Exchange.interimMax else { return badResponse(.interimFlood) }
       // The word that we asked for is not the client's. RFC 9110 section 15.2: none to one of HTTP/1.0.
       let isOurs = head.status == 100 && asksContinue
       if isOurs { asksContinue = false } else if head.status == 100 { expectsContinue = false }
@@ -345,6 +347,8 @@ extension Exchange {
     discardHeld()
     status = head.status
     responseStartedMicroseconds = worker.nowMicroseconds
+    // The time of its content begins.
+    upstreamProgressMilliseconds = worker.nowMilliseconds
     let coding = route?.compression.map { CompressedResponse.choose(self, $0, head, u, &outgoing, worker) } ?? .asIs
     var isChunked = false
     if case .chunked = outgoing { isChunked = true }

@@ -92,6 +92,10 @@ final class Exchange: Slot {
 
   // The response.
   var status = 0
+  /// Interim responses that came before it, from whichever server.
+  var interimCount = 0
+  /// More are no sign of a server that is at work. One that says so each 20 s, as WebDAV has it, does for half an hour.
+  static let interimMax = 100
   /// Of an answer of the route's own.
   var answerBody = AnswerBody()
   var response = MessageState()
@@ -227,6 +231,7 @@ final class Exchange: Slot {
     queueEndMilliseconds = 0
     setsCookie = false
     status = 0
+    interimCount = 0
     endsWithConnection = false
     serverIsIrregular = false
     wait = .none

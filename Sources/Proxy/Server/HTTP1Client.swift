@@ -28,7 +28,8 @@ extension Upstream {
         }
       }
       switch receive() {
-      case .bytes: x.upstreamProgressMilliseconds = worker.nowMilliseconds
+      // That is no progress: the whole head is to come in time, however many bytes of it come, and whatever interim ones before it.
+      case .bytes: break
       case .blocked: return .blocked
       case .ended, .failed: return .fault(.closedBeforeResponse)
       }

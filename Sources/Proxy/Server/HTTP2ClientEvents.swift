@@ -43,7 +43,6 @@ extension HTTP2Client: HTTP2Handler {
     } else {
       state.noteFault(head.fault)
     }
-    s.exchange?.upstreamProgressMilliseconds = worker.nowMilliseconds
     touch(s)
   }
 
