@@ -60,6 +60,9 @@ public struct BodyDecoder: Sendable {
     }
   }
 
+  /// Nothing more of the message is to come.
+  public var isEnded: Bool { state == .ended }
+
   /// What the front of `bytes` is. The framing it passes over is behind it at once: the caller drops `skip` bytes, and
   /// then reports with `consumed` what it took of the payload or the trailers. Calling again without taking anything gives the
   /// same answer with a `skip` of 0.

@@ -264,6 +264,30 @@ extension EndToEnd {
         }
       }
     }
+
+    // MARK: Ends
+
+    /// Its client has all that was stated, and its connection is free for the next request, though the server leaves its stream open.
+    @Test(arguments: ["/plain", "/gzip/a"]) func aResponseOfItsStatedLengthIsWholeThoughItsStreamDoesNotEnd(
+      _ path: String
+    ) throws {
+      let isReset = Guarded(false)
+      let site = try Self.site(timeouts: ["upstream_response: 1s"]) { server, path in
+        guard path != "/next" else { return try server.send(server.head(Self.ok) + server.data("next", ends: true)) }
+        try server.send(server.head(Self.ok + [("content-length", "4")]) + server.data("here"))
+        try server.wait { $0.kind == .reset && $0.stream == server.stream }
+        isReset.with { $0 = true }
+      }
+      let connection = try Connection(to: site.edge["cleartext"])
+      #expect(try connection.get(path).text == "here")
+      #expect(try connection.get("/next").text == "next")
+      #expect(isReset.now)
+      let line = try site.edge.access.wait(path: path)
+      #expect(line.status == 200 && line.refusal == nil)
+      // A stream ends as well.
+      let response = try site.begun().get(path + "2")
+      #expect(response.text == "here" && response.hasEnded)
+    }
   }
 
   @Suite struct SlowHeads {

@@ -211,6 +211,11 @@ enum Dial {
     case .connecting, .preamble, .handshake: step = unreachable(u, "", timedOut: true, worker)
     case .ready:
       if let x = u.exchange, Deadlines.serverTakesOn(x, u, worker) { return }
+      if let stream = u.stream, let x = u.exchange, u.owesOnlyEnd(of: x) {
+        stream.endIsOverdue = true
+        worker.pump(x.downstream)
+        return
+      }
       if let stream = u.stream, let x = u.exchange {
         stream.client.noteSilence(milliseconds: x.times.responseMilliseconds(worker))
       }

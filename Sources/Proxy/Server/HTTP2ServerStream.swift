@@ -28,6 +28,8 @@ final class ServerStream {
   var hasFinalHead = false
   /// The response ended with its head: it has no body, and no trailers but what the head says (as gRPC's Trailers-Only).
   var endedWithHead = false
+  /// Nor has it said so, though it has sent all that it had stated, and nothing more is waited for.
+  var endIsOverdue = false
   /// The body as it came. There is room for the whole window.
   let arriving: Buffer
   /// The trailers as they came, with their empty line. They are not counted in windows, so they have room of their own.
@@ -49,6 +51,11 @@ final class ServerStream {
   let trailers: Buffer
   /// It has some. Most streams have none, and need not look at the buffer.
   var hasTrailers = false
+
+  /// How long a server that has sent all of the content that it had stated may take to end its stream, where `upstream_response` is not
+  /// less. Only trailers can still come, and the client has all it waits for, but its connection is not free for the next request. Longer than
+  /// what a server usually does behind its last byte, and than a frame that is lost and sent again takes: the reset that follows cuts it short.
+  static let endMilliseconds: UInt64 = 5_000
 
   init(_ worker: Worker) {
     arriving = Buffer(pool: worker.pool, small: worker.smallPool)
@@ -73,6 +80,7 @@ final class ServerStream {
     isClosed = false
     fault = .none
     inputEnded = false
+    endIsOverdue = false
     hasFinalHead = false
     endedWithHead = false
     arriving.reset()
@@ -118,7 +126,13 @@ extension Upstream {
       }
     }
     if stream.trailersAreOffered, stream.trailerBytes > 0 { return .trailers(stream.trailerBytes) }
-    return stream.inputEnded || stream.isReset ? .end : .blocked
+    return stream.inputEnded || stream.isReset || stream.endIsOverdue ? .end : .blocked
+  }
+
+  /// All of the content that the server had stated has come, and only the end of its stream is still to come. Not of gRPC, whose calls have
+  /// their status behind it.
+  func owesOnlyEnd(of x: Exchange) -> Bool {
+    isStream && x.machine.response == .body && x.response.decoder.isEnded && !x.isGRPC
   }
 
   /// `n` bytes of the body, or of the trailers, were passed on.
