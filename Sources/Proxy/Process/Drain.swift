@@ -16,6 +16,8 @@ struct Drain {
   let logger: Logger
   /// In an upgrade: the sockets that the process which serves goes on with.
   var handedOver: Set<Int>?
+  /// And it may answer requests otherwise than this process.
+  var refusesHeads = false
 
   /// How often systemd is told, and how long it is to wait from then on: more than a stop takes behind it.
   private static let noticeMilliseconds: UInt64 = 5_000
@@ -41,7 +43,9 @@ struct Drain {
     logger.info(
       "draining: \(shared.total(.openRequests)) requests under way have at most \(timeouts.drainMilliseconds) ms, \(shared.total(.openTunnels)) tunnels are closed within \(tunnels) ms"
     )
-    for mailbox in shared.mailboxes { mailbox.post(.drain(schedule, handedOver: handedOver ?? [])) }
+    for mailbox in shared.mailboxes {
+      mailbox.post(.drain(schedule, handedOver: handedOver ?? [], refusesHeads: refusesHeads))
+    }
     begun()
     _ = wait(until: schedule.endMilliseconds, "draining", reopenLogs)
   }
