@@ -28,13 +28,15 @@ struct Drain {
 
   /// Returns when all workers have stopped, when the drain is over, or at another signal.
   /// - Parameter begun: done once the workers have been told.
-  func run(reopenLogs: () -> Void, begun: () -> Void = {}) {
+  /// - Returns: false where another signal has ended it.
+  @discardableResult
+  func run(reopenLogs: () -> Void, begun: () -> Void = {}) -> Bool {
     // Beside another process that accepts, nobody has to be sent elsewhere first.
     let delay = handedOver == nil ? timeouts.drainDelayMilliseconds : 0
     if delay > 0 {
       logger.info("not ready from now on; draining begins in \(delay) ms")
       let until = Clock.monotonicMilliseconds() + UInt64(delay)
-      guard wait(until: until, "not ready, about to drain", reopenLogs) == .done else { return }
+      guard wait(until: until, "not ready, about to drain", reopenLogs) == .done else { return false }
     }
     let tunnels = timeouts.drainTunnelsMilliseconds ?? timeouts.drainMilliseconds
     let schedule = DrainSchedule(
@@ -47,7 +49,7 @@ struct Drain {
       mailbox.post(.drain(schedule, handedOver: handedOver ?? [], refusesHeads: refusesHeads))
     }
     begun()
-    _ = wait(until: schedule.endMilliseconds, "draining", reopenLogs)
+    return wait(until: schedule.endMilliseconds, "draining", reopenLogs) == .done
   }
 
   /// To be called when the workers have stopped.

@@ -131,14 +131,14 @@ extension Supervisor {
     let drain = Drain(
       shared: shared, timeouts: serving.snapshot.config.timeouts, signals: signals, logger: logger,
       handedOver: numbers, refusesHeads: !mayBegin)
-    drain.run(reopenLogs: reopenLogs) {
+    let isDrained = drain.run(reopenLogs: reopenLogs) {
       successor.start()
       // Behind the beginning: somebody may be being answered, slowly.
       admin.stop(keeping: handed.admin)
     }
     stop(handedOver: numbers)
     drain.sayWhatWasCut()
-    waitForPredecessor(shared)
+    if isDrained { waitForPredecessor(shared) }
     successor.end(CarriedCounters.all(shared))
   }
 
