@@ -1,6 +1,6 @@
 // One end of the socket between two processes in an upgrade: frames (Wire's HandoverFrame) with descriptors, each with a deadline.
-// Used by one thread at a time. What comes is bounded before it is taken, and a descriptor that came is closed unless the caller
-// got it.
+// Used by one thread at a time that sends, and one that receives. What comes is bounded before it is taken, and a descriptor that came
+// is closed unless the caller got it.
 
 import CLinux
 import COpenSSL
@@ -28,7 +28,7 @@ package enum HandoverError: Error, Sendable, CustomStringConvertible {
 }
 
 @safe package final class HandoverSocket: @unchecked Sendable {
-  // SAFETY: set in init and closed in deinit; `pending`, the only other stored state, is the one thread's that uses this object.
+  // SAFETY: set in init and closed in deinit; `pending`, the only other stored state, is the one thread's that receives.
   private let descriptor: Int32
   /// Came with bytes of a frame that is not whole yet.
   private var pending: [Int32] = []
@@ -118,6 +118,11 @@ package enum HandoverError: Error, Sendable, CustomStringConvertible {
   }
 
   // MARK: Receiving
+
+  /// Waits for the beginning of a frame, or the end of the other process. False where neither comes.
+  package func waitReadable(timeoutMilliseconds: Int32) -> Bool {
+    Sockets.waitReadable(descriptor, or: -1, timeoutMilliseconds: timeoutMilliseconds)
+  }
 
   /// The next frame. The caller owns its descriptors.
   package func receive(deadlineMilliseconds: UInt64) throws(HandoverError) -> Message {

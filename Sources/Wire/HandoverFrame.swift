@@ -10,8 +10,11 @@
 //     go                               ─►      starts its workers
 //                                      ◄─      accepting, or failed
 //     done                             ─►      is the service from here on
+//                                      ◄─      rules, whenever routes are closed or opened
+//     draining, whenever that changes  ─►
 //     counts, once it has drained      ─►
 //
+// `accepting` has the first rules (HandoverRules). Rules and `draining` are said only where both sides know them.
 // Both ends are the same program in one version or in two, so nothing is guessed: another version, an unknown kind or a length
 // beyond the bound is a fault, and the upgrade does not happen. docs/decisions/0025 says more.
 
@@ -20,6 +23,7 @@ public struct HandoverFrame: Equatable, Sendable {
     /// Up to `descriptorsMax` of them, which `state` goes by in their order.
     case descriptors = 1
     case secrets, state, prepared, go, accepting, done, failed, counts
+    case rules, draining
   }
 
   public let kind: Kind

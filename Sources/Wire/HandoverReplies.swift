@@ -47,15 +47,7 @@ public struct HandoverLate: Equatable, Sendable {
 
   public var bytes: [UInt8] {
     var writer = HandoverWriter()
-    writer.write(list: closures) {
-      $0.write(text: $1.route)
-      $0.write(text: $1.why)
-      $0.write(word: $1.user)
-      $0.write(word: $1.sinceWallMilliseconds)
-      $0.write(word: $1.endMilliseconds)
-      $0.write(flag: $1.endWallMilliseconds != nil)
-      $0.write(word: $1.endWallMilliseconds ?? 0)
-    }
+    writer.write(list: closures) { $1.write(to: &$0) }
     writer.write(list: servers) {
       $0.write(text: $1.upstream)
       $0.write(text: $1.name)
@@ -74,18 +66,7 @@ public struct HandoverLate: Equatable, Sendable {
   public init(_ bytes: [UInt8]) throws(HandoverFault) {
     var reader = HandoverReader(bytes)
     closures = try reader.list(most: HandoverState.listMax, "closed routes") { body throws(HandoverFault) in
-      let what = "closed routes"
-      let route = try body.text(most: HandoverState.textMax, what)
-      let why = try body.text(most: HandoverState.textMax, what)
-      let user = try body.word(what)
-      let since = try body.word(what)
-      let end = try body.word(what)
-      let hasWallEnd = try body.flag(what)
-      let wallEnd = try body.word(what)
-      guard hasWallEnd || wallEnd == 0 else { throw .malformed(what) }
-      return HandoverState.Closure(
-        route: route, why: why, user: user, sinceWallMilliseconds: since, endMilliseconds: end,
-        endWallMilliseconds: hasWallEnd ? wallEnd : nil)
+      try HandoverState.Closure(&body)
     }
     servers = try reader.list(most: HandoverState.listMax, "servers") { body throws(HandoverFault) in
       let what = "servers"

@@ -67,6 +67,17 @@ public struct HandoverState: Equatable, Sendable {
     }
   }
 
+  /// A file of names and passwords.
+  public struct UserFile: Equatable, Sendable {
+    public var path: String
+    public var digest: [UInt8]
+
+    public init(path: String, digest: [UInt8]) {
+      self.path = path
+      self.digest = digest
+    }
+  }
+
   public struct Closure: Equatable, Sendable {
     public var route: String
     public var why: String
@@ -142,10 +153,13 @@ public struct HandoverState: Equatable, Sendable {
   public var file = ""
   public var keys: [VerifyingKey] = []
   public var authorities: [Authorities] = []
+  /// While it drains the old process goes by what the new one says later (HandoverRules).
+  public var takesRules = false
+  public var userFiles: [UserFile] = []
 
   public init() {}
 
-  private enum Tag: UInt8 { case service = 1, windows, listeners, admin, trust }
+  private enum Tag: UInt8 { case service = 1, windows, listeners, admin, trust, drain }
 
   // MARK: Bounds
 
@@ -191,6 +205,13 @@ public struct HandoverState: Equatable, Sendable {
         $0.write(list: $1.certificates) { $0.write(text: $1) }
         $0.write(flag: $1.rest != nil)
         $0.write(text: $1.rest ?? "")
+      }
+    }
+    writer.write(section: Tag.drain.rawValue, mustBeUnderstood: false) { out in
+      out.write(flag: takesRules)
+      out.write(list: userFiles) {
+        $0.write(text: $1.path)
+        $0.write(bytes: $1.digest)
       }
     }
     return writer.bytes
@@ -248,6 +269,13 @@ public struct HandoverState: Equatable, Sendable {
     case .listeners: listeners = try body.list(most: HandoverState.listMax, "listeners", HandoverState.socket)
     case .admin: admin = try body.list(most: 2, "admin listeners", HandoverState.socket)
     case .trust: try readTrust(&body)
+    case .drain:
+      takesRules = try body.flag("the drain")
+      userFiles = try body.list(most: HandoverState.listMax, "password files") { body throws(HandoverFault) in
+        UserFile(
+          path: try body.text(most: HandoverState.textMax, "password files"),
+          digest: try body.byteList(most: 64, "password files"))
+      }
     }
   }
 

@@ -132,7 +132,30 @@ struct Route: ParsableCommand {
       var values = [("name", name)]
       if let milliseconds { values.append(("for", "\(milliseconds)")) }
       if let why { values.append(("why", why)) }
-      try Route.show(try options.ask("/routes/close", method: "POST", values))
+      let endpoint = try options.endpoint()
+      try Route.show(try options.ask("/routes/close", method: "POST", values, at: endpoint))
+      try showOlder(try options.ask("/status", at: endpoint))
+    }
+
+    private struct Figures: Decodable {
+      struct Older: Decodable {
+        let told: Bool
+        let tunnels: Int?
+      }
+      let older_processes: Older?
+    }
+
+    /// What processes hold that drain behind an upgrade.
+    private func showOlder(_ json: String) throws {
+      guard let older = try JSONDecoder().decode(Figures.self, from: Data(json.utf8)).older_processes else { return }
+      let tunnels = older.tunnels.map { "\($0)" } ?? "an unknown number of"
+      guard older.told else {
+        Console.complain(
+          "countersign: warning: an older process that drains cannot be told: \(tunnels) tunnels go on there, and end with its drain"
+        )
+        return
+      }
+      print("older processes that drain end theirs too; before that they had \(tunnels) tunnels, of all routes")
     }
   }
 

@@ -42,6 +42,27 @@ extension TrustBoundary {
   }
 }
 
+extension TrustBoundary {
+  /// Whether a request gets the same by both, as far as that is known: what only says how long something may take, who is told of it,
+  /// and by how many threads it is done does not count, all else does.
+  package func decides(as other: TrustBoundary) -> Bool {
+    keys == other.keys && authorities == other.authorities && authorities.values.allSatisfy { $0.rest != nil }
+      && TrustBoundary.deciding(config).resolved() == TrustBoundary.deciding(other.config).resolved()
+  }
+
+  private static func deciding(_ config: Config) -> Config {
+    var config = config.withoutPlaces
+    config.timeouts = Config.Timeouts()
+    config.log = Config.Log()
+    config.admin = nil
+    config.workers = nil
+    config.errorPages = []
+    config.acceptWeaker = nil
+    config.identity.replayWindowBits = Config.Identity().replayWindowBits
+    return config
+  }
+}
+
 extension ReplayWindows {
   /// Without the tables' descriptors, which are numbered from `first` in the order of the list that is returned.
   package func write(to state: inout HandoverState, first: Int) -> [Int32] {

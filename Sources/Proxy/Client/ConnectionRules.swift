@@ -72,9 +72,10 @@ enum ConnectionRules {
   }
 
   /// Whether a connection that outlived a reload may go on: it comes under the present rules of the socket that it came in by.
-  /// Where it may not, its request is answered 503 and it ends; one of HTTP/2 drains (`HTTP2Server.adoptRules`).
+  /// Where it may not, its request is answered 503 and it ends; one of HTTP/2 drains (`HTTP2Server.adoptRules`). Beside a process of
+  /// an upgrade that serves by other rules none may, for these are not known here.
   static func adopt(_ d: Downstream, _ worker: Worker) -> Bool {
-    guard let listener = d.listener else { return false }
+    guard !worker.refusesHeads, let listener = d.listener else { return false }
     guard listener.generation != worker.plan.generation else { return true }
     guard let present = worker.plan.listener(onSocket: d.socket) else { return false }
     let rule = present.trust.rule(for: d.peer)

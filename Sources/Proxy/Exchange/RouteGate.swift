@@ -85,10 +85,36 @@ enum RouteGate {
       x.detail = .text("the client's address may not take this route")
       return .accessDenied
     }
+    if let rules = worker.successorRules, let refusal = refusal(x, route, by: rules) { return refusal }
     guard route.needsDistinctClients, let why = whyIndistinct(x) else { return nil }
     x.retryAfterSeconds = usualRetrySeconds
     x.detail = why
     return .clientsIndistinct
+  }
+
+  /// What the process says that serves instead of this one.
+  private static func refusal(_ x: Exchange, _ route: RoutePlan, by rules: SuccessorRules) -> Refusal? {
+    switch rules[route.number] {
+    case nil: return nil
+    case .closed:
+      x.retryAfterSeconds = usualRetrySeconds
+      x.detail = .text("closed, or gone, in the configuration of the process that serves now")
+      return .routeClosed
+    case .open(let terms):
+      if let access = terms.access, !access.allows(x.identity?.address) {
+        x.detail = .text("the client's address may not take this route where another process serves now")
+        return .accessDenied
+      }
+      guard terms.needsDistinctClients else { return nil }
+      var why = whyIndistinct(x)
+      if why == nil, let listener = x.downstream.listener, rules.collapsedListeners.contains(listener.name) {
+        why = .text("the listener's clients have become one (on_collapse: refuse)")
+      }
+      guard let why else { return nil }
+      x.retryAfterSeconds = usualRetrySeconds
+      x.detail = why
+      return .clientsIndistinct
+    }
   }
 
   /// Why it is not known that this request's client is not many; nil: it is.
@@ -116,6 +142,7 @@ enum RouteGate {
   /// Some routes were closed or opened, or those that need to tell clients apart are.
   static func renewClosures(_ worker: Worker) {
     worker.closureEnds = worker.shared.routes.ends()
+    worker.successorRules = worker.shared.routes.successorRules
     endTunnels(worker)
   }
 
@@ -123,13 +150,20 @@ enum RouteGate {
   /// or given its requests to another one. Requests under way come to their end.
   static func endTunnels(_ worker: Worker) {
     for x in worker.exchanges.all where x.isTunnel && x.refusal == nil {
-      var refusal = x.route.flatMap { self.refusal(x, $0, worker) }
-      if refusal == nil { refusal = refusalNow(x, worker) }
-      guard let refusal else { continue }
+      guard let refusal = tunnelRefusal(x, worker) else { continue }
       x.refusal = refusal
       worker.counters.add(refusal)
       TunnelClosing.beginAtOnce(x, worker)
     }
+  }
+
+  /// For a tunnel that begins: its route may have been closed since its request was sent. It ends when messages are taken next.
+  static func noteTunnel(_ x: Exchange, _ worker: Worker) {
+    if tunnelRefusal(x, worker) != nil { worker.mailbox.post(.closures) }
+  }
+
+  private static func tunnelRefusal(_ x: Exchange, _ worker: Worker) -> Refusal? {
+    x.route.flatMap { refusal(x, $0, worker) } ?? refusalNow(x, worker)
   }
 
   /// Why the request of a tunnel could not be begun now, as far as its route decides.

@@ -27,6 +27,7 @@ enum Tunnel {
     let most = UInt64(x.times.tunnelMilliseconds(worker))
     worker.wheel.set(x.timer, deadlineMilliseconds: worker.nowMilliseconds + most)
     if let drain = worker.drain { TunnelClosing.schedule(x, drain, worker) }
+    RouteGate.noteTunnel(x, worker)
   }
 
   /// Carries what can be carried now, and ends the tunnel if that was all.

@@ -16,6 +16,8 @@ struct Drain {
   let logger: Logger
   /// In an upgrade: the sockets that the process which serves goes on with.
   var handedOver: Set<Int>?
+  /// And it may answer requests otherwise than this process.
+  var refusesHeads = false
 
   /// How often systemd is told, and how long it is to wait from then on: more than a stop takes behind it.
   private static let noticeMilliseconds: UInt64 = 5_000
@@ -26,13 +28,15 @@ struct Drain {
 
   /// Returns when all workers have stopped, when the drain is over, or at another signal.
   /// - Parameter begun: done once the workers have been told.
-  func run(reopenLogs: () -> Void, begun: () -> Void = {}) {
+  /// - Returns: false where another signal has ended it.
+  @discardableResult
+  func run(reopenLogs: () -> Void, begun: () -> Void = {}) -> Bool {
     // Beside another process that accepts, nobody has to be sent elsewhere first.
     let delay = handedOver == nil ? timeouts.drainDelayMilliseconds : 0
     if delay > 0 {
       logger.info("not ready from now on; draining begins in \(delay) ms")
       let until = Clock.monotonicMilliseconds() + UInt64(delay)
-      guard wait(until: until, "not ready, about to drain", reopenLogs) == .done else { return }
+      guard wait(until: until, "not ready, about to drain", reopenLogs) == .done else { return false }
     }
     let tunnels = timeouts.drainTunnelsMilliseconds ?? timeouts.drainMilliseconds
     let schedule = DrainSchedule(
@@ -41,9 +45,11 @@ struct Drain {
     logger.info(
       "draining: \(shared.total(.openRequests)) requests under way have at most \(timeouts.drainMilliseconds) ms, \(shared.total(.openTunnels)) tunnels are closed within \(tunnels) ms"
     )
-    for mailbox in shared.mailboxes { mailbox.post(.drain(schedule, handedOver: handedOver ?? [])) }
+    for mailbox in shared.mailboxes {
+      mailbox.post(.drain(schedule, handedOver: handedOver ?? [], refusesHeads: refusesHeads))
+    }
     begun()
-    _ = wait(until: schedule.endMilliseconds, "draining", reopenLogs)
+    return wait(until: schedule.endMilliseconds, "draining", reopenLogs) == .done
   }
 
   /// To be called when the workers have stopped.

@@ -13,6 +13,7 @@ package final class ProcessShared: Sendable {
   /// What was counted by the processes that this one goes on for.
   package let earlierCounters = CarriedCounters()
   package let upgrades: UpgradeDesk
+  package let older: OlderProcesses
   package let accessLog: LogQueue
   let operationalLog: OperationalLog
   package let readiness: ServiceReadiness
@@ -54,6 +55,7 @@ package final class ProcessShared: Sendable {
     probeLanes: ProbeLanes? = nil, continuing windows: ReplayWindows? = nil, upgrades: UpgradeDesk = UpgradeDesk()
   ) throws {
     self.upgrades = upgrades
+    older = try OlderProcesses()
     self.readiness = readiness
     collapses = try CollapseMonitors()
     start = Clock.read()
@@ -194,5 +196,23 @@ package final class ProcessShared: Sendable {
     guard due else { return }
     let line = text()
     operationalLog.logger.warning("\(line)")
+  }
+
+  // MARK: Upgrades
+
+  /// By which those who drain go. A process that drains itself passes on what it is told.
+  var rulesForOlder: HandoverRules {
+    let number = Clock.monotonicMicroseconds()
+    var rules =
+      routes.successor
+      ?? routes.rules(number: number, collapsed: Set(collapses.all.filter(\.isCollapsed).map(\.name)))
+    rules.areOther = rules.areOther || older.areRulesOther
+    return rules
+  }
+
+  /// Something has changed about which routes are closed.
+  func tellOfRoutes() {
+    for mailbox in mailboxes { mailbox.post(.closures) }
+    older.changed.signal()
   }
 }

@@ -32,6 +32,10 @@ package final class RouteDirectory: Sendable {
     var numbers: [String: Int] = [:]
     var routes: [Route] = []
     var closures: [Int: (name: String, closure: Closure)] = [:]
+    var config = Config()
+    /// What the process says that serves instead of this one.
+    var successor: HandoverRules?
+    var successorRules: SuccessorRules?
 
     mutating func number(of name: String) -> Int {
       if let known = numbers[name] { return known }
@@ -39,16 +43,28 @@ package final class RouteDirectory: Sendable {
       numbers[name] = number
       return number
     }
+
+    /// No name of a route begins like what stands for one without.
+    mutating func number(of route: Config.Route) -> Int { number(of: route.name ?? "\0\(route.match.text)") }
+
+    mutating func replaceClosures(by carried: [HandoverState.Closure]) {
+      closures = [:]
+      for each in carried {
+        let closure = Closure(
+          why: each.why, user: UInt32(clamping: each.user), sinceWallMilliseconds: each.sinceWallMilliseconds,
+          endMilliseconds: each.endMilliseconds, endWallMilliseconds: each.endWallMilliseconds,
+          whyBytes: Array(each.why.utf8))
+        closures[number(of: each.route)] = (each.route, closure)
+      }
+    }
   }
 
   private let state = Mutex(State())
 
   package init() {}
 
-  /// The number of a name: 1 and up. 0 is for routes without a name.
-  func number(of name: String?) -> Int {
-    name.map { name in state.withLock { $0.number(of: name) } } ?? 0
-  }
+  /// The number of a route, by its name, or else by what it matches: 1 and up.
+  func number(of route: Config.Route) -> Int { state.withLock { $0.number(of: route) } }
 
   /// What there is from now on.
   package func take(_ config: Config) {
@@ -59,7 +75,10 @@ package final class RouteDirectory: Sendable {
           needsDistinctClients: route.needsDistinctClients)
       }
     }
-    state.withLock { $0.routes = routes }
+    state.withLock { state in
+      state.routes = routes
+      state.config = config
+    }
   }
 
   package var routes: [Route] { state.withLock { $0.routes } }
@@ -114,17 +133,7 @@ package final class RouteDirectory: Sendable {
   }
 
   /// The closures of the process that this one goes on for.
-  package func take(_ carried: [HandoverState.Closure]) {
-    state.withLock { state in
-      for each in carried {
-        let closure = Closure(
-          why: each.why, user: UInt32(clamping: each.user), sinceWallMilliseconds: each.sinceWallMilliseconds,
-          endMilliseconds: each.endMilliseconds, endWallMilliseconds: each.endWallMilliseconds,
-          whyBytes: Array(each.why.utf8))
-        state.closures[state.number(of: each.route)] = (each.route, closure)
-      }
-    }
-  }
+  package func take(_ carried: [HandoverState.Closure]) { state.withLock { $0.replaceClosures(by: carried) } }
 
   package var carried: [HandoverState.Closure] {
     closures.map { name, its in
@@ -133,6 +142,28 @@ package final class RouteDirectory: Sendable {
         endMilliseconds: its.endMilliseconds, endWallMilliseconds: its.endWallMilliseconds)
     }
   }
+
+  // MARK: Upgrades
+
+  /// What the processes are told that this one was upgraded from.
+  /// - Parameter collapsed: listeners whose clients have become one.
+  func rules(number: UInt64, collapsed: Set<String>) -> HandoverRules {
+    HandoverRules(state.withLock { $0.config }, number: number, areOther: false, carried, collapsed: collapsed)
+  }
+
+  /// Goes by what the process says that serves instead of this one.
+  func follow(_ rules: HandoverRules) {
+    let routes = state.withLock { state in state.config.routes.map { (number: state.number(of: $0), route: $0) } }
+    let made = SuccessorRules(rules, for: routes)
+    state.withLock { state in
+      state.replaceClosures(by: rules.closures)
+      state.successor = rules
+      state.successorRules = made
+    }
+  }
+
+  var successor: HandoverRules? { state.withLock { $0.successor } }
+  var successorRules: SuccessorRules? { state.withLock { $0.successorRules } }
 
   /// Until when each number is closed; 0: open.
   func ends() -> ContiguousArray<UInt64> {

@@ -217,7 +217,10 @@ package final class Supervisor {
       shared.serveAudience(of: config)
       shared.routes.take(config)
       shared.servers.take(loaded.snapshot, isFirst: true, nowMilliseconds: Clock.monotonicMilliseconds())
-      if let taken = loaded.taken { take(taken, config, shared) }
+      if let taken = loaded.taken {
+        take(taken, config, shared)
+        shared.older.compare(with: RequestBasis(loaded.snapshot))
+      }
       let (queue, file, logger) = (shared.accessLog, loaded.accessLog ?? nil, logger)
       _ = try WorkerThread.start(name: "log-access", processor: nil) {
         LogThread(queue, to: file, name: "access log") { logger.warning("\($0)") }.run()
@@ -231,7 +234,7 @@ package final class Supervisor {
       try shared.checkHealth(by: loaded.snapshot)
       shared.names.take(loaded.snapshot)
       try shared.names.start { [weak shared] in shared?.change($0, $1, $2) }
-      if let taken = loaded.taken { try predecessor?.follow(earlier: taken.late.counts, shared) }
+      if let taken = loaded.taken { try predecessor?.follow(taken, shared) }
     } catch {
       log.say("countersign: \(error)")
       predecessor?.fail(["\(error)"])
@@ -312,11 +315,13 @@ package final class Supervisor {
     if let file = loaded.accessLog { shared.accessLog.post(.destination(file)) }
     shared.serveAudience(of: config)
     shared.routes.take(config)
+    shared.older.compare(with: RequestBasis(loaded.snapshot))
     shared.divide(descriptors: ProcessLimits.openFiles, connections: config.limits.connections)
     shared.servers.take(loaded.snapshot, isFirst: false, nowMilliseconds: Clock.monotonicMilliseconds())
     for (index, mailbox) in shared.mailboxes.enumerated() {
       mailbox.post(.reload(loaded.snapshot, loaded.listeners.sources(worker: index)))
     }
+    shared.older.changed.signal()
     do { try shared.checkHealth(by: loaded.snapshot) } catch { logger.error("no health checks can be made: \(error)") }
     shared.names.take(loaded.snapshot)
     // Workers close what is no longer theirs; the set here only remembers what is open.

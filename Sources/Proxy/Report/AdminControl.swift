@@ -27,6 +27,8 @@ package struct AdminControl {
 
   /// A longer reason is cut.
   private static let whyBytesMax = 256
+  /// How long is waited for older processes that drain to go by a closure.
+  private static let toldMilliseconds: UInt64 = 1_000
 
   // MARK: Changing
 
@@ -80,7 +82,9 @@ package struct AdminControl {
     guard shared.routes.close(name, forMilliseconds: duration, why: why, user: user, now: now) else {
       return .refused("404 Not Found", noSuchRoute(name))
     }
-    tellWorkers()
+    shared.tellOfRoutes()
+    // What its answer says of them, and what is asked for next, is then behind the closure.
+    shared.older.waitUntilTold(number: Clock.monotonicMicroseconds(), mostMilliseconds: AdminControl.toldMilliseconds)
     let time = duration.map { "for \(Timestamp.span(milliseconds: $0))" } ?? "until it is opened"
     shared.operationalLog.logger.warning(
       "route \(name) closed \(time) by user \(user)\(why.isEmpty ? "" : ": \(why)"); its requests are answered 503")
@@ -93,7 +97,7 @@ package struct AdminControl {
       let isKnown = shared.routes.routes.contains { $0.name == name }
       return .refused("404 Not Found", isKnown ? "the route \(name) is not closed" : noSuchRoute(name))
     }
-    tellWorkers()
+    shared.tellOfRoutes()
     shared.operationalLog.logger.warning("route \(name) opened by user \(user)")
     return .done(AdminControl.json(shared.routes))
   }
@@ -119,13 +123,11 @@ package struct AdminControl {
       : "there is no route \(name); there is \(names.joined(separator: ", "))"
   }
 
-  private func tellWorkers() { for mailbox in shared.mailboxes { mailbox.post(.closures) } }
-
   /// Opens what was closed for a time that is over, and says so.
   func endClosures() {
     let names = shared.routes.takeExpired(nowMilliseconds: Clock.monotonicMilliseconds())
     guard !names.isEmpty else { return }
-    tellWorkers()
+    shared.tellOfRoutes()
     for name in names {
       shared.operationalLog.logger.warning("route \(name) is open again: the time it was closed for is over")
     }

@@ -328,6 +328,7 @@ final class AdminServer: Sendable {
     return """
       {"workers":\(shared.counters.count),"uptime_seconds":\(upMilliseconds / 1_000),\
       "connections":\(shared.connectionCount),"requests":\(shared.total(.requests)),"tunnels":\(shared.total(.openTunnels)),\
+      "older_processes":\(shared.older.json),\
       "upstream_connections":\(shared.total(.openUpstreams)),"replay_epochs":\(shared.windows.epochCount),\
       "config":\(reloads?.json ?? "null"),"routes":\(AdminControl.json(shared.routes)),\
       "names":\(shared.names.json),"servers":\(AdminControl.json(shared.servers, now: Clock.read())),"refusals":{\(refusals.joined(separator: ","))}}

@@ -192,7 +192,7 @@ final class ClientWatch {
         COLLAPSE at the listener \(monitor.name): \(happened), by \(what) of \(finding.blockSeconds) s (\(finding.requests)); somebody in \
         front of it may have stopped passing clients' addresses on\(closed)
         """)
-      if refuses { for mailbox in shared.mailboxes { mailbox.post(.closures) } }
+      if refuses { shared.tellOfRoutes() }
     case .recovered: end("is over: its clients are back", shared)
     case .becameUsual: end("has lasted a day and counts as usual from now on", shared)
     case .forgotten: end("is forgotten: no request came for an hour", shared)
@@ -201,6 +201,7 @@ final class ClientWatch {
 
   private func end(_ how: String, _ shared: ProcessShared) {
     shared.operationalLog.logger.warning("collapse at the listener \(monitor.name) \(how)")
+    if refuses { shared.tellOfRoutes() }
     // Where it lasts at another listener, that one says so again with its next requests.
     if isUnready { shared.readiness.endCollapse() }
   }

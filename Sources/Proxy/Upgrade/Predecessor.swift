@@ -1,8 +1,8 @@
 // The process that this one was started by, in an upgrade: what it hands over, and the steps until this process is the service
 // (Wire's HandoverFrame has the picture). The other side is Upgrade.
 //
-// Used by one thread after the other: the load's until it is prepared, then one of its own (`follow`), which the old process's last
-// counts are for. Invariant: this process accepts no connection before the old one has said `go`, and everything that came was
+// Used by one thread after the other: the load's until it is prepared, then one of its own (`follow`), which hears what the old process
+// still has and what it counted, beside one that tells it what is closed here. Invariant: this process accepts no connection before the old one has said `go`, and everything that came was
 // checked: sockets are what they are said to be, and the trust of the old process can be compared.
 
 import Platform
@@ -31,8 +31,9 @@ final class Predecessor: Sendable {
   let left: Wakeup
   private let isLeft = Atomic(false)
   /// Signalled when the old process has said all that it counted, or has ended without.
-  private let counted: Wakeup
+  let counted: Wakeup
   private let isFollowed = Atomic(false)
+  private let hasEnded = Atomic(false)
   private let hasFailed = Atomic(false)
 
   /// Nil where this process was not started in an upgrade.
@@ -105,31 +106,71 @@ final class Predecessor: Sendable {
   var hasLeft: Bool { isLeft.load(ordering: .acquiring) }
 
   /// On a thread of its own: says that this process accepts, waits for the old one to leave, and then for what it counted while it
-  /// drained, which may take as long as it likes.
-  /// - Parameter earlier: what it had counted until it left.
-  func follow(earlier: [HandoverState.Count], _ shared: ProcessShared) throws(SystemError) {
+  /// drained, which may take as long as it likes. Meanwhile, on another thread, the old one is told which routes are closed here.
+  func follow(_ taken: Taken, _ shared: ProcessShared) throws(SystemError) {
     isFollowed.store(true, ordering: .relaxed)
+    let takesRules = taken.found.state.takesRules
     _ = try WorkerThread.start(name: "predecessor", processor: nil) { [self] in
-      defer { counted.signal() }
+      defer {
+        hasEnded.store(true, ordering: .releasing)
+        shared.older.end()
+        counted.signal()
+      }
       do throws(HandoverError) {
-        try socket.send(.accepting, deadlineMilliseconds: Predecessor.deadline)
+        try socket.send(
+          .accepting, takesRules ? shared.rulesForOlder.bytes : [], deadlineMilliseconds: Predecessor.deadline)
         _ = try socket.receive(.done, deadlineMilliseconds: Predecessor.deadline)
       } catch {
         shared.operationalLog.logger.warning("upgrade: \(error); this process serves")
       }
       isLeft.store(true, ordering: .releasing)
       left.signal()
-      guard let bytes = try? socket.receive(.counts, deadlineMilliseconds: .max),
-        let last = try? HandoverLate(bytes)
-      else { return }
-      shared.earlierCounters.add(last.counts, insteadOf: earlier)
+      if takesRules {
+        tell(shared)
+      } else {
+        shared.operationalLog.logger.warning(
+          "upgrade: the old process is of a version that is not told which routes are closed here: its tunnels end with its drain"
+        )
+      }
+      hear(earlier: taken.late.counts, shared)
     }
   }
 
-  /// Before this process says in its turn what was counted: the old one has drained longer, and mostly has ended. One that still drains
-  /// is waited for no longer than a step may take.
-  func waitForCounts() {
-    guard isFollowed.load(ordering: .relaxed) else { return }
-    _ = counted.wait(timeoutMilliseconds: Int32(Predecessor.stepMilliseconds))
+  private func hear(earlier: [HandoverState.Count], _ shared: ProcessShared) {
+    while let message = try? socket.receive(deadlineMilliseconds: .max) {
+      for descriptor in message.descriptors { Sockets.closeDescriptor(descriptor) }
+      switch message.kind {
+      case .draining:
+        guard let last = try? HandoverDraining(message.bytes) else { return }
+        shared.older.note(last)
+      case .counts:
+        if let last = try? HandoverLate(message.bytes) { shared.earlierCounters.add(last.counts, insteadOf: earlier) }
+        return
+      // Later than it was waited for.
+      case .done: continue
+      default: return
+      }
+    }
   }
+
+  private func tell(_ shared: ProcessShared) {
+    do {
+      _ = try WorkerThread.start(name: "older", processor: nil) { [self] in
+        while true {
+          _ = shared.older.changed.wait(timeoutMilliseconds: -1)
+          shared.older.changed.clear()
+          // However long it takes: half a frame would be the end of all further ones.
+          guard shared.older.isThere,
+            (try? socket.send(.rules, shared.rulesForOlder.bytes, deadlineMilliseconds: .max)) != nil
+          else { return }
+        }
+      }
+    } catch {
+      shared.operationalLog.logger.warning(
+        "upgrade: the old process is not told which routes are closed here: \(error)")
+    }
+  }
+
+  /// Whether the old process still drains, or may do so.
+  var isDraining: Bool { isFollowed.load(ordering: .relaxed) && !hasEnded.load(ordering: .acquiring) }
 }

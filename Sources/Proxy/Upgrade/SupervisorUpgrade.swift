@@ -61,6 +61,10 @@ extension Supervisor {
     state.generation = reloads.generation
     state.startedMilliseconds = serving.startedMilliseconds
     serving.snapshot.boundary.write(to: &state)
+    state.takesRules = true
+    state.userFiles = serving.snapshot.routeFiles.users.sorted { $0.key < $1.key }.map {
+      HandoverState.UserFile(path: $0.key, digest: $0.value.digest)
+    }
     var descriptors = serving.shared.windows.write(to: &state, first: 0)
     serving.listeners.write(to: &state, &descriptors)
     for its in admin.handedOver {
@@ -121,18 +125,36 @@ extension Supervisor {
     let numbers = Set(
       serving.listeners.open.enumerated().filter { handed.listeners.contains($0.offset) }.map { $0.element.socket })
     logger.info("upgraded: process \(handed.process) serves from here on; this one drains")
-    let drain = Drain(
-      shared: serving.shared, timeouts: serving.snapshot.config.timeouts, signals: signals, logger: logger,
-      handedOver: numbers)
-    // Behind the beginning: somebody may be being answered, slowly.
-    drain.run(reopenLogs: reopenLogs) { admin.stop(keeping: handed.admin) }
     let shared = serving.shared
+    let successor = Successor(handed.socket, shared)
+    let mayBegin = successor.begin(handed.rules)
+    let drain = Drain(
+      shared: shared, timeouts: serving.snapshot.config.timeouts, signals: signals, logger: logger,
+      handedOver: numbers, refusesHeads: !mayBegin)
+    let isDrained = drain.run(reopenLogs: reopenLogs) {
+      successor.start()
+      // Behind the beginning: somebody may be being answered, slowly.
+      admin.stop(keeping: handed.admin)
+    }
     stop(handedOver: numbers)
     drain.sayWhatWasCut()
-    predecessor?.waitForCounts()
-    let last = HandoverLate(counts: CarriedCounters.all(shared))
-    try? handed.socket.send(
-      .counts, last.bytes, deadlineMilliseconds: Clock.monotonicMilliseconds() + Predecessor.stepMilliseconds)
+    if isDrained { waitForPredecessor(shared) }
+    successor.end(CarriedCounters.all(shared))
+  }
+
+  /// The process before this one hears through this one which routes are closed, and says through it what it counted: as long as it
+  /// drains, this one stays. One of a version that hears nothing is waited for no longer than a step may take.
+  private func waitForPredecessor(_ shared: ProcessShared) {
+    guard let predecessor, predecessor.isDraining else { return }
+    let until = shared.older.isDeaf ? Clock.monotonicMilliseconds() + Predecessor.stepMilliseconds : .max
+    if !shared.older.isDeaf { logger.info("drained; this process stays until the one before it has drained too") }
+    while predecessor.isDraining, Clock.monotonicMilliseconds() < until {
+      switch signals.next(or: predecessor.counted, timeoutMilliseconds: 100) {
+      case .terminate, .interrupt: return
+      case .upgrade: shared.upgrades.refuse("the process is about to end")
+      default: break
+      }
+    }
   }
 
   // MARK: The new process
@@ -142,6 +164,7 @@ extension Supervisor {
     shared.routes.take(taken.late.closures)
     shared.servers.take(taken.late.servers, by: config)
     shared.earlierCounters.add(taken.late.counts)
+    shared.older.begin(RequestBasis(taken.found), takesRules: taken.found.state.takesRules)
   }
 
   /// From here on this process is the service.

@@ -25,7 +25,9 @@ final class Upgrade: Sendable {
     let listeners: Set<Int>
     /// The same of admin listeners, by their names.
     let admin: Set<String>
-    /// For what is counted from here on.
+    /// By which it serves, where it says so.
+    let rules: HandoverRules?
+    /// For what is closed there, and counted here, from here on.
     let socket: HandoverSocket
   }
 
@@ -150,13 +152,13 @@ final class Upgrade: Sendable {
       closures: shared.routes.carried, servers: shared.servers.carried, counts: CarriedCounters.all(shared))
     let deadline = Clock.monotonicMilliseconds() + Predecessor.stepMilliseconds
     try own.send(.go, late.bytes, deadlineMilliseconds: deadline)
-    _ = try own.receive(.accepting, deadlineMilliseconds: deadline)
-    // It must be known to be the service before it says that it is ready.
+    let said = try own.receive(.accepting, deadlineMilliseconds: deadline)
+    // It must be known to be the service before it says that it is ready, which it does when this process drains.
     ServiceNotifier.notify("MAINPID=\(process)")
-    // It serves, whether this arrives or not.
-    try? own.send(.done, deadlineMilliseconds: deadline)
     let names = Set(kept.admin.map { offer.state.admin[$0].name })
-    return .handedOver(Handed(process: process, listeners: Set(kept.listeners), admin: names, socket: own))
+    return .handedOver(
+      Handed(
+        process: process, listeners: Set(kept.listeners), admin: names, rules: try? HandoverRules(said), socket: own))
   }
 
   /// The line that says what is wrong, of all that a process says when it does not start.

@@ -130,7 +130,7 @@ final class Plan {
         precondition(group != nil || route.0.answer != nil, "a route leads to an upstream that there is not")
         guard
           let plan = try? RoutePlan(
-            route.0, index: index, number: shared.routes.number(of: route.0.name), to: group, route.1, snapshot,
+            route.0, index: index, number: shared.routes.number(of: route.0), to: group, route.1, snapshot,
             shared.routeMetrics, worker: worker, workspace, scratch)
         else { preconditionFailure("a pattern that was checked with the snapshot does not compile") }
         return plan

@@ -11,7 +11,7 @@ final class RoutePlan {
   /// Nil where `answer` says what to do.
   let group: UpstreamPlan?
   let answer: RouteAnswer?
-  /// In the RouteDirectory; 0 without a name.
+  /// In the RouteDirectory.
   let number: Int
   let isEnabled: Bool
   let needsDistinctClients: Bool

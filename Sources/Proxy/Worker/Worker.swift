@@ -45,6 +45,10 @@ package final class Worker {
   var plan: Plan
   /// Until when each route is closed, by its number; 0: open.
   var closureEnds: ContiguousArray<UInt64> = []
+  /// While it drains beside the process that serves: what that one says of routes.
+  var successorRules: SuccessorRules?
+  /// That one may answer requests otherwise: none is begun here any more.
+  var refusesHeads = false
 
   // Reused for every head: what was parsed last.
   var requestHead: RequestHead
@@ -120,7 +124,10 @@ package final class Worker {
     /// A server fails, or was taken away; or it is back.
     case server(ServerStatus)
     /// `handedOver`: sockets from which another process accepts, by their numbers.
-    case drain(DrainSchedule, handedOver: Set<Int> = [])
+    /// `refusesHeads`: what it serves by may answer requests otherwise.
+    case drain(DrainSchedule, handedOver: Set<Int> = [], refusesHeads: Bool = false)
+    /// The process that serves may answer requests otherwise from now on.
+    case refuseHeads
     case stop
   }
 

@@ -13,7 +13,9 @@ extension Worker {
       case .places: offersPlaces = true
       case .passwordChecked(let answer): RouteLogin.take(answer, self)
       case .server(let status): ServerReports.changed(status, self)
-      case .drain(let schedule, let handedOver): beginDrain(schedule, handedOver: handedOver)
+      case .drain(let schedule, let handedOver, let refusesHeads):
+        beginDrain(schedule, handedOver: handedOver, refusesHeads: refusesHeads)
+      case .refuseHeads: refuseHeads()
       case .stop: isStopped = true
       }
     }
@@ -62,12 +64,13 @@ extension Worker {
     }
   }
 
-  private func beginDrain(_ schedule: DrainSchedule, handedOver: Set<Int>) {
+  private func beginDrain(_ schedule: DrainSchedule, handedOver: Set<Int>, refusesHeads: Bool) {
     acceptor.release(handedOver, self)
     drain = schedule
     // What waits in the queues is still taken: closing a listener would reset it.
     acceptor.takeAll(self)
     acceptor.closeAll(self)
+    if refusesHeads { refuseHeads() }
     // A request may have come that its event has not told of yet; a connection at rest that has none is closed.
     for d in downstreams.all where d.phase == .head && d.input.isEmpty {
       d.transport.noteReadable()
@@ -75,6 +78,14 @@ extension Worker {
     }
     for d in downstreams.all where d.phase == .http2 { d.http2?.drain() }
     for x in exchanges.all where x.isTunnel { TunnelClosing.schedule(x, schedule, self) }
+  }
+
+  /// Another process serves by rules that may be others: what has not begun a request yet ends, and a head that comes is refused
+  /// (`ConnectionRules.adopt`). What is begun goes on by the rules that it began with, as behind a reload.
+  private func refuseHeads() {
+    refusesHeads = true
+    for d in downstreams.all where d.phase == .announce || d.phase == .handshake { d.refuse(.draining, self) }
+    for d in downstreams.all where d.phase == .http2 { d.http2?.adoptRules() }
   }
 
   /// Cuts requests whose time is over, and ends the worker when nothing is left.

@@ -1,0 +1,308 @@
+// What an old process of an upgrade still holds goes by what the new one says: a route that is closed there has no tunnels here, and
+// where the new one may answer otherwise, no request is begun by the old rules.
+
+import Foundation
+import TestSupport
+import Testing
+
+extension EndToEnd {
+  @Suite struct UpgradeRules {
+    private static let routes = [
+      "path_prefix: /ws/a, to: backend, name: sockets", "path_prefix: /ws/b, to: backend, name: other",
+      "path_prefix: /ws/c, to: backend", "to: backend, name: rest",
+    ]
+
+    private struct Service {
+      let upgradable: Upgradable
+      var configuration: Configuration
+      let backend: RecordingBackend
+      var address: Address { get throws { try upgradable.first["public"] } }
+
+      init(
+        in workspace: Workspace, change: (inout Configuration) -> Void = { _ in },
+        script: @escaping RecordingBackend.Script = WebSocket.echo
+      ) throws {
+        backend = try RecordingBackend(script)
+        configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+        configuration.workers = "1"
+        // Also where no rule says so any more.
+        configuration.identity = ["infrastructure: [\(Peer.balancers)]"]
+        configuration.timeouts = ["drain_tunnels: 10m"]
+        configuration.routes = UpgradeRules.routes
+        change(&configuration)
+        upgradable = try Upgradable(configuration, in: workspace)
+      }
+
+      func tunnel(_ path: String) throws -> Connection {
+        let connection = try Connection(to: address)
+        guard try connection.get(path, fields: WebSocket.upgrade).status == 101 else { throw Trouble("no tunnel") }
+        return connection
+      }
+
+      /// A drain ends the first of its tunnels at once.
+      func first() throws -> Connection { try tunnel("/ws/rest") }
+
+      func route(_ arguments: String...) throws -> ChildProcess.Outcome {
+        try ChildProcess.run([try Programs.countersign, "route"] + arguments + ["--admin", upgradable.admin])
+      }
+
+      func status(has text: String) throws {
+        try eventually("the status has \(text)") { try upgradable.ask("/status").text.contains(text) }
+      }
+    }
+
+    private func echoes(_ connection: Connection) throws {
+      let frame = WebSocket.frame("still here")
+      try connection.send(frame)
+      guard try connection.read(frame.count) == frame else { throw Trouble("another frame came back") }
+    }
+
+    /// With "going away", or without a word where what came back was no frame of a server.
+    private func isClosed(_ connection: Connection) throws {
+      guard let frame = try connection.readFrame() else { return }
+      guard frame == WebSocketFrame(0x88, [0x03, 0xe9]) else { throw Trouble("not closed: \(frame)") }
+    }
+
+    // MARK: Tunnels
+
+    @Test func aRouteThatIsClosedAfterAnUpgradeHasNoTunnelsInTheOldProcessEither() throws {
+      let workspace = try Workspace()
+      let service = try Service(in: workspace)
+      let first = try service.first()
+      let (closed, other) = (try service.tunnel("/ws/a"), try service.tunnel("/ws/b"))
+      try service.upgradable.upgrade()
+      try isClosed(first)
+      try echoes(closed)
+      let outcome = try service.route("close", "sockets", "--why", "a leak")
+      #expect(outcome.succeeded && outcome.output.contains("older processes that drain end theirs too"), "\(outcome)")
+      try isClosed(closed)
+      try echoes(other)
+      #expect(service.upgradable.first.process.exit == nil)
+      closed.close()
+      first.close()
+      try service.status(has: "\"older_processes\":{\"told\":true,\"requests\":0,\"tunnels\":1}")
+      let entry = try service.upgradable.first.access.wait(for: "the tunnel") { $0.path == "/ws/a" }
+      #expect(entry.refusal == "route-closed" && entry.detail == "a leak")
+      other.close()
+      #expect(try service.upgradable.first.process.waitForExit() == .code(0))
+      try service.status(has: "\"older_processes\":null")
+    }
+
+    struct Change: Sendable, CustomTestStringConvertible {
+      let title: String
+      var refusal = "route-closed"
+      /// Which of the other tunnels might have taken the route that is closed is not known.
+      var endsOthers = false
+      let change: @Sendable (inout Configuration) -> Void
+      var testDescription: String { title }
+
+      static let all: [Change] = [
+        Change(title: "disabled") { $0.routes[0] += ", enabled: false" },
+        Change(title: "renamed and disabled") {
+          $0.routes[0] = "path_prefix: /ws/a, to: backend, name: later, enabled: false"
+        },
+        Change(title: "gone") { $0.routes.remove(at: 0) },
+        Change(title: "behind a closed one", endsOthers: true) {
+          $0.routes.insert("path_prefix: /w, to: backend, name: wide, enabled: false", at: 0)
+        },
+        Change(title: "closed to the client", refusal: "access-denied") {
+          $0.routes[0] += ", access: { deny: [\(Peer.client())] }"
+        },
+      ]
+    }
+
+    @Test(arguments: Change.all) func whatAnUpgradesConfigurationClosesEnds(_ item: Change) throws {
+      let workspace = try Workspace()
+      let service = try Service(in: workspace)
+      let tunnels = ["/ws/a", "/ws/b/1", "/ws/b/2", "/ws/c"]
+      let (first, open) = (try service.first(), try tunnels.map(service.tunnel))
+      var next = service.configuration
+      item.change(&next)
+      try service.upgradable.write(next)
+      try service.upgradable.upgrade()
+      try isClosed(open[0])
+      let entry = try service.upgradable.first.access.wait(for: "the tunnel") { $0.path == "/ws/a" }
+      #expect(entry.refusal == item.refusal)
+      try isClosed(first)
+      for tunnel in open.dropFirst() { if item.endsOthers { try isClosed(tunnel) } else { try echoes(tunnel) } }
+    }
+
+    /// Its server takes its time to open it.
+    @Test func aTunnelThatBeginsBehindTheClosureOfItsRouteEnds() throws {
+      let workspace = try Workspace()
+      let gate = Guarded(false)
+      defer { gate.with { $0 = true } }
+      let service = try Service(
+        in: workspace,
+        script: { exchange in
+          if exchange.target == "/ws/a" { _ = gate.wait(until: .usual) { $0 ? true : nil } }
+          try WebSocket.echo(exchange)
+        })
+      let first = try service.first()
+      let tunnel = try Connection(to: try service.address)
+      try tunnel.send(Text.request("/ws/a", fields: WebSocket.upgrade))
+      _ = try service.backend.waitForRequest(to: "/ws/a")
+      try service.upgradable.upgrade()
+      try isClosed(first)
+      #expect(try service.route("close", "sockets").succeeded)
+      gate.with { $0 = true }
+      #expect(try tunnel.readResponse().status == 101)
+      try isClosed(tunnel)
+    }
+
+    /// The same by a reload that comes later, and a route that only becomes another.
+    @Test func whatALaterReloadClosesEnds() throws {
+      let workspace = try Workspace()
+      let service = try Service(in: workspace)
+      let first = try service.first()
+      let (named, unnamed, other) = (
+        try service.tunnel("/ws/a"), try service.tunnel("/ws/c"), try service.tunnel("/ws/b")
+      )
+      let pid = try service.upgradable.upgrade()
+      try isClosed(first)
+      var next = service.configuration
+      next.routes[0] += ", limits: { body: 1MiB }"
+      next.routes[2] += ", enabled: false"
+      try service.upgradable.write(next)
+      kill(pid, SIGHUP)
+      try isClosed(unnamed)
+      try echoes(named)
+      next.routes[0] += ", enabled: false"
+      try service.upgradable.write(next)
+      kill(pid, SIGHUP)
+      try isClosed(named)
+      try echoes(other)
+    }
+
+    /// Also through a process that has nothing left itself.
+    @Test func aClosureReachesEveryProcessOfAChainOfUpgrades() throws {
+      let workspace = try Workspace()
+      let service = try Service(in: workspace)
+      func hold() throws -> [Connection] { [try service.first()] + (try ["/ws/a", "/ws/b"].map(service.tunnel)) }
+      let oldest = try hold()
+      let second = try service.upgradable.upgrade()
+      let third = try service.upgradable.upgrade()
+      let later = try hold()
+      try service.upgradable.upgrade()
+      for tunnels in [oldest, later] {
+        try isClosed(tunnels[0])
+        try echoes(tunnels[1])
+        tunnels[0].close()
+      }
+      try service.status(has: "\"older_processes\":{\"told\":true,\"requests\":0,\"tunnels\":4}")
+      #expect(try service.route("close", "sockets", "--for", "1h").succeeded)
+      for tunnels in [oldest, later] {
+        try isClosed(tunnels[1])
+        try echoes(tunnels[2])
+        tunnels[1].close()
+      }
+      try service.status(has: "\"older_processes\":{\"told\":true,\"requests\":0,\"tunnels\":2}")
+      #expect(Upgradable.isRunning(second) && Upgradable.isRunning(third))
+      for tunnels in [oldest, later] { tunnels[2].close() }
+      try eventually("all but the last end") { !Upgradable.isRunning(second) && !Upgradable.isRunning(third) }
+      #expect(try service.upgradable.first.process.waitForExit() == .code(0))
+    }
+
+    // MARK: Requests
+
+    private static func trust(_ evidence: String) -> [String] {
+      ["from: [\(Peer.balancers)], evidence: \(evidence)", "from: any, evidence: socket"]
+    }
+
+    private static let hash = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5"
+    private static let half = "GET /half HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: \(Peer.client(8))\r\n"
+
+    /// Heads of which a part has come, connections without a byte, and those that have not said yet who their client is.
+    @Test func anUpgradeThatRemovesTrustSettlesNoRequestByTheOldRules() throws {
+      let workspace = try Workspace()
+      let gate = Guarded(false)
+      defer { gate.with { $0 = true } }
+      let service = try Service(in: workspace) {
+        $0.listeners[0].trust = Self.trust("forwarded")
+        $0.listeners.append(
+          Configuration.Listener(name: "announced", listen: "127.0.0.1:0", trust: Self.trust("proxy-protocol")))
+        $0.listeners[0].more = ["protocols: [h2c, http/1.1]"]
+      }
+      let address = try service.address
+      func connect() throws -> Connection { try Connection(to: address, from: Peer.balancer) }
+      let (half, fresh) = (try connect(), try connect())
+      try half.send(Self.half)
+      let announced = try Connection(to: try service.upgradable.first["announced"], from: Peer.balancer)
+      let stream = HTTP2Client(over: try connect(), scheme: "http")
+      try stream.begin()
+      #expect(try stream.get("/before", fields: [("x-forwarded-for", Peer.client(8))]).status == 200)
+      var next = service.configuration
+      for i in next.listeners.indices { next.listeners[i].trust = Self.trust("refuse") }
+      try service.upgradable.write(next)
+      try service.upgradable.upgrade()
+
+      try half.send("\r\n")
+      let answer = try half.readResponse()
+      #expect(answer.status == 503 && answer["connection"] == "close")
+      // The one that has said nothing has a second to.
+      try fresh.send(Self.half + "\r\n")
+      #expect(try fresh.readResponse().status == 503)
+      #expect(try stream.get("/crossing", fields: [("x-forwarded-for", Peer.client(8))]).status == 503)
+      #expect((try? announced.readToEnd()) ?? [] == [])
+      for target in ["/half", "/crossing"] { #expect(!service.backend.saw(target)) }
+    }
+
+    /// And with it one that comes a moment later, by a reload.
+    @Test func aLaterReloadThatRemovesTrustHoldsForTheOldProcessToo() throws {
+      let workspace = try Workspace()
+      let service = try Service(in: workspace) { $0.listeners[0].trust = Self.trust("forwarded") }
+      let connections = try (0..<2).map { _ in try Connection(to: try service.address, from: Peer.balancer) }
+      for connection in connections { try connection.send(Self.half) }
+      // Until it has read them.
+      try eventually("an answer") { try Connection(to: try service.address).get("/").status == 200 }
+      let pid = try service.upgradable.upgrade()
+      // The same configuration: nothing is dropped.
+      try connections[0].send("\r\n")
+      #expect(try connections[0].readResponse().status == 200)
+      var next = service.configuration
+      next.listeners[0].trust = Self.trust("refuse")
+      try service.upgradable.write(next)
+      let start = service.upgradable.errors.count
+      kill(pid, SIGHUP)
+      try service.upgradable.first.said("reloaded generation=3", from: start)
+      try service.status(has: "\"told\":true")
+      observe(seconds: 0.3)
+      try connections[1].send("\r\n")
+      #expect(try connections[1].readResponse().status == 503)
+      #expect(service.backend.requests(to: "/half").count == 1)
+    }
+
+    /// What says nothing of what a request gets: the reason for most upgrades that change a configuration.
+    @Test func anUpgradeToMoreWorkersDropsNothing() throws {
+      let workspace = try Workspace()
+      let service = try Service(in: workspace)
+      let connection = try Connection(to: try service.address)
+      try connection.send("GET /half HTTP/1.1\r\nHost: a\r\n")
+      try eventually("an answer") { try Connection(to: try service.address).get("/").status == 200 }
+      var next = service.configuration
+      next.workers = "2"
+      next.timeouts.append("idle: 50s")
+      next.access = "off"
+      try service.upgradable.write(next)
+      try service.upgradable.upgrade()
+      try connection.send("\r\n")
+      #expect(try connection.readResponse().status == 200)
+    }
+
+    /// Somebody whose password was taken out is not let in by the process that had it.
+    @Test func aPasswordFileThatHasChangedHoldsForTheOldProcessToo() throws {
+      let workspace = try Workspace()
+      let users = try workspace.write("users", "anna:\(Self.hash)\n")
+      let service = try Service(in: workspace) {
+        $0.routes[3] = "to: backend, name: rest, access: { htpasswd: \"\(users)\" }"
+      }
+      let connection = try Connection(to: try service.address)
+      try connection.send("GET /half HTTP/1.1\r\nHost: a\r\n")
+      try eventually("an answer") { try Connection(to: try service.address).get("/").status == 401 }
+      try workspace.write("users", "otto:\(Self.hash)\n")
+      try service.upgradable.upgrade()
+      try connection.send("\r\n")
+      #expect(try connection.readResponse().status == 503)
+    }
+  }
+}

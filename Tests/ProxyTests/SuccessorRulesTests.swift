@@ -1,0 +1,96 @@
+// Which routes of a process that drains are closed by what the process says that serves instead: those that are closed or gone there,
+// and those whose requests may have another route there that does not let everybody pass.
+
+import Policy
+import Proxy
+import Testing
+import Wire
+
+@Suite struct SuccessorRulesTests {
+  private static func route(_ name: String?, _ path: String, _ change: (inout Config.Route) -> Void = { _ in })
+    -> Config.Route
+  {
+    var match = Config.RouteMatch()
+    match.path = .prefix(path)
+    var route = Config.Route(match: match, to: "app")
+    route.name = name
+    change(&route)
+    return route
+  }
+
+  private static let old = [route("a", "/a"), route(nil, "/b"), route("c", "/")]
+
+  /// By its place, each route of the old process: open, or closed.
+  private static func isOpen(_ new: [Config.Route], closed: [String] = []) -> [Bool] {
+    var config = Config()
+    config.routes = new
+    let closures = closed.map {
+      HandoverState.Closure(
+        route: $0, why: "", user: 0, sinceWallMilliseconds: 0, endMilliseconds: .max, endWallMilliseconds: nil)
+    }
+    let rules = HandoverRules(config, number: 1, areOther: false, closures, collapsed: [])
+    let made = SuccessorRules(rules, for: old.enumerated().map { ($0.offset, $0.element) })
+    return old.indices.map { if case .open? = made[$0] { true } else { false } }
+  }
+
+  struct Case: Sendable, CustomTestStringConvertible {
+    let title: String
+    let new: [Config.Route]
+    var closed: [String] = []
+    let isOpen: [Bool]
+    var testDescription: String { title }
+  }
+
+  static let cases: [Case] = [
+    Case(title: "the same", new: old, isOpen: [true, true, true]),
+    Case(title: "a closed route is told by its closure", new: old, closed: ["a"], isOpen: [true, true, true]),
+    Case(
+      title: "disabled", new: [route("a", "/a") { $0.isEnabled = false }, old[1], old[2]], isOpen: [false, true, true]),
+    Case(
+      title: "an unnamed one disabled", new: [old[0], route(nil, "/b") { $0.isEnabled = false }, old[2]],
+      isOpen: [true, false, true]),
+    Case(title: "gone", new: [old[1], old[2]], isOpen: [false, true, true]),
+    Case(title: "all gone", new: [], isOpen: [false, false, false]),
+    Case(title: "renamed", new: [route("x", "/a"), old[1], old[2]], isOpen: [true, true, true]),
+    Case(title: "named", new: [old[0], route("b", "/b"), old[2]], isOpen: [true, true, true]),
+    Case(title: "in another order", new: [old[1], old[0], old[2]], isOpen: [true, true, true]),
+    Case(
+      title: "a closed one in front is in doubt whose", new: [route("x", "/x") { $0.isEnabled = false }] + old,
+      isOpen: [false, false, false]),
+    Case(
+      title: "one that an operator has closed in front", new: [route("x", "/x")] + old, closed: ["x"],
+      isOpen: [false, false, false]),
+    Case(
+      title: "one for some clients in front",
+      new: [old[0], route("x", "/x") { $0.access.allow = [ConfigReader.range("10.0.0.0/8")!] }, old[1], old[2]],
+      isOpen: [true, false, false]),
+    Case(title: "an open one in front", new: [route("x", "/x")] + old, isOpen: [true, true, true]),
+    Case(
+      title: "a closed one behind", new: old + [route("x", "/x") { $0.isEnabled = false }], isOpen: [true, true, true]),
+    Case(
+      title: "a closed one behind one that has become another",
+      new: [route("a", "/z"), old[1], old[2], route("x", "/a") { $0.isEnabled = false }], isOpen: [false, true, true]),
+    Case(
+      title: "one that is closed and was in front", new: [route("a", "/a") { $0.isEnabled = false }, old[1], old[2]],
+      isOpen: [false, true, true]),
+    Case(
+      title: "one that is closed and has come to the front",
+      new: [route("c", "/") { $0.isEnabled = false }, old[0], old[1]], isOpen: [false, false, false]),
+  ]
+
+  @Test(arguments: cases) func whatMayBeClosedThereIsClosedHere(_ item: Case) {
+    #expect(Self.isOpen(item.new, closed: item.closed) == item.isOpen)
+  }
+
+  @Test func aRangeThatCannotBeReadClosesItsRoute() {
+    let rules = HandoverRules(
+      number: 1, areOther: false,
+      routes: [HandoverRules.Route(name: "a", match: Self.old[0].match.text, allow: ["somewhere else"])])
+    let made = SuccessorRules(rules, for: [(1, Self.old[0])])
+    guard case .closed? = made[1] else {
+      Issue.record("open")
+      return
+    }
+    #expect(made[2] == nil)
+  }
+}

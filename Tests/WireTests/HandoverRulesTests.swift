@@ -1,0 +1,67 @@
+// What two processes of an upgrade say to each other behind it: read back as it was written, open to later versions, and unknown to
+// earlier ones without harm.
+
+import Testing
+import Wire
+
+@Suite struct HandoverRulesTests {
+  private static let rules = HandoverRules(
+    number: 1 << 50, areOther: true,
+    closures: [
+      .init(
+        route: "r", why: "because", user: 1_000, sinceWallMilliseconds: 5, endMilliseconds: .max,
+        endWallMilliseconds: nil)
+    ],
+    routes: [
+      .init(name: "r", match: "path_prefix /r", isEnabled: false, needsDistinctClients: true),
+      .init(match: "every request", allow: ["10.0.0.0/8"], deny: ["10.1.0.0/16", "::1/128"]),
+    ], collapsedListeners: ["public"])
+  private static let draining = HandoverDraining(requests: 1, tunnels: 1 << 40, heard: .max)
+
+  @Test func theyAreReadAsTheyWereWritten() throws {
+    #expect(try HandoverRules(Self.rules.bytes) == Self.rules)
+    #expect(try HandoverDraining(Self.draining.bytes) == Self.draining)
+  }
+
+  @Test func whatIsCutIsAFault() {
+    let (rules, draining) = (Self.rules.bytes, Self.draining.bytes)
+    for count in rules.indices {
+      #expect(throws: HandoverFault.self, "\(count) bytes") { try HandoverRules(Array(rules[..<count])) }
+    }
+    for count in draining.indices {
+      #expect(throws: HandoverFault.self, "\(count) bytes") { try HandoverDraining(Array(draining[..<count])) }
+    }
+  }
+
+  @Test(arguments: [false, true]) func aSectionOfALaterVersionIsPassedOverUnlessItMustBeUnderstood(_ must: Bool) throws
+  {
+    var more = HandoverWriter()
+    more.write(section: 200, mustBeUnderstood: must) { $0.write(text: "later") }
+    let (rules, draining) = (Self.rules.bytes + more.bytes, Self.draining.bytes + more.bytes)
+    if must {
+      #expect(throws: HandoverFault.self) { try HandoverRules(rules) }
+      #expect(throws: HandoverFault.self) { try HandoverDraining(draining) }
+    } else {
+      #expect(try HandoverRules(rules) == Self.rules)
+      #expect(try HandoverDraining(draining) == Self.draining)
+    }
+  }
+
+  /// An old process of an earlier version says nothing of it, and a new one passes it over: the section need not be understood.
+  @Test func theStateSaysWhetherRulesAreTaken() throws {
+    var state = HandoverTests.state
+    #expect(try HandoverState(state.bytes).takesRules == false)
+    state.takesRules = true
+    state.userFiles = [.init(path: "/users", digest: [1, 2, 3])]
+    #expect(try HandoverState(state.bytes) == state)
+    var section = HandoverWriter()
+    section.write(section: 6, mustBeUnderstood: false) {
+      $0.write(flag: true)
+      $0.write(count: 1)
+      $0.write(text: "/users")
+      $0.write(bytes: [1, 2, 3])
+    }
+    #expect(Array(state.bytes.suffix(section.bytes.count)) == section.bytes)
+    #expect(try HandoverState(Array(state.bytes.dropLast(section.bytes.count))) == HandoverTests.state)
+  }
+}
