@@ -71,20 +71,26 @@ enum ConnectionRules {
     d.client = known
   }
 
-  /// Whether a connection that outlived a reload may go on: it comes under the present rules of the socket that it came in by.
-  /// Where it may not, its request is answered 503 and it ends; one of HTTP/2 drains (`HTTP2Server.adoptRules`). Beside a process of
+  enum Adoption {
+    case underPresentRules
+    /// It has not shown what they demand, or there are none for its socket.
+    case outlived
+  }
+
+  /// A connection that outlived a reload comes under the present rules of the socket that it came in by.
+  /// Where it cannot, its request is answered 503 and it ends; one of HTTP/2 drains (`HTTP2Server.adoptRules`). Beside a process of
   /// an upgrade that serves by other rules none may, for these are not known here.
-  static func adopt(_ d: Downstream, _ worker: Worker) -> Bool {
-    guard !worker.refusesHeads, let listener = d.listener else { return false }
-    guard listener.generation != worker.plan.generation else { return true }
-    guard let present = worker.plan.listener(onSocket: d.socket) else { return false }
+  static func adopt(_ d: Downstream, _ worker: Worker) -> Adoption {
+    guard !worker.refusesHeads, let listener = d.listener else { return .outlived }
+    guard listener.generation != worker.plan.generation else { return .underPresentRules }
+    guard let present = worker.plan.listener(onSocket: d.socket) else { return .outlived }
     let rule = present.trust.rule(for: d.peer)
-    guard showsAll(d, for: present, rule: rule, worker) else { return false }
+    guard showsAll(d, for: present, rule: rule, worker) else { return .outlived }
     d.listener = present
     d.rule = rule
     d.check = present.checks.index(for: d.peer)
     settle(d, worker)
-    return true
+    return .underPresentRules
   }
 
   /// Whether the connection has shown what a new one from its peer would have to show now. What a connection shows only

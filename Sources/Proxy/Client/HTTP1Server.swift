@@ -169,8 +169,8 @@ extension Downstream {
     return output.isEmpty ? .never : .blocked
   }
 
-  /// Whether `n` bytes can be appended for the client, after sending what waits if need be.
-  func hasRoom(_ n: Int) -> Bool {
+  /// Sends what waits for the client where `n` more bytes have no room. Whether they have now.
+  func makeRoom(_ n: Int) -> Bool {
     if output.room >= n { return true }
     // A broken connection shows itself at the end of the turn, when flush is asked again.
     _ = flush()
@@ -179,7 +179,7 @@ extension Downstream {
 
   /// Whether `n` bytes of trailers, no more than the limit, can be written. A line may get a space behind its colon, and a CR.
   /// Those of a stream have a place of their own.
-  func hasRoom(forTrailers n: Int) -> Bool { isStream || hasRoom(n * 2 + 8) }
+  func makeRoom(forTrailers n: Int) -> Bool { isStream || makeRoom(n * 2 + 8) }
 
   /// Writes a response's head, which stands in the first `length` bytes of the upstream's input. There is room.
   func write(
@@ -260,7 +260,7 @@ extension Downstream {
     if let stream { return writeStreamBody(count, from: source, for: x, stream) }
     var n: Int
     if x.response.goesInChunks {
-      guard hasRoom(Downstream.chunkOverheadBytes + 1) else { return .blocked }
+      guard makeRoom(Downstream.chunkOverheadBytes + 1) else { return .blocked }
       let before = output.count
       n = min(count, output.room - Downstream.chunkOverheadBytes)
       output.append(hex: UInt64(n))
@@ -279,7 +279,7 @@ extension Downstream {
       }
       x.bytesOut += UInt64(n)
     } else {
-      guard hasRoom(1) else { return .blocked }
+      guard makeRoom(1) else { return .blocked }
       n = min(count, output.room)
       output.append(first: n, of: source)
       x.bytesOut += UInt64(n)
@@ -321,7 +321,7 @@ extension Downstream {
       return true
     }
     guard x.response.goesInChunks, !x.response.trailersSent else { return true }
-    guard hasRoom(5) else { return false }
+    guard makeRoom(5) else { return false }
     output.append("0\r\n\r\n")
     x.bytesOut += 5
     return true

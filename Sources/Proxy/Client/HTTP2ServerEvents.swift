@@ -85,7 +85,7 @@ extension HTTP2Server: HTTP2Handler {
 
   /// The connection comes under the rules that a reload brought. Where it may not, it drains: its client is told to ask on another one,
   /// rather than 503 for each of its requests.
-  func adoptRules() { if !ConnectionRules.adopt(connection, worker) { drain() } }
+  func adoptRules() { if case .outlived = ConnectionRules.adopt(connection, worker) { drain() } }
 
   /// What takes the whole head, and only HTTP/2 asks.
   private func judge(_ s: Downstream, _ x: Exchange) -> Refusal? {

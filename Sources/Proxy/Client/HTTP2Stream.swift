@@ -221,7 +221,7 @@ extension Downstream {
   /// Writes payload from the front of `source`, as far as there is room.
   func writeStreamBody(_ count: Int, from source: Buffer, for x: Exchange, _ stream: StreamState) -> Written {
     if stream.isReset { return .fault(.clientGone) }
-    guard hasRoom(1) else { return .blocked }
+    guard makeRoom(1) else { return .blocked }
     let n = min(count, output.room)
     output.append(first: n, of: source)
     x.bytesOut += UInt64(n)

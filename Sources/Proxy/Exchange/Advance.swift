@@ -159,7 +159,7 @@ extension Exchange {
       // One that is over has lost what it had not sent.
       guard u.output.isEmpty, !stream.isClosed, !stream.isReset else { return room }
     }
-    guard StartWait.holdsBack(self, u, worker) else {
+    guard case .held = StartWait.holdBack(self, u, worker) else {
       discardHeld()
       return count
     }
@@ -197,7 +197,7 @@ extension Exchange {
         worker.counters.add(.trailerIdentity)
       }
     }
-    guard u.hasRoom(forTrailers: count, worker) else { return .blocked }
+    guard u.makeRoom(forTrailers: count, worker) else { return .blocked }
     withBody { RouteLogin.withhold(trailers, of: $0.extracting(first: count)) }
     u.write(trailers, count, of: self)
     request.trailersSent = true
@@ -381,7 +381,7 @@ extension Exchange {
           $0.extracting(first: count), limits: worker.plan.trailerLimits(hasGrown: isSigned))
       }
       guard case .complete = outcome else { return badResponse(.trailers) }
-      guard downstream.hasRoom(forTrailers: count) else { return .blocked }
+      guard downstream.makeRoom(forTrailers: count) else { return .blocked }
       if response.isCoded { u.input.withReadable { ContentDigest.withhold($0, worker.responseTrailers) } }
       downstream.write(worker.responseTrailers, count, from: u, for: self)
       u.useBody(count, of: self)

@@ -74,7 +74,7 @@ struct AnswerBody {
   /// Writes what there is room for of the exchange's own body.
   private static func write(to d: Downstream, of x: Exchange) -> Written {
     if d.stream?.isReset ?? false { return .fault(.clientGone) }
-    guard d.hasRoom(1) else { return .blocked }
+    guard d.makeRoom(1) else { return .blocked }
     let n = x.answerBody.read(into: d.output)
     guard n > 0 else { return .fault(.answerCut) }
     x.bytesOut += UInt64(n)

@@ -14,7 +14,7 @@ enum Attempt {
       known.via = .attested
       x.identity = known
     }
-    if x.isSigned, StartWait.waits(x, group, worker) { return .parked }
+    if x.isSigned, case .parked = StartWait.park(x, group, worker) { return .parked }
     let found: Found
     if group.isBound {
       guard let identity = x.identity else { return .refuse(.signFailed) }
@@ -168,7 +168,7 @@ enum Attempt {
         u.close(worker)
         continue
       }
-      guard u.isQuiet(for: x, worker) else { continue }
+      guard case .usable = u.look(for: x, worker) else { continue }
       server.attach(u, to: x, worker)
       worker.counters.add(.upstreamReused)
       return .connection(u)
@@ -206,7 +206,7 @@ enum Attempt {
     if mayReuse(x), let u = d.boundUpstream, u.phase == .ready, u.exchange == nil, u.boundClient == identity,
       u.boundSigner.map({ $0.speaksAs(group.signer) }) ?? false,
       let server = u.pool, group.servers.contains(where: { $0 === server }),
-      mayGoOn(at: server, of: group, worker), u.isQuiet(for: x, worker),
+      mayGoOn(at: server, of: group, worker), case .usable = u.look(for: x, worker),
       takePlace(x, at: server)
     {
       server.attach(u, to: x, worker)

@@ -53,7 +53,7 @@ enum Begin {
       hasBody: x.request.hasBody, isIdempotent: x.method.isIdempotent && !x.wantsWebSocket,
       keepAlive: x.head.keepAlive && !worker.isDraining)
     x.downstreamProgressMilliseconds = worker.nowMilliseconds
-    guard ConnectionRules.adopt(d, worker) else { return .refuse(.draining) }
+    if case .outlived = ConnectionRules.adopt(d, worker) { return .refuse(.draining) }
     if d.check != nil, BalancerCheck.asks(d, x.head, in: x.headText) { return BalancerCheck.answer(x, worker) }
     let refusal = Identification.settle(x, d, worker)
     if worker.shared.walks.isArmed { worker.shared.walks.note(x, d, refusal: refusal, worker) }

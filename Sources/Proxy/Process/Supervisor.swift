@@ -91,7 +91,7 @@ package final class Supervisor {
   // MARK: Signals
 
   private func run() -> Int32 {
-    guard beginLoad() else { return 1 }
+    if case .ends(let status) = beginLoad() { return status }
     while true {
       var most: Int32 = -1
       if let loading {
@@ -105,16 +105,16 @@ package final class Supervisor {
       case .upgrade: beginUpgrade()
       case .terminate:
         giveUpLoading()
-        if !cancelUpgrade(.terminate) { drain() }
+        if case .ours = cancelUpgrade(.terminate) { drain() }
         return 0
       case .interrupt:
         giveUpLoading()
-        if !cancelUpgrade(.interrupt) { stop() }
+        if case .ours = cancelUpgrade(.interrupt) { stop() }
         return 0
       case nil: break
       }
-      if let loading, !endLoad(loading) { return 1 }
-      if let upgrade, endUpgrade(upgrade) { return 0 }
+      if let loading, case .ends(let status) = endLoad(loading) { return status }
+      if let upgrade, case .handedOver = endUpgrade(upgrade) { return 0 }
       if isTakingOver, predecessor?.hasLeft == true {
         isTakingOver = false
         showReady()
@@ -130,7 +130,13 @@ package final class Supervisor {
 
   // MARK: Loading
 
-  private func beginLoad() -> Bool {
+  private enum Course {
+    case goesOn
+    /// With this exit status.
+    case ends(Int32)
+  }
+
+  private func beginLoad() -> Course {
     do {
       let base = serving.map {
         Load.Base(
@@ -142,20 +148,20 @@ package final class Supervisor {
         mostMilliseconds: loadMilliseconds)
       try load.start()
       loading = load
-      return true
+      return .goesOn
     } catch {
       refuse(["the configuration cannot be loaded: \(error)"])
-      return false
+      return .ends(1)
     }
   }
 
-  /// Sees to a load that is over, or has taken too long. False when the process cannot start.
-  private func endLoad(_ load: Load) -> Bool {
+  /// Sees to a load that is over, or has taken too long. It ends a process that cannot start without it.
+  private func endLoad(_ load: Load) -> Course {
     let outcome: Load.Outcome
     if let its = load.outcome {
       outcome = its
     } else {
-      guard Clock.monotonicMilliseconds() >= load.deadlineMilliseconds else { return true }
+      guard Clock.monotonicMilliseconds() >= load.deadlineMilliseconds else { return .goesOn }
       let step = load.step
       giveUpLoading()
       outcome = .refused(["loading \(path) took longer than \(loadMilliseconds) ms; it was still \(step)"])
@@ -168,9 +174,9 @@ package final class Supervisor {
       for line in loaded.notes { log.say(line) }
       if isReload { take(loaded) } else { begin(loaded) }
     }
-    guard serving != nil else { return false }
+    guard serving != nil else { return .ends(1) }
     loadAgain()
-    return true
+    return .goesOn
   }
 
   private func giveUpLoading() {

@@ -99,7 +99,7 @@ extension Upstream {
   func writeBody(_ count: Int, of x: Exchange, _ worker: Worker) -> Written {
     if let stream { return writeStreamBody(count, of: x, stream, worker) }
     if x.request.goesInChunks {
-      guard hasRoom(Downstream.chunkOverheadBytes + 1, worker) else { return .blocked }
+      guard makeRoom(Downstream.chunkOverheadBytes + 1, worker) else { return .blocked }
       let n = min(count, output.room - Downstream.chunkOverheadBytes)
       output.append(hex: UInt64(n))
       output.append("\r\n")
@@ -124,7 +124,7 @@ extension Upstream {
         return .blocked
       }
     }
-    guard hasRoom(1, worker) else { return .blocked }
+    guard makeRoom(1, worker) else { return .blocked }
     let n = min(count, output.room)
     x.withBody { output.append($0.extracting(first: n)) }
     if output.count >= Downstream.gatherBytes { flush(worker) }
@@ -138,7 +138,7 @@ extension Upstream {
       return true
     }
     guard x.request.goesInChunks, !x.request.trailersSent else { return true }
-    guard hasRoom(5, worker) else { return false }
+    guard makeRoom(5, worker) else { return false }
     output.append("0\r\n\r\n")
     return true
   }

@@ -153,7 +153,7 @@ extension Upstream {
 
   /// Writes payload from the request's body, as far as there is room.
   func writeStreamBody(_ count: Int, of x: Exchange, _ stream: ServerStream, _ worker: Worker) -> Written {
-    guard hasRoom(1, worker) else { return .blocked }
+    guard makeRoom(1, worker) else { return .blocked }
     let n = min(count, output.room)
     x.withBody { output.append($0.extracting(first: n)) }
     stream.client.session.resume(stream: stream.id)

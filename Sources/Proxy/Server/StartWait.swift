@@ -21,21 +21,32 @@ enum StartWait {
     // The header in front of a connection that speaks for a client is from before that second, too.
     if let client = x.upstream?.stream?.client, client.connection.boundClient != nil { client.isLeaving = true }
     x.drop(worker)
-    return waits(x, group, worker) ? .parked : x.tryAgain(worker)
+    switch park(x, group, worker) {
+    case .parked: return .parked
+    case .notNeeded: return x.tryAgain(worker)
+    }
+  }
+
+  enum Parking {
+    case parked
+    /// A server may take it now, or it has waited for long enough.
+    case notNeeded
   }
 
   /// Has a request wait, unsent, while all servers that could take it are starting. Its body stays with the client.
-  static func waits(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> Bool {
+  static func park(_ x: Exchange, _ group: UpstreamPlan, _ worker: Worker) -> Parking {
     let until = group.waitsForStart(tried: x.triedServers, nowMilliseconds: worker.nowMilliseconds)
-    guard until > 0, worker.nowMicroseconds &- x.startedMicroseconds < waitMilliseconds * 1_000 else { return false }
+    guard until > 0, worker.nowMicroseconds &- x.startedMicroseconds < waitMilliseconds * 1_000 else {
+      return .notNeeded
+    }
     x.wait = .serverStart
     x.triedServers = 0
     worker.wheel.set(x.timer, deadlineMilliseconds: until)
-    return true
+    return .parked
   }
 
   /// Whether this request's body is more than can be held, and its validator may have just started. Then a word from it
-  /// is asked for (`Expect: 100-continue`), which ends the wait of `holdsBack`; what is held is sent without it.
+  /// is asked for (`Expect: 100-continue`), which ends the wait of `holdBack`; what is held is sent without it.
   static func mayHoldBack(_ x: Exchange, _ u: Upstream) -> Bool {
     guard x.isSigned, x.minorVersion > 0, let server = u.pool, !server.isProven else { return false }
     switch x.request.framing {
@@ -45,18 +56,20 @@ enum StartWait {
     }
   }
 
-  /// Whether the request may not give up what it holds yet: its validator may be one that has just started, and the
-  /// request would have to be sent again.
-  static func holdsBack(_ x: Exchange, _ u: Upstream, _ worker: Worker) -> Bool {
+  enum Hold { case held, givenUp }
+
+  /// Has the request keep what it holds while its validator may be one that has just started, for the request would have to be sent
+  /// again; at the first call the time for it begins.
+  static func holdBack(_ x: Exchange, _ u: Upstream, _ worker: Worker) -> Hold {
     guard x.isSigned, !x.holdIsOver, x.machine.response == .awaiting, let server = u.pool, !server.isProven else {
-      return false
+      return .givenUp
     }
     if x.holdUntilMilliseconds == 0 {
       // The server's patience with a body is not shorter than ours.
       let most = min(holdMilliseconds, x.times.idleMilliseconds(worker) / 2)
       x.holdUntilMilliseconds = worker.nowMilliseconds + UInt64(most)
     }
-    return true
+    return .held
   }
 
   static func isHoldingBack(_ x: Exchange) -> Bool {

@@ -140,8 +140,8 @@ final class Upstream: Slot {
     }
   }
 
-  /// Whether `n` bytes can be appended for the server, after sending what waits if need be.
-  func hasRoom(_ n: Int, _ worker: Worker) -> Bool {
+  /// Sends what waits for the server where `n` more bytes have no room. Whether they have now.
+  func makeRoom(_ n: Int, _ worker: Worker) -> Bool {
     if output.room >= n { return true }
     flush(worker)
     return output.room >= n
@@ -149,18 +149,20 @@ final class Upstream: Slot {
 
   /// Whether `n` bytes of trailers, no more than the limit, can be written. A colon without a space behind it gets one. Those of a
   /// stream have a place of their own.
-  func hasRoom(forTrailers n: Int, _ worker: Worker) -> Bool { isStream || hasRoom(n * 2 + 8, worker) }
+  func makeRoom(forTrailers n: Int, _ worker: Worker) -> Bool { isStream || makeRoom(n * 2 + 8, worker) }
 
   // MARK: Without a request
 
-  /// Whether a kept connection may have a request now: bytes that wait on it would be taken for the answer to another
-  /// client's request. What the poller has told so far was acted on before any request of this turn. A request that
+  enum Kept { case usable, closed }
+
+  /// Looks whether a kept connection may have a request now: bytes that wait on it would be taken for the answer to another
+  /// client's request, and close it. What the poller has told so far was acted on before any request of this turn. A request that
   /// may not be sent twice is worth a system call more, to see whether the server has hung up this moment.
-  func isQuiet(for x: Exchange, _ worker: Worker) -> Bool {
+  func look(for x: Exchange, _ worker: Worker) -> Kept {
     if !x.method.isIdempotent { transport.noteReadable() }
-    guard transport.mayRead else { return true }
+    guard transport.mayRead else { return .usable }
     checkIdle(worker)
-    return phase == .ready
+    return phase == .ready ? .usable : .closed
   }
 
   /// A connection without a request has nothing to say: an end, or bytes that nobody asked for, take it away.

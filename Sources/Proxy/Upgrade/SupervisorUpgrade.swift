@@ -86,36 +86,42 @@ extension Supervisor {
     logger.error("upgrade refused; this process goes on: \(why)")
   }
 
-  /// Sees to an upgrade that is over. True when the service is the new process's: this one has drained.
-  func endUpgrade(_ upgrade: Upgrade) -> Bool {
-    guard let outcome = upgrade.outcome else { return false }
+  /// Whose the service is.
+  enum Service {
+    case ours
+    /// The new process's; this one has drained.
+    case handedOver
+  }
+
+  /// Sees to an upgrade, which may be over.
+  func endUpgrade(_ upgrade: Upgrade) -> Service {
+    guard let outcome = upgrade.outcome else { return .ours }
     self.upgrade = nil
     switch outcome {
     case .refused(let why):
       refuseUpgrade(why)
       loadAgain()
-      return false
+      return .ours
     case .handedOver(let handed):
       // What somebody wanted of the service is for who is it now.
       if loadsAgain { Signals.send(.reload, to: handed.process) }
       if upgradesNext { Signals.send(.upgrade, to: handed.process) }
       retire(handed)
-      return true
+      return .handedOver
     }
   }
 
-  /// Before the process drains by itself.
-  /// - Returns: true when the service was left to a new process meanwhile, which has been told; this one has drained.
-  func cancelUpgrade(_ signal: Signal) -> Bool {
-    guard let upgrade else { return false }
+  /// Before the process drains by itself. A new process to which the service was left meanwhile is told the signal.
+  func cancelUpgrade(_ signal: Signal) -> Service {
+    guard let upgrade else { return .ours }
     self.upgrade = nil
     upgrade.cancel()
     // Its thread sees the end of the new process at once, or has left the service already.
     _ = upgrade.finished.wait(timeoutMilliseconds: Int32(Predecessor.stepMilliseconds))
-    guard case .handedOver(let handed)? = upgrade.outcome else { return false }
+    guard case .handedOver(let handed)? = upgrade.outcome else { return .ours }
     Signals.send(signal, to: handed.process)
     retire(handed)
-    return true
+    return .handedOver
   }
 
   /// Drains beside the new process, and tells it what was counted meanwhile.
