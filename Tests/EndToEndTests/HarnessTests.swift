@@ -5,7 +5,7 @@ import Testing
 
 /// Every end-to-end test. Several run at once, more than there are processors, because most of what they do is to wait. What
 /// they measure is of processes of their own. A suite whose tests share a site runs them one after the other.
-@Suite(.threads(6))
+@Suite(.threads(12))
 enum EndToEnd {}
 
 extension EndToEnd {

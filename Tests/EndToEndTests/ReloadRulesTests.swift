@@ -132,13 +132,15 @@ extension EndToEnd {
       return "\(backend) \(facts.joined(separator: ", ")) \(plain.joined(separator: " "))"
     }
 
-    @Test(.threads(1)) func anOldConnectionIsUnderTheRulesOfItsSocketOrEnds() throws {
+    /// 2,000 pairs of configurations, half of them from each seed.
+    @Test(.threads(2), arguments: [20_210_819, 20_210_820] as [UInt64])
+    func anOldConnectionIsUnderTheRulesOfItsSocketOrEnds(_ seed: UInt64) throws {
       let workspace = try Workspace()
       let backends = try ["A", "B"].map { name in
         try RecordingBackend(keepsBytes: false) { try $0.reply(Self.told($0, by: name)) }
       }
       var generator = RulesGenerator(
-        random: Seeded(20_210_819), tcp: try (2...4).map { try Socket.reserve("127.0.0.\($0)") },
+        random: Seeded(seed), tcp: try (2...4).map { try Socket.reserve("127.0.0.\($0)") },
         unixPath: workspace.file("public.sock"), backends: backends.map(\.address), keys: try Keys.standard)
       let manners = (0...generator.tcp.count).flatMap { socket -> [Manner] in
         let peers: [String?] = socket < generator.tcp.count ? [Peer.client(1), Peer.client(2), Peer.balancer] : [nil]
@@ -150,7 +152,7 @@ extension EndToEnd {
       var admin = try edge["admin"]
       var old: [Manner: Connection] = [:]
       var tally: [String: Int] = [:]
-      let pairs = 2_000
+      let pairs = 1_000
       for generation in 1...pairs {
         for manner in manners where old[manner] == nil && rules.sockets.contains(manner.socket) {
           // Where the rule is to refuse, the connection may be gone before its PROXY header is out.
