@@ -142,6 +142,8 @@ public struct HandoverState: Equatable, Sendable {
   public var startedMilliseconds: UInt64 = 0
   public var windowStartMilliseconds: UInt64 = 0
   public var windowLatestMilliseconds: UInt64 = 0
+  /// The largest with which messages have been taken since that start; 0: the old process does not say.
+  public var skewMilliseconds: UInt64 = 0
   public var windowBits = 0
   public var epochsMax = 0
   public var tables: [Table] = []
@@ -209,6 +211,7 @@ public struct HandoverState: Equatable, Sendable {
     }
     writer.write(section: Tag.drain.rawValue, mustBeUnderstood: false) { out in
       out.write(flag: takesRules)
+      out.write(word: skewMilliseconds)
       out.write(list: userFiles) {
         $0.write(text: $1.path)
         $0.write(bytes: $1.digest)
@@ -271,6 +274,7 @@ public struct HandoverState: Equatable, Sendable {
     case .trust: try readTrust(&body)
     case .drain:
       takesRules = try body.flag("the drain")
+      skewMilliseconds = try body.word("the skew of the windows")
       userFiles = try body.list(most: HandoverState.listMax, "password files") { body throws(HandoverFault) in
         UserFile(
           path: try body.text(most: HandoverState.textMax, "password files"),

@@ -151,7 +151,7 @@ struct Route: ParsableCommand {
       let tunnels = older.tunnels.map { "\($0)" } ?? "an unknown number of"
       guard older.told else {
         Console.complain(
-          "countersign: warning: an older process that drains cannot be told: \(tunnels) tunnels go on there, and end with its drain"
+          "countersign: warning: an older process that drains has not heard of it: \(tunnels) tunnels go on there, at the longest until its drain ends"
         )
         return
       }

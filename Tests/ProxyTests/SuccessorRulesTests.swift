@@ -53,6 +53,11 @@ import Wire
     Case(title: "all gone", new: [], isOpen: [false, false, false]),
     Case(title: "renamed", new: [route("x", "/a"), old[1], old[2]], isOpen: [true, true, true]),
     Case(title: "named", new: [old[0], route("b", "/b"), old[2]], isOpen: [true, true, true]),
+    Case(
+      title: "renamed, and closed by that name", new: [route("x", "/a"), old[1], old[2]], closed: ["x"],
+      isOpen: [false, true, true]),
+    Case(
+      title: "named, and closed", new: [old[0], route("b", "/b"), old[2]], closed: ["b"], isOpen: [true, false, true]),
     Case(title: "in another order", new: [old[1], old[0], old[2]], isOpen: [true, true, true]),
     Case(
       title: "a closed one in front is in doubt whose", new: [route("x", "/x") { $0.isEnabled = false }] + old,

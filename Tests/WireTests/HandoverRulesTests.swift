@@ -57,6 +57,7 @@ import Wire
     var section = HandoverWriter()
     section.write(section: 6, mustBeUnderstood: false) {
       $0.write(flag: true)
+      $0.write(word: 0)
       $0.write(count: 1)
       $0.write(text: "/users")
       $0.write(bytes: [1, 2, 3])

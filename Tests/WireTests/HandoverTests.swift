@@ -63,12 +63,16 @@ import Wire
 
   @Test func theStateIsReadAsItWasWritten() throws {
     #expect(try HandoverState(Self.state.bytes) == Self.state)
+    var other = Self.state
+    (other.takesRules, other.skewMilliseconds) = (true, 30_000)
+    other.userFiles = [.init(path: "/users", digest: [1, 2])]
+    #expect(try HandoverState(other.bytes) == other)
   }
 
   @Test func aStateThatIsCutAnywhereIsAFault() {
     let bytes = Self.state.bytes
     // The last section is one that an earlier version did not have.
-    let optional = 6 + 1 + 4
+    let optional = 6 + 1 + 8 + 4
     for count in 0..<bytes.count where count != bytes.count - optional {
       #expect(throws: HandoverFault.self, "\(count) bytes") { try HandoverState(Array(bytes[..<count])) }
     }

@@ -27,7 +27,9 @@ package struct TrustBoundary: Sendable {
   struct Authorities: Sendable, Equatable {
     /// A digest of each certificate.
     var certificates: Set<String> = []
-    /// A digest of all else, such as revocation lists; nil: the file could not be read as one that stays what it is.
+    /// A digest of each revocation list.
+    var revocations: Set<String> = []
+    /// A digest of all else; nil: the file could not be read as one that stays what it is.
     var rest: String?
   }
 
@@ -99,6 +101,9 @@ package struct TrustBoundary: Sendable {
         if label.hasPrefix("CERTIFICATE-----") {
           guard let digest = digest(bytes) else { return Authorities() }
           found.certificates.insert(digest)
+        } else if label.hasPrefix("X509 CRL-----") {
+          guard let digest = digest(bytes) else { return Authorities() }
+          found.revocations.insert(digest)
         } else {
           rest += Array(label.utf8) + bytes
         }
@@ -121,12 +126,23 @@ extension TrustBoundary.VerifyingKey {
 }
 
 extension TrustBoundary.Authorities {
-  /// Whether somebody may be vouched for by these who could not be by `old`; in doubt.
+  /// Whether somebody may be vouched for by these who could not be by `old`; in doubt. Revocation lists are replaced day by day: what
+  /// an authority says in a newer one is its own word. That there are fewer of them is not.
   func areWider(than old: Self) -> Bool {
     rest == nil || old.rest != rest || !certificates.isSubset(of: old.certificates)
+      || revocations.count < old.revocations.count
   }
 
-  var whole: String { (certificates.sorted() + [rest ?? "?"]).joined(separator: " ") }
+  var whole: String { (certificates.sorted() + revocations.sorted() + [rest ?? "?"]).joined(separator: " ") }
+
+  /// For another process, in one list: revocation lists have a mark that no digest begins with.
+  var carried: [String] { certificates.sorted() + revocations.sorted().map { "!" + $0 } }
+
+  init(carried: [String], rest: String?) {
+    certificates = Set(carried.filter { !$0.hasPrefix("!") })
+    revocations = Set(carried.filter { $0.hasPrefix("!") }.map { String($0.dropFirst()) })
+    self.rest = rest
+  }
 }
 
 extension Config {

@@ -14,7 +14,7 @@ extension TrustBoundary {
         expires: $0.expires)
     }
     state.authorities = authorities.sorted { $0.key < $1.key }.map { path, its in
-      HandoverState.Authorities(path: path, certificates: its.certificates.sorted(), rest: its.rest)
+      HandoverState.Authorities(path: path, certificates: its.carried, rest: its.rest)
     }
   }
 
@@ -36,7 +36,7 @@ extension TrustBoundary {
     }
     var authorities: [String: Authorities] = [:]
     for its in state.authorities {
-      authorities[its.path] = Authorities(certificates: Set(its.certificates), rest: its.rest)
+      authorities[its.path] = Authorities(carried: its.certificates, rest: its.rest)
     }
     self.init(config, keys: keys, authorities: authorities)
   }
@@ -69,6 +69,7 @@ extension ReplayWindows {
     let (start, tables) = (start.carried, carried)
     state.windowStartMilliseconds = start.monotonicMilliseconds
     state.windowLatestMilliseconds = start.latestMilliseconds
+    state.skewMilliseconds = start.skewMilliseconds
     state.windowBits = windowBits
     state.epochsMax = epochsMax
     state.tables = tables.enumerated().map { i, table in
@@ -77,9 +78,9 @@ extension ReplayWindows {
     return tables.map(\.descriptor)
   }
 
-  /// The windows of the old process. Takes the descriptors of the tables, which are `descriptors[table.descriptor]`.
+  /// The windows of the old process, which went by `config`. Takes the descriptors of the tables, which are `descriptors[table.descriptor]`.
   package static func continuing(
-    _ state: HandoverState, of audience: String?, _ descriptors: [Int32], nowMilliseconds: UInt64
+    _ state: HandoverState, of config: Config, _ descriptors: [Int32], nowMilliseconds: UInt64
   ) throws(HandoverFault) -> ReplayWindows {
     var carried: [Carried] = []
     var areKnown = true
@@ -94,8 +95,9 @@ extension ReplayWindows {
       state.windowStartMilliseconds <= nowMilliseconds,
       let windows = ReplayWindows(
         continuing: StartWindow.Carried(
-          monotonicMilliseconds: state.windowStartMilliseconds, latestMilliseconds: state.windowLatestMilliseconds),
-        of: audience, windowBits: state.windowBits, epochsMax: state.epochsMax, carried)
+          monotonicMilliseconds: state.windowStartMilliseconds, latestMilliseconds: state.windowLatestMilliseconds,
+          skewMilliseconds: max(state.skewMilliseconds, UInt64(config.identity.clockSkewMilliseconds))),
+        of: config.verifiedAudience, windowBits: state.windowBits, epochsMax: state.epochsMax, carried)
     else { throw .malformed("the replay windows of the running process") }
     return windows
   }

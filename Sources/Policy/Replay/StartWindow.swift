@@ -34,10 +34,13 @@ package final class StartWindow: Sendable {
     /// The start on the monotonic clock, which is the same for all processes of a host.
     package let monotonicMilliseconds: UInt64
     package let latestMilliseconds: UInt64
+    /// The largest skew with which messages have been taken since.
+    package let skewMilliseconds: UInt64
 
-    package init(monotonicMilliseconds: UInt64, latestMilliseconds: UInt64) {
+    package init(monotonicMilliseconds: UInt64, latestMilliseconds: UInt64, skewMilliseconds: UInt64) {
       self.monotonicMilliseconds = monotonicMilliseconds
       self.latestMilliseconds = latestMilliseconds
+      self.skewMilliseconds = skewMilliseconds
     }
   }
 
@@ -45,14 +48,18 @@ package final class StartWindow: Sendable {
   package init(_ carried: Carried) {
     monotonicMilliseconds = carried.monotonicMilliseconds
     latestMilliseconds = Atomic(carried.latestMilliseconds)
+    note(skewMilliseconds: carried.skewMilliseconds)
   }
 
   package var carried: Carried {
     Carried(
-      monotonicMilliseconds: monotonicMilliseconds, latestMilliseconds: latestMilliseconds.load(ordering: .relaxed))
+      monotonicMilliseconds: monotonicMilliseconds, latestMilliseconds: latestMilliseconds.load(ordering: .relaxed),
+      skewMilliseconds: skewMillisecondsMax)
   }
 
   package var startMilliseconds: UInt64 { monotonicMilliseconds }
+
+  package var skewMillisecondsMax: UInt64 { skewMilliseconds.load(ordering: .relaxed) }
 
   package func note(skewMilliseconds skew: UInt64) { skewMilliseconds.max(skew, ordering: .relaxed) }
 

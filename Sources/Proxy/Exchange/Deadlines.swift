@@ -124,8 +124,7 @@ enum Deadlines {
 
   private static func serverMilliseconds(_ x: Exchange, _ u: Upstream, _ worker: Worker) -> UInt64 {
     let mayBeSilent = x.isGRPC && x.machine.response == .body && u.isFlushed
-    let most = UInt64(mayBeSilent ? x.times.tunnelMilliseconds(worker) : x.times.responseMilliseconds(worker))
-    return u.owesOnlyEnd(of: x) ? min(most, ServerStream.endMilliseconds) : most
+    return UInt64(mayBeSilent ? x.times.tunnelMilliseconds(worker) : x.times.responseMilliseconds(worker))
   }
 
   /// The same as `clientTakesOn` of a server, which may also be asked for its response while the kernel still holds much of the request.

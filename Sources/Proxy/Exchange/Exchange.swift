@@ -94,7 +94,8 @@ final class Exchange: Slot {
   var status = 0
   /// Interim responses that came before it, from whichever server.
   var interimCount = 0
-  /// More are no sign of a server that is at work. One that says so each 20 s, as WebDAV has it, does for half an hour.
+  /// More are no sign of a server that is at work. One that says so each 20 s, as WebDAV has it, does for half an hour, where
+  /// `upstream_response` lets it.
   static let interimMax = 100
   /// Of an answer of the route's own.
   var answerBody = AnswerBody()

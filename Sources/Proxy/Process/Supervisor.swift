@@ -275,8 +275,8 @@ package final class Supervisor {
     guard let serving else { return }
     let config = serving.snapshot.config
     // Attestations count whole seconds, so the first that is late enough may be made a second after the skew.
-    let started = max(serving.startedMilliseconds, serving.shared.windows.start.startMilliseconds)
-    let from = started + UInt64(config.identity.clockSkewMilliseconds) + 1_000
+    let start = serving.shared.windows.start
+    let from = max(serving.startedMilliseconds, start.startMilliseconds) + start.skewMillisecondsMax + 1_000
     let key = config.upstreams.contains { $0.identity == .attest } ? serving.snapshot.signingKey : nil
     readiness.setSigning(from: key?.notBefore, until: key?.expires)
     readiness.serve(fromMilliseconds: config.verifiedAudience != nil ? from : 0)

@@ -52,11 +52,6 @@ final class ServerStream {
   /// It has some. Most streams have none, and need not look at the buffer.
   var hasTrailers = false
 
-  /// How long a server that has sent all of the content that it had stated may take to end its stream, where `upstream_response` is not
-  /// less. Only trailers can still come, and the client has all it waits for, but its connection is not free for the next request. Longer than
-  /// what a server usually does behind its last byte, and than a frame that is lost and sent again takes: the reset that follows cuts it short.
-  static let endMilliseconds: UInt64 = 5_000
-
   init(_ worker: Worker) {
     arriving = Buffer(pool: worker.pool, small: worker.smallPool)
     arrivingTrailers = Buffer(pool: worker.pool, small: worker.smallPool)
@@ -84,7 +79,7 @@ final class ServerStream {
     hasFinalHead = false
     endedWithHead = false
     arriving.reset()
-    if trailerBytes > 0 { arrivingTrailers.reset() }
+    if !arrivingTrailers.isEmpty || arrivingTrailers.overflowed { arrivingTrailers.reset() }
     trailerBytes = 0
     trailersAreOffered = false
     unconsumed = 0
@@ -129,10 +124,12 @@ extension Upstream {
     return stream.inputEnded || stream.isReset || stream.endIsOverdue ? .end : .blocked
   }
 
-  /// All of the content that the server had stated has come, and only the end of its stream is still to come. Not of gRPC, whose calls have
-  /// their status behind it.
+  /// The server has had the whole request, all of the content that it had stated has come, and only the end of its stream is still to
+  /// come. Not of gRPC, whose calls have their status behind it.
   func owesOnlyEnd(of x: Exchange) -> Bool {
-    isStream && x.machine.response == .body && x.response.decoder.isEnded && !x.isGRPC
+    guard let stream else { return false }
+    return stream.isEndOut && x.machine.request == .done && x.machine.response == .body && x.response.decoder.isEnded
+      && !x.isGRPC
   }
 
   /// `n` bytes of the body, or of the trailers, were passed on.

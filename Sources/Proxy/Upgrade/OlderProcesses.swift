@@ -13,6 +13,8 @@ package final class OlderProcesses: Sendable {
     var takesRules = false
     var areRulesOther = false
     var last = HandoverDraining(requests: 0, tunnels: 0, heard: 0)
+    /// The number of the latest change that they should go by.
+    var latest: UInt64 = 1
     var basis: RequestBasis?
   }
 
@@ -60,6 +62,7 @@ package final class OlderProcesses: Sendable {
 
   /// Waits until all that can be told go by what there was at that time.
   func waitUntilTold(number: UInt64, mostMilliseconds: UInt64) {
+    state.withLock { $0.latest = number }
     let until = Clock.monotonicMilliseconds() + mostMilliseconds
     while let last, last.heard < number, Clock.monotonicMilliseconds() < until { Clock.sleep(milliseconds: 5) }
   }
@@ -70,7 +73,7 @@ package final class OlderProcesses: Sendable {
     guard state.isThere else { return "null" }
     guard state.takesRules else { return "{\"told\":false,\"requests\":null,\"tunnels\":null}" }
     let last = state.last
-    return "{\"told\":\(last.heard > 0),\"requests\":\(last.requests),\"tunnels\":\(last.tunnels)}"
+    return "{\"told\":\(last.heard >= state.latest),\"requests\":\(last.requests),\"tunnels\":\(last.tunnels)}"
   }
 }
 

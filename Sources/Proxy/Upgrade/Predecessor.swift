@@ -71,7 +71,7 @@ final class Predecessor: Sendable {
           return Found(
             state: state, descriptors: descriptors, boundary: boundary,
             windows: try ReplayWindows.continuing(
-              state, of: boundary.config.verifiedAudience, descriptors, nowMilliseconds: Clock.monotonicMilliseconds()),
+              state, of: boundary.config, descriptors, nowMilliseconds: Clock.monotonicMilliseconds()),
             secrets: secrets)
         } catch {
           throw .fault(error)
@@ -116,9 +116,11 @@ final class Predecessor: Sendable {
         shared.older.end()
         counted.signal()
       }
+      var isWhole = false
       do throws(HandoverError) {
         try socket.send(
           .accepting, takesRules ? shared.rulesForOlder.bytes : [], deadlineMilliseconds: Predecessor.deadline)
+        isWhole = true
         _ = try socket.receive(.done, deadlineMilliseconds: Predecessor.deadline)
       } catch {
         shared.operationalLog.logger.warning("upgrade: \(error); this process serves")
@@ -126,7 +128,8 @@ final class Predecessor: Sendable {
       isLeft.store(true, ordering: .releasing)
       left.signal()
       if takesRules {
-        tell(shared)
+        // Nothing is sent behind half a frame.
+        if isWhole { tell(shared) }
       } else {
         shared.operationalLog.logger.warning(
           "upgrade: the old process is of a version that is not told which routes are closed here: its tunnels end with its drain"
@@ -137,6 +140,14 @@ final class Predecessor: Sendable {
   }
 
   private func hear(earlier: [HandoverState.Count], _ shared: ProcessShared) {
+    var isOrderly = false
+    defer {
+      if !isOrderly {
+        shared.operationalLog.logger.warning(
+          "upgrade: an older process has ended, or is not heard of any more; what it counted while it drained is missing, and what is closed from here on it may not know"
+        )
+      }
+    }
     while let message = try? socket.receive(deadlineMilliseconds: .max) {
       for descriptor in message.descriptors { Sockets.closeDescriptor(descriptor) }
       switch message.kind {
@@ -145,6 +156,7 @@ final class Predecessor: Sendable {
         shared.older.note(last)
       case .counts:
         if let last = try? HandoverLate(message.bytes) { shared.earlierCounters.add(last.counts, insteadOf: earlier) }
+        isOrderly = true
         return
       // Later than it was waited for.
       case .done: continue

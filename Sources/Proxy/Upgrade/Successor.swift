@@ -83,6 +83,8 @@ final class Successor: Sendable {
       } catch {
         if case .ended = error { return }
         shared.operationalLog.logger.warning("upgrade: \(error); what is closed from here on is not heard of here")
+        // The new process would think that it is.
+        socket.end()
         return
       }
     }

@@ -55,7 +55,9 @@ package struct SuccessorRules: Sendable {
           its.match == match
           ? first < restricting.count && restricting[first] < place
           : restricting.count - inFront.count > (isOne ? 1 : 0)
-        if its.isEnabled, !mayBeElsewhere { verdict = SuccessorRules.terms(its) }
+        // One of the same name is told by its closure, which says why.
+        let isClosed = closed.contains(its.name) && own.name != its.name
+        if its.isEnabled, !isClosed, !mayBeElsewhere { verdict = SuccessorRules.terms(its) }
       }
       // Of two that match the same the second has no requests.
       if verdicts[number] == nil { verdicts[number] = verdict }

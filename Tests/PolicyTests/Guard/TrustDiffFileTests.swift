@@ -85,6 +85,12 @@ import Testing
     #expect(try brief(block("one"), block("two")) == ["weakens client-authorities 15>15"])
     // A revocation list that is gone.
     #expect(try brief(both + block("r", label: "X509 CRL"), both) == ["weakens client-authorities 15>15"])
+    // One that comes, or that is replaced, as each is before its time is over.
+    #expect(try brief(both, both + block("r", label: "X509 CRL")) == ["strengthens client-authorities 15>15"])
+    #expect(
+      try brief(both + block("r", label: "X509 CRL"), both + block("s", label: "X509 CRL")) == [
+        "strengthens client-authorities 15>15"
+      ])
     let upstream = try boundary(both)
     try PrivateFile.write(Array(block("other").utf8), to: "\(directory)/up.pem", existing: .replace)
     let changed = TrustDiff.compare(
