@@ -119,10 +119,10 @@ package enum HandoverError: Error, Sendable, CustomStringConvertible {
 
   // MARK: Receiving
 
-  /// Waits for the beginning of a frame, or the end of the other process. False where neither comes.
   /// Ends both directions: the other side sees it.
   package func end() { _ = shutdown(descriptor, Int32(SHUT_RDWR)) }
 
+  /// Waits for the beginning of a frame, or the end of the other process. False where neither comes.
   package func waitReadable(timeoutMilliseconds: Int32) -> Bool {
     Sockets.waitReadable(descriptor, or: -1, timeoutMilliseconds: timeoutMilliseconds)
   }

@@ -37,7 +37,7 @@ package struct TrustBoundary: Sendable {
   package init(_ config: Config, keys: KeySet?) throws(KeySetError) {
     self.config = config
     var verifying: [VerifyingKey] = []
-    if let keys, let audience = config.identity.audience, config.verifies {
+    if let keys, let audience = config.verifiedAudience {
       for id in keys.keys.map(\.id) {
         for purpose in KeyPurpose.allCases where !verifying.contains(where: { $0.serves(id, purpose) }) {
           guard let key = keys.key(id, purpose: purpose, audience: audience),

@@ -206,9 +206,8 @@ extension Exchange {
   }
 
   /// Reads the trailer section at the front of the request's body. What is wrong with it; nil where it is whole.
-  func readTrailers(_ count: Int, into trailers: TrailerSection? = nil, _ worker: Worker) -> Refusal? {
+  func readTrailers(_ count: Int, into trailers: TrailerSection, _ worker: Worker) -> Refusal? {
     let limits = worker.plan.trailerLimits(hasGrown: isVerified)
-    let trailers = trailers ?? worker.trailers
     return switch withBody({ trailers.parse($0.extracting(first: count), limits: limits) }) {
     case .complete: nil
     case .refused(let refusal): refusal
@@ -225,7 +224,7 @@ extension Exchange {
       useBody(count)
       return .moved
     case .trailers(let count):
-      if readTrailers(count, worker) == nil {
+      if readTrailers(count, into: worker.trailers, worker) == nil {
         useBody(count)
         return .moved
       }

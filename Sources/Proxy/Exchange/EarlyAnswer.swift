@@ -55,7 +55,7 @@ enum EarlyAnswer {
       x.useBody(count)
       return .moved
     case .trailers(let count):
-      if let refusal = x.readTrailers(count, worker) { return .fault(.request(refusal)) }
+      if let refusal = x.readTrailers(count, into: worker.trailers, worker) { return .fault(.request(refusal)) }
       x.useBody(count)
       return .moved
     case .end:

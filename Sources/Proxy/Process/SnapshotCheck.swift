@@ -230,7 +230,7 @@ extension Snapshot {
     } catch {
       fail(config.place(of: "identity.keys"), "\(error)")
     }
-    guard let audience = config.identity.audience, config.listeners.contains(where: { $0.verifies }) else { return }
+    guard let audience = config.verifiedAudience else { return }
     do {
       _ = try Verifier(
         keys: keys, audience: audience, edges: config.identity.edges,

@@ -36,11 +36,9 @@ final class AdminConnection {
     deadlineMilliseconds = min(deadlineMilliseconds, nowMilliseconds + milliseconds)
   }
 
-  /// Closes it. Always true: it is over.
-  func end() -> Bool {
+  func end() {
     transport.close()
     stage = .over
-    return true
   }
 
   /// Reads what has come of the head.

@@ -204,7 +204,10 @@ final class AdminServer: Sendable {
         state.isServing = connections.contains { $0.stage == .answering }
         state.hasConnections = !connections.isEmpty
         // Only what another process goes on with has a time to end.
-        if state.isStopping, !state.isLeft { connections.removeAll { $0.end() } }
+        if state.isStopping, !state.isLeft {
+          for each in connections { each.end() }
+          connections.removeAll()
+        }
         return (state.descriptor, state.isPaused, state.goesOn, state.isStopping)
       }
       if isStopping, connections.isEmpty { return }
@@ -236,9 +239,8 @@ final class AdminServer: Sendable {
       for each in connections where each.stage == .asked || each.stage == .malformed {
         answer(each, nowMilliseconds: now, isLeft: isLeft)
       }
-      connections.removeAll { each in
-        each.stage == .over || now >= each.deadlineMilliseconds ? each.end() : false
-      }
+      for each in connections where each.stage == .over || now >= each.deadlineMilliseconds { each.end() }
+      connections.removeAll { $0.stage == .over }
     }
   }
 
@@ -252,7 +254,7 @@ final class AdminServer: Sendable {
     switch accepted {
     case .connection(let new, _):
       if connections.count == AdminServer.connectionsMax {
-        _ = connections.remove(at: connections.firstIndex { $0.stage == .asking } ?? 0).end()
+        connections.remove(at: connections.firstIndex { $0.stage == .asking } ?? 0).end()
       }
       let connection = AdminConnection(new, nowMilliseconds: nowMilliseconds)
       // Most have asked by now.

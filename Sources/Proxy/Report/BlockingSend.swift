@@ -1,17 +1,17 @@
-// Sending for those who may wait: the admin thread, and commands. No worker does.
+// Sending for those who may wait: commands, and threads that ask a validator. No worker does.
 
 import Platform
 
 extension Transport {
   enum BlockingSend {
     case sent
-    /// The time is over, or whoever waits is wanted elsewhere.
+    /// The time is over.
     case late
     case broken
   }
 
-  /// Sends all of `output`, waiting for room until the deadline, or until `other` is readable.
-  func sendAll(_ output: Buffer, deadlineMilliseconds: UInt64, or other: Int32 = -1) -> BlockingSend {
+  /// Sends all of `output`, waiting for room until the deadline.
+  func sendAll(_ output: Buffer, deadlineMilliseconds: UInt64) -> BlockingSend {
     while !output.isEmpty {
       noteWritable()
       switch flush(output) {
@@ -19,7 +19,7 @@ extension Transport {
       case .blocked:
         let now = Clock.monotonicMilliseconds()
         guard now < deadlineMilliseconds,
-          Sockets.waitWritable(descriptor, or: other, timeoutMilliseconds: Int32(deadlineMilliseconds - now))
+          Sockets.waitWritable(descriptor, timeoutMilliseconds: Int32(deadlineMilliseconds - now))
         else { return .late }
       case .ended, .failed: return .broken
       }
