@@ -81,7 +81,8 @@ package enum Handshake: Equatable, Sendable {
   let state: UnsafeMutablePointer<State>
   let pool: BufferPool
   /// On the server's side. OpenSSL calls back into it, so it is kept as long as the session.
-  package internal(set) var serverContext: TLSServerContext?
+  package var serverContext: TLSServerContext? { context }
+  var context: TLSServerContext?
   /// Why the handshake failed, as OpenSSL puts it. For the log.
   package internal(set) var failure: String?
 
@@ -320,7 +321,7 @@ package enum Handshake: Equatable, Sendable {
       discardSealed()
       unsafe SSL_free(session)
       unsafe state.pointee.session = nil
-      serverContext = nil
+      context = nil
       ERR_clear_error()
     }
     if reset {

@@ -11,7 +11,7 @@ import Wire
   private func peer(_ index: Int) -> IPAddress { IPAddress(v4: 0x0a00_0000 + UInt32(index)) }
 
   private func admits(
-    _ lines: inout RefusedLines, _ refusal: Refusal, peer: IPAddress?, nowMilliseconds: UInt64
+    _ lines: RefusedLines, _ refusal: Refusal, peer: IPAddress?, nowMilliseconds: UInt64
   ) -> Bool { lines.admits(refusal, peer: peer, nowMilliseconds: nowMilliseconds) }
 
   private struct Told: Equatable {
@@ -20,42 +20,42 @@ import Wire
     var count: UInt64
   }
 
-  private func end(_ lines: inout RefusedLines, _ now: UInt64) -> [Told] {
+  private func end(_ lines: RefusedLines, _ now: UInt64) -> [Told] {
     var told: [Told] = []
     lines.endInterval(nowMilliseconds: now) { told.append(Told(refusal: $0, peer: $1, count: $2)) }
     return told
   }
 
   @Test func theFirstAreWholeAndThenThereIsACount() {
-    var lines = RefusedLines()
+    let lines = RefusedLines()
     #expect(lines.dueMilliseconds == .max)
     let admitted = (0..<1_000).count { _ in lines.admits(.proxyMissing, peer: peer(1), nowMilliseconds: 7) }
     #expect(admitted == RefusedLines.wholeMax)
     #expect(lines.dueMilliseconds == 7 + Self.interval)
     // Another name of the same peer, and the same name of another, are accounts of their own.
-    #expect(admits(&lines, .proxyLocal, peer: peer(1), nowMilliseconds: 8))
-    #expect(admits(&lines, .proxyMissing, peer: peer(2), nowMilliseconds: 8))
-    #expect(admits(&lines, .proxyMissing, peer: nil, nowMilliseconds: 8))
-    #expect(end(&lines, 100) == [Told(refusal: .proxyMissing, peer: .address(peer(1)), count: 995)])
+    #expect(admits(lines, .proxyLocal, peer: peer(1), nowMilliseconds: 8))
+    #expect(admits(lines, .proxyMissing, peer: peer(2), nowMilliseconds: 8))
+    #expect(admits(lines, .proxyMissing, peer: nil, nowMilliseconds: 8))
+    #expect(end(lines, 100) == [Told(refusal: .proxyMissing, peer: .address(peer(1)), count: 995)])
   }
 
   /// A checker that keeps coming is one line an interval; one that stayed away for a whole interval is new again.
   @Test func aPeerThatStaysIsCountedAndOneThatReturnsIsNew() {
-    var lines = RefusedLines()
+    let lines = RefusedLines()
     var now: UInt64 = 0
     for _ in 0..<10 { _ = lines.admits(.proxyLocal, peer: nil, nowMilliseconds: now) }
-    #expect(end(&lines, now) == [Told(refusal: .proxyLocal, peer: .unix, count: 5)])
+    #expect(end(lines, now) == [Told(refusal: .proxyLocal, peer: .unix, count: 5)])
     for _ in 0..<3 {
       now += Self.interval
-      #expect(!admits(&lines, .proxyLocal, peer: nil, nowMilliseconds: now))
-      #expect(end(&lines, now) == [Told(refusal: .proxyLocal, peer: .unix, count: 1)])
+      #expect(!admits(lines, .proxyLocal, peer: nil, nowMilliseconds: now))
+      #expect(end(lines, now) == [Told(refusal: .proxyLocal, peer: .unix, count: 1)])
     }
-    #expect(end(&lines, now).isEmpty && lines.dueMilliseconds == .max)
-    #expect(admits(&lines, .proxyLocal, peer: nil, nowMilliseconds: now))
+    #expect(end(lines, now).isEmpty && lines.dueMilliseconds == .max)
+    #expect(admits(lines, .proxyLocal, peer: nil, nowMilliseconds: now))
   }
 
   @Test func moreThanTheTableHoldsAreCountedTogether() {
-    var lines = RefusedLines()
+    let lines = RefusedLines()
     let peers = RefusedLines.entriesMax * 4
     var whole = 0
     for round in 0..<10 {
@@ -64,7 +64,7 @@ import Wire
       }
     }
     #expect(whole == RefusedLines.entriesMax * RefusedLines.wholeMax)
-    let told = end(&lines, 100)
+    let told = end(lines, 100)
     #expect(told.count == RefusedLines.entriesMax + 1)
     #expect(told.last?.peer == .other && told.last?.count == UInt64(10 * (peers - RefusedLines.entriesMax)))
     #expect(told.reduce(UInt64(whole)) { $0 + $1.count } == UInt64(10 * peers))
@@ -74,7 +74,7 @@ import Wire
   @Test(arguments: UInt64(1)...20)
   func nothingIsLostFromTheAccount(_ seed: UInt64) {
     var random = Seeded(seed)
-    var lines = RefusedLines()
+    let lines = RefusedLines()
     var (now, sent, accounted) = (UInt64(0), UInt64(0), UInt64(0))
     for _ in 0..<20 {
       var whole = 0
@@ -87,7 +87,7 @@ import Wire
       }
       #expect(whole <= RefusedLines.entriesMax * RefusedLines.wholeMax)
       now += Self.interval
-      let told = end(&lines, now)
+      let told = end(lines, now)
       #expect(told.count <= RefusedLines.entriesMax + Refusal.allCases.count)
       accounted += UInt64(whole) + told.reduce(0) { $0 + $1.count }
     }

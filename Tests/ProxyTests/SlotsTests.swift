@@ -18,14 +18,14 @@ private final class Cell: Slot {
 }
 
 extension Slots where Element == Cell {
-  fileprivate mutating func take(make: Int = 0) throws -> Cell {
+  fileprivate func take(make: Int = 0) throws -> Cell {
     let cell = take(replaces: { $0.make != make }, make: { Cell(slot: $0, make: make) })
     return try #require(cell)
   }
 
   fileprivate func find(_ token: Token) -> Cell? { find(token.slot, token.generation) }
 
-  fileprivate mutating func end(_ cell: Cell) {
+  fileprivate func end(_ cell: Cell) {
     cell.generation &+= 1
     give(cell.slot)
   }
@@ -33,7 +33,7 @@ extension Slots where Element == Cell {
 
 @Suite struct SlotsTests {
   @Test func whatIsFreeAtTheEndIsDroppedAndItsTokensStayDead() throws {
-    var slots = Slots<Cell>()
+    let slots = Slots<Cell>()
     let cells = try (0..<8).map { _ in try slots.take() }
     let tokens = cells.map(\.token)
     // All but the fourth, in some order; the last has had more lives than the others.
@@ -58,7 +58,7 @@ extension Slots where Element == Cell {
   }
 
   @Test func nothingIsLeftOfATableThatIsFree() throws {
-    var slots = Slots<Cell>()
+    let slots = Slots<Cell>()
     weak let seen: Cell? = try {
       let cell = try slots.take()
       slots.end(cell)
@@ -70,7 +70,7 @@ extension Slots where Element == Cell {
   }
 
   @Test func aTokenFindsItsOwnLifeOnly() throws {
-    var slots = Slots<Cell>()
+    let slots = Slots<Cell>()
     let first = try slots.take()
     let early = first.token
     #expect(slots.find(early) === first)
@@ -82,7 +82,7 @@ extension Slots where Element == Cell {
   }
 
   @Test func generationsWrap() throws {
-    var slots = Slots<Cell>()
+    let slots = Slots<Cell>()
     let cell = try slots.take()
     cell.generation = .max
     let last = cell.token
@@ -92,14 +92,14 @@ extension Slots where Element == Cell {
   }
 
   @Test func tokensOfSlotsThatNeverWereFindNobody() throws {
-    var slots = Slots<Cell>()
+    let slots = Slots<Cell>()
     #expect(slots.find(0, 0) == nil)
     _ = try slots.take()
     #expect(slots.find(1, 0) == nil && slots.find(1 << 24 - 1, 0) == nil)
   }
 
   @Test func theSlotUsedLastIsUsedFirst() throws {
-    var slots = Slots<Cell>()
+    let slots = Slots<Cell>()
     let cells = try (0..<5).map { _ in try slots.take() }
     #expect(cells.map(\.slot) == [0, 1, 2, 3, 4] && slots.usedCount == 5)
     for i in [3, 1, 4] { slots.end(cells[i]) }
@@ -110,7 +110,7 @@ extension Slots where Element == Cell {
   }
 
   @Test func aSlotOfAnOlderMakeIsMadeAnew() throws {
-    var slots = Slots<Cell>()
+    let slots = Slots<Cell>()
     let old = try slots.take(make: 1)
     slots.end(old)
     let new = try slots.take(make: 2)
@@ -120,7 +120,7 @@ extension Slots where Element == Cell {
   /// Random lives against a table of who is alive.
   @Test func manyLives() throws {
     var random = Seeded(5)
-    var slots = Slots<Cell>()
+    let slots = Slots<Cell>()
     var alive: [Cell] = []
     var dead: [Token] = []
     for _ in 0..<5_000 {

@@ -2,6 +2,7 @@
 // Invariant: the entries below `count` point into the bytes of the span that `withFields` was given, and only while it runs.
 
 import CNGHTTP2
+import Glibc
 import Wire
 
 @safe package final class HTTP2Lines {
@@ -9,7 +10,8 @@ import Wire
   private let entries: UnsafeMutablePointer<nghttp2_nv>
   private let fieldsMax: Int
   /// The list of the last head is more than any peer takes: `listBytesMax`, `fieldBytesMax`, or what that peer has said.
-  package private(set) var isTooLarge = false
+  package var isTooLarge: Bool { wasTooLarge }
+  private var wasTooLarge = false
 
   /// What a header block can have in nine frames of the usual size, whatever it is compressed to: libnghttp2 ends a connection on which
   /// one comes in more.
@@ -35,7 +37,7 @@ import Wire
   func withFields<R>(
     _ lines: Span<UInt8>, peerMax: Int = HTTP2Lines.listBytesMax, _ body: (UnsafeMutablePointer<nghttp2_nv>, Int) -> R
   ) -> R? {
-    isTooLarge = false
+    wasTooLarge = false
     return unsafe lines.withUnsafeBufferPointer { bytes in
       var count = 0
       var total = 0
@@ -44,12 +46,10 @@ import Wire
       let end = bytes.count
       while at < end {
         // A pseudo-field's name begins with a colon (RFC 9113 section 8.3).
-        var colon = at + 1
-        while colon < end, unsafe bytes[colon] != 0x3a { colon += 1 }
+        let colon = unsafe HTTP2Lines.find(0x3a, in: bytes, from: at + 1)
         var begin = colon + 1
         while begin < end, unsafe bytes[begin] == 0x20 || bytes[begin] == 0x09 { begin += 1 }
-        var lineEnd = begin
-        while lineEnd < end, unsafe bytes[lineEnd] != 0x0d { lineEnd += 1 }
+        let lineEnd = unsafe HTTP2Lines.find(0x0d, in: bytes, from: begin)
         guard lineEnd + 1 < end, count < fieldsMax else { return nil }
         var valueEnd = lineEnd
         while valueEnd > begin, unsafe bytes[valueEnd - 1] == 0x20 || bytes[valueEnd - 1] == 0x09 { valueEnd -= 1 }
@@ -66,11 +66,22 @@ import Wire
         at = lineEnd + 2
       }
       guard total <= min(peerMax, HTTP2Lines.listBytesMax), longest <= HTTP2Lines.fieldBytesMax else {
-        isTooLarge = true
+        wasTooLarge = true
         return nil
       }
       return unsafe body(entries, count)
     }
+  }
+
+  /// Where that byte stands first from `start` on; their end where it does not.
+  // SAFETY: the bytes that are looked at lie between `start` and the end.
+  @inline(__always) private static func find(_ byte: Int32, in bytes: UnsafeBufferPointer<UInt8>, from start: Int)
+    -> Int
+  {
+    guard start < bytes.count, let base = bytes.baseAddress,
+      let found = unsafe memchr(base + start, byte, bytes.count - start)
+    else { return bytes.count }
+    return unsafe UnsafeRawPointer(found) - UnsafeRawPointer(base)
   }
 
   /// `Signature`, `Signature-Input` and `Client-Attest` are other ones for each request: in the compressor's table they would only

@@ -10,7 +10,7 @@ extension Transport {
     // SAFETY: the session is new and goes to `attach`, which takes it over. `serverContext` keeps what libssl calls back into.
     guard let session = unsafe context.makeSession() else { return false }
     unsafe SSL_set_accept_state(session)
-    serverContext = context
+    self.context = context
     return unsafe attach(session)
   }
 
@@ -105,7 +105,7 @@ extension Transport {
     discardSealed()
     unsafe SSL_free(session)
     unsafe state.pointee.session = nil
-    serverContext = nil
+    context = nil
     ERR_clear_error()
   }
 

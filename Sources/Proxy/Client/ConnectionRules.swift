@@ -54,7 +54,10 @@ enum ConnectionRules {
         address: address, port: port, secure: scheme.isSecure, via: via, connection: d.connection,
         certificate: scheme.isOwnTLS ? d.certificate : nil)
       let most = worker.plan.config.limits.connectionsPerClient
-      guard worker.shared.takeClient(address, most: most, counted: &d.countedClient) else {
+      var counted = d.countedClient
+      let isTaken = worker.shared.takeClient(address, most: most, counted: &counted)
+      d.countedClient = counted
+      guard isTaken else {
         d.clientRefusal = .clientLimit
         return
       }

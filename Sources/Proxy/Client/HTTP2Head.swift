@@ -13,7 +13,8 @@ import Wire
 package final class HTTP2Head {
   private(set) var isTrailer = false
   /// The first thing that was wrong.
-  package private(set) var refusal: Refusal?
+  package var refusal: Refusal? { fault }
+  private var fault: Refusal?
   /// The header block is not over.
   private(set) var isOpen = false
   /// `:protocol` asks for a WebSocket (RFC 8441).
@@ -73,7 +74,7 @@ package final class HTTP2Head {
     lines.reset()
     pseudo.reset()
     cookie.reset()
-    refusal = nil
+    fault = nil
     isOpen = false
     wantsWebSocket = false
     priority = nil
@@ -104,16 +105,18 @@ package final class HTTP2Head {
     if !isCookie { fieldCount += 1 }
     if fieldCount > limits.fields { refuse(.tooManyFields) }
     if let found = HTTP2Head.check(name, value) { refuse(found) }
-    guard refusal == nil else { return true }
+    guard fault == nil else { return true }
     if name.equals("content-type") { isGRPC = GRPCAnswer.isType(value) }
     if name.equals("priority") { priority = HTTP2Priority.read(value) }
     // It is ours to make where there is a WebSocket upstream (RFC 8441 section 5).
     if wantsWebSocket, name.equals("sec-websocket-key") { return true }
     // RFC 9113 section 8.2.3: crumbs are one line again before anybody else sees them.
     if isCookie, !isTrailer {
+      let cookie = cookie
       if cookie.isEmpty { cookie.append("cookie: ") } else { cookie.append("; ") }
       cookie.append(value)
     } else {
+      let lines = lines
       lines.append(name)
       lines.append(": ")
       lines.append(value)
@@ -122,7 +125,7 @@ package final class HTTP2Head {
     return true
   }
 
-  private func refuse(_ refusal: Refusal) { if self.refusal == nil { self.refusal = refusal } }
+  private func refuse(_ refusal: Refusal) { if fault == nil { fault = refusal } }
 
   /// RFC 9113 sections 8.2.1 and 8.2.2.
   static func check(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Refusal? {
@@ -160,7 +163,8 @@ package final class HTTP2Head {
       }
     guard bit != 0, !isTrailer, !hasRegular, seen & bit == 0 else { return refuse(.http2PseudoField) }
     seen |= bit
-    guard refusal == nil else { return }
+    guard fault == nil else { return }
+    let pseudo = pseudo
     let range = ByteRange(pseudo.count, value.count)
     pseudo.append(value)
     // A value that did not fit is not there at all, and has no place to be read from.
@@ -180,7 +184,7 @@ package final class HTTP2Head {
   /// Writes the head to `out`, which is empty, and reads it into `head`. After `.complete` it is all that `out` holds.
   package func write(_ head: RequestHead, into out: Buffer) -> HeadOutcome {
     isOpen = false
-    if let refusal { return .refused(refusal) }
+    if let fault { return .refused(fault) }
     let isConnect = pseudo.withReadable { $0.extracting(method.range).equals("CONNECT") }
     guard seen & HTTP2Head.methodBit != 0, !wantsWebSocket || isConnect else { return .refused(.http2PseudoField) }
     // RFC 9113 section 8.5; with `:protocol` it has all of them (RFC 8441 section 4).
@@ -195,6 +199,7 @@ package final class HTTP2Head {
   }
 
   private func writeText(_ head: RequestHead, into out: Buffer) -> HeadOutcome {
+    let (pseudo, lines, cookie) = (pseudo, lines, cookie)
     var fields = RequestPseudoFields()
     func put(_ range: ByteRange, _ bit: UInt8) -> ByteRange? {
       guard seen & bit != 0 else { return nil }
@@ -227,7 +232,7 @@ package final class HTTP2Head {
   /// Writes trailers to `out`, behind what it holds, and reads them into `trailers`; with the empty line.
   package func write(_ trailers: TrailerSection, into out: Buffer) -> HeadOutcome {
     isOpen = false
-    if let refusal { return .refused(refusal) }
+    if let fault { return .refused(fault) }
     lines.append("\r\n")
     guard !lines.overflowed else { return .refused(.headTooLarge) }
     let outcome = lines.withReadable { trailers.parse($0, limits: limits) }

@@ -20,11 +20,11 @@ final class HTTP2Server {
   let connection: Downstream
   let worker: Worker
   let session: HTTP2Session
-  private(set) var streams: ContiguousArray<Downstream> = []
+  let streams = WorkList<Downstream>()
   /// Bytes of all bodies that went into frames; wraps around.
   var sentBytes: UInt32 = 0
   /// Streams that something was noted for.
-  private var touched: ContiguousArray<Downstream> = []
+  private let touched = WorkList<Downstream>()
   let head: HTTP2Head
   var budget: HTTP2Budget
   /// Of streams that are still to begin.
@@ -47,7 +47,7 @@ final class HTTP2Server {
   /// The client begins no more streams.
   var clientLeaves = false
   /// Connections to servers that speak for this client, and wait for its next request (mode `bound`).
-  var spare: ContiguousArray<Upstream> = []
+  let spare = WorkList<Upstream>()
   /// The stream whose own bytes are being fetched.
   private(set) var pulling: Downstream?
 
@@ -141,18 +141,22 @@ final class HTTP2Server {
       d.input.removeAll()
       return
     }
-    let seen = frames.waitingBytes
-    switch d.input.withReadable({ frames.scan($0.extracting(droppingFirst: seen)) }) {
+    var scan = frames
+    let seen = scan.waitingBytes
+    let fault = d.input.withReadable { scan.scan($0.extracting(droppingFirst: seen)) }
+    let emptyFrames = scan.takeEmptyFrames()
+    frames = scan
+    switch fault {
     case nil: break
     case .continuations: return end(.http2Flood)
     case .priority, .wrongStream, .skippedStream: return end(.http2Protocol)
     case .closedStream: return end(.http2Protocol, code: HTTP2Session.Code.streamClosed)
     }
-    if let refusal = budget.note(emptyFrames: frames.takeEmptyFrames(), nowMilliseconds: worker.nowMilliseconds) {
+    if let refusal = budget.note(emptyFrames: emptyFrames, nowMilliseconds: worker.nowMilliseconds) {
       return end(refusal)
     }
     isReceiving = true
-    let held = frames.waitingBytes
+    let held = scan.waitingBytes
     var received = d.input.withReadable { session.receive($0.extracting(droppingLast: held)) }
     isReceiving = false
     d.input.consume(d.input.count - held)
@@ -227,7 +231,7 @@ final class HTTP2Server {
         worker.pump(s)
       }
     }
-    if at > 0 { touched.removeAll(keepingCapacity: true) }
+    touched.removeAll()
   }
 
   // MARK: Sending
@@ -283,7 +287,7 @@ final class HTTP2Server {
 
   func takeSpare() -> Upstream? { spare.popLast() }
 
-  func forget(_ u: Upstream) { if let at = spare.firstIndex(where: { $0 === u }) { spare.remove(at: at) } }
+  func forget(_ u: Upstream) { if let at = spare.lastIndex(where: { $0 === u }) { _ = spare.remove(at: at) } }
 
   // MARK: Streams
 

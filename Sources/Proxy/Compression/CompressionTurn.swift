@@ -9,7 +9,7 @@
 
 import Platform
 
-package struct CompressionTurn {
+package final class CompressionTurn {
   /// Of content. On documents this takes 2 ms at level 4 (decision 29).
   package static let usualBytesMax = 64 * 1024
 
@@ -17,7 +17,7 @@ package struct CompressionTurn {
   private let bytesMax: Int
   /// What may still be compressed now.
   private(set) var bytesLeft = 0
-  private var waiting: ContiguousArray<Downstream> = []
+  private let waiting = WorkList<Downstream>()
   /// What this turn may have is kept for those that wait.
   private var isReserved = false
 
@@ -26,28 +26,28 @@ package struct CompressionTurn {
   /// Whether somebody waits for the next turn.
   var isAwaited: Bool { !waiting.isEmpty }
 
-  mutating func begin() {
+  func begin() {
     isReserved = isAwaited
     bytesLeft = isReserved ? 0 : bytesMax
   }
 
-  mutating func take(_ count: Int) { bytesLeft -= count }
+  func take(_ count: Int) { bytesLeft -= count }
 
   /// Has a connection carried on when it is its turn.
-  mutating func wait(_ d: Downstream) {
+  func wait(_ d: Downstream) {
     guard !d.awaitsCompression else { return }
     d.awaitsCompression = true
     waiting.append(d)
   }
 
   /// Who carries on now; nil where nobody waits, or nothing is left. One whose response has ended meanwhile may be among them.
-  mutating func next() -> Downstream? {
+  func next() -> Downstream? {
     if isReserved {
       isReserved = false
       bytesLeft = bytesMax
     }
     guard bytesLeft > 0, !waiting.isEmpty else { return nil }
-    let d = waiting.removeFirst()
+    let d = waiting.remove(at: 0)
     d.awaitsCompression = false
     return d
   }

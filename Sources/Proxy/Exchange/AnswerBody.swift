@@ -18,6 +18,9 @@ struct AnswerBody {
 
   init() {}
 
+  /// There is one, whole or in part, or already read.
+  var isGiven: Bool { if case .none = source { false } else { true } }
+
   init(_ bytes: [UInt8]) {
     source = .bytes(bytes)
     left = UInt64(bytes.count)
@@ -75,7 +78,9 @@ struct AnswerBody {
   private static func write(to d: Downstream, of x: Exchange) -> Written {
     if d.stream?.isReset ?? false { return .fault(.clientGone) }
     guard d.makeRoom(1) else { return .blocked }
-    let n = x.answerBody.read(into: d.output)
+    var body = x.answerBody
+    let n = body.read(into: d.output)
+    x.answerBody = body
     guard n > 0 else { return .fault(.answerCut) }
     x.bytesOut += UInt64(n)
     if let stream = d.stream {

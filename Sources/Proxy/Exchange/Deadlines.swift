@@ -66,10 +66,11 @@ enum Deadlines {
       setClient(x, d, worker)
       return true
     }
-    let deadline = x.clientRoom.look(
-      at: way(to: d),
-      since: &x.downstreamProgressMilliseconds, most: UInt64(x.times.idleMilliseconds(worker)),
-      now: worker.nowMilliseconds)
+    // Changed as copies, as each exchange reads them.
+    var (room, progress) = (x.clientRoom, x.downstreamProgressMilliseconds)
+    let deadline = room.look(
+      at: way(to: d), since: &progress, most: UInt64(x.times.idleMilliseconds(worker)), now: worker.nowMilliseconds)
+    (x.clientRoom, x.downstreamProgressMilliseconds) = (room, progress)
     guard let deadline else { return false }
     worker.wheel.set(x.timer, deadlineMilliseconds: deadline)
     return true
@@ -130,7 +131,9 @@ enum Deadlines {
   /// The same as `clientTakesOn` of a server, which may also be asked for its response while the kernel still holds much of the request.
   static func serverTakesOn(_ x: Exchange, _ u: Upstream, _ worker: Worker) -> Bool {
     let (now, most) = (worker.nowMilliseconds, serverMilliseconds(x, u, worker))
-    let deadline = x.serverRoom.look(at: way(to: u), since: &x.upstreamProgressMilliseconds, most: most, now: now)
+    var (room, progress) = (x.serverRoom, x.upstreamProgressMilliseconds)
+    let deadline = room.look(at: way(to: u), since: &progress, most: most, now: now)
+    (x.serverRoom, x.upstreamProgressMilliseconds) = (room, progress)
     guard let deadline else { return false }
     worker.wheel.set(u.timer, deadlineMilliseconds: deadline)
     return true

@@ -199,6 +199,12 @@ final class Exchange: Slot {
     input.consume(count)
   }
 
+  private func closeAnswerBody() {
+    var body = answerBody
+    answerBody = AnswerBody()
+    body.close()
+  }
+
   func clear() {
     upstream = nil
     server = nil
@@ -215,7 +221,7 @@ final class Exchange: Slot {
     }
     targetText.reset()
     requestID = .none
-    answerBody.close()
+    if answerBody.isGiven { closeAnswerBody() }
     request = MessageState()
     response = MessageState()
     if isHolding { held.reset() }

@@ -16,8 +16,10 @@ enum Tunnel {
     x.responseStartedMicroseconds = worker.nowMicroseconds
     x.isTunnel = true
     // What has come already.
-    x.tunnel.up.note(d.input)
-    x.tunnel.down.note(u.input)
+    var tunnel = x.tunnel
+    tunnel.up.note(d.input)
+    tunnel.down.note(u.input)
+    x.tunnel = tunnel
     x.discardHeld()
     d.phase = .tunnel
     worker.openTunnels += 1
@@ -45,13 +47,15 @@ enum Tunnel {
       steps += 1
       // Changed as copies: properties that are passed on to be changed cost every exchange an exclusivity check where it reads them.
       var (upstreamDeaf, upstreamEnded, clientDeaf) = (x.upstreamDeaf, x.upstreamEnded, x.clientDeaf)
+      var (tunnel, inputEnded) = (x.tunnel, d.inputEnded)
       let up = carry(
-        from: client, d.input, to: server, u.output, &x.tunnel.up, sourceEnded: &d.inputEnded,
+        from: client, d.input, to: server, u.output, &tunnel.up, sourceEnded: &inputEnded,
         sinkIsDeaf: &upstreamDeaf, sourceIsDeaf: &clientDeaf)
       let down = carry(
-        from: server, u.input, to: client, d.output, &x.tunnel.down, sourceEnded: &upstreamEnded,
+        from: server, u.input, to: client, d.output, &tunnel.down, sourceEnded: &upstreamEnded,
         sinkIsDeaf: &clientDeaf, sourceIsDeaf: &upstreamDeaf)
       (x.upstreamDeaf, x.upstreamEnded, x.clientDeaf) = (upstreamDeaf, upstreamEnded, clientDeaf)
+      (x.tunnel, d.inputEnded) = (tunnel, inputEnded)
       if case .moved(let n) = up { x.bytesIn += UInt64(n) }
       if case .moved(let n) = down { x.bytesOut += UInt64(n) }
       if up.isDelivery || down.isDelivery { delivered = true }

@@ -116,9 +116,11 @@ enum TunnelClosing {
       }
       return
     }
-    x.tunnel.isClosing = true
-    x.tunnel.up.beginClose()
-    x.tunnel.down.beginClose()
+    var tunnel = x.tunnel
+    tunnel.isClosing = true
+    tunnel.up.beginClose()
+    tunnel.down.beginClose()
+    x.tunnel = tunnel
     worker.counters.add(.tunnelsClosed)
     extend(x, worker)
     Tunnel.relay(x, worker)

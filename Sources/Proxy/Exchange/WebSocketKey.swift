@@ -31,9 +31,10 @@ enum WebSocketKey {
 
   /// Whether a 101 answers that key.
   static func isAccepted(_ bytes: Span<UInt8>, _ head: ResponseHead, _ stream: StreamState) -> Bool {
+    let accept = stream.webSocketAccept
     var found = 0
     for i in 0..<head.fieldCount where bytes.extracting(head.name(i).range).equalsIgnoringCase("sec-websocket-accept") {
-      guard ByteComparison.isEqual(bytes.extracting(head.value(i).range), stream.webSocketAccept.span) else {
+      guard ByteComparison.isEqual(bytes.extracting(head.value(i).range), accept.span) else {
         return false
       }
       found += 1

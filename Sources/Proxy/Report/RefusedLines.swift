@@ -7,7 +7,7 @@
 import Platform
 import Wire
 
-package struct RefusedLines {
+package final class RefusedLines {
   /// Lines that a peer gets for one refusal before it is counted only.
   package static let wholeMax = 5
   package static let intervalMilliseconds: UInt64 = 60_000
@@ -35,7 +35,8 @@ package struct RefusedLines {
   private var others: ContiguousArray<UInt64>
   private var hasOthers = false
   /// When counts are due; `.max` while there is nothing to count.
-  package private(set) var dueMilliseconds = UInt64.max
+  package var dueMilliseconds: UInt64 { nextMilliseconds }
+  private var nextMilliseconds = UInt64.max
 
   package init() {
     entries.reserveCapacity(RefusedLines.entriesMax)
@@ -43,8 +44,8 @@ package struct RefusedLines {
   }
 
   /// Whether this one gets a line; otherwise it is counted.
-  package mutating func admits(_ refusal: Refusal, peer: IPAddress?, nowMilliseconds: UInt64) -> Bool {
-    if dueMilliseconds == .max { dueMilliseconds = nowMilliseconds + RefusedLines.intervalMilliseconds }
+  package func admits(_ refusal: Refusal, peer: IPAddress?, nowMilliseconds: UInt64) -> Bool {
+    if nextMilliseconds == .max { nextMilliseconds = nowMilliseconds + RefusedLines.intervalMilliseconds }
     for i in entries.indices where entries[i].refusal == refusal && entries[i].peer == peer {
       entries[i].isActive = true
       guard entries[i].whole < RefusedLines.wholeMax else {
@@ -65,7 +66,7 @@ package struct RefusedLines {
 
   /// Gives the counts of the interval that is over to `tell` and begins the next. A peer that was quiet for all of it
   /// is forgotten, and gets whole lines again.
-  package mutating func endInterval(nowMilliseconds: UInt64, _ tell: (Refusal, Peer, UInt64) -> Void) {
+  package func endInterval(nowMilliseconds: UInt64, _ tell: (Refusal, Peer, UInt64) -> Void) {
     var i = 0
     while i < entries.count {
       guard entries[i].isActive else {
@@ -87,6 +88,6 @@ package struct RefusedLines {
       }
       hasOthers = false
     }
-    dueMilliseconds = entries.isEmpty ? .max : nowMilliseconds + RefusedLines.intervalMilliseconds
+    nextMilliseconds = entries.isEmpty ? .max : nowMilliseconds + RefusedLines.intervalMilliseconds
   }
 }

@@ -19,10 +19,10 @@ final class HTTP2Client {
   let connection: Upstream
   let worker: Worker
   let session: HTTP2Session
-  private(set) var streams: ContiguousArray<Upstream> = []
+  let streams = WorkList<Upstream>()
   /// Bytes of all bodies that went into frames; wraps around.
   var sentBytes: UInt32 = 0
-  private var touched: ContiguousArray<Upstream> = []
+  private let touched = WorkList<Upstream>()
   let head: HTTP2ResponseText
   /// The server takes no more streams, or none may be given to it.
   var isLeaving = false
@@ -142,7 +142,7 @@ final class HTTP2Client {
       stream.isTouched = false
       if let x = s.exchange { worker.pump(x.downstream) }
     }
-    if at > 0 { touched.removeAll(keepingCapacity: true) }
+    touched.removeAll()
   }
 
   /// The connection is ready for requests: those that waited leave, and what has come of their bodies meanwhile.

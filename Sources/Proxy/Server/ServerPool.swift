@@ -38,9 +38,9 @@ package final class ServerPool {
   /// What round robin owes it.
   var credit = 0
   /// Newest last: the warmest connection is used first, the coldest ages out.
-  private(set) var idle: ContiguousArray<Upstream> = []
+  let idle: WorkList<Upstream>
   /// Shared connections that speak HTTP/2.
-  private(set) var http2: ContiguousArray<Upstream> = []
+  let http2 = WorkList<Upstream>()
   /// Of those, how many have no request.
   private var idleHTTP2 = 0
   /// Requests under way.
@@ -74,7 +74,7 @@ package final class ServerPool {
     counts = status.counts[worker]
     self.bit = bit
     hash = Balance.hash(text.utf8)
-    idle.reserveCapacity(idleMax)
+    idle = WorkList(capacity: idleMax)
   }
 
   /// Takes over what the configuration says of it.
@@ -199,7 +199,7 @@ package final class ServerPool {
       noteUsed(client, worker)
       http2.removeAll { $0 === u }
     } else if u.isIdle, let at = idle.lastIndex(where: { $0 === u }) {
-      idle.remove(at: at)
+      _ = idle.remove(at: at)
       u.isIdle = false
       worker.idleUpstreams -= 1
     }

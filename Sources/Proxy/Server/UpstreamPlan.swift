@@ -68,6 +68,8 @@ package final class UpstreamPlan {
     if let onlyServer {
       return Balance.choose(onlyServer, slowStartMilliseconds: config.slowStartMilliseconds, nowMilliseconds)
     }
+    var balance = balance
+    defer { self.balance = balance }
     return balance.choose(pools, client: client, tried: tried, nowMilliseconds: nowMilliseconds)
   }
 

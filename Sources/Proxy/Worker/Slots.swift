@@ -1,5 +1,7 @@
 // The worker's tables of connections and exchanges: objects made once and used again, found by index, checked by generation.
 
+import Platform
+
 package protocol Slot: AnyObject {
   /// Counts the lives of the slot.
   var generation: UInt32 { get }
@@ -8,9 +10,9 @@ package protocol Slot: AnyObject {
   func begin(generation: UInt32)
 }
 
-package struct Slots<Element: Slot> {
-  package private(set) var all: ContiguousArray<Element> = []
-  private var free: ContiguousArray<Int32> = []
+package final class Slots<Element: Slot> {
+  package let all = WorkList<Element>()
+  private let free = WorkList<Int32>()
   /// Of elements that are made anew.
   private var firstGeneration: UInt32 = 0
   /// As many as a token can name.
@@ -22,7 +24,7 @@ package struct Slots<Element: Slot> {
 
   /// A free element, the one used last first; nil when the table is full. `replaces` says whether a free element is
   /// of an older make and must be made anew.
-  package mutating func take(replaces: (Element) -> Bool, make: (Int) -> Element) -> Element? {
+  package func take(replaces: (Element) -> Bool, make: (Int) -> Element) -> Element? {
     if let index = free.popLast() {
       let element = all[Int(index)]
       guard replaces(element) else { return element }
@@ -41,7 +43,7 @@ package struct Slots<Element: Slot> {
 
   /// Drops free elements from the end of the table, back to the last that is in use. Those that are made later are
   /// of a later generation than any that was dropped, so that their tokens are told apart.
-  package mutating func shrink() {
+  package func shrink() {
     var isFree = [Bool](repeating: false, count: all.count)
     for slot in free { isFree[Int(slot)] = true }
     var count = all.count
@@ -49,12 +51,11 @@ package struct Slots<Element: Slot> {
       count -= 1
       firstGeneration = max(firstGeneration, all[count].generation)
     }
-    guard count < all.count else { return }
-    all = ContiguousArray(all[..<count])
-    free = ContiguousArray(free.filter { $0 < count })
+    while all.count > count { _ = all.popLast() }
+    free.removeAll { $0 >= count }
   }
 
-  package mutating func give(_ slot: Int) { free.append(Int32(slot)) }
+  package func give(_ slot: Int) { free.append(Int32(slot)) }
 
   /// The element that a token names, or nil when that life is over.
   @inline(__always)

@@ -21,27 +21,27 @@ package final class Worker {
   let mailbox: Mailbox<Message>
   let counters: Counters
   let log: AccessLog
-  var refusedLines = RefusedLines()
+  let refusedLines = RefusedLines()
   var pool: BufferPool
   /// Small chunks, for what there may be many of: a stream's buffers begin with one.
   let smallPool = BufferPool(chunkBytes: 4 * 1024, keptMax: 512)
   /// What a stream's response may have waiting for its client.
   let streamPool = BufferPool(chunkBytes: 32 * 1024, keptMax: 64)
   let compressors = Compressors()
-  var compressionTurn: CompressionTurn
+  let compressionTurn: CompressionTurn
   let http2Memory = HTTP2Memory()
   let http2Lines = HTTP2Lines(fieldsMax: Worker.http2FieldsMax)
   /// A head on its way to a session of HTTP/2.
   var http2Text: Buffer
   let wheel: TimerWheel
   let acceptor = Acceptor()
-  var downstreams = Slots<Downstream>()
-  var upstreams = Slots<Upstream>()
-  var exchanges = Slots<Exchange>()
+  let downstreams = Slots<Downstream>()
+  let upstreams = Slots<Upstream>()
+  let exchanges = Slots<Exchange>()
   /// Streams of HTTP/2, each with the exchange that it is there for.
-  var streams = Slots<Downstream>()
+  let streams = Slots<Downstream>()
   /// Streams to servers, likewise.
-  var serverStreams = Slots<Upstream>()
+  let serverStreams = Slots<Upstream>()
   var plan: Plan
   /// Until when each route is closed, by its number; 0: open.
   var closureEnds: ContiguousArray<UInt64> = []
@@ -62,15 +62,13 @@ package final class Worker {
   private(set) var responseTrailers: TrailerSection
 
   /// Connections that stopped only to let others have a turn.
-  private(set) var queued: ContiguousArray<Downstream> = []
-  private var queuedNow: ContiguousArray<Downstream> = []
+  private let queued = WorkList<Downstream>()
   /// Slots of connections whose bytes lie ready to be sent, or whose exchange may be over: seen to when the events were.
-  var pendingFlushes: ContiguousArray<Int32> = []
-  var flushingNow: ContiguousArray<Int32> = []
+  let pendingFlushes = WorkList<Int32>()
 
   /// Servers' connections of HTTP/2 whose bytes are to be sent, and which have more to be read.
-  var clientsToFlush: ContiguousArray<HTTP2Client> = []
-  var clientsToRead: ContiguousArray<HTTP2Client> = []
+  let clientsToFlush = WorkList<HTTP2Client>()
+  let clientsToRead = WorkList<HTTP2Client>()
 
   private(set) var nowMicroseconds: UInt64 = 0
   private(set) var nowMilliseconds: UInt64 = 0
@@ -80,7 +78,8 @@ package final class Worker {
   var drain: DrainSchedule?
   var isDraining: Bool { drain != nil }
   var requestsAreCut = false
-  package var isStopped = false
+  package var isStopped: Bool { hasStopped }
+  var hasStopped = false
   /// Made with the first password.
   var knownLogins: KnownLogins?
   /// Upstreams at which requests of this worker wait for a place.
@@ -197,7 +196,7 @@ package final class Worker {
   // MARK: The loop
 
   func run() {
-    while !isStopped { turn() }
+    while !hasStopped { turn() }
     end()
   }
 
@@ -261,19 +260,21 @@ package final class Worker {
   }
 
   private func runQueued() {
-    if !clientsToRead.isEmpty {
-      let clients = clientsToRead
-      clientsToRead.removeAll(keepingCapacity: true)
-      for client in clients { client.isToBeRead = false }
-      for client in clients where client.connection.http2 === client { client.progress() }
+    // Whoever is added meanwhile has the next turn.
+    let clients = clientsToRead.count
+    for at in 0..<clients {
+      let client = clientsToRead[at]
+      client.isToBeRead = false
+      if client.connection.http2 === client { client.progress() }
     }
-    guard !queued.isEmpty else { return }
-    swap(&queued, &queuedNow)
-    for d in queuedNow {
+    clientsToRead.removeFirst(clients)
+    let connections = queued.count
+    for at in 0..<connections {
+      let d = queued[at]
       d.isQueued = false
       pump(d)
     }
-    queuedNow.removeAll(keepingCapacity: true)
+    queued.removeFirst(connections)
   }
 
   /// Those whose responses waited to be compressed further have their share of the turn.

@@ -97,14 +97,16 @@ extension Worker {
   }
 
   func flushPending() {
-    swap(&pendingFlushes, &flushingNow)
-    for slot in flushingNow {
+    // Whoever is added meanwhile comes in the next round.
+    let count = pendingFlushes.count
+    for at in 0..<count {
+      let slot = pendingFlushes[at]
       let d = slot < 0 ? streams.all[Int(~slot)] : downstreams.all[Int(slot)]
       d.isToBeFlushed = false
       // The request behind the one that is over may be there already.
       if flushBothSides(of: d) == .ended { pump(d) }
     }
-    flushingNow.removeAll(keepingCapacity: true)
+    pendingFlushes.removeFirst(count)
     flushServers()
   }
 

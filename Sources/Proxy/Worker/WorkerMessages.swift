@@ -16,7 +16,7 @@ extension Worker {
       case .drain(let schedule, let handedOver, let refusesHeads):
         beginDrain(schedule, handedOver: handedOver, refusesHeads: refusesHeads)
       case .refuseHeads: refuseHeads()
-      case .stop: isStopped = true
+      case .stop: hasStopped = true
       }
     }
   }
@@ -95,7 +95,7 @@ extension Worker {
       requestsAreCut = true
       for d in downstreams.all where d.phase != .free && d.phase != .tunnel { cut(d) }
     }
-    if downstreams.usedCount == 0 || nowMilliseconds >= drain.endMilliseconds { isStopped = true }
+    if downstreams.usedCount == 0 || nowMilliseconds >= drain.endMilliseconds { hasStopped = true }
   }
 
   /// Ends a connection whatever is under way on it.

@@ -27,7 +27,7 @@ final class HealthLoop {
   private let report: Report
   private let wheel: TimerWheel
   private let pool = BufferPool(chunkBytes: 32 * 1024, keptMax: 32)
-  private var checks = Slots<ServerCheck>()
+  private let checks = Slots<ServerCheck>()
   private var slots: [HealthTarget.Key: Int] = [:]
   private var signers: [String: Signer] = [:]
   /// Slots of checks that are due.
