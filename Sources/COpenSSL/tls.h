@@ -7,6 +7,8 @@
 #include <openssl/ssl.h>
 #include <openssl/ui.h>
 #include <openssl/x509v3.h>
+#include <string.h>
+#include <time.h>
 
 static inline long cs_ctx_set_min_version(SSL_CTX *c, int v) { return SSL_CTX_set_min_proto_version(c, v); }
 static inline uint64_t cs_ctx_set_options(SSL_CTX *c, uint64_t o) { return SSL_CTX_set_options(c, o); }
@@ -99,10 +101,47 @@ static inline STACK_OF(X509) *cs_ctx_chain(SSL_CTX *c) {
   SSL_CTX_get0_chain_certs(c, &s);
   return s;
 }
-// Seconds since 1970; the far future where the certificate's time cannot be read.
-static inline int64_t cs_not_after(const X509 *x) {
+// Seconds since 1970; the far future where there is no time, or none that can be read.
+static inline int64_t cs_seconds(const ASN1_TIME *t) {
   struct tm time;
-  return ASN1_TIME_to_tm(X509_get0_notAfter(x), &time) == 1 ? (int64_t)timegm(&time) : INT64_MAX;
+  return t && ASN1_TIME_to_tm(t, &time) == 1 ? (int64_t)timegm(&time) : INT64_MAX;
 }
-static inline int cs_is_late(const X509 *x) { return X509_cmp_current_time(X509_get0_notAfter(x)) <= 0; }
+static inline int64_t cs_not_after(const X509 *x) { return cs_seconds(X509_get0_notAfter(x)); }
+// When the first of a context's revocation lists is to have been replaced.
+static inline int64_t cs_ctx_lists_end(SSL_CTX *c) {
+  STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(SSL_CTX_get_cert_store(c));
+  int64_t end = INT64_MAX;
+  for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
+    X509_CRL *list = X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(all, i));
+    int64_t its = list ? cs_seconds(X509_CRL_get0_nextUpdate(list)) : INT64_MAX;
+    if (its < end) end = its;
+  }
+  return end;
+}
+// Notes with a session in which the client showed a certificate until when that is believed: no certificate of its chain, and no
+// revocation list, may have come to its end. A session that is carried on has it from its ticket. 0 without memory.
+static inline int cs_session_note_end(SSL *s) {
+  SSL_SESSION *session = SSL_get_session(s);
+  void *known = 0;
+  size_t size = 0;
+  if (!SSL_SESSION_get0_peer(session)) return 1;
+  if (SSL_SESSION_get0_ticket_appdata(session, &known, &size) == 1 && size == sizeof(int64_t)) return 1;
+  int64_t end = cs_ctx_lists_end(SSL_get_SSL_CTX(s));
+  STACK_OF(X509) *chain = SSL_get0_verified_chain(s);
+  for (int i = 0; chain && i < sk_X509_num(chain); i++) {
+    int64_t its = cs_not_after(sk_X509_value(chain, i));
+    if (its < end) end = its;
+  }
+  return SSL_SESSION_set1_ticket_appdata(session, &end, sizeof end);
+}
+// That time is over, or not known.
+static inline int cs_session_is_over(SSL_SESSION *session) {
+  void *known = 0;
+  size_t size = 0;
+  int64_t end;
+  if (!SSL_SESSION_get0_peer(session)) return 0;
+  if (SSL_SESSION_get0_ticket_appdata(session, &known, &size) != 1 || size != sizeof end) return 1;
+  memcpy(&end, known, sizeof end);
+  return (int64_t)time(0) >= end;
+}
 static inline int cs_is_early(const X509 *x) { return X509_cmp_current_time(X509_get0_notBefore(x)) > 0; }

@@ -20,6 +20,11 @@ import Wire
 
   private static let old = [route("a", "/a"), route(nil, "/b"), route("c", "/")]
 
+  /// Of requests that bring a secret, which the configuration has from outside.
+  private static func secret(_ value: String) -> Config.Route {
+    route(nil, "/s") { $0.match.headers = [.init(name: "X-Key", value: value, written: "${KEY}")] }
+  }
+
   /// By its place, each route of the old process: open, or closed.
   private static func isOpen(_ new: [Config.Route], closed: [String] = []) -> [Bool] {
     var config = Config()
@@ -85,6 +90,18 @@ import Wire
 
   @Test(arguments: cases) func whatMayBeClosedThereIsClosedHere(_ item: Case) {
     #expect(Self.isOpen(item.new, closed: item.closed) == item.isOpen)
+  }
+
+  /// Both are written the same, and shown so.
+  @Test func aRouteForAnotherSecretIsAnotherRoute() {
+    for (new, isOpen) in [("old", true), ("new", false)] {
+      var config = Config()
+      config.routes = [Self.secret(new)]
+      let rules = HandoverRules(config, number: 1, areOther: false, [], collapsed: [])
+      #expect(!rules.routes[0].match.contains(new) && rules.routes[0].match.contains("${KEY}"))
+      let made = SuccessorRules(rules, for: [(1, Self.secret("old"))])
+      #expect(isOpen == { if case .open? = made[1] { true } else { false } }())
+    }
   }
 
   @Test func aRangeThatCannotBeReadClosesItsRoute() {

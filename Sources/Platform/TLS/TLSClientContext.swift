@@ -9,8 +9,8 @@ import Glibc
   private let context: OpaquePointer
   private let name: String
   private let nameIsAddress: Bool
-  /// Of the client certificate, if there is one.
-  package let expiry: CertificateExpiry?
+  /// Of the client certificate, and of the authorities' revocation lists, where there are any.
+  package let expiries: [CertificateExpiry]
 
   /// - Parameters:
   ///   - authorities: PEM file of the authorities that may have issued the upstream's certificate.
@@ -39,12 +39,13 @@ import Glibc
     guard unsafe SSL_CTX_set_alpn_protos(made, offered, UInt32(offered.count)) == 0 else {
       throw .fromQueue(file: "", "ALPN")
     }
-    var expiry: CertificateExpiry?
+    var expiries: [CertificateExpiry] = []
     if let certificate {
       let leaf = try unsafe TLSServerContext.loadChain(certificate, into: made)
-      expiry = unsafe CertificateExpiry(file: certificate.certificate, seconds: cs_not_after(leaf))
+      expiries.append(unsafe CertificateExpiry(file: certificate.certificate, seconds: cs_not_after(leaf)))
     }
-    self.expiry = expiry
+    if let lists = unsafe CertificateExpiry.ofLists(in: made, file: authorities) { expiries.append(lists) }
+    self.expiries = expiries
     ERR_clear_error()
     self.name = name
     var scratch = in6_addr()

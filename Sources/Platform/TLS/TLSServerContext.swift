@@ -20,10 +20,19 @@ package struct CertificateFiles: Sendable, Equatable {
 
 /// The end of a certificate's validity.
 package struct CertificateExpiry: Sendable, Equatable {
+  package enum Kind: Sendable { case certificate, revocationList }
   /// The file that it was read from.
   package let file: String
   /// Seconds since 1970.
   package let seconds: Int64
+  /// Of a file of authorities: when the first of its revocation lists is to have been replaced.
+  package var kind = Kind.certificate
+
+  // SAFETY: the context is the caller's, and its store is only read.
+  static func ofLists(in context: OpaquePointer, file: String) -> CertificateExpiry? {
+    let end = unsafe cs_ctx_lists_end(context)
+    return end == .max ? nil : CertificateExpiry(file: file, seconds: end, kind: .revocationList)
+  }
 }
 
 @safe package final class TLSServerContext: @unchecked Sendable {
@@ -36,7 +45,7 @@ package struct CertificateExpiry: Sendable, Equatable {
   private let tickets: TicketKeys
   /// For the operator: what does not keep the listener from working, such as a certificate that is not valid yet.
   package let warnings: [String]
-  /// Of each certificate, in the order of `certificates`.
+  /// Of each certificate, in the order of `certificates`, and of the revocation lists.
   package let expiries: [CertificateExpiry]
 
   /// - Parameters:
@@ -66,6 +75,9 @@ package struct CertificateExpiry: Sendable, Equatable {
         defer { if !kept { unsafe SSL_CTX_free(context) } }
         let leaf = try unsafe TLSServerContext.load(files, into: context, notes: &notes)
         expiries.append(CertificateExpiry(file: files.certificate, seconds: leaf.expirySeconds))
+        if let file = clientAuthorities, let lists = unsafe CertificateExpiry.ofLists(in: context, file: file) {
+          expiries.append(lists)
+        }
         // The same names with another kind of key: one context gets both, and OpenSSL chooses by what the client supports.
         if let twin = loaded.first(where: { $0.names == leaf.names && !leaf.names.isEmpty && $0.kind != leaf.kind }) {
           _ = try unsafe TLSServerContext.loadChain(files, into: made[twin.context])
@@ -151,7 +163,7 @@ package struct CertificateExpiry: Sendable, Equatable {
       else { throw .fromQueue(file: file, "cannot be read as certificates of client authorities (PEM)") }
       unsafe SSL_CTX_set_client_CA_list(context, list)
       unsafe cs_ctx_check_revocation(context)
-      unsafe SSL_CTX_set_session_ticket_cb(context, nil, useTicket, nil)
+      unsafe SSL_CTX_set_session_ticket_cb(context, noteTicket, useTicket, nil)
       let mode = SSL_VERIFY_PEER | (require ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0)
       unsafe SSL_CTX_set_verify(context, mode, nil)
     }
@@ -328,8 +340,15 @@ private let chooseByName:
       return unsafe Unmanaged<TLSServerContext>.fromOpaque(argument).takeUnretainedValue().choose(session)
     }
 
-/// A session goes on only as long as the certificate that its client showed when it began: each resumption gives a new ticket, so that one
-/// session could be carried on for ever. Otherwise the handshake is a full one, in which the certificate is refused.
+/// A session goes on only as long as what its client showed when it began is believed: each resumption gives a new ticket, so that one
+/// session could be carried on for ever.
+// SAFETY: libssl calls it inside a handshake, with its session.
+private let noteTicket: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Int32 = { session, _ in
+  guard let session = unsafe session else { return 0 }
+  return unsafe cs_session_note_end(session)
+}
+
+/// After that the handshake is a full one, in which the certificate is refused.
 private let useTicket:
   @convention(c) (
     OpaquePointer?, OpaquePointer?, UnsafePointer<UInt8>?, Int, Int32, UnsafeMutableRawPointer?
@@ -337,12 +356,8 @@ private let useTicket:
     guard status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW else {
       return SSL_TICKET_RETURN_IGNORE_RENEW
     }
-    // SAFETY: libssl gives the session for the time of the call, and it owns the certificate.
-    if let session = unsafe session, let certificate = unsafe SSL_SESSION_get0_peer(session),
-      unsafe cs_is_late(certificate) != 0
-    {
-      return SSL_TICKET_RETURN_IGNORE_RENEW
-    }
+    // SAFETY: libssl gives the session for the time of the call.
+    if let session = unsafe session, unsafe cs_session_is_over(session) != 0 { return SSL_TICKET_RETURN_IGNORE_RENEW }
     return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW
   }
 

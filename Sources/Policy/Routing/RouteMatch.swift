@@ -1,6 +1,7 @@
 // Which requests a route is for. Plain values, as the configuration's reader makes them; RouteTable compiles them. Two routes with equal
 // matches are for the same requests.
 
+import Platform
 import Wire
 
 extension Config {
@@ -81,6 +82,16 @@ extension Config {
       let isAnyHost = host == nil || host == .pattern(".*")
       let isAnyPath = path == nil || path == .prefix("/") || path == .pattern(".*") || path == .pattern("/.*")
       return isAnyHost && isAnyPath && rest == RouteMatch()
+    }
+
+    /// What another process compares, to find the route that is for the same requests. The text does not tell values apart that come from
+    /// outside and are not shown; here each has a digest.
+    package func identity() throws(CryptoError) -> String {
+      var identity = text
+      for header in headers where header.written != nil {
+        identity += " #" + (try SHA256.shortHex(Array((header.value ?? "").utf8).span))
+      }
+      return identity
     }
 
     /// For sentences.

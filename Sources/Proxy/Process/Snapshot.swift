@@ -191,7 +191,7 @@ package final class Snapshot: Sendable {
           authorities: wanted.ca, name: wanted.name,
           certificate: wanted.certificate.map { CertificateFiles(certificate: $0.certificate, key: $0.key) },
           application: application)
-        files.check(tls.expiry.map { [$0] } ?? [], in: path)
+        files.check(tls.expiries, in: path)
         return tls
       } catch {
         fail(files.place(of: error.file, in: path), "upstream \(upstream): \(error)")

@@ -7,6 +7,8 @@ import Policy
 struct SnapshotFiles {
   /// A certificate that is valid for less is told of.
   static let expirySoonDays: Int64 = 21
+  /// Lists are made anew each day or week.
+  static let listSoonHours: Int64 = 48
 
   private let config: Config
   private let nowSeconds = Int64(Clock.wallMilliseconds() / 1_000)
@@ -99,18 +101,28 @@ struct SnapshotFiles {
 
   /// Notes until when certificates are valid, and tells of those that expire soon or have expired.
   mutating func check(_ found: [CertificateExpiry], in path: String) {
-    for expiry in found where !expiries.contains(where: { $0.file == expiry.file }) {
+    for expiry in found where !expiries.contains(where: { $0.file == expiry.file && $0.kind == expiry.kind }) {
       expiries.append(expiry)
       let leftSeconds = expiry.seconds - nowSeconds
-      guard leftSeconds < SnapshotFiles.expirySoonDays * 86_400 else { continue }
-      let when =
-        if leftSeconds < 0 {
-          "has expired, at \(SnapshotFiles.time(expiry.seconds))"
-        } else {
-          "expires in \(leftSeconds / 86_400) days, at \(SnapshotFiles.time(expiry.seconds))"
-        }
-      findings.append(
-        Diagnostic(.warning, at: place(of: expiry.file, in: path), "\(expiry.file): the certificate \(when)"))
+      guard let text = SnapshotFiles.text(expiry, leftSeconds: leftSeconds) else { continue }
+      findings.append(Diagnostic(.warning, at: place(of: expiry.file, in: path), "\(expiry.file): \(text)"))
+    }
+  }
+
+  /// What is to be said of it; nil while there is time.
+  private static func text(_ expiry: CertificateExpiry, leftSeconds: Int64) -> String? {
+    let when = time(expiry.seconds)
+    switch expiry.kind {
+    case .certificate:
+      guard leftSeconds < expirySoonDays * 86_400 else { return nil }
+      return leftSeconds < 0
+        ? "the certificate has expired, at \(when)"
+        : "the certificate expires in \(leftSeconds / 86_400) days, at \(when)"
+    case .revocationList:
+      guard leftSeconds < listSoonHours * 3_600 else { return nil }
+      return leftSeconds < 0
+        ? "a revocation list has expired, at \(when): every certificate that it is for is refused"
+        : "a revocation list expires in \(leftSeconds / 3_600) hours, at \(when): from then on every certificate that it is for is refused"
     }
   }
 
@@ -123,16 +135,17 @@ struct SnapshotFiles {
 
   /// For Prometheus.
   static func metrics(_ expiries: [CertificateExpiry]) -> String {
-    guard !expiries.isEmpty else { return "" }
-    var text = """
-      # HELP countersign_certificate_expiry_timestamp_seconds Until when the certificate in a file is valid, as it was read.
-      # TYPE countersign_certificate_expiry_timestamp_seconds gauge
-
-      """
-    for expiry in expiries {
-      let file = MetricsPage.escaped(expiry.file)
-      text += "countersign_certificate_expiry_timestamp_seconds{file=\"\(file)\"} \(expiry.seconds)\n"
+    func family(_ kind: CertificateExpiry.Kind, _ name: String, _ help: String) -> String {
+      let its = expiries.filter { $0.kind == kind }
+      guard !its.isEmpty else { return "" }
+      return "# HELP \(name) \(help)\n# TYPE \(name) gauge\n"
+        + its.map { "\(name){file=\"\(MetricsPage.escaped($0.file))\"} \($0.seconds)\n" }.joined()
     }
-    return text
+    return family(
+      .certificate, "countersign_certificate_expiry_timestamp_seconds",
+      "Until when the certificate in a file is valid, as it was read.")
+      + family(
+        .revocationList, "countersign_revocation_list_expiry_timestamp_seconds",
+        "Until when the revocation lists in a file are valid, as it was read; the first of them that expires.")
   }
 }

@@ -35,7 +35,7 @@ package struct SuccessorRules: Sendable {
     var restrictingByMatch: [String: [Int]] = [:]
     for (place, route) in rules.routes.enumerated() {
       if !route.name.isEmpty, named[route.name] == nil { named[route.name] = place }
-      if matching[route.match] == nil { matching[route.match] = place }
+      if !route.match.isEmpty, matching[route.match] == nil { matching[route.match] = place }
       let isOpen = route.isEnabled && !closed.contains(route.name) && route.allow.isEmpty && route.deny.isEmpty
       if isOpen, !route.needsDistinctClients { continue }
       restricting.append(place)
@@ -44,7 +44,8 @@ package struct SuccessorRules: Sendable {
     var inFront: Set<Int> = []
     var first = 0
     for (number, own) in routes {
-      let match = own.match.text
+      // Without a digest nothing is known to be for the same requests, and the name decides.
+      let match = (try? own.match.identity()) ?? ""
       while first < restricting.count, inFront.contains(restricting[first]) { first += 1 }
       var verdict = Verdict.closed
       if let place = own.name.flatMap({ named[$0] }) ?? matching[match] {
@@ -52,7 +53,7 @@ package struct SuccessorRules: Sendable {
         let isOne = restrictingByMatch[its.match]?.contains(place) ?? false
         // What matches the same has only what stands in front of it to fear.
         let mayBeElsewhere =
-          its.match == match
+          !match.isEmpty && its.match == match
           ? first < restricting.count && restricting[first] < place
           : restricting.count - inFront.count > (isOne ? 1 : 0)
         // One of the same name is told by its closure, which says why.
@@ -61,7 +62,7 @@ package struct SuccessorRules: Sendable {
       }
       // Of two that match the same the second has no requests.
       if verdicts[number] == nil { verdicts[number] = verdict }
-      inFront.formUnion(restrictingByMatch.removeValue(forKey: match) ?? [])
+      if !match.isEmpty { inFront.formUnion(restrictingByMatch.removeValue(forKey: match) ?? []) }
     }
   }
 
@@ -86,7 +87,7 @@ extension HandoverRules {
       number: number, areOther: areOther, closures: closures,
       routes: config.routes.map { route in
         Route(
-          name: route.name ?? "", match: route.match.text, isEnabled: route.isEnabled,
+          name: route.name ?? "", match: (try? route.match.identity()) ?? "", isEnabled: route.isEnabled,
           needsDistinctClients: route.needsDistinctClients, allow: route.access.allow.map { "\($0)" },
           deny: route.access.deny.map { "\($0)" })
       },
