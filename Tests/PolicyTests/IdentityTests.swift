@@ -379,7 +379,7 @@ import Wire
   @Test func anAudienceThatComesLaterHasAStartOfItsOwn() throws {
     let windows = ReplayWindows(start: steady(noonMilliseconds - 100_000), windowBits: 1 << 10, epochsMax: 16)
     func serve(_ audience: String?, skew: UInt64 = 2_000) {
-      windows.serve(audience, skewMilliseconds: skew, at: steady(noonMilliseconds))
+      windows.serve(audience, keys: nil, skewMilliseconds: skew, at: steady(noonMilliseconds))
     }
     func precedes(_ created: UInt64, skew: UInt64 = 2_000) -> Bool {
       windows.start.mayPrecede(created: created, now: steady(noonMilliseconds), skewMilliseconds: skew)
@@ -396,17 +396,49 @@ import Wire
     // Nor is the past known of an audience that comes back.
     let late = ReplayWindows(start: steady(noonMilliseconds - 100_000), windowBits: 1 << 10, epochsMax: 16)
     for audience in ["app.eu-1", nil, "app.eu-1"] {
-      late.serve(audience, skewMilliseconds: 2_000, at: steady(noonMilliseconds))
+      late.serve(audience, keys: nil, skewMilliseconds: 2_000, at: steady(noonMilliseconds))
     }
     #expect(
       late.start.mayPrecede(created: noonMilliseconds, now: steady(noonMilliseconds), skewMilliseconds: 2_000))
     // A process that began without one takes it over like any other.
     let plain = ReplayWindows(start: steady(noonMilliseconds - 100_000), windowBits: 1 << 10, epochsMax: 16)
     for audience in [nil, "app.eu-1"] {
-      plain.serve(audience, skewMilliseconds: 2_000, at: steady(noonMilliseconds))
+      plain.serve(audience, keys: nil, skewMilliseconds: 2_000, at: steady(noonMilliseconds))
     }
     #expect(
       plain.start.mayPrecede(created: noonMilliseconds, now: steady(noonMilliseconds), skewMilliseconds: 2_000))
+  }
+
+  /// A process that had it, and ended before an upgrade to it was over, remembers what it took.
+  @Test func aKeyThatComesLaterHasAStartOfItsOwn() throws {
+    let windows = ReplayWindows(start: steady(noonMilliseconds - 100_000), windowBits: 1 << 10, epochsMax: 16)
+    let keys = try ["k2", "k3"].map { try KeySet.newKey(id: $0, algorithm: .hmac) }
+    let (one, both) = (try KeySet([keys[0]], source: "test"), try KeySet(keys, source: "test"))
+    func verifier(_ keys: KeySet) throws -> Verifier {
+      windows.serve("monitor-1", keys: keys, skewMilliseconds: 2_000, at: steady(noonMilliseconds))
+      return try makeVerifier(keys: keys, windows: windows)
+    }
+    var sent: UInt64 = 0
+    func outcome(_ id: String, _ verifier: Verifier, created: UInt64) throws -> String? {
+      sent += 1
+      let signer = try makeSigner(keys: both, keyID: id, last: sent)
+      let bytes = try #require(header(signer, someone, created: created))
+      return verifyProxy(bytes, with: verifier, atMilliseconds: noonMilliseconds)?.name
+    }
+    let first = try verifier(one)
+    #expect(try outcome("k2", first, created: noonMilliseconds) == "verified")
+    let later = try verifier(both)
+    #expect(try outcome("k2", later, created: noonMilliseconds) == "verified")
+    #expect(try outcome("k3", later, created: noonMilliseconds) == "starting")
+    #expect(try outcome("k3", later, created: noonMilliseconds + 2_000) == "verified")
+    // A reload that changes nothing about it leaves the start as it was; a process that goes on has it for all its keys.
+    #expect(try outcome("k3", try verifier(both), created: noonMilliseconds + 1_000) == "starting")
+    var state = HandoverState()
+    _ = windows.write(to: &state, first: 0)
+    #expect(state.windowStartMilliseconds == steady(noonMilliseconds).monotonicMilliseconds)
+    // One that was taken away and comes back may have been another's meanwhile.
+    _ = try verifier(try KeySet([keys[1]], source: "test"))
+    #expect(try outcome("k2", try verifier(both), created: noonMilliseconds) == "starting")
   }
 
   /// A key that shares its name with one of another algorithm does not lend it its signatures.
@@ -442,11 +474,13 @@ import Wire
   }
 
   /// The bytes of a header, or nil where it cannot be signed.
-  private func header(_ signer: Signer, _ identity: ClientIdentity, usedEarlyData: Bool = false) -> [UInt8]? {
+  private func header(
+    _ signer: Signer, _ identity: ClientIdentity, usedEarlyData: Bool = false, created: UInt64 = noonMilliseconds
+  ) -> [UInt8]? {
     let draft = signer.makeProxyHeader(
       identity, destination: IPAddress("198.51.100.1")!, destinationPort: 443, alpn: "h2".utf8.span,
       authority: "www.example.com".utf8.span, tlsVersion: "TLSv1.3".utf8.span,
-      tlsCipher: "TLS_AES_128_GCM_SHA256".utf8.span, usedEarlyData: usedEarlyData, nowMilliseconds: noonMilliseconds)
+      tlsCipher: "TLS_AES_128_GCM_SHA256".utf8.span, usedEarlyData: usedEarlyData, nowMilliseconds: created)
     return draft.map { draft in draft.withBytes { bytes in bytes.indices.map { bytes[$0] } } }
   }
 }

@@ -66,7 +66,7 @@ extension TrustBoundary {
 extension ReplayWindows {
   /// Without the tables' descriptors, which are numbered from `first` in the order of the list that is returned.
   package func write(to state: inout HandoverState, first: Int) -> [Int32] {
-    let (start, tables) = (start.carried, carried)
+    let (start, tables) = (carriedStart, carried)
     state.windowStartMilliseconds = start.monotonicMilliseconds
     state.windowLatestMilliseconds = start.latestMilliseconds
     state.skewMilliseconds = start.skewMilliseconds

@@ -84,6 +84,12 @@ package final class Verifier {
     senders = (0..<KnownSender.slots).map { _ in KnownSender() }
   }
 
+  /// Whether another process may have taken the message before the windows were kept here.
+  @inline(__always) private func mayPrecede(_ created: UInt64, _ key: VerifierKey.Use, _ clock: Clock.Reading) -> Bool {
+    if start.mayPrecede(created: created, now: clock, skewMilliseconds: skewMilliseconds) { return true }
+    return key.start?.mayPrecede(created: created, now: clock, skewMilliseconds: skewMilliseconds) ?? false
+  }
+
   // MARK: The fields of a request
 
   /// Verifies the request whose parts are those ranges of `head`. With `bound`, the connection began with a verified
@@ -188,9 +194,7 @@ package final class Verifier {
       timeFault = TimeFault(milliseconds: expires &- created, edge: claim.edge, isSigned: isSigned())
       return .refused(.timeLifetime)
     }
-    guard !start.mayPrecede(created: created, now: clock, skewMilliseconds: skewMilliseconds) else {
-      return .refused(.starting)
-    }
+    guard !mayPrecede(created, key, clock) else { return .refused(.starting) }
 
     if let refusal = key.window.peek(epoch: input.epoch, sequence: input.sequence) { return .refused(refusal) }
     guard isSigned() else { return .refused(.signatureInvalid) }
@@ -294,9 +298,7 @@ package final class Verifier {
         milliseconds: refusal == .timeFuture ? created &- now : now &- expires, edge: .empty, isSigned: isSigned())
       return .refused(refusal)
     }
-    guard !start.mayPrecede(created: created, now: clock, skewMilliseconds: skewMilliseconds) else {
-      return .refused(.starting)
-    }
+    guard !mayPrecede(created, key, clock) else { return .refused(.starting) }
 
     if let refusal = key.window.peek(epoch: attestation.epoch, sequence: attestation.sequence) {
       return .refused(refusal)

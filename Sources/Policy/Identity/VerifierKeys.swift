@@ -17,13 +17,16 @@ final class VerifierKey {
     /// Of the key's material; `KeyFingerprint`.
     let fingerprint: UInt64
     let window: ReplayTable
+    /// Of a key that has come later than the audience.
+    let start: StartWindow?
     let term: KeyTerm
 
-    init(algorithm: Algorithm, fingerprint: UInt64, window: ReplayTable, term: KeyTerm) {
+    init(algorithm: Algorithm, fingerprint: UInt64, window: ReplayTable, start: StartWindow?, term: KeyTerm) {
       self.algorithm = algorithm
       tagCount = algorithm.tagCount
       self.fingerprint = fingerprint
       self.window = window
+      self.start = start
       self.term = term
     }
   }
@@ -94,6 +97,8 @@ final class VerifierKey {
         source: keys.source, key: "key \"\(id)\"", problem: "there is no memory for its replay windows",
         suggestion: "raise the limits of address space and file size, or lower the window's bits")
     }
-    return Use(algorithm: algorithm, fingerprint: fingerprint, window: window, term: key.term)
+    return Use(
+      algorithm: algorithm, fingerprint: fingerprint, window: window,
+      start: windows.start(purpose: purpose, keyID: id), term: key.term)
   }
 }

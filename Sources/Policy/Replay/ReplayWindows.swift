@@ -12,6 +12,10 @@ package final class ReplayWindows: Sendable {
     var audience: String?
     var start: StartWindow
     var hasBegun: Bool
+    /// By which keys.
+    var lanes: Set<Lane> = []
+    /// Of keys that have come since.
+    var lateStarts: [Lane: StartWindow] = [:]
   }
   private let serving: Mutex<Serving>
 
@@ -38,15 +42,47 @@ package final class ReplayWindows: Sendable {
   /// is not taken.
   package var start: StartWindow { serving.withLock { $0.start } }
 
-  /// From now on messages to `audience` are taken here; with nil, nobody's. An audience that comes later than the process, by a reload or
-  /// an upgrade, may have been another process's until now, which remembers what it took: it has a start of its own. To be said before
-  /// any verifier for it is made.
-  package func serve(_ audience: String?, skewMilliseconds: UInt64, at now: Clock.Reading) {
+  /// From now on messages to `audience` that these keys have signed are taken here; with nil, nobody's. An audience, or a key, that comes
+  /// later than the process, by a reload or an upgrade, may have been another process's until now, which remembers what it took (one that
+  /// served, and ended before the upgrade to it was over): it has a start of its own. To be said before any verifier for it is made.
+  package func serve(_ audience: String?, keys: KeySet?, skewMilliseconds: UInt64, at now: Clock.Reading) {
+    let lanes = ReplayWindows.lanes(of: keys, audience)
     serving.withLock { serving in
-      if audience != serving.audience, audience != nil, serving.hasBegun { serving.start = StartWindow(now) }
+      if audience != serving.audience, audience != nil, serving.hasBegun {
+        serving.start = StartWindow(now)
+        serving.lateStarts = [:]
+      } else if serving.hasBegun {
+        serving.lateStarts = serving.lateStarts.filter { lanes.contains($0.key) }
+        for lane in lanes.subtracting(serving.lanes) { serving.lateStarts[lane] = StartWindow(now) }
+      }
       serving.audience = audience
       serving.hasBegun = true
+      serving.lanes = lanes
       serving.start.note(skewMilliseconds: skewMilliseconds)
+      for start in serving.lateStarts.values { start.note(skewMilliseconds: skewMilliseconds) }
+    }
+  }
+
+  private static func lanes(of keys: KeySet?, _ audience: String?) -> Set<Lane> {
+    guard let keys, let audience else { return [] }
+    var lanes: Set<Lane> = []
+    for id in keys.keys.map(\.id) {
+      for purpose in KeyPurpose.allCases where keys.key(id, purpose: purpose, audience: audience) != nil {
+        lanes.insert(Lane(purpose: purpose, keyID: id))
+      }
+    }
+    return lanes
+  }
+
+  /// The same as `start` of one key; nil where it has none of its own.
+  func start(purpose: KeyPurpose, keyID: KeyID) -> StartWindow? {
+    serving.withLock { $0.lateStarts[Lane(purpose: purpose, keyID: keyID)] }
+  }
+
+  /// What the next process goes on with, which knows one start for all keys: the latest.
+  var carriedStart: StartWindow.Carried {
+    serving.withLock { serving in
+      serving.lateStarts.values.reduce(serving.start.carried) { $0.later($1.carried) }
     }
   }
 
@@ -68,7 +104,8 @@ package final class ReplayWindows: Sendable {
   package init?(
     continuing start: StartWindow.Carried, of audience: String?, windowBits: Int, epochsMax: Int, _ carried: [Carried]
   ) {
-    serving = Mutex(Serving(audience: audience, start: StartWindow(start), hasBegun: true))
+    let lanes = Set(carried.map { Lane(purpose: $0.purpose, keyID: $0.keyID) })
+    serving = Mutex(Serving(audience: audience, start: StartWindow(start), hasBegun: true, lanes: lanes))
     self.windowBits = windowBits
     self.epochsMax = epochsMax
     var tables: [Lane: ReplayTable] = [:]
@@ -92,12 +129,7 @@ package final class ReplayWindows: Sendable {
   /// Makes the tables of all keys that verify here, which workers would make one after another. False where there is no address
   /// space for one.
   package func makeTables(for keys: KeySet, audience: String) -> Bool {
-    for id in keys.keys.map(\.id) {
-      for purpose in KeyPurpose.allCases where keys.key(id, purpose: purpose, audience: audience) != nil {
-        guard table(purpose: purpose, keyID: id) != nil else { return false }
-      }
-    }
-    return true
+    ReplayWindows.lanes(of: keys, audience).allSatisfy { table(purpose: $0.purpose, keyID: $0.keyID) != nil }
   }
 
   /// The table of a key; it is made at the first call and stays for the life of the process. Nil when there is no

@@ -42,6 +42,14 @@ package final class StartWindow: Sendable {
       self.latestMilliseconds = latestMilliseconds
       self.skewMilliseconds = skewMilliseconds
     }
+
+    /// What refuses all that one of the two does.
+    func later(_ other: Carried) -> Carried {
+      Carried(
+        monotonicMilliseconds: max(monotonicMilliseconds, other.monotonicMilliseconds),
+        latestMilliseconds: max(latestMilliseconds, other.latestMilliseconds),
+        skewMilliseconds: max(skewMilliseconds, other.skewMilliseconds))
+    }
   }
 
   /// The start of the windows that go on here.

@@ -136,9 +136,11 @@ package final class ProcessShared: Sendable {
   private static let otherDescriptors = 256
 
   /// From here on messages are taken for the audience of this configuration.
-  func serveAudience(of config: Config) {
-    let skew = UInt64(config.identity.clockSkewMilliseconds)
-    windows.serve(config.verifiedAudience, skewMilliseconds: skew, at: Clock.read())
+  func serveAudience(of snapshot: Snapshot) {
+    let config = snapshot.config
+    windows.serve(
+      config.verifiedAudience, keys: snapshot.keys,
+      skewMilliseconds: UInt64(config.identity.clockSkewMilliseconds), at: Clock.read())
   }
 
   package var connectionCount: Int { openConnections.load(ordering: .relaxed) }

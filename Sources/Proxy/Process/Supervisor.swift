@@ -220,7 +220,7 @@ package final class Supervisor {
         probeLanes: probeLanes, continuing: loaded.taken?.found.windows,
         upgrades: loaded.taken.map { UpgradeDesk(done: $0.found.state.attempt) } ?? UpgradeDesk())
       shared.divide(descriptors: ProcessLimits.openFiles, connections: config.limits.connections)
-      shared.serveAudience(of: config)
+      shared.serveAudience(of: loaded.snapshot)
       shared.routes.take(config)
       shared.servers.take(loaded.snapshot, isFirst: true, nowMilliseconds: Clock.monotonicMilliseconds())
       if let taken = loaded.taken {
@@ -231,15 +231,19 @@ package final class Supervisor {
       _ = try WorkerThread.start(name: "log-access", processor: nil) {
         LogThread(queue, to: file, name: "access log") { logger.warning("\($0)") }.run()
       }
-      for index in shared.mailboxes.indices {
+      // All before any of them accepts: making one takes a while where there are many routes, and in an upgrade the old process goes on if
+      // it takes too long, which it may only where none has served.
+      let made = try shared.mailboxes.indices.map { index in
         let sources = loaded.listeners.sources(worker: index)
-        let worker = try WorkerBox(Worker(index: index, shared: shared, snapshot: loaded.snapshot, sources: sources))
-        threads.append(
-          try WorkerThread.start(name: "worker-\(index)", processor: index) { worker.worker.run() })
+        return try WorkerBox(Worker(index: index, shared: shared, snapshot: loaded.snapshot, sources: sources))
       }
       try shared.checkHealth(by: loaded.snapshot)
       shared.names.take(loaded.snapshot)
       try shared.names.start { [weak shared] in shared?.change($0, $1, $2) }
+      for (index, worker) in made.enumerated() {
+        threads.append(
+          try WorkerThread.start(name: "worker-\(index)", processor: index) { worker.worker.run() })
+      }
       if let taken = loaded.taken { try predecessor?.follow(taken, shared) }
     } catch {
       log.say("countersign: \(error)")
@@ -319,7 +323,7 @@ package final class Supervisor {
     }
     admin.take(loaded.admin)
     if let file = loaded.accessLog { shared.accessLog.post(.destination(file)) }
-    shared.serveAudience(of: config)
+    shared.serveAudience(of: loaded.snapshot)
     shared.routes.take(config)
     shared.older.compare(with: RequestBasis(loaded.snapshot))
     shared.divide(descriptors: ProcessLimits.openFiles, connections: config.limits.connections)

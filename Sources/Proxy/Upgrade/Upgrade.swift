@@ -102,15 +102,17 @@ final class Upgrade: Sendable {
     }
     guard !isCancelled else { return refuse(process, "the process is ending") }
     let most = loadMilliseconds + Upgrade.marginMilliseconds
+    var awaited = "get ready within \(most) ms"
     do throws(HandoverError) {
       let deadline = Clock.monotonicMilliseconds() + most
       try send(own, deadline)
       let kept = try prepared(own, deadline)
+      awaited = "begin to accept within \(Predecessor.stepMilliseconds) ms of being ready"
       return try leave(own, process, kept)
     } catch {
       admin.resume()
       switch error {
-      case .late: return refuse(process, "the new process did not get ready within \(most) ms")
+      case .late: return refuse(process, "the new process did not \(awaited)")
       case .ended: return refuse(process, nil, ends: true)
       case .refused(let text): return refuse(process, Upgrade.reason(text), ends: true)
       default: return refuse(process, "\(error)")
