@@ -40,8 +40,8 @@ import Testing
 
   @Test func aRouteIsTheSumOfItsWorkers() {
     let metrics = RouteMetrics(workers: 2)
-    let (one, other) = (metrics.counts(of: "api", worker: 0), metrics.counts(of: "api", worker: 1))
-    #expect(one !== other && one === metrics.counts(of: "api", worker: 0))
+    let (one, other) = (metrics.counts(of: ["api"], worker: 0)[0], metrics.counts(of: ["api"], worker: 1)[0])
+    #expect(one !== other && one === metrics.counts(of: ["api"], worker: 0)[0])
     for counts in [one, other] {
       counts.note(status: 200)
       counts.note(microseconds: 2_000)
@@ -64,7 +64,7 @@ import Testing
     let metrics = RouteMetrics(workers: 1)
     var held: [RequestCounts] = []
     for index in 0..<RouteMetrics.routesMax + 50 {
-      let counts = metrics.counts(of: "r\(index)", worker: 0)
+      let counts = metrics.counts(of: ["r\(index)"], worker: 0)[0]
       counts.note(status: 200)
       held.append(counts)
     }
@@ -76,16 +76,29 @@ import Testing
     withExtendedLifetime(held) {}
   }
 
+  /// Else a reload of many routes would hold up every worker for seconds: the rows are under one lock.
+  @Test func aPlanLooksOnceForWhatNobodyUses() {
+    let metrics = RouteMetrics(workers: 4)
+    let routes = (0..<RouteMetrics.routesMax * 4).map { "r\($0)" }
+    let plans = (0..<4).map { metrics.counts(of: routes, worker: $0) }
+    #expect(metrics.sweeps == 4)
+    for plan in plans {
+      #expect(plan.count == routes.count)
+      #expect(Set(plan.map(ObjectIdentifier.init)).count == RouteMetrics.routesMax + 1)
+    }
+    withExtendedLifetime(plans) {}
+  }
+
   @Test func aRouteThatNobodyHasIsForgotten() {
     let metrics = RouteMetrics(workers: 2)
-    var counts: RequestCounts? = metrics.counts(of: "old", worker: 1)
+    var counts: RequestCounts? = metrics.counts(of: ["old"], worker: 1)[0]
     counts?.note(status: 200)
     // One worker still has the plan with it.
     #expect(metrics.text.contains("route=\"old\""))
     counts = nil
     #expect(metrics.text.isEmpty)
     // It begins anew.
-    let again = metrics.counts(of: "old", worker: 1)
+    let again = metrics.counts(of: ["old"], worker: 1)[0]
     #expect(sample(metrics.text, "countersign_route_responses_total{route=\"old\",class=\"2xx\"}") == "0")
     withExtendedLifetime(again) {}
   }

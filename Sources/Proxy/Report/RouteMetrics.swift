@@ -11,39 +11,48 @@ package final class RouteMetrics: Sendable {
   package static let others = "all others"
 
   private let workers: Int
-  /// For each route, one for each worker.
-  private let rows = Mutex<[String: [RequestCounts]]>([:])
+  private struct State {
+    /// For each route, one for each worker.
+    var rows: [String: [RequestCounts]] = [:]
+    var sweeps = 0
+  }
+  private let state = Mutex(State())
+  /// How often rows were looked for that nobody uses, which takes time for each row and worker.
+  package var sweeps: Int { state.withLock { $0.sweeps } }
 
   package init(workers: Int) { self.workers = workers }
 
-  /// A worker's counts of a route.
-  package func counts(of route: String, worker: Int) -> RequestCounts {
-    rows.withLock { rows in
-      if let known = rows[route] { return known[worker] }
-      RouteMetrics.forgetUnused(&rows)
-      let label = rows.count < RouteMetrics.routesMax ? route : RouteMetrics.others
-      if let known = rows[label] { return known[worker] }
-      let new = (0..<workers).map { _ in RequestCounts() }
-      rows[label] = new
-      return new[worker]
+  /// A worker's counts of a plan's routes, in their order.
+  package func counts(of routes: [String], worker: Int) -> [RequestCounts] {
+    state.withLock { state in
+      if routes.contains(where: { state.rows[$0] == nil }) { RouteMetrics.forgetUnused(&state) }
+      return routes.map { route in
+        if let known = state.rows[route] { return known[worker] }
+        let label = state.rows.count < RouteMetrics.routesMax ? route : RouteMetrics.others
+        if let known = state.rows[label] { return known[worker] }
+        let new = (0..<workers).map { _ in RequestCounts() }
+        state.rows[label] = new
+        return new[worker]
+      }
     }
   }
 
   /// A row that no plan has is held here alone. Nobody can ask for it meanwhile.
-  private static func forgetUnused(_ rows: inout [String: [RequestCounts]]) {
-    for label in Array(rows.keys) {
+  private static func forgetUnused(_ state: inout State) {
+    state.sweeps += 1
+    for label in Array(state.rows.keys) {
       var isUsed = false
-      for index in rows[label, default: []].indices
-      where !isKnownUniquelyReferenced(&rows[label, default: []][index]) { isUsed = true }
-      if !isUsed { rows[label] = nil }
+      for index in state.rows[label, default: []].indices
+      where !isKnownUniquelyReferenced(&state.rows[label, default: []][index]) { isUsed = true }
+      if !isUsed { state.rows[label] = nil }
     }
   }
 
   /// Prometheus text; empty while there is no route.
   package var text: String {
-    let all = rows.withLock { rows in
-      RouteMetrics.forgetUnused(&rows)
-      return rows.map { ($0.key, RequestCounts.Total($0.value)) }.sorted { $0.0 < $1.0 }
+    let all = state.withLock { state in
+      RouteMetrics.forgetUnused(&state)
+      return state.rows.map { ($0.key, RequestCounts.Total($0.value)) }.sorted { $0.0 < $1.0 }
     }
     guard !all.isEmpty else { return "" }
     var responses = """

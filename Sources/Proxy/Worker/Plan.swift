@@ -124,6 +124,7 @@ final class Plan {
     self.groups = groups
     // In the order of the file, as the table numbers them.
     let (workspace, scratch) = (PatternWorkspace(), Buffer(capacity: config.limits.headBytes + HeadGrowth.bytes))
+    let counts = shared.routeMetrics.counts(of: config.routes.map(RoutePlan.label), worker: worker)
     routes = ContiguousArray(
       zip(config.routes, snapshot.routes).enumerated().map { index, route in
         let group = groups.first { $0.config.name == route.0.to }
@@ -131,7 +132,7 @@ final class Plan {
         guard
           let plan = try? RoutePlan(
             route.0, index: index, number: shared.routes.number(of: route.0), to: group, route.1, snapshot,
-            shared.routeMetrics, worker: worker, workspace, scratch)
+            counts[index], workspace, scratch)
         else { preconditionFailure("a pattern that was checked with the snapshot does not compile") }
         return plan
       })

@@ -34,12 +34,15 @@ final class RoutePlan {
   /// Something asks for X-Request-Id.
   let needsRequestID: Bool
 
+  /// What it is called in the log and the metrics.
+  static func label(of route: Config.Route) -> String { route.name ?? route.place.name }
+
   /// - Parameters:
   ///   - content: what answers here, as it was loaded.
   ///   - scratch: of the worker, for paths.
   init(
     _ route: Config.Route, index: Int, number: Int, to group: UpstreamPlan?, _ content: RouteContent?,
-    _ snapshot: Snapshot, _ metrics: RouteMetrics, worker: Int, _ workspace: PatternWorkspace, _ scratch: Buffer
+    _ snapshot: Snapshot, _ counts: RequestCounts, _ workspace: PatternWorkspace, _ scratch: Buffer
   ) throws(Pattern.SyntaxError) {
     let headers = snapshot.config.headers
     self.index = index
@@ -47,9 +50,8 @@ final class RoutePlan {
     self.number = number
     isEnabled = route.isEnabled
     needsDistinctClients = route.needsDistinctClients
-    let label = route.name ?? route.place.name
-    nameBytes = Array(label.utf8)
-    counts = metrics.counts(of: label, worker: worker)
+    nameBytes = Array(RoutePlan.label(of: route).utf8)
+    self.counts = counts
     times = RouteTimes(route.limits)
     demands = RouteDemands(route, users: snapshot.routeFiles.users)
     pages = snapshot.routeFiles.pagesOfRoutes[index]
