@@ -177,11 +177,6 @@ package enum Sockets {
     return user
   }
 
-  package static func removeFile(_ path: String) {
-    // SAFETY: the path is a NUL-terminated copy that lives for the call.
-    _ = unsafe unlink(path)
-  }
-
   /// Waits until `fd` is readable, and returns true. False if `other` is readable first, or after the timeout. Either may
   /// be -1.
   package static func waitReadable(_ fd: Int32, or other: Int32, timeoutMilliseconds: Int32) -> Bool {

@@ -196,6 +196,111 @@ extension EndToEnd {
       #expect(try Connection(to: try service.first["public"]).get("/").status == 200)
     }
 
+    /// A kept connection's request behind an upgrade has a second. The command may end a little before the old process's workers hear that
+    /// they drain, so it asks until a response says that the connection ends. False where this host let it wait for longer than that.
+    private static func askUntilTheLast(_ connection: Connection) throws -> Bool {
+      var quiet = ContinuousClock.now
+      while true {
+        do {
+          let response = try connection.get("/behind")
+          #expect(response.status == 200)
+          if response["connection"] == "close" { return true }
+          quiet = .now
+        } catch {
+          guard ContinuousClock.now - quiet > .milliseconds(800) else { throw error }
+          return false
+        }
+      }
+    }
+
+    private static func inTime(_ attempt: () throws -> Bool) throws {
+      for _ in 0..<5 where try attempt() { return }
+      throw Trouble("this host did not get to ask within a second, five times")
+    }
+
+    /// A request that was on its way when the old process began to drain would be lost with its connection.
+    @Test func aKeptConnectionMayHaveALastRequest() throws {
+      let workspace = try Workspace()
+      let backend = try RecordingBackend()
+      let (_, service) = try Self.site(workspace, backend)
+      try Self.inTime {
+        let kept = try Connection(to: service.first["public"])
+        #expect(try kept.get("/before").status == 200)
+        try service.upgrade()
+        return try Self.askUntilTheLast(kept)
+      }
+    }
+
+    /// A response that began by saying that its connection stays open may end behind the handover.
+    @Test(arguments: [false, true]) func aKeptConnectionWhoseResponseIsUnderWayMayHaveOneToo(_ isTLS: Bool) throws {
+      let workspace = try Workspace()
+      let certificate = try Certificates.standard.app
+      let isReplaced = Guarded(false)
+      let backend = try RecordingBackend { exchange in
+        guard exchange.target == "/slow" else { return try exchange.reply("last") }
+        try exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhe")
+        _ = isReplaced.wait(until: .usual) { $0 ? true : nil }
+        try exchange.send("re")
+        exchange.end()
+      }
+      let (_, service) = try Self.site(workspace, backend) {
+        if isTLS { $0.listeners[0].certificates = [certificate] }
+      }
+      let address = try service.first["public"]
+      try Self.inTime {
+        isReplaced.with { $0 = false }
+        let connection = isTLS ? try Connection.tls(to: address, from: Peer.client()) : try Connection(to: address)
+        try connection.send(Text.request("/slow"))
+        let head = try #require(try connection.readHead())
+        #expect(head["connection"] != "close")
+        #expect(try connection.read(2) == Array("he".utf8))
+        try service.upgrade()
+        isReplaced.with { $0 = true }
+        #expect(try connection.read(2) == Array("re".utf8))
+        return try Self.askUntilTheLast(connection)
+      }
+    }
+
+    /// Nor does it wait for long where none comes.
+    @Test func aKeptConnectionWithoutARequestEndsSoon() throws {
+      let workspace = try Workspace()
+      let backend = try RecordingBackend()
+      let (_, service) = try Self.site(workspace, backend)
+      let kept = try Connection(to: service.first["public"])
+      #expect(try kept.get("/before").status == 200)
+      try service.upgrade()
+      #expect(try kept.readToEnd().isEmpty)
+      #expect(try service.first.process.waitForExit() == .code(0))
+    }
+
+    /// It has the old one's path, and another file.
+    @Test func aDrainingProcessLeavesTheSocketFileOfAnotherOne() throws {
+      let workspace = try Workspace()
+      let backend = try RecordingBackend(WebSocket.echo)
+      let path = workspace.file("local.sock")
+      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+      configuration.workers = "1"
+      configuration.timeouts = ["drain_tunnels: 10m"]
+      configuration.listeners.append(
+        Configuration.Listener(name: "local", listen: "unix:\(path)", trust: ["from: any, evidence: forwarded"]))
+      let old = try Countersign(configuration, in: workspace)
+      let tunnels = try (0..<2).map { _ in
+        let connection = try Connection(to: try old["public"])
+        #expect(try connection.get("/ws", fields: WebSocket.upgrade).status == 101)
+        return connection
+      }
+      old.process.signal(SIGTERM)
+      try eventually("nobody listens there") { (try? Connection(unix: path)) == nil }
+      let new = try Countersign(configuration, in: try Workspace())
+      #expect(old.process.exit == nil)
+      for tunnel in tunnels { tunnel.close() }
+      #expect(try old.process.waitForExit() == .code(0))
+      #expect(try Connection(unix: path).get("/", fields: ["X-Forwarded-For: 192.0.2.7"]).status == 200)
+      new.process.signal(SIGTERM)
+      #expect(try new.process.waitForExit() == .code(0))
+      #expect(!FileManager.default.fileExists(atPath: path))
+    }
+
     // MARK: What is known is known
 
     @Test func closedRoutesStayClosed() throws {

@@ -93,7 +93,7 @@ extension Downstream {
   private func rest(_ worker: Worker) {
     if worker.isDraining {
       // One that has just come may have its first request on the way.
-      guard requestCount == 0 else {
+      guard requestCount == 0 || !worker.closesKept else {
         closeAtRest(worker)
         return
       }

@@ -49,7 +49,7 @@ extension Exchange {
     giveBack(worker)
     if let stream = d.stream {
       d.endStream(stream)
-    } else if ending.keepDownstream, !worker.isDraining {
+    } else if ending.keepDownstream, !worker.closesKept {
       d.phase = .head
       d.headSeen = 0
       if !d.input.isEmpty {

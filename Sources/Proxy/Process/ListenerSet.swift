@@ -30,8 +30,8 @@ struct ListenerSet: Sendable {
     var descriptors: [Int32]
     /// All workers accept from one socket: a unix socket, or one that somebody else opened.
     let isShared: Bool
-    /// The file of a unix socket is this process's to remove.
-    let ownsFile: Bool
+    /// That of a unix socket, where it is this process's to remove.
+    let file: SocketFile?
   }
 
   private(set) var open: [Open] = []
@@ -119,7 +119,7 @@ struct ListenerSet: Sendable {
     }
     return Open(
       name: name, socket: socket, address: address, bound: bound, descriptors: descriptors,
-      isShared: address.ip == nil, ownsFile: address.ip == nil)
+      isShared: address.ip == nil, file: SocketFile(address))
   }
 
   /// A socket under the name that it has now, with a descriptor for each worker: one that was found may have fewer.
@@ -161,17 +161,13 @@ struct ListenerSet: Sendable {
   func discard(keeping old: ListenerSet?) {
     for entry in open where old?.open.contains(where: { $0.socket == entry.socket }) != true {
       for fd in entry.descriptors { Sockets.closeDescriptor(fd) }
-      ListenerSet.removeFile(entry)
+      entry.file?.remove()
     }
   }
 
   /// Removes the files of unix sockets that `new` no longer has.
   func removeSocketFiles(unlessIn new: ListenerSet) {
-    for entry in open where !new.open.contains(where: { $0.address == entry.address }) { ListenerSet.removeFile(entry) }
-  }
-
-  private static func removeFile(_ entry: Open) {
-    if entry.ownsFile, case .unix(let path) = entry.address { Sockets.removeFile(path) }
+    for entry in open where !new.open.contains(where: { $0.address == entry.address }) { entry.file?.remove() }
   }
 
   /// Names and where they are really bound.
@@ -179,7 +175,7 @@ struct ListenerSet: Sendable {
 
   /// - Parameter keeping: sockets that another process goes on with.
   func removeSocketFiles(keeping kept: Set<Int> = []) {
-    for entry in open where !kept.contains(entry.socket) { ListenerSet.removeFile(entry) }
+    for entry in open where !kept.contains(entry.socket) { entry.file?.remove() }
   }
 
   static func socketAddress(_ endpoint: Config.Endpoint) -> SocketAddress {

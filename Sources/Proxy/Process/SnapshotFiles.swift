@@ -135,17 +135,17 @@ struct SnapshotFiles {
 
   /// For Prometheus.
   static func metrics(_ expiries: [CertificateExpiry]) -> String {
-    func family(_ kind: CertificateExpiry.Kind, _ name: String, _ help: String) -> String {
+    func family(_ name: String, _ type: String, _ kind: CertificateExpiry.Kind, _ help: String) -> String {
       let its = expiries.filter { $0.kind == kind }
       guard !its.isEmpty else { return "" }
-      return "# HELP \(name) \(help)\n# TYPE \(name) gauge\n"
-        + its.map { "\(name){file=\"\(MetricsPage.escaped($0.file))\"} \($0.seconds)\n" }.joined()
+      return "# HELP countersign_\(name) \(help)\n# TYPE countersign_\(name) \(type)\n"
+        + its.map { "countersign_\(name){file=\"\(MetricsPage.escaped($0.file))\"} \($0.seconds)\n" }.joined()
     }
     return family(
-      .certificate, "countersign_certificate_expiry_timestamp_seconds",
+      "certificate_expiry_timestamp_seconds", "gauge", .certificate,
       "Until when the certificate in a file is valid, as it was read.")
       + family(
-        .revocationList, "countersign_revocation_list_expiry_timestamp_seconds",
+        "revocation_list_expiry_timestamp_seconds", "gauge", .revocationList,
         "Until when the revocation lists in a file are valid, as it was read; the first of them that expires.")
   }
 }

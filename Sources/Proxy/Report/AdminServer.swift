@@ -11,7 +11,8 @@ final class AdminServer: Sendable {
   private struct State {
     var descriptor: Int32 = -1
     var address: SocketAddress?
-    var ownsFile = false
+    /// Of a unix socket, where it is this process's to remove.
+    var file: SocketFile?
     var boundText: String?
     var isStopping = false
     /// Nothing is accepted: another process may be about to.
@@ -32,14 +33,14 @@ final class AdminServer: Sendable {
   /// A listening socket that is not in use yet.
   enum Opened: Sendable {
     case unchanged
-    case other(descriptor: Int32, address: SocketAddress?, text: String?)
+    case other(descriptor: Int32, address: SocketAddress?, file: SocketFile?, text: String?)
     /// One that was there before this process: an older one, or systemd, goes on with it where this one does not.
     case found(Found)
 
     func discard() {
-      guard case .other(let descriptor, let address, _) = self, descriptor >= 0 else { return }
+      guard case .other(let descriptor, _, let file, _) = self, descriptor >= 0 else { return }
       Sockets.closeDescriptor(descriptor)
-      if case .unix(let path)? = address { Sockets.removeFile(path) }
+      file?.remove()
     }
   }
 
@@ -47,8 +48,8 @@ final class AdminServer: Sendable {
     let name: String
     let descriptor: Int32
     let address: SocketAddress
-    /// Its file is to be removed with it.
-    let ownsFile: Bool
+    /// To be removed with it.
+    let file: SocketFile?
   }
 
   private let state = Mutex(State())
@@ -83,7 +84,7 @@ final class AdminServer: Sendable {
   func open(_ endpoint: Config.Endpoint?, found: [Found] = []) throws(ListenError) -> Opened {
     let address = endpoint.map { ListenerSet.socketAddress($0) }
     guard address != state.withLock({ $0.address }) else { return .unchanged }
-    guard let address else { return .other(descriptor: -1, address: nil, text: nil) }
+    guard let address else { return .other(descriptor: -1, address: nil, file: nil, text: nil) }
     if let its = found.first(where: { $0.name == name && $0.address == address }) { return .found(its) }
     guard !Sockets.isInUse(address) else {
       throw ListenError(
@@ -94,7 +95,7 @@ final class AdminServer: Sendable {
     do {
       let fd = try Sockets.listen(on: address, backlog: 16)
       let text = AdminServer.boundText(fd, address)
-      return .other(descriptor: fd, address: address, text: text)
+      return .other(descriptor: fd, address: address, file: SocketFile(address), text: text)
     } catch {
       throw ListenError(message: "\(name): cannot listen on \(ListenerSet.describe(address)): \(error)", key: key)
     }
@@ -106,28 +107,22 @@ final class AdminServer: Sendable {
 
   /// Moves to a socket that was opened; the old one is closed.
   func take(_ opened: Opened) {
-    let new: (descriptor: Int32, address: SocketAddress?, ownsFile: Bool, text: String?)
+    let new: (descriptor: Int32, address: SocketAddress?, file: SocketFile?, text: String?)
     switch opened {
     case .unchanged: return
-    case .other(let descriptor, let address, let text): new = (descriptor, address, true, text)
+    case .other(let descriptor, let address, let file, let text): new = (descriptor, address, file, text)
     case .found(let found):
       let text = AdminServer.boundText(found.descriptor, found.address)
-      new = (found.descriptor, found.address, found.ownsFile, text)
+      new = (found.descriptor, found.address, found.file, text)
     }
     let (old, oldFile) = state.withLock { state in
-      let old = (state.descriptor, AdminServer.file(state))
-      (state.descriptor, state.address, state.ownsFile, state.boundText) = new
+      let old = (state.descriptor, state.file)
+      (state.descriptor, state.address, state.file, state.boundText) = new
       return old
     }
     wakeup.signal()
     if old >= 0 { Sockets.closeDescriptor(old) }
-    if let oldFile { Sockets.removeFile(oldFile) }
-  }
-
-  /// The file that goes with the socket.
-  private static func file(_ state: State) -> String? {
-    guard state.ownsFile, case .unix(let path)? = state.address else { return nil }
-    return path
+    oldFile?.remove()
   }
 
   // MARK: In an upgrade
@@ -136,7 +131,7 @@ final class AdminServer: Sendable {
   var handedOver: Found? {
     state.withLock { state in
       guard state.descriptor >= 0, let address = state.address else { return nil }
-      return Found(name: name, descriptor: state.descriptor, address: address, ownsFile: state.ownsFile)
+      return Found(name: name, descriptor: state.descriptor, address: address, file: state.file)
     }
   }
 
@@ -166,7 +161,7 @@ final class AdminServer: Sendable {
   /// Ends, and leaves the socket to another process, which has it too. Who is being answered gets the answer.
   func leave() {
     state.withLock { state in
-      state.ownsFile = false
+      state.file = nil
       state.isLeft = true
     }
     stop()
@@ -186,9 +181,9 @@ final class AdminServer: Sendable {
     }
     guard let running else { return }
     running.join()
-    let (fd, file) = state.withLock { ($0.descriptor, AdminServer.file($0)) }
+    let (fd, file) = state.withLock { ($0.descriptor, $0.file) }
     if fd >= 0 { Sockets.closeDescriptor(fd) }
-    if let file { Sockets.removeFile(file) }
+    file?.remove()
   }
 
   /// So many connections at once. One more takes the place of the one that has waited longest.

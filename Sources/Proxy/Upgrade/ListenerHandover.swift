@@ -13,7 +13,7 @@ extension ListenerSet {
       defer { descriptors += own }
       return HandoverState.Socket(
         name: entry.name, address: ListenerSet.describe(entry.address), isShared: entry.isShared,
-        ownsFile: entry.ownsFile, first: descriptors.count, count: own.count)
+        ownsFile: entry.file != nil, first: descriptors.count, count: own.count)
     }
   }
 
@@ -64,7 +64,7 @@ extension ListenerSet {
     }
     return Open(
       name: name, socket: socket, address: address, bound: bound, descriptors: descriptors, isShared: isShared,
-      ownsFile: ownsFile)
+      file: ownsFile ? SocketFile(address) : nil)
   }
 
   static func admin(_ state: HandoverState, _ descriptors: [Int32]) throws(ListenError) -> [AdminServer.Found] {
@@ -75,7 +75,7 @@ extension ListenerSet {
         ownsFile: its.ownsFile, by: "the running process")
       found.append(
         AdminServer.Found(
-          name: its.name, descriptor: opened.descriptors[0], address: opened.address, ownsFile: its.ownsFile))
+          name: its.name, descriptor: opened.descriptors[0], address: opened.address, file: opened.file))
     }
     return found
   }
@@ -126,7 +126,7 @@ extension ListenerSet {
         name, socketAddress(endpoint), [own[0].descriptor], socket: 0, isShared: true, ownsFile: false, by: "systemd")
       found.append(
         AdminServer.Found(
-          name: name, descriptor: own[0].descriptor, address: opened.address, ownsFile: false))
+          name: name, descriptor: own[0].descriptor, address: opened.address, file: nil))
     }
     return found
   }

@@ -70,7 +70,7 @@ extension Supervisor {
     for its in admin.handedOver {
       state.admin.append(
         HandoverState.Socket(
-          name: its.name, address: ListenerSet.describe(its.address), isShared: true, ownsFile: its.ownsFile,
+          name: its.name, address: ListenerSet.describe(its.address), isShared: true, ownsFile: its.file != nil,
           first: descriptors.count, count: 1))
       descriptors.append(its.descriptor)
     }

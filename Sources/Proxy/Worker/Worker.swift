@@ -49,6 +49,10 @@ package final class Worker {
   var successorRules: SuccessorRules?
   /// That one may answer requests otherwise: none is begun here any more.
   var refusesHeads = false
+  /// While it drains beside one that serves alike: a kept connection may have another request, whose answer says that it ends.
+  var takesLastRequests = false
+  /// A connection ends with its response, whatever that has said of it.
+  var closesKept: Bool { isDraining && !takesLastRequests }
 
   // Reused for every head: what was parsed last.
   var requestHead: RequestHead
@@ -104,7 +108,7 @@ package final class Worker {
   static let flushesTogetherMax = 64
   /// How often what was noted of clients is handed over.
   static let watchMilliseconds: UInt64 = 500
-  /// How long a connection that brought no request yet is waited for when draining.
+  /// How long a connection that brought no request yet, or may have a last one, is waited for when draining.
   static let drainFirstRequestMilliseconds = 1_000
   /// Fields of a head on its way to HTTP/2: as many as `limits.fields` can allow, pseudo-fields, and what we add.
   private static let http2FieldsMax = 1_000 + HeadGrowth.fields + 32

@@ -165,7 +165,7 @@ extension Worker {
       if u.isStream, u.output.count < toServer, x.machine.request == .body { enqueue(d) }
     }
     let ending = x.machine.ending
-    guard d.flush(last: ending.map { !$0.keepDownstream || isDraining } ?? false) else {
+    guard d.flush(last: ending.map { !$0.keepDownstream || closesKept } ?? false) else {
       x.advance(self, .fault(.clientGone))
       return .goesOn
     }

@@ -70,8 +70,10 @@ extension Worker {
     // What waits in the queues is still taken: closing a listener would reset it.
     acceptor.takeAll(self)
     acceptor.closeAll(self)
+    // Else a request that is on its way would be lost, though nobody would notice that another process serves.
+    takesLastRequests = !handedOver.isEmpty
     if refusesHeads { refuseHeads() }
-    // A request may have come that its event has not told of yet; a connection at rest that has none is closed.
+    // A request may have come that its event has not told of yet; a connection at rest that has none is closed, now or soon.
     for d in downstreams.all where d.phase == .head && d.input.isEmpty {
       d.transport.noteReadable()
       pump(d)
@@ -84,6 +86,7 @@ extension Worker {
   /// (`ConnectionRules.adopt`). What is begun goes on by the rules that it began with, as behind a reload.
   private func refuseHeads() {
     refusesHeads = true
+    takesLastRequests = false
     for d in downstreams.all where d.phase == .announce || d.phase == .handshake { d.refuse(.draining, self) }
     for d in downstreams.all where d.phase == .http2 { d.http2?.adoptRules() }
   }
