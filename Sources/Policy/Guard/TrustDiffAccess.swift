@@ -8,6 +8,12 @@ import Wire
 extension TrustDiff {
   mutating func access(_ met: RoutesMet) {
     let (was, now, oldIndex, newIndex) = (met.was, met.now, met.oldIndex, met.newIndex)
+    // Looked at once: thousands of routes have each of the others in front of them.
+    let admitted = now.map(\.admitted)
+    // Where each stood before, at the end if nowhere; in front of all what lets nobody through.
+    let places = now.map { $0.isEnabled && !$0.isRedirect ? oldIndex[$0.requests] ?? .max : -1 }
+    // The last of those places, of the first so many.
+    let last = places.reduce(into: [-1]) { $0.append(max($0[$0.count - 1], $1)) }
     for (index, route) in was.enumerated() where oldIndex[route.requests] == index {
       let at = newIndex[route.requests]
       if let at {
@@ -15,20 +21,20 @@ extension TrustDiff {
         password(route, now[at], isCertain: true)
       }
       guard route.admitted != .everybody || route.access.basic != nil else { continue }
-      let others = now[..<(at ?? now.count)].filter {
-        (oldIndex[$0.requests] ?? .max) > index && $0.isEnabled && !$0.isRedirect
-      }
+      let end = at ?? now.count
+      guard last[end] > index else { continue }
+      let others = now.indices[..<end].lazy.filter { places[$0] > index }
       // What weakens on the same route has been told.
-      let kept = at.map { now[$0] } ?? route
-      if let next = others.first(where: { !route.admitted.containsAll(of: $0.admitted) }),
-        route.admitted.containsAll(of: kept.admitted)
+      let own = route.admitted
+      if at.map({ own.containsAll(of: admitted[$0]) }) ?? true,
+        let next = others.first(where: { !own.containsAll(of: admitted[$0]) })
       {
-        addresses(route, next, isCertain: false)
+        addresses(route, now[next], isCertain: false)
       }
-      if route.access.basic != nil, kept.access.basic != nil,
-        let next = others.first(where: { $0.access.basic?.htpasswd != route.access.basic?.htpasswd })
+      if let basic = route.access.basic, at.map({ now[$0].access.basic != nil }) ?? true,
+        let next = others.first(where: { now[$0].access.basic?.htpasswd != basic.htpasswd })
       {
-        password(route, next, isCertain: false)
+        password(route, now[next], isCertain: false)
       }
     }
   }
