@@ -158,10 +158,12 @@ public struct HandoverState: Equatable, Sendable {
   /// While it drains the old process goes by what the new one says later (HandoverRules).
   public var takesRules = false
   public var userFiles: [UserFile] = []
+  /// What the old process can say of it at the last moment (HandoverLate), where the new one asks for it.
+  public var lateSections: [HandoverLate.Section] = []
 
   public init() {}
 
-  private enum Tag: UInt8 { case service = 1, windows, listeners, admin, trust, drain }
+  private enum Tag: UInt8 { case service = 1, windows, listeners, admin, trust, drain, late }
 
   // MARK: Bounds
 
@@ -215,6 +217,11 @@ public struct HandoverState: Equatable, Sendable {
       out.write(list: userFiles) {
         $0.write(text: $1.path)
         $0.write(bytes: $1.digest)
+      }
+    }
+    if !lateSections.isEmpty {
+      writer.write(section: Tag.late.rawValue, mustBeUnderstood: false) {
+        $0.write(bytes: lateSections.map(\.rawValue))
       }
     }
     return writer.bytes
@@ -280,6 +287,7 @@ public struct HandoverState: Equatable, Sendable {
           path: try body.text(most: HandoverState.textMax, "password files"),
           digest: try body.byteList(most: 64, "password files"))
       }
+    case .late: lateSections = try HandoverLate.Section.list(&body)
     }
   }
 

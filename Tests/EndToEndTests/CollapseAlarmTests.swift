@@ -81,5 +81,45 @@ extension EndToEnd {
       try eventually("the route is open again") { try site.connect().get("/discovery").status == 200 }
       #expect(try Connection(to: site.publicAddress, from: Peer.balancer).get("/healthz").status == 200)
     }
+
+    /// An upgrade is what somebody may try who sees a collapse. The new process has never seen the clients that are gone.
+    @Test func anUpgradeDuringACollapseOpensNothing() throws {
+      let workspace = try Workspace()
+      let backend = try RecordingBackend(keepsBytes: false)
+      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+      configuration.access = "off"
+      configuration.listeners[0].trust = [
+        "from: [\(Peer.balancers)], evidence: forwarded", "from: any, evidence: socket",
+      ]
+      configuration.listeners[0].more = ["on_collapse: refuse"]
+      configuration.routes = [
+        "path_prefix: /discovery, to: backend, name: discovery, needs_distinct_clients: true", "to: backend",
+      ]
+      let service = try Upgradable(configuration, in: workspace)
+      let address = try service.first["public"]
+      func balancer() throws -> Connection { try Connection(to: address, from: Peer.balancer) }
+      func discovery() throws -> Int { try Connection(to: address).get("/discovery").status }
+      func clients(_ number: Int) -> String { Peer.client(number * 7 % 40) }
+      func said(_ text: String) -> Bool { service.errors.lines.contains { $0.contains(text) } }
+      try send(try balancer(), seconds: 26, client: clients)
+      #expect(try discovery() == 200)
+      try send(
+        try balancer(), seconds: 60, until: { said("COLLAPSE at the listener public") },
+        client: { _ in Peer.client(239) })
+      #expect(try discovery() == 503)
+
+      for _ in 0..<2 {
+        try service.upgrade()
+        #expect(try discovery() == 503)
+        #expect(try service.metric("countersign_collapse{listener=\"public\"}") == 1)
+        #expect(try service.metric("countersign_collapses_total{listener=\"public\"}") == 1)
+        try send(try balancer(), seconds: 5, client: { _ in Peer.client(239) })
+        #expect(try discovery() == 503, "what lasts is not what is usual")
+      }
+      #expect(said("the collapse at the listener public, which the process before this one saw, lasts here too"))
+      try send(
+        try balancer(), seconds: 60, until: { said("collapse at the listener public is over") }, client: clients)
+      try eventually("the route is open again") { try discovery() == 200 }
+    }
   }
 }

@@ -40,6 +40,68 @@ import Wire
     #expect(monitor.figures.collapses == 1, "a counter goes back")
   }
 
+  // MARK: Upgrades
+
+  /// Through all of it: while it learns, in a collapse, and until that is over.
+  @Test func aMonitorThatIsCarriedOverAtAnyTimeGoesOnAsIfItHadNotBeen() throws {
+    let (kept, start) = (CollapseMonitor(name: "public"), UInt64(10_000))
+    var carried = CollapseMonitor(name: "public")
+    var changes: [String] = []
+    for step in 0..<200 {
+      // Some of it in the middle of a block.
+      let now = start + UInt64(step) * 900
+      let sketch = Self.sketch(clients: (70..<120).contains(step) ? 1 : 40 + step % 7)
+      let ours = kept.take(requests: sketch, connections: sketch, nowMilliseconds: now)
+      let theirs = carried.take(requests: sketch, connections: sketch, nowMilliseconds: now)
+      #expect("\(ours)" == "\(theirs)" && kept.isCollapsed == carried.isCollapsed, "step \(step)")
+      #expect(kept.figures == carried.figures)
+      changes += ours.map { "\($0)".contains("collapsed") ? "collapsed" : "\($0)" }
+      carried = try CollapseMonitor(carried.carried, nowMilliseconds: now)
+      #expect(carried.isCollapsed == kept.isCollapsed && carried.carried == kept.carried, "step \(step)")
+    }
+    #expect(changes == ["collapsed", "recovered"])
+    #expect(carried.figures.collapses == 1)
+  }
+
+  private static func collapsed() -> CollapseMonitor {
+    let monitor = CollapseMonitor(name: "public")
+    for step in 0..<60 where !monitor.isCollapsed {
+      let sketch = sketch(clients: step < 30 ? 40 : 1)
+      _ = monitor.take(requests: sketch, connections: sketch, nowMilliseconds: UInt64(step) * 2_000)
+    }
+    return monitor
+  }
+
+  @Test func whatIsCarriedOverIsReadWholeOrNotAtAll() throws {
+    let monitor = Self.collapsed()
+    #expect(monitor.isCollapsed)
+    let carried = monitor.carried
+    let now: UInt64 = 60 * 2_000
+    #expect(try CollapseMonitor(carried, nowMilliseconds: now).carried == carried)
+    func isRead(_ bytes: [UInt8]) -> HandoverLate.Monitor? {
+      try? CollapseMonitor(.init(listener: "public", bytes: bytes), nowMilliseconds: now).carried
+    }
+    for count in carried.bytes.indices { #expect(isRead(Array(carried.bytes[..<count])) == nil, "\(count) bytes") }
+    #expect(isRead(carried.bytes + [0]) == nil)
+    // Whatever is changed, nothing is read that would be written in another way; and nothing that is read ends the process.
+    for at in carried.bytes.indices {
+      for mask in [1, 0x80, 0xff] as [UInt8] {
+        var bytes = carried.bytes
+        bytes[at] ^= mask
+        guard let read = isRead(bytes) else { continue }
+        #expect(read.bytes == bytes, "byte \(at)")
+        let other = try CollapseMonitor(read, nowMilliseconds: now)
+        for step in 0..<3 as Range<UInt64> {
+          let sketch = Self.sketch(clients: 40)
+          _ = other.take(requests: sketch, connections: sketch, nowMilliseconds: now + step * 2_000)
+          _ = other.figures
+        }
+      }
+    }
+    // A time that is still to come would hold up everything until then.
+    #expect(throws: HandoverFault.self) { try CollapseMonitor(carried, nowMilliseconds: 10_000) }
+  }
+
   @Test func aProcessIsReadyAgainAMinuteAfterTheLastRequestOfACollapse() {
     let readiness = ServiceReadiness()
     readiness.set(.loading, false)

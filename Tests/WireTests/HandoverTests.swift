@@ -131,6 +131,8 @@ import Wire
   @Test func theRepliesAreReadAsTheyWereWritten() throws {
     let prepared = HandoverPrepared(listeners: [0, 2, 65_535], admin: [1])
     #expect(try HandoverPrepared(prepared.bytes) == prepared)
+    let more = HandoverPrepared(listeners: [0], admin: [], lateSections: [.collapses])
+    #expect(try HandoverPrepared(more.bytes) == more)
     for count in 0..<prepared.bytes.count {
       #expect(throws: HandoverFault.self) { try HandoverPrepared(Array(prepared.bytes[..<count])) }
     }
@@ -149,6 +151,61 @@ import Wire
     #expect(try HandoverLate(late.bytes) == late)
     for count in 0..<late.bytes.count {
       #expect(throws: HandoverFault.self) { try HandoverLate(Array(late.bytes[..<count])) }
+    }
+  }
+
+  /// What a process knows of a listener's clients is said to one that has asked for it, and is unknown to earlier versions without harm.
+  @Test func sectionsThatComeLateAreReadAsTheyWereWritten() throws {
+    let counts = [HandoverState.Count(name: "countersign_requests_total", value: 1)]
+    let plain = HandoverLate(counts: counts)
+    let late = HandoverLate(
+      counts: counts,
+      collapses: .init(
+        secret: .max, monitors: [.init(listener: "public", bytes: [1, 2, 3]), .init(listener: "löcal", bytes: [])]))
+    #expect(try HandoverLate(late.bytes) == late)
+    let prepared = HandoverPrepared(listeners: [0], admin: [], lateSections: [.collapses])
+    for count in late.bytes.indices where count != plain.bytes.count {
+      #expect(throws: HandoverFault.self, "\(count) bytes") { try HandoverLate(Array(late.bytes[..<count])) }
+    }
+    let short = HandoverPrepared(listeners: [0], admin: []).bytes.count
+    for count in prepared.bytes.indices where count != short {
+      #expect(throws: HandoverFault.self, "\(count) bytes") { try HandoverPrepared(Array(prepared.bytes[..<count])) }
+    }
+    // Without one, both are what a version that knows of none writes and reads.
+    #expect(Array(late.bytes.prefix(plain.bytes.count)) == plain.bytes)
+    #expect(try HandoverLate(plain.bytes) == plain)
+    for must in [false, true] {
+      var more = HandoverWriter()
+      more.write(section: 200, mustBeUnderstood: must) { $0.write(text: "later") }
+      if must {
+        #expect(throws: HandoverFault.self) { try HandoverLate(late.bytes + more.bytes) }
+        #expect(throws: HandoverFault.self) { try HandoverPrepared(prepared.bytes + more.bytes) }
+      } else {
+        #expect(try HandoverLate(late.bytes + more.bytes) == late)
+        #expect(try HandoverPrepared(prepared.bytes + more.bytes) == prepared)
+      }
+    }
+    #expect(throws: HandoverFault.self) { try HandoverLate(late.bytes + late.bytes.dropFirst(plain.bytes.count)) }
+  }
+
+  /// An old process says which it knows, and of these the new one asks for what it knows.
+  @Test func theStateSaysWhichSectionsMayComeLate() throws {
+    var state = Self.state
+    state.lateSections = [.collapses]
+    #expect(try HandoverState(state.bytes) == state)
+    let optional = state.bytes.count - Self.state.bytes.count
+    for count in 0..<optional where count > 0 {
+      #expect(throws: HandoverFault.self) { try HandoverState(Array(state.bytes.dropLast(count))) }
+    }
+    // Those of a later version are passed over; a list out of order is none.
+    for (tags, isTaken) in [([1, 9], true), ([9], true), ([9, 1], false), ([0, 1], false), ([], false)]
+      as [([UInt8], Bool)]
+    {
+      var section = HandoverWriter()
+      section.write(section: 7, mustBeUnderstood: false) { $0.write(bytes: tags) }
+      let read = try? HandoverState(Self.state.bytes + section.bytes)
+      #expect((read != nil) == isTaken)
+      if isTaken { #expect(read?.lateSections == (tags.contains(1) ? [.collapses] : [])) }
     }
   }
 

@@ -127,6 +127,43 @@ package struct ClientSketch: Sendable {
   }
 }
 
+// MARK: Upgrades
+
+extension ClientSketch {
+  package func write(to out: inout HandoverWriter) {
+    out.write(flag: !isEmpty)
+    guard !isEmpty else { return }
+    out.write(count: Int(count))
+    out.write(count: Int(privateCount))
+    for i in 0..<32 { out.write(word: bitmap[i]) }
+    for i in 0..<Self.topMax {
+      out.write(word: keys[i])
+      out.write(count: Int(counts[i]))
+    }
+  }
+
+  package init(_ body: inout HandoverReader) throws(HandoverFault) {
+    let what = "who sent requests"
+    self.init()
+    guard try body.flag(what) else { return }
+    count = try body.figure32(what)
+    privateCount = try body.figure32(what)
+    guard count > 0, privateCount <= count else { throw .malformed(what) }
+    for i in 0..<32 { bitmap[i] = try body.word(what) }
+    for i in 0..<Self.topMax {
+      keys[i] = try body.word(what)
+      counts[i] = try body.figure32(what)
+      guard (keys[i] == 0) == (counts[i] == 0) else { throw .malformed(what) }
+    }
+  }
+}
+
+extension HandoverReader {
+  mutating func figure32(_ what: String) throws(HandoverFault) -> UInt32 {
+    UInt32(try count(most: Int(UInt32.max), what))
+  }
+}
+
 extension IPAddress {
   /// In no part of the internet: RFC 1918, shared by a provider's customers (RFC 6598), loopback, link-local, or unique local
   /// (RFC 4193).

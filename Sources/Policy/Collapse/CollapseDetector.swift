@@ -55,13 +55,13 @@ package struct CollapseDetector: Sendable {
   /// An alarm that has lasted so many of the shortest blocks (a day) is the new usual.
   static let blocksUntilUsual = 43_200
 
-  private struct Seen {
+  fileprivate struct Seen {
     var publicCount = 0.0
     var others = InlineArray<8, Double>(repeating: 0)
   }
 
   /// What is usual in a block of one length.
-  private struct Past {
+  fileprivate struct Past {
     var blocks = 0
     var count = 0.0
     var distinct = 0.0
@@ -254,5 +254,116 @@ package struct CollapseDetector: Sendable {
     past.publicCount += (Double(block.count - block.privateCount) - past.publicCount) * share
     for m in 0..<Self.topLevels { past.others[m] += (others[m] - past.others[m]) * share }
     levels[level].past = past
+  }
+}
+
+// MARK: Upgrades
+
+/// All of it, so that the detector of a new process goes on as the one of the old process would have.
+extension CollapseDetector {
+  package func write(to out: inout HandoverWriter) {
+    out.write(byte: alarm.map { $0.kind.rawValue + 1 } ?? 0)
+    out.write(byte: UInt8(alarm?.level ?? 0))
+    out.write(count: isCollapsed ? alarmBlocks : 0)
+    out.write(figure: usualClients)
+    out.write(figure: lastClients)
+    for level in 0..<Self.levelCount {
+      out.write(flag: levels[level].halves == 1)
+      out.write(flag: levels[level].recovered == 1)
+      levels[level].block.write(to: &out)
+      levels[level].past.write(to: &out)
+    }
+  }
+
+  package init(_ body: inout HandoverReader) throws(HandoverFault) {
+    let what = "an alarm about clients"
+    self.init()
+    let kind = try body.byte(what)
+    let level = Int(try body.byte(what))
+    alarmBlocks = try body.count(most: Self.blocksUntilUsual - 1, what)
+    if kind > 0 {
+      guard let kind = Kind(rawValue: kind - 1), level < Self.levelCount else { throw .malformed(what) }
+      alarm = (level, kind)
+    } else {
+      guard level == 0, alarmBlocks == 0 else { throw .malformed(what) }
+    }
+    usualClients = try body.figure()
+    lastClients = try body.figure()
+    for level in 0..<Self.levelCount {
+      levels[level].halves = try body.flag(what) ? 1 : 0
+      levels[level].recovered = try body.flag(what) ? 1 : 0
+      levels[level].block = try ClientSketch(&body)
+      levels[level].past = try Past(&body)
+    }
+  }
+}
+
+extension CollapseDetector.Past {
+  fileprivate func write(to out: inout HandoverWriter) {
+    // Without a block there is nothing else.
+    out.write(word: UInt64(blocks))
+    guard blocks > 0 else { return }
+    for figure in [count, distinct, publicCount] { out.write(figure: figure) }
+    for m in 0..<CollapseDetector.topLevels { out.write(figure: others[m]) }
+    last.write(to: &out)
+    secondLast.write(to: &out)
+    for i in 0..<CollapseDetector.recentMax { out.write(count: Int(recent[i].bitPattern)) }
+    out.write(word: UInt64(recentCount))
+    out.write(word: UInt64(emptyBlocks))
+  }
+
+  fileprivate init(_ body: inout HandoverReader) throws(HandoverFault) {
+    let what = "what is usual of clients"
+    self.init()
+    blocks = try body.number(what)
+    guard blocks > 0 else { return }
+    count = try body.figure()
+    distinct = try body.figure()
+    publicCount = try body.figure()
+    for m in 0..<CollapseDetector.topLevels { others[m] = try body.figure() }
+    last = try CollapseDetector.Seen(&body)
+    secondLast = try CollapseDetector.Seen(&body)
+    for i in 0..<CollapseDetector.recentMax {
+      recent[i] = Float(bitPattern: try body.figure32(what))
+      guard recent[i] >= 0, recent[i] <= Float(HandoverReader.figureMax) else { throw .malformed(what) }
+    }
+    recentCount = try body.number(what)
+    emptyBlocks = try body.number(what)
+  }
+}
+
+extension CollapseDetector.Seen {
+  fileprivate func write(to out: inout HandoverWriter) {
+    out.write(figure: publicCount)
+    for m in 0..<CollapseDetector.topLevels { out.write(figure: others[m]) }
+  }
+
+  fileprivate init(_ body: inout HandoverReader) throws(HandoverFault) {
+    self.init()
+    publicCount = try body.figure()
+    for m in 0..<CollapseDetector.topLevels { others[m] = try body.figure() }
+  }
+}
+
+extension HandoverWriter {
+  fileprivate mutating func write(figure: Double) { write(word: figure.bitPattern) }
+}
+
+extension HandoverReader {
+  /// More than any count of requests, or of blocks, and little enough to be multiplied and rounded.
+  fileprivate static let figureMax = Double(1 << 40)
+
+  fileprivate mutating func figure() throws(HandoverFault) -> Double {
+    let what = "a figure about clients"
+    let figure = Double(bitPattern: try word(what))
+    // A figure that is none is not in the range either.
+    guard figure >= 0, figure <= Self.figureMax else { throw .malformed(what) }
+    return figure
+  }
+
+  fileprivate mutating func number(_ what: String) throws(HandoverFault) -> Int {
+    let number = try word(what)
+    guard number <= 1 << 40 else { throw .malformed(what) }
+    return Int(number)
   }
 }

@@ -257,7 +257,7 @@ final class Load: Sendable {
       // A socket's number is its place and 1.
       listeners: found.state.listeners.indices.filter { numbers.contains($0 + 1) },
       admin: found.state.admin.indices.filter { admin.kept.contains(found.state.admin[$0].name) })
-    return Predecessor.Taken(found: found, late: try predecessor.prepare(kept))
+    return try predecessor.prepare(kept, found)
   }
 
   private func openAccessLog(

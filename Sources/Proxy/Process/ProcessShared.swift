@@ -202,6 +202,17 @@ package final class ProcessShared: Sendable {
 
   // MARK: Upgrades
 
+  /// What is known of clients, for a new process that takes it; one of an earlier version begins without.
+  func carriedCollapses(for kept: HandoverPrepared) -> HandoverLate.Collapses? {
+    if kept.lateSections.contains(.collapses) { return collapses.carried }
+    for monitor in collapses.all where monitor.isCollapsed {
+      operationalLog.logger.warning(
+        "the new process is of a version that does not take over the collapse at the listener \(monitor.name), and takes what comes for usual"
+      )
+    }
+    return nil
+  }
+
   /// By which those who drain go. A process that drains itself passes on what it is told.
   var rulesForOlder: HandoverRules {
     let number = Clock.monotonicMicroseconds()

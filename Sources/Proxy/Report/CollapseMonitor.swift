@@ -2,7 +2,8 @@
 // metrics, where configured in the readiness, and to the routes that need to tell clients apart.
 //
 // A worker notes each request in sketches of its own and hands them over every 500 ms (`Worker.watchMilliseconds`); whoever hands over
-// the first of the next two seconds has the last judged. Monitors are known by their listener's name, so they outlive reloads.
+// the first of the next two seconds has the last judged. Monitors are known by their listener's name, so they outlive reloads, and what
+// they know goes along in an upgrade: a collapse is not forgotten by it.
 
 import Platform
 import Policy
@@ -29,6 +30,42 @@ package final class CollapseMonitor: Sendable {
   private static let slotsMax: UInt64 = 1_800
 
   package init(name: String) { self.name = name }
+
+  /// Goes on for the monitor of another process.
+  package init(_ carried: HandoverLate.Monitor, nowMilliseconds: UInt64) throws(HandoverFault) {
+    name = carried.listener
+    var body = HandoverReader(carried.bytes)
+    var its = State()
+    its.collapses = try body.word("a listener's clients")
+    its.requests = try CollapseDetector(&body)
+    its.connections = try CollapseDetector(&body)
+    its.requestSketch = try ClientSketch(&body)
+    its.connectionSketch = try ClientSketch(&body)
+    if try body.flag("a listener's clients") {
+      let slot = try body.word("a listener's clients")
+      // Nothing would be judged before that.
+      guard slot <= nowMilliseconds / slotMilliseconds else { throw .malformed("a listener's clients") }
+      its.slot = slot
+    }
+    try body.end("a listener's clients")
+    let isCollapsed = its.requests.isCollapsed || its.connections.isCollapsed
+    let made = its
+    state.withLock { $0 = made }
+    collapsed.store(isCollapsed, ordering: .relaxed)
+  }
+
+  package var carried: HandoverLate.Monitor {
+    var out = HandoverWriter()
+    let state = state.withLock { $0 }
+    out.write(word: state.collapses)
+    state.requests.write(to: &out)
+    state.connections.write(to: &out)
+    state.requestSketch.write(to: &out)
+    state.connectionSketch.write(to: &out)
+    out.write(flag: state.slot != nil)
+    if let slot = state.slot { out.write(word: slot) }
+    return HandoverLate.Monitor(listener: name, bytes: out.bytes)
+  }
 
   /// Its clients have become one, or a few.
   package var isCollapsed: Bool { collapsed.load(ordering: .relaxed) }
@@ -95,22 +132,70 @@ package final class CollapseMonitor: Sendable {
 
 /// The monitors of a process.
 package final class CollapseMonitors: Sendable {
-  private let monitors = Mutex<[String: CollapseMonitor]>([:])
-  /// With it addresses are hashed.
-  let secret: UInt64
+  private struct State {
+    var monitors: [String: CollapseMonitor] = [:]
+    var secret: UInt64
+  }
 
-  init() throws(CryptoError) { secret = try SecureRandom.word() }
+  /// What another process knew, as far as it could be read.
+  struct Carried: Sendable {
+    let secret: UInt64
+    let monitors: [CollapseMonitor]
+
+    init(_ late: HandoverLate.Collapses) throws(HandoverFault) {
+      secret = late.secret
+      let now = Clock.monotonicMilliseconds()
+      var made: [CollapseMonitor] = []
+      for monitor in late.monitors { made.append(try CollapseMonitor(monitor, nowMilliseconds: now)) }
+      monitors = made
+    }
+  }
+
+  private let state: Mutex<State>
+
+  init() throws(CryptoError) { state = Mutex(State(secret: try SecureRandom.word())) }
+
+  /// With it addresses are hashed.
+  var secret: UInt64 { state.withLock { $0.secret } }
 
   func monitor(_ name: String) -> CollapseMonitor {
-    monitors.withLock { monitors in
-      if let known = monitors[name] { return known }
+    state.withLock { state in
+      if let known = state.monitors[name] { return known }
       let made = CollapseMonitor(name: name)
-      monitors[name] = made
+      state.monitors[name] = made
       return made
     }
   }
 
-  var all: [CollapseMonitor] { monitors.withLock { $0.values.sorted { $0.name < $1.name } } }
+  var all: [CollapseMonitor] { state.withLock { $0.monitors.values.sorted { $0.name < $1.name } } }
+
+  // MARK: Upgrades
+
+  /// A part of a frame. About 600 listeners have room in it.
+  private static let carriedBytesMax = 8 << 20
+
+  /// For the process that goes on. Where there are too many, those that see a collapse have room first; the others learn anew.
+  var carried: HandoverLate.Collapses {
+    let all = all
+    var left = CollapseMonitors.carriedBytesMax
+    let monitors = (all.filter(\.isCollapsed) + all.filter { !$0.isCollapsed }).map(\.carried).prefix { monitor in
+      left -= monitor.bytes.count + monitor.listener.utf8.count
+      return left >= 0
+    }
+    return HandoverLate.Collapses(secret: secret, monitors: Array(monitors))
+  }
+
+  /// Before the workers start: goes on with the monitors of listeners that this configuration has.
+  /// - Returns: those whose clients have become one.
+  func take(_ carried: Carried, by config: Config) -> [String] {
+    let names = Set(config.listeners.map(\.name))
+    let its = carried.monitors.filter { names.contains($0.name) }
+    state.withLock { state in
+      state.secret = carried.secret
+      for monitor in its { state.monitors[monitor.name] = monitor }
+    }
+    return its.filter(\.isCollapsed).map(\.name)
+  }
 
   /// Prometheus text.
   var metrics: String {

@@ -24,6 +24,7 @@ final class Predecessor: Sendable {
   struct Taken: Sendable {
     let found: Found
     let late: HandoverLate
+    let collapses: CollapseMonitors.Carried?
   }
 
   private let socket: HandoverSocket
@@ -83,14 +84,24 @@ final class Predecessor: Sendable {
 
   /// Says that this process could start, and waits for the word to. Where the old process is gone instead, its sockets are this one's
   /// alone, and it starts.
-  func prepare(_ kept: HandoverPrepared) throws(HandoverError) -> HandoverLate {
+  func prepare(_ kept: HandoverPrepared, _ found: Found) throws(HandoverError) -> Taken {
+    var kept = kept
+    // All that it can say and this process knows.
+    kept.lateSections = found.state.lateSections
     do throws(HandoverError) {
       try socket.send(.prepared, kept.bytes, deadlineMilliseconds: Predecessor.deadline)
       let bytes = try socket.receive(.go, deadlineMilliseconds: Predecessor.deadline)
-      do throws(HandoverFault) { return try HandoverLate(bytes) } catch { throw .fault(error) }
+      do throws(HandoverFault) {
+        let late = try HandoverLate(bytes)
+        var collapses: CollapseMonitors.Carried?
+        if let its = late.collapses { collapses = try CollapseMonitors.Carried(its) }
+        return Taken(found: found, late: late, collapses: collapses)
+      } catch {
+        throw .fault(error)
+      }
     } catch {
       guard case .ended = error else { throw error }
-      return HandoverLate()
+      return Taken(found: found, late: HandoverLate(), collapses: nil)
     }
   }
 

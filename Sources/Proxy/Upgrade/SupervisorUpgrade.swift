@@ -62,6 +62,7 @@ extension Supervisor {
     state.startedMilliseconds = serving.startedMilliseconds
     serving.snapshot.boundary.write(to: &state)
     state.takesRules = true
+    state.lateSections = HandoverLate.Section.allCases
     state.userFiles = serving.snapshot.routeFiles.users.sorted { $0.key < $1.key }.map {
       HandoverState.UserFile(path: $0.key, digest: $0.value.digest)
     }
@@ -170,6 +171,9 @@ extension Supervisor {
     shared.routes.take(taken.late.closures)
     shared.servers.take(taken.late.servers, by: config)
     shared.earlierCounters.add(taken.late.counts)
+    for name in taken.collapses.map({ shared.collapses.take($0, by: config) }) ?? [] {
+      logger.warning("the collapse at the listener \(name), which the process before this one saw, lasts here too")
+    }
     shared.older.begin(RequestBasis(taken.found), takesRules: taken.found.state.takesRules)
   }
 

@@ -151,7 +151,8 @@ final class Upgrade: Sendable {
   ) throws(HandoverError) -> Outcome {
     admin.pause()
     let late = HandoverLate(
-      closures: shared.routes.carried, servers: shared.servers.carried, counts: CarriedCounters.all(shared))
+      closures: shared.routes.carried, servers: shared.servers.carried, counts: CarriedCounters.all(shared),
+      collapses: shared.carriedCollapses(for: kept))
     let deadline = Clock.monotonicMilliseconds() + Predecessor.stepMilliseconds
     try own.send(.go, late.bytes, deadlineMilliseconds: deadline)
     let said = try own.receive(.accepting, deadlineMilliseconds: deadline)
