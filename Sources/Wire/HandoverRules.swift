@@ -9,7 +9,7 @@ public struct HandoverRules: Equatable, Sendable {
   public struct Route: Equatable, Sendable {
     /// Empty: it has none.
     public var name: String
-    /// What it matches, in words. Only compared.
+    /// What it matches, in words, with listeners by their address. Only compared.
     public var match: String
     public var isEnabled: Bool
     public var needsDistinctClients: Bool
@@ -37,7 +37,7 @@ public struct HandoverRules: Equatable, Sendable {
   /// All that operators have closed.
   public var closures: [HandoverState.Closure]
   public var routes: [Route]
-  /// The names of listeners whose clients cannot be told apart.
+  /// The listeners whose clients cannot be told apart, by the address that clients connect to. Only compared.
   public var collapsedListeners: [String]
 
   public init(

@@ -174,6 +174,57 @@ extension EndToEnd {
       try echoes(other)
     }
 
+    /// Whose route is closed is told by the address that its clients connected to.
+    @Test func listenersMayExchangeTheirNames() throws {
+      let workspace = try Workspace()
+      let files = ["a", "b"].map { workspace.file("\($0).sock") }
+      func listener(_ name: String, _ file: String) -> Configuration.Listener {
+        Configuration.Listener(name: name, listen: "unix:\(file)", trust: ["from: any, evidence: forwarded"])
+      }
+      let service = try Service(in: workspace) {
+        $0.listeners += [listener("A", files[0]), listener("B", files[1])]
+        $0.routes =
+          ["A", "B"].map { "listener: \($0), path_prefix: /ws, to: backend, name: of-\($0)" } + ["to: backend"]
+      }
+      let first = try service.first()
+      let tunnels = try files.map { file in
+        let connection = try Connection(unix: file)
+        let fields = WebSocket.upgrade + ["X-Forwarded-For: \(Peer.client(8))"]
+        guard try connection.get("/ws", fields: fields).status == 101 else { throw Trouble("no tunnel") }
+        return connection
+      }
+      var next = service.configuration
+      next.listeners[1...] = [listener("B", files[0]), listener("A", files[1])]
+      next.routes[1] += ", enabled: false"
+      try service.upgradable.write(next)
+      try service.upgradable.upgrade()
+      try isClosed(first)
+      try isClosed(tunnels[0])
+      try echoes(tunnels[1])
+    }
+
+    /// By a reload, and then it comes back closed, with another name.
+    @Test func aRouteThatWasGoneIsNotOpenToWhoHasATunnelOfIt() throws {
+      let workspace = try Workspace()
+      let service = try Service(in: workspace) { $0.routes.removeLast(2) }
+      let (first, gone, other) = (
+        try service.tunnel("/ws/b/first"), try service.tunnel("/ws/a"), try service.tunnel("/ws/b")
+      )
+      var next = service.configuration
+      next.routes.remove(at: 0)
+      try service.upgradable.write(next)
+      let start = service.upgradable.errors.count
+      service.upgradable.first.process.signal(SIGHUP)
+      try service.upgradable.first.said("reloaded generation=2", from: start)
+      try echoes(gone)
+      next.routes.append("path_prefix: /ws/a, to: backend, name: back, enabled: false")
+      try service.upgradable.write(next)
+      try service.upgradable.upgrade()
+      try isClosed(first)
+      try isClosed(gone)
+      try echoes(other)
+    }
+
     /// Also through a process that has nothing left itself.
     @Test func aClosureReachesEveryProcessOfAChainOfUpgrades() throws {
       let workspace = try Workspace()

@@ -57,6 +57,18 @@ struct ListenerPairs {
   }
 }
 
+extension Config.Listener {
+  /// By what two processes know it: what clients connect to, or its name where the system chooses the port.
+  package var place: String { address.isChosenBySystem ? "\(name) at \(address.text)" : address.text }
+}
+
+extension Config {
+  /// Each listener's, by its name.
+  package var listenerPlaces: [String: String] {
+    listeners.reduce(into: [:]) { $0[$1.name] = $1.place }
+  }
+}
+
 extension Config.Endpoint {
   var isChosenBySystem: Bool {
     if case .address(_, port: 0) = self { true } else { false }

@@ -85,9 +85,12 @@ extension Config {
     }
 
     /// What another process compares, to find the route that is for the same requests. The text does not tell values apart that come from
-    /// outside and are not shown; here each has a digest.
-    package func identity() throws(CryptoError) -> String {
-      var identity = text
+    /// outside and are not shown; here each has a digest. Names of listeners may be exchanged between the two configurations; here each
+    /// is at its place.
+    package func identity(at places: [String: String]) throws(CryptoError) -> String {
+      var match = self
+      match.listeners = listeners.map { places[$0] ?? $0 }.sorted()
+      var identity = match.text
       for header in headers where header.written != nil {
         identity += " #" + (try SHA256.shortHex(Array((header.value ?? "").utf8).span))
       }

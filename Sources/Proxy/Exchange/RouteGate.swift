@@ -95,10 +95,9 @@ enum RouteGate {
   /// What the process says that serves instead of this one.
   private static func refusal(_ x: Exchange, _ route: RoutePlan, by rules: SuccessorRules) -> Refusal? {
     switch rules[route.number] {
-    case nil: return nil
     case .closed:
       x.retryAfterSeconds = usualRetrySeconds
-      x.detail = .text("closed, or gone, in the configuration of the process that serves now")
+      x.detail = .text("closed, gone, or not known to be open in the process that serves now")
       return .routeClosed
     case .open(let terms):
       if let access = terms.access, !access.allows(x.identity?.address) {
@@ -107,7 +106,7 @@ enum RouteGate {
       }
       guard terms.needsDistinctClients else { return nil }
       var why = whyIndistinct(x)
-      if why == nil, let listener = x.downstream.listener, rules.collapsedListeners.contains(listener.name) {
+      if why == nil, let listener = x.downstream.listener, rules.collapsedListeners.contains(listener.place) {
         why = .text("the listener's clients have become one (on_collapse: refuse)")
       }
       guard let why else { return nil }

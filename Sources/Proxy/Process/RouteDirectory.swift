@@ -153,8 +153,10 @@ package final class RouteDirectory: Sendable {
 
   /// Goes by what the process says that serves instead of this one.
   func follow(_ rules: HandoverRules) {
-    let routes = state.withLock { state in state.config.routes.map { (number: state.number(of: $0), route: $0) } }
-    let made = SuccessorRules(rules, for: routes)
+    let (routes, places) = state.withLock { state in
+      (state.config.routes.map { (number: state.number(of: $0), route: $0) }, state.config.listenerPlaces)
+    }
+    let made = SuccessorRules(rules, for: routes, at: places)
     state.withLock { state in
       state.replaceClosures(by: rules.closures)
       state.successor = rules

@@ -1,9 +1,10 @@
 // In a process that drains beside the one that it was upgraded to: what that one's rules (Wire's HandoverRules) say about each route
 // here, so that nothing lives on through a route that is closed there.
 //
-// A route is the same there by its name, or else by what it matches. It is closed here when it is closed or gone there, and in doubt:
-// when a route that is closed, or not for everybody, might have its requests there and could not have had them here. Whoever is ended
-// by that comes back to the process that serves, and gets what holds.
+// A route is the same there by what it matches, or else by its name. What a route or a rule says of a listener is compared by the
+// address that clients connect to, as the reload guard does (ListenerPairs). A route is closed here when it is closed or gone there, or when it
+// was gone here already, and in doubt: when a route that is closed, or not for everybody, might have its requests there and could not
+// have had them here. Whoever is ended by that comes back to the process that serves, and gets what holds.
 
 import Policy
 import Wire
@@ -20,12 +21,17 @@ package struct SuccessorRules: Sendable {
     case open(Terms)
   }
 
-  /// By the number of a route in the RouteDirectory; a number that is missing is not known there, nor here any more.
+  /// By the number of a route in the RouteDirectory.
   private var verdicts: [Int: Verdict] = [:]
+  /// By their places (`Config.Listener.place`).
   package let collapsedListeners: Set<String>
 
-  /// - Parameter routes: this process's, in the order of its file, with their numbers.
-  package init(_ rules: HandoverRules, for routes: [(number: Int, route: Config.Route)]) {
+  /// - Parameters:
+  ///   - routes: this process's, in the order of its file, with their numbers.
+  ///   - places: of its listeners, by their names.
+  package init(
+    _ rules: HandoverRules, for routes: [(number: Int, route: Config.Route)], at places: [String: String]
+  ) {
     collapsedListeners = Set(rules.collapsedListeners)
     let closed = Set(rules.closures.map(\.route))
     var named: [String: Int] = [:]
@@ -45,10 +51,10 @@ package struct SuccessorRules: Sendable {
     var first = 0
     for (number, own) in routes {
       // Without a digest nothing is known to be for the same requests, and the name decides.
-      let match = (try? own.match.identity()) ?? ""
+      let match = (try? own.match.identity(at: places)) ?? ""
       while first < restricting.count, inFront.contains(restricting[first]) { first += 1 }
       var verdict = Verdict.closed
-      if let place = own.name.flatMap({ named[$0] }) ?? matching[match] {
+      if let place = matching[match] ?? own.name.flatMap({ named[$0] }) {
         let its = rules.routes[place]
         let isOne = restrictingByMatch[its.match]?.contains(place) ?? false
         // What matches the same has only what stands in front of it to fear.
@@ -75,7 +81,8 @@ package struct SuccessorRules: Sendable {
     return .open(Terms(access: AccessList(access), needsDistinctClients: route.needsDistinctClients))
   }
 
-  package subscript(number: Int) -> Verdict? { verdicts[number] }
+  /// A number without a verdict is of a route that a reload of this process took away: what became of its requests is not known.
+  package subscript(number: Int) -> Verdict { verdicts[number] ?? .closed }
 }
 
 extension HandoverRules {
@@ -83,15 +90,16 @@ extension HandoverRules {
   package init(
     _ config: Config, number: UInt64, areOther: Bool, _ closures: [HandoverState.Closure], collapsed: Set<String>
   ) {
+    let places = config.listenerPlaces
     self.init(
       number: number, areOther: areOther, closures: closures,
       routes: config.routes.map { route in
         Route(
-          name: route.name ?? "", match: (try? route.match.identity()) ?? "", isEnabled: route.isEnabled,
+          name: route.name ?? "", match: (try? route.match.identity(at: places)) ?? "", isEnabled: route.isEnabled,
           needsDistinctClients: route.needsDistinctClients, allow: route.access.allow.map { "\($0)" },
           deny: route.access.deny.map { "\($0)" })
       },
       collapsedListeners: config.listeners.filter { $0.onCollapse == .refuse && collapsed.contains($0.name) }.map(
-        \.name))
+        \.place))
   }
 }

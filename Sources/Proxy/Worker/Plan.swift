@@ -12,6 +12,8 @@ final class ListenerPlan {
 
   let name: String
   let nameBytes: [UInt8]
+  /// By what another process knows it.
+  let place: String
   let generation: UInt64
   /// The socket that it has, as the worker's `ListenerSource` numbers it.
   let socket: Int
@@ -35,6 +37,7 @@ final class ListenerPlan {
   ) {
     name = listener.config.name
     nameBytes = Array(name.utf8)
+    place = listener.config.place
     generation = snapshot.generation
     record = RecordMembers(snapshot, listener.trust, digests)
     self.socket = socket
