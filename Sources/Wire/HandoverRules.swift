@@ -3,6 +3,8 @@
 //
 // Both go only to a process that is known to take them: the older one says so in its state (`HandoverState.takesRules`), the newer
 // one by rules in its `accepting`. They are sections, as in HandoverState, so that a later version can say more.
+//
+// Rules have as many routes and ranges as a configuration; only the frame bounds them. A list takes four bytes for each entry at least.
 
 public struct HandoverRules: Equatable, Sendable {
   /// A route of the newer process's configuration, in the order of its file.
@@ -51,6 +53,15 @@ public struct HandoverRules: Equatable, Sendable {
     self.collapsedListeners = collapsedListeners
   }
 
+  /// For who can know no rules: there is no route, so none is open, and no request is begun.
+  public static func unknown(number: UInt64) -> HandoverRules { HandoverRules(number: number, areOther: true) }
+
+  /// What is sent. Where it is more than a frame has room for, whoever cannot be told what is closed is told that nothing is open.
+  public var frame: [UInt8] {
+    let all = bytes
+    return all.count <= HandoverFrame.bytesMax ? all : HandoverRules.unknown(number: number).bytes
+  }
+
   private enum Tag: UInt8, CaseIterable { case service = 1, closures, routes, listeners }
 
   public var bytes: [UInt8] {
@@ -90,10 +101,10 @@ public struct HandoverRules: Equatable, Sendable {
         number = try body.word("the number of the rules")
         areOther = try body.flag("the rules")
       case .closures:
-        closures = try body.list(most: HandoverState.listMax, "closed routes") { body throws(HandoverFault) in
+        closures = try body.list(most: HandoverFrame.bytesMax, "closed routes") { body throws(HandoverFault) in
           try HandoverState.Closure(&body)
         }
-      case .routes: routes = try body.list(most: HandoverState.listMax, "routes", HandoverRules.route)
+      case .routes: routes = try body.list(most: HandoverFrame.bytesMax, "routes", HandoverRules.route)
       case .listeners: collapsedListeners = try HandoverRules.texts(&body, "listeners")
       }
       try body.end("the end of a section")
@@ -105,7 +116,8 @@ public struct HandoverRules: Equatable, Sendable {
   private static let textMax = 4 << 20
 
   private static func texts(_ body: inout HandoverReader, _ what: String) throws(HandoverFault) -> [String] {
-    try body.list(most: HandoverState.listMax, what) { body throws(HandoverFault) in try body.text(most: textMax, what)
+    try body.list(most: HandoverFrame.bytesMax, what) { body throws(HandoverFault) in
+      try body.text(most: textMax, what)
     }
   }
 

@@ -174,6 +174,29 @@ extension EndToEnd {
       try echoes(other)
     }
 
+    /// As many as a file of 4 MiB has. The client that is denied last has a tunnel in the old process.
+    @Test func allRangesOfAListReachTheOldProcess() throws {
+      let workspace = try Workspace()
+      let ranges = (0..<66_000).map { "100.\(64 + $0 >> 16).\($0 >> 8 & 255).\($0 & 255)" }.joined(separator: ", ")
+      func route(_ more: String = "") -> String {
+        "path_prefix: /ws/a, to: backend, name: sockets, access: { deny: [\(ranges)\(more)] }"
+      }
+      let service = try Service(in: workspace) { $0.routes[0] = route() }
+      let (first, denied, other) = (
+        try service.first(), try service.tunnel("/ws/a"), try service.tunnel("/ws/b")
+      )
+      let pid = try service.upgradable.upgrade()
+      try isClosed(first)
+      try service.status(has: "\"older_processes\":{\"told\":true,\"requests\":0,\"tunnels\":")
+      try echoes(denied)
+      var next = service.configuration
+      next.routes[0] = route(", \(Peer.client())")
+      try service.upgradable.write(next)
+      kill(pid, SIGHUP)
+      try isClosed(denied)
+      try echoes(other)
+    }
+
     /// Whose route is closed is told by the address that its clients connected to.
     @Test func listenersMayExchangeTheirNames() throws {
       let workspace = try Workspace()

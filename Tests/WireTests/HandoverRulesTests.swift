@@ -33,6 +33,21 @@ import Wire
     }
   }
 
+  /// A configuration bounds neither its routes nor their ranges.
+  @Test func thereMayBeAsManyRangesAsAFrameHasRoomFor() throws {
+    let ranges = (0..<70_000).map { "10.\($0 >> 16).\($0 >> 8 & 255).\($0 & 255)/32" }
+    var rules = Self.rules
+    rules.routes[1].deny = ranges
+    rules.routes += (0..<70_000).map { .init(match: "\($0)") }
+    rules.closures = Array(repeating: Self.rules.closures[0], count: 70_000)
+    #expect(try HandoverRules(rules.frame) == rules)
+    // Beyond that it is not cut: nothing is open there then.
+    rules.routes = Array(repeating: .init(match: "", allow: ranges), count: 20)
+    rules.areOther = false
+    #expect(rules.frame.count <= HandoverFrame.bytesMax)
+    #expect(try HandoverRules(rules.frame) == HandoverRules(number: rules.number, areOther: true))
+  }
+
   @Test(arguments: [false, true]) func aSectionOfALaterVersionIsPassedOverUnlessItMustBeUnderstood(_ must: Bool) throws
   {
     var more = HandoverWriter()

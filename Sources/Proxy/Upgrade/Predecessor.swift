@@ -130,7 +130,7 @@ final class Predecessor: Sendable {
       var isWhole = false
       do throws(HandoverError) {
         try socket.send(
-          .accepting, takesRules ? shared.rulesForOlder.bytes : [], deadlineMilliseconds: Predecessor.deadline)
+          .accepting, takesRules ? shared.rulesForOlder.frame : [], deadlineMilliseconds: Predecessor.deadline)
         isWhole = true
         _ = try socket.receive(.done, deadlineMilliseconds: Predecessor.deadline)
       } catch {
@@ -184,7 +184,7 @@ final class Predecessor: Sendable {
           shared.older.changed.clear()
           // However long it takes: half a frame would be the end of all further ones.
           guard shared.older.isThere,
-            (try? socket.send(.rules, shared.rulesForOlder.bytes, deadlineMilliseconds: .max)) != nil
+            (try? socket.send(.rules, shared.rulesForOlder.frame, deadlineMilliseconds: .max)) != nil
           else { return }
         }
       }
