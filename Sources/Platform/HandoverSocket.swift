@@ -122,9 +122,9 @@ package enum HandoverError: Error, Sendable, CustomStringConvertible {
   /// Ends both directions: the other side sees it.
   package func end() { _ = shutdown(descriptor, Int32(SHUT_RDWR)) }
 
-  /// Waits for the beginning of a frame, or the end of the other process. False where neither comes.
-  package func waitReadable(timeoutMilliseconds: Int32) -> Bool {
-    Sockets.waitReadable(descriptor, or: -1, timeoutMilliseconds: timeoutMilliseconds)
+  /// Waits for the beginning of a frame, or the end of the other process. False where neither comes, or `other` is signalled before.
+  package func waitReadable(or other: Wakeup, timeoutMilliseconds: Int32) -> Bool {
+    Sockets.waitReadable(descriptor, or: other.descriptor, timeoutMilliseconds: timeoutMilliseconds)
   }
 
   /// The next frame. The caller owns its descriptors.

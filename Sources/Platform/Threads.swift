@@ -118,6 +118,10 @@ package enum ProcessLimits {
   }
 
   package static var processIdentifier: Int32 { getpid() }
+  /// The process that started this one, or whoever has taken its place where that has ended.
+  package static var parentIdentifier: Int32 { getppid() }
+  /// Whether there is a process of this number, which may be another's by now.
+  package static func exists(_ process: Int32) -> Bool { process > 0 && (kill(process, 0) == 0 || cs_errno() == EPERM) }
   /// The user that the process acts as.
   package static var user: UInt32 { geteuid() }
 

@@ -132,45 +132,89 @@ public struct HandoverRules: Equatable, Sendable {
 
 /// What an older process still has, with those before it.
 public struct HandoverDraining: Equatable, Sendable {
+  /// What those before it have, which is counted in the sums, too.
+  public struct Before: Equatable, Sendable {
+    public struct Sums: Equatable, Sendable {
+      public var requests: UInt64
+      public var tunnels: UInt64
+
+      public init(requests: UInt64, tunnels: UInt64) {
+        self.requests = requests
+        self.tunnels = tunnels
+      }
+    }
+
+    /// By their numbers, the latest first.
+    public var processes: [UInt64]
+    /// Nil: it is not known.
+    public var sums: Sums?
+
+    public init(processes: [UInt64], sums: Sums?) {
+      self.processes = processes
+      self.sums = sums
+    }
+  }
+
   public var requests: UInt64
   public var tunnels: UInt64
   /// The number of the latest rules by which all of them go.
   public var heard: UInt64
+  /// What is left where the process ends that says this. Nil: nothing.
+  public var before: Before?
 
-  public init(requests: UInt64, tunnels: UInt64, heard: UInt64) {
+  public init(requests: UInt64, tunnels: UInt64, heard: UInt64, before: Before? = nil) {
     self.requests = requests
     self.tunnels = tunnels
     self.heard = heard
+    self.before = before
   }
 
-  private static let tag: UInt8 = 1
+  private enum Tag: UInt8 { case sums = 1, before }
 
   public var bytes: [UInt8] {
     var writer = HandoverWriter()
-    writer.write(section: HandoverDraining.tag) {
+    writer.write(section: Tag.sums.rawValue) {
       $0.write(word: requests)
       $0.write(word: tunnels)
       $0.write(word: heard)
+    }
+    guard let before else { return writer.bytes }
+    writer.write(section: Tag.before.rawValue, mustBeUnderstood: false) {
+      $0.write(list: before.processes) { $0.write(word: $1) }
+      $0.write(flag: before.sums != nil)
+      if let sums = before.sums {
+        $0.write(word: sums.requests)
+        $0.write(word: sums.tunnels)
+      }
     }
     return writer.bytes
   }
 
   public init(_ bytes: [UInt8]) throws(HandoverFault) {
     let what = "what an older process still has"
+    self.init(requests: 0, tunnels: 0, heard: 0)
     var reader = HandoverReader(bytes)
-    var found: HandoverDraining?
+    var seen: Set<UInt8> = []
     while let section = try reader.section(what) {
       var body = section.body
-      guard section.tag == HandoverDraining.tag, found == nil else {
+      guard seen.insert(section.tag).inserted else { throw .malformed("a section that comes twice") }
+      guard let tag = Tag(rawValue: section.tag) else {
         guard !section.mustBeUnderstood else { throw .malformed(what) }
         continue
       }
-      found = HandoverDraining(
-        requests: try body.word(what), tunnels: try body.word(what), heard: try body.word(what))
+      switch tag {
+      case .sums: (requests, tunnels, heard) = (try body.word(what), try body.word(what), try body.word(what))
+      case .before:
+        let processes = try body.list(most: HandoverState.listMax, what) { body throws(HandoverFault) in
+          try body.word(what)
+        }
+        var sums: Before.Sums?
+        if try body.flag(what) { sums = .init(requests: try body.word(what), tunnels: try body.word(what)) }
+        before = Before(processes: processes, sums: sums)
+      }
       try body.end(what)
     }
-    guard let found else { throw .malformed(what) }
-    self = found
+    guard seen.contains(Tag.sums.rawValue) else { throw .malformed(what) }
   }
 }
 

@@ -277,6 +277,129 @@ extension EndToEnd {
       #expect(try service.upgradable.first.process.waitForExit() == .code(0))
     }
 
+    /// Each passes on what it hears, at once.
+    @Test func aLongChainIsToldWithinTheTimeOfAnAnswer() throws {
+      let workspace = try Workspace()
+      let service = try Service(in: workspace)
+      var held: [Connection] = []
+      for _ in 0..<8 {
+        held += [try service.first(), try service.tunnel("/ws/a")]
+        try service.upgradable.upgrade()
+      }
+      try service.status(has: "\"older_processes\":{\"told\":true,\"requests\":0,\"tunnels\":")
+      let outcome = try service.route("close", "sockets")
+      #expect(outcome.output.contains("older processes that drain end theirs too"), "\(outcome)")
+      for tunnel in held { try isClosed(tunnel) }
+    }
+
+    /// One that does not run is not told, also of what a reload closes.
+    @Test func whatWasNotHeardIsNotTold() throws {
+      let workspace = try Workspace()
+      let service = try Service(in: workspace)
+      let (first, tunnel) = (try service.first(), try service.tunnel("/ws/a"))
+      let pid = try service.upgradable.upgrade()
+      try isClosed(first)
+      first.close()
+      try service.status(has: "\"older_processes\":{\"told\":true,\"requests\":0,\"tunnels\":1}")
+      let old = service.upgradable.first.process
+      old.signal(SIGSTOP)
+      defer { old.signal(SIGCONT) }
+      var next = service.configuration
+      next.routes[0] += ", enabled: false"
+      try service.upgradable.write(next)
+      kill(pid, SIGHUP)
+      try service.status(has: "\"older_processes\":{\"told\":false,\"requests\":0,\"tunnels\":1}")
+      old.signal(SIGCONT)
+      try isClosed(tunnel)
+      tunnel.close()
+      try service.status(has: "\"older_processes\":null")
+    }
+
+    // MARK: A chain that is cut
+
+    private struct Chain {
+      let workspace: Workspace
+      let service: Service
+      let first: Connection
+      let (named, other): (Connection, Connection)
+      let second: pid_t
+    }
+
+    /// The oldest process has tunnels, the second one nothing, and the third is the service.
+    private func chain() throws -> Chain {
+      let workspace = try Workspace()
+      let service = try Service(in: workspace)
+      let first = try service.first()
+      let (named, other) = (try service.tunnel("/ws/a"), try service.tunnel("/ws/b"))
+      let second = try service.upgradable.upgrade()
+      try isClosed(first)
+      first.close()
+      try service.upgradable.upgrade()
+      try service.status(has: "\"older_processes\":{\"told\":true,\"requests\":0,\"tunnels\":2}")
+      return Chain(
+        workspace: workspace, service: service, first: first, named: named, other: other, second: second)
+    }
+
+    /// What is closed it would never hear.
+    @Test func aProcessThatIsCutOffEndsItsTunnels() throws {
+      let chain = try chain()
+      let service = chain.service
+      let half = try Connection(to: try service.address)
+      kill(chain.second, SIGKILL)
+      for tunnel in [chain.named, chain.other] {
+        try isClosed(tunnel)
+        tunnel.close()
+      }
+      try service.upgradable.first.said("says no more which routes are closed: tunnels end here")
+      #expect(try service.upgradable.first.process.waitForExit() == .code(0))
+      try service.status(has: "\"older_processes\":null")
+      #expect(try half.get("/").status == 200)
+      let entry = try service.upgradable.first.access.wait(for: "the tunnel") { $0.path == "/ws/b" }
+      #expect(entry.refusal == "route-closed")
+    }
+
+    /// It does not run, so it cannot find that out.
+    @Test func aProcessThatIsCutOffIsNotForgotten() throws {
+      let chain = try chain()
+      let service = chain.service
+      let oldest = service.upgradable.first.process
+      oldest.signal(SIGSTOP)
+      defer { oldest.signal(SIGCONT) }
+      kill(chain.second, SIGKILL)
+      try service.status(has: "\"older_processes\":{\"told\":false,\"requests\":0,\"tunnels\":2}")
+      try service.upgradable.first.said("an older process with 0 requests and 2 tunnels may still drain")
+      let outcome = try service.route("close", "sockets")
+      #expect(outcome.error.contains("has not heard of it: 2 tunnels go on there"), "\(outcome)")
+      // Nor by a further upgrade.
+      try service.upgradable.upgrade()
+      try service.status(has: "\"older_processes\":{\"told\":false,\"requests\":0,\"tunnels\":2}")
+      oldest.signal(SIGCONT)
+      for tunnel in [chain.named, chain.other] {
+        try isClosed(tunnel)
+        tunnel.close()
+      }
+      #expect(try oldest.waitForExit() == .code(0))
+      try service.status(has: "\"older_processes\":null")
+    }
+
+    /// The first signal gives it the time of a drain, in which it still passes on what is closed.
+    @Test func aProcessThatWaitsForTheOneBeforeItEndsAtTheSecondSignal() throws {
+      let chain = try chain()
+      let service = chain.service
+      kill(chain.second, SIGTERM)
+      try service.upgradable.first.said("the process before this one is waited for 5000 ms at most")
+      let outcome = try service.route("close", "sockets")
+      #expect(outcome.output.contains("older processes that drain end theirs too"), "\(outcome)")
+      try isClosed(chain.named)
+      try echoes(chain.other)
+      kill(chain.second, SIGTERM)
+      try isClosed(chain.other)
+      chain.named.close()
+      chain.other.close()
+      #expect(try service.upgradable.first.process.waitForExit() == .code(0))
+      try service.status(has: "\"older_processes\":null")
+    }
+
     // MARK: Requests
 
     private static func trust(_ evidence: String) -> [String] {

@@ -23,6 +23,22 @@ import Wire
     #expect(try HandoverDraining(Self.draining.bytes) == Self.draining)
   }
 
+  /// Of those before it, an earlier version says nothing, and passes it over.
+  @Test(arguments: [nil, .init(requests: 3, tunnels: .max)] as [HandoverDraining.Before.Sums?])
+  func whatEarlierProcessesHaveIsASectionOfItsOwn(_ sums: HandoverDraining.Before.Sums?) throws {
+    var more = Self.draining
+    more.before = .init(processes: [12, 1 << 31], sums: sums)
+    let bytes = more.bytes
+    #expect(try HandoverDraining(bytes) == more)
+    let plain = Self.draining.bytes.count
+    #expect(Array(bytes.prefix(plain)) == Self.draining.bytes && bytes[plain + 1] == 0)
+    for count in bytes.indices where count != plain {
+      #expect(throws: HandoverFault.self, "\(count) bytes") { try HandoverDraining(Array(bytes[..<count])) }
+    }
+    #expect(throws: HandoverFault.self) { try HandoverDraining(bytes + bytes.dropFirst(plain)) }
+    #expect(throws: HandoverFault.self) { try HandoverDraining(Array(bytes.dropFirst(plain))) }
+  }
+
   @Test func whatIsCutIsAFault() {
     let (rules, draining) = (Self.rules.bytes, Self.draining.bytes)
     for count in rules.indices {

@@ -24,19 +24,23 @@ struct Drain {
   private static let patienceMicroseconds = 20_000_000
   private static let waitMilliseconds: UInt64 = 50
 
-  private enum Outcome { case done, interrupted }
+  enum Outcome: Equatable {
+    /// `end`: of the time that a first signal gives to a process that drains beside another; nil: none has come.
+    case done(endMilliseconds: UInt64?)
+    case interrupted
+  }
 
   /// Returns when all workers have stopped, when the drain is over, or at another signal.
   /// - Parameter begun: done once the workers have been told.
-  /// - Returns: false where another signal has ended it.
+  /// - Returns: whether another signal has ended it.
   @discardableResult
-  func run(reopenLogs: () -> Void, begun: () -> Void = {}) -> Bool {
+  func run(reopenLogs: () -> Void, begun: () -> Void = {}) -> Outcome {
     // Beside another process that accepts, nobody has to be sent elsewhere first.
     let delay = handedOver == nil ? timeouts.drainDelayMilliseconds : 0
     if delay > 0 {
       logger.info("not ready from now on; draining begins in \(delay) ms")
       let until = Clock.monotonicMilliseconds() + UInt64(delay)
-      guard wait(until: until, "not ready, about to drain", reopenLogs) == .done else { return false }
+      if wait(until: until, "not ready, about to drain", reopenLogs) == .interrupted { return .interrupted }
     }
     let tunnels = timeouts.drainTunnelsMilliseconds ?? timeouts.drainMilliseconds
     let schedule = DrainSchedule(
@@ -49,7 +53,7 @@ struct Drain {
       mailbox.post(.drain(schedule, handedOver: handedOver ?? [], refusesHeads: refusesHeads))
     }
     begun()
-    return wait(until: schedule.endMilliseconds, "draining", reopenLogs) == .done
+    return wait(until: schedule.endMilliseconds, "draining", reopenLogs)
   }
 
   /// To be called when the workers have stopped.
@@ -62,7 +66,8 @@ struct Drain {
   private func wait(until end: UInt64, _ status: String, _ reopenLogs: () -> Void) -> Outcome {
     var end = end
     // What ends the service is the first signal to a process that drains beside it.
-    var mayShorten = handedOver != nil
+    let mayShorten = handedOver != nil
+    var shortened: UInt64?
     var noticeDue: UInt64 = 0
     while true {
       let now = Clock.monotonicMilliseconds()
@@ -72,11 +77,13 @@ struct Drain {
         ServiceNotifier.notify(
           "STOPPING=1\nEXTEND_TIMEOUT_USEC=\(Drain.patienceMicroseconds)\nSTATUS=\(status): \(left)")
       }
-      guard shared.stoppedWorkers < shared.mailboxes.count, now < end else { return .done }
+      guard shared.stoppedWorkers < shared.mailboxes.count, now < end else {
+        return .done(endMilliseconds: shortened)
+      }
       switch signals.next(timeoutMilliseconds: Int32(min(Drain.waitMilliseconds, end - now))) {
-      case .terminate where mayShorten:
-        mayShorten = false
+      case .terminate where mayShorten && shortened == nil:
         end = min(end, now + UInt64(timeouts.drainMilliseconds))
+        shortened = end
       case .terminate, .interrupt:
         logger.warning("told to end a second time: what is under way is cut")
         return .interrupted

@@ -226,6 +226,6 @@ package final class ProcessShared: Sendable {
   /// Something has changed about which routes are closed.
   func tellOfRoutes() {
     for mailbox in mailboxes { mailbox.post(.closures) }
-    older.changed.signal()
+    older.tell()
   }
 }

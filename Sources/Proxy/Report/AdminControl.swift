@@ -82,11 +82,9 @@ package struct AdminControl {
     guard shared.routes.close(name, forMilliseconds: duration, why: why, user: user, now: now) else {
       return .refused("404 Not Found", noSuchRoute(name))
     }
-    // Rules that are made from here on have a greater one.
-    let number = Clock.monotonicMicroseconds()
     shared.tellOfRoutes()
     // What its answer says of them, and what is asked for next, is then behind the closure.
-    shared.older.waitUntilTold(number: number, mostMilliseconds: AdminControl.toldMilliseconds)
+    shared.older.waitUntilTold(mostMilliseconds: AdminControl.toldMilliseconds)
     let time = duration.map { "for \(Timestamp.span(milliseconds: $0))" } ?? "until it is opened"
     shared.operationalLog.logger.warning(
       "route \(name) closed \(time) by user \(user)\(why.isEmpty ? "" : ": \(why)"); its requests are answered 503")

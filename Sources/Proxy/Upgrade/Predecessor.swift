@@ -3,7 +3,8 @@
 //
 // Used by one thread after the other: the load's until it is prepared, then one of its own (`follow`), which hears what the old process
 // still has and what it counted, beside one that tells it what is closed here. Invariant: this process accepts no connection before the old one has said `go`, and everything that came was
-// checked: sockets are what they are said to be, and the trust of the old process can be compared.
+// checked: sockets are what they are said to be, and the trust of the old process can be compared. An end of the connection that was not said
+// does not mean that nothing is left: OlderProcesses knows what may be.
 
 import Platform
 import Policy
@@ -36,6 +37,8 @@ final class Predecessor: Sendable {
   private let isFollowed = Atomic(false)
   private let hasEnded = Atomic(false)
   private let hasFailed = Atomic(false)
+  /// Its number. It lives when this process starts.
+  let process = ProcessLimits.parentIdentifier
 
   /// Nil where this process was not started in an upgrade.
   init?() throws(SystemError) {
@@ -122,9 +125,10 @@ final class Predecessor: Sendable {
     isFollowed.store(true, ordering: .relaxed)
     let takesRules = taken.found.state.takesRules
     _ = try WorkerThread.start(name: "predecessor", processor: nil) { [self] in
+      var isOrderly = false
       defer {
+        endOlder(isOrderly: isOrderly, taken, shared)
         hasEnded.store(true, ordering: .releasing)
-        shared.older.end()
         counted.signal()
       }
       var isWhole = false
@@ -146,34 +150,54 @@ final class Predecessor: Sendable {
           "upgrade: the old process is of a version that is not told which routes are closed here: its tunnels end with its drain"
         )
       }
-      hear(earlier: taken.late.counts, shared)
+      isOrderly = hear(earlier: taken.late.counts, shared)
     }
   }
 
-  private func hear(earlier: [HandoverState.Count], _ shared: ProcessShared) {
-    var isOrderly = false
-    defer {
-      if !isOrderly {
-        shared.operationalLog.logger.warning(
-          "upgrade: an older process has ended, or is not heard of any more; what it counted while it drained is missing, and what is closed from here on it may not know"
-        )
-      }
+  private func endOlder(isOrderly: Bool, _ taken: Taken, _ shared: ProcessShared) {
+    let timeouts = taken.found.boundary.config.timeouts
+    let drain = DrainSchedule(
+      fromMilliseconds: 0, requests: timeouts.drainMilliseconds,
+      tunnels: timeouts.drainTunnelsMilliseconds ?? timeouts.drainMilliseconds,
+      tunnelClose: timeouts.tunnelCloseMilliseconds)
+    let left = shared.older.end(
+      isOrderly: isOrderly, earlierMilliseconds: drain.endMilliseconds + Predecessor.stepMilliseconds)
+    let logger = shared.operationalLog.logger
+    if !isOrderly {
+      logger.warning(
+        "upgrade: the process before this one has ended, or is not heard of any more; what it counted while it drained is missing"
+      )
     }
+    guard let left else { return }
+    let what = left.sums.map { "\($0.requests) requests and \($0.tunnels) tunnels" } ?? "requests and tunnels"
+    logger.warning(
+      "upgrade: an older process with \(what) may still drain, and is not told any more which routes are closed here; it ends its tunnels when it finds that out"
+    )
+  }
+
+  /// - Returns: whether the old process has said that it ends.
+  private func hear(earlier: [HandoverState.Count], _ shared: ProcessShared) -> Bool {
     while let message = try? socket.receive(deadlineMilliseconds: .max) {
       for descriptor in message.descriptors { Sockets.closeDescriptor(descriptor) }
       switch message.kind {
       case .draining:
-        guard let last = try? HandoverDraining(message.bytes) else { return }
+        guard let last = try? HandoverDraining(message.bytes) else { return giveUp() }
         shared.older.note(last)
       case .counts:
         if let last = try? HandoverLate(message.bytes) { shared.earlierCounters.add(last.counts, insteadOf: earlier) }
-        isOrderly = true
-        return
+        return true
       // Later than it was waited for.
       case .done: continue
-      default: return
+      default: return giveUp()
       }
     }
+    return giveUp()
+  }
+
+  /// The old process would think that it is still told.
+  private func giveUp() -> Bool {
+    socket.end()
+    return false
   }
 
   private func tell(_ shared: ProcessShared) {
@@ -182,10 +206,14 @@ final class Predecessor: Sendable {
         while true {
           _ = shared.older.changed.wait(timeoutMilliseconds: -1)
           shared.older.changed.clear()
-          // However long it takes: half a frame would be the end of all further ones.
-          guard shared.older.isThere,
-            (try? socket.send(.rules, shared.rulesForOlder.frame, deadlineMilliseconds: .max)) != nil
-          else { return }
+          guard shared.older.isThere else { return }
+          do throws(HandoverError) {
+            // However long it takes: half a frame would be the end of all further ones.
+            try socket.send(.rules, shared.rulesForOlder.frame, deadlineMilliseconds: .max)
+          } catch {
+            _ = giveUp()
+            return
+          }
         }
       }
     } catch {

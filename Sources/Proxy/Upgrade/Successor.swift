@@ -1,5 +1,8 @@
 // The process that serves instead of this one, which drains beside it: a thread takes the rules that it goes by (HandoverRules), passes
 // them on to the process before this one where that still drains, and says what is left. The other side is Predecessor.
+//
+// Where the connection ends before this process does, nobody says any more what is closed: the other process has ended, or one between
+// this one and the service. Then nothing is known to be open, here and in the processes before: tunnels end, and no request is begun.
 
 import Logging
 import Platform
@@ -8,7 +11,10 @@ import Wire
 
 final class Successor: Sendable {
   private struct State {
+    /// This process ends.
     var isOver = false
+    /// Nothing can be said any more.
+    var isBroken = false
     /// The number of the latest rules; 0: the new process does not say any.
     var heard: UInt64 = 0
     var said: HandoverDraining?
@@ -20,7 +26,7 @@ final class Successor: Sendable {
   /// Also held while something is sent: what a frame is cut by is never sent behind it.
   private let state = Mutex(State())
 
-  /// How often it is looked at what is left.
+  /// How often it is looked at what is left, where nothing else happens.
   private static let reportMilliseconds: Int32 = 200
 
   init(_ socket: HandoverSocket, _ shared: ProcessShared) {
@@ -55,19 +61,35 @@ final class Successor: Sendable {
     do {
       _ = try WorkerThread.start(name: "successor", processor: nil) { [self] in follow() }
     } catch {
-      shared.operationalLog.logger.warning("upgrade: what is closed from here on is not heard of here: \(error)")
+      lose(.system(error))
     }
   }
 
-  /// This process ends, and says what it has counted.
+  /// This process ends, and says what it has counted, and what those before it may still have.
   func end(_ counts: [HandoverState.Count]) {
+    let (before, heard) = shared.older.said
     state.withLock { state in
-      guard !state.isOver else { return }
+      guard !state.isOver, !state.isBroken else { return }
       state.isOver = true
-      try? socket.send(
-        .counts, HandoverLate(counts: counts).bytes,
-        deadlineMilliseconds: Clock.monotonicMilliseconds() + Predecessor.stepMilliseconds)
+      let deadline = Clock.monotonicMilliseconds() + Predecessor.stepMilliseconds
+      do throws(HandoverError) {
+        if state.heard > 0 {
+          let last = Successor.sum(requests: 0, tunnels: 0, heard: min(state.heard, heard), before)
+          try socket.send(.draining, last.bytes, deadlineMilliseconds: deadline)
+        }
+        try socket.send(.counts, HandoverLate(counts: counts).bytes, deadlineMilliseconds: deadline)
+      } catch {
+        // The new process has ended too, or will see that this one has.
+      }
     }
+  }
+
+  private static func sum(
+    requests: UInt64, tunnels: UInt64, heard: UInt64, _ before: HandoverDraining.Before?
+  ) -> HandoverDraining {
+    HandoverDraining(
+      requests: requests &+ (before?.sums?.requests ?? 0), tunnels: tunnels &+ (before?.sums?.tunnels ?? 0),
+      heard: heard, before: before)
   }
 
   // MARK: The following thread
@@ -75,19 +97,34 @@ final class Successor: Sendable {
   private func follow() {
     while !state.withLock({ $0.isOver }) {
       do throws(HandoverError) {
-        if socket.waitReadable(timeoutMilliseconds: Successor.reportMilliseconds) {
+        try report()
+        let isReadable = socket.waitReadable(
+          or: shared.older.noted, timeoutMilliseconds: Successor.reportMilliseconds)
+        // What is noted from here on is seen by the next report, or ends the next wait.
+        shared.older.noted.clear()
+        if isReadable {
           let bytes = try socket.receive(.rules, deadlineMilliseconds: .max)
           do throws(HandoverFault) { take(try HandoverRules(bytes)) } catch { throw .fault(error) }
         }
-        try report()
       } catch {
-        if case .ended = error { return }
-        shared.operationalLog.logger.warning("upgrade: \(error); what is closed from here on is not heard of here")
-        // The new process would think that it is.
-        socket.end()
+        lose(error)
         return
       }
     }
+  }
+
+  /// Nothing is heard any more of what is closed.
+  private func lose(_ error: HandoverError) {
+    let isOver = state.withLock { state in
+      state.isBroken = true
+      return state.isOver
+    }
+    guard !isOver else { return }
+    // The new process would think that this one is told.
+    socket.end()
+    shared.operationalLog.logger.warning(
+      "upgrade: \(error), and says no more which routes are closed: tunnels end here, and no request is begun")
+    take(HandoverRules.unknown(number: Clock.monotonicMicroseconds()))
   }
 
   private func take(_ rules: HandoverRules) {
@@ -103,12 +140,10 @@ final class Successor: Sendable {
   }
 
   private func report() throws(HandoverError) {
-    let before = shared.older.last
-    var heard = state.withLock { $0.heard }
-    if let before { heard = min(heard, before.heard) } else if shared.older.isDeaf { heard = 0 }
-    let now = HandoverDraining(
-      requests: shared.total(.openRequests) + (before?.requests ?? 0),
-      tunnels: shared.total(.openTunnels) + (before?.tunnels ?? 0), heard: heard)
+    let (before, heard) = shared.older.said
+    let now = Successor.sum(
+      requests: shared.total(.openRequests), tunnels: shared.total(.openTunnels),
+      heard: min(heard, state.withLock { $0.heard }), before)
     let failure: HandoverError? = state.withLock { state in
       guard !state.isOver, state.said != now else { return nil }
       state.said = now
@@ -117,7 +152,7 @@ final class Successor: Sendable {
         try socket.send(.draining, now.bytes, deadlineMilliseconds: deadline)
         return nil
       } catch {
-        state.isOver = true
+        state.isBroken = true
         return error
       }
     }

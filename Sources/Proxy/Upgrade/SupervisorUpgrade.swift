@@ -138,25 +138,35 @@ extension Supervisor {
     let drain = Drain(
       shared: shared, timeouts: serving.snapshot.config.timeouts, signals: signals, logger: logger,
       handedOver: numbers, refusesHeads: !mayBegin)
-    let isDrained = drain.run(reopenLogs: reopenLogs) {
+    let outcome = drain.run(reopenLogs: reopenLogs) {
       successor.start()
       // Behind the beginning: somebody may be being answered, slowly.
       admin.stop(keeping: handed.admin)
     }
     stop(handedOver: numbers)
     drain.sayWhatWasCut()
-    if isDrained { waitForPredecessor(shared) }
+    if case .done(let end) = outcome { waitForPredecessor(shared, drain.timeouts, end) }
     successor.end(CarriedCounters.all(shared))
   }
 
   /// The process before this one hears through this one which routes are closed, and says through it what it counted: as long as it
   /// drains, this one stays. One of a version that hears nothing is waited for no longer than a step may take.
-  private func waitForPredecessor(_ shared: ProcessShared) {
+  /// - Parameter end: of the time that a signal has given already.
+  private func waitForPredecessor(_ shared: ProcessShared, _ timeouts: Config.Timeouts, _ end: UInt64?) {
     guard let predecessor, predecessor.isDraining else { return }
-    let until = shared.older.isDeaf ? Clock.monotonicMilliseconds() + Predecessor.stepMilliseconds : .max
-    if !shared.older.isDeaf { logger.info("drained; this process stays until the one before it has drained too") }
-    while predecessor.isDraining, Clock.monotonicMilliseconds() < until {
+    var end = end
+    if shared.older.isDeaf {
+      end = min(end ?? .max, Clock.monotonicMilliseconds() + Predecessor.stepMilliseconds)
+    } else {
+      logger.info("drained; this process stays until the one before it has drained too")
+    }
+    var mayShorten = end == nil
+    while predecessor.isDraining, Clock.monotonicMilliseconds() < end ?? .max {
       switch signals.next(or: predecessor.counted, timeoutMilliseconds: 100) {
+      case .terminate where mayShorten:
+        mayShorten = false
+        end = Clock.monotonicMilliseconds() + UInt64(timeouts.drainMilliseconds)
+        logger.info("the process before this one is waited for \(timeouts.drainMilliseconds) ms at most")
       case .terminate, .interrupt: return
       case .upgrade: shared.upgrades.refuse("the process is about to end")
       default: break
@@ -174,7 +184,8 @@ extension Supervisor {
     for name in taken.collapses.map({ shared.collapses.take($0, by: config) }) ?? [] {
       logger.warning("the collapse at the listener \(name), which the process before this one saw, lasts here too")
     }
-    shared.older.begin(RequestBasis(taken.found), takesRules: taken.found.state.takesRules)
+    shared.older.begin(
+      RequestBasis(taken.found), takesRules: taken.found.state.takesRules, process: predecessor?.process ?? 0)
   }
 
   /// From here on this process is the service.
