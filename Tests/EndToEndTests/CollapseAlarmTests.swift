@@ -91,7 +91,7 @@ extension EndToEnd {
       configuration.listeners[0].trust = [
         "from: [\(Peer.balancers)], evidence: forwarded", "from: any, evidence: socket",
       ]
-      configuration.listeners[0].more = ["on_collapse: refuse"]
+      configuration.listeners[0].more = ["on_collapse: refuse", "unready_on_collapse: true"]
       configuration.routes = [
         "path_prefix: /discovery, to: backend, name: discovery, needs_distinct_clients: true", "to: backend",
       ]
@@ -110,6 +110,7 @@ extension EndToEnd {
 
       for _ in 0..<2 {
         try service.upgrade()
+        #expect(try service.ask("/healthz").text.contains("collapse: many clients have become one"))
         #expect(try discovery() == 503)
         #expect(try service.metric("countersign_collapse{listener=\"public\"}") == 1)
         #expect(try service.metric("countersign_collapses_total{listener=\"public\"}") == 1)

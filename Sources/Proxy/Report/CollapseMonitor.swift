@@ -54,6 +54,9 @@ package final class CollapseMonitor: Sendable {
     collapsed.store(isCollapsed, ordering: .relaxed)
   }
 
+  /// When the last request came, two seconds later at most; 0: none has come.
+  var lastMilliseconds: UInt64 { state.withLock { $0.slot.map { ($0 + 1) * slotMilliseconds } ?? 0 } }
+
   package var carried: HandoverLate.Monitor {
     var out = HandoverWriter()
     let state = state.withLock { $0 }
@@ -187,14 +190,14 @@ package final class CollapseMonitors: Sendable {
 
   /// Before the workers start: goes on with the monitors of listeners that this configuration has.
   /// - Returns: those whose clients have become one.
-  func take(_ carried: Carried, by config: Config) -> [String] {
+  func take(_ carried: Carried, by config: Config) -> [CollapseMonitor] {
     let names = Set(config.listeners.map(\.name))
     let its = carried.monitors.filter { names.contains($0.name) }
     state.withLock { state in
       state.secret = carried.secret
       for monitor in its { state.monitors[monitor.name] = monitor }
     }
-    return its.filter(\.isCollapsed).map(\.name)
+    return its.filter(\.isCollapsed)
   }
 
   /// Prometheus text.

@@ -181,11 +181,21 @@ extension Supervisor {
     shared.routes.take(taken.late.closures)
     shared.servers.take(taken.late.servers, by: config)
     shared.earlierCounters.add(taken.late.counts)
-    for name in taken.collapses.map({ shared.collapses.take($0, by: config) }) ?? [] {
-      logger.warning("the collapse at the listener \(name), which the process before this one saw, lasts here too")
-    }
+    if let carried = taken.collapses { take(carried, config, shared) }
     shared.older.begin(
       RequestBasis(taken.found), takesRules: taken.found.state.takesRules, process: predecessor?.process ?? 0)
+  }
+
+  private func take(_ carried: CollapseMonitors.Carried, _ config: Config, _ shared: ProcessShared) {
+    let collapsed = shared.collapses.take(carried, by: config)
+    for monitor in collapsed {
+      logger.warning(
+        "the collapse at the listener \(monitor.name), which the process before this one saw, lasts here too")
+    }
+    // Until requests come, which say so again.
+    let unready = Set(config.listeners.filter(\.isUnreadyOnCollapse).map(\.name))
+    let last = collapsed.filter { unready.contains($0.name) }.map(\.lastMilliseconds).max() ?? 0
+    if last > 0 { shared.readiness.noteCollapse(nowMilliseconds: min(last, Clock.monotonicMilliseconds())) }
   }
 
   /// From here on this process is the service.
