@@ -386,6 +386,8 @@ extension EndToEnd {
     @Test func aProcessThatWaitsForTheOneBeforeItEndsAtTheSecondSignal() throws {
       let chain = try chain()
       let service = chain.service
+      // Before that a signal shortens its own drain.
+      try service.upgradable.first.said("this process stays until the one before it has drained too")
       kill(chain.second, SIGTERM)
       try service.upgradable.first.said("the process before this one is waited for 5000 ms at most")
       let outcome = try service.route("close", "sockets")

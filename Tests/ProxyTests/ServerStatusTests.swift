@@ -162,6 +162,25 @@ import Testing
     #expect(servers[1].standing(nowMilliseconds: 0) == .serving, "who says up means it")
   }
 
+  /// Neither takes the other's words.
+  @Test func whyAnOperatorTookAServerOutIsToldWhateverChecksFind() {
+    let (_, servers) = upstream(1)
+    let server = servers[0]
+    func report() -> ServerStatus.Report { server.report(slowStartMilliseconds: 0, nowMilliseconds: 9_000) }
+    _ = server.setOrder(.drain, user: 7, why: "new kernel", now: at(1_000))
+    _ = server.setChecks(pass: false, why: "status 500", now: at(2_000))
+    #expect(report().why == "new kernel" && report().sinceWallMilliseconds == at(1_000).wallMilliseconds)
+    _ = server.setChecks(pass: true, why: "checks pass", now: at(3_000))
+    #expect(report().why == "new kernel" && report().user == 7)
+    _ = server.setChecks(pass: false, why: "status 503", now: at(4_000))
+    // Nor does the end of an order hide what checks have found.
+    _ = server.setOrder(.up, user: 7, why: "", now: at(5_000))
+    #expect(report().standing == .checkFailed && report().why == "status 503")
+    #expect(report().sinceWallMilliseconds == at(4_000).wallMilliseconds)
+    _ = server.setChecks(pass: true, why: "checks pass", now: at(6_000))
+    #expect(report().standing == .serving && report().sinceWallMilliseconds == at(6_000).wallMilliseconds)
+  }
+
   // MARK: Coming and going
 
   @Test func whatIsKnownOutlivesAReloadAndOrdersOutliveAbsence() {

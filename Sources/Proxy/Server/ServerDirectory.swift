@@ -68,15 +68,14 @@ package final class UpstreamStatus: Sendable {
   /// Those that are out, gone ones among them.
   fileprivate var carried: [HandoverState.Server] {
     servers.withLock { $0 }.flatMap { server in
-      let report = server.report(slowStartMilliseconds: 0, nowMilliseconds: 0)
-      func entry(_ reason: HandoverState.Server.Reason) -> HandoverState.Server {
+      let (said, order) = (server.said, server.order)
+      func entry(_ reason: HandoverState.Server.Reason, _ said: ServerStatus.Said) -> HandoverState.Server {
         HandoverState.Server(
-          upstream: name, name: server.name, reason: reason, why: report.why, user: UInt64(report.user),
-          sinceWallMilliseconds: report.sinceWallMilliseconds)
+          upstream: name, name: server.name, reason: reason, why: said.why, user: UInt64(said.user),
+          sinceWallMilliseconds: said.sinceWallMilliseconds)
       }
-      // The order comes last, as it is above what checks say.
-      return (server.checksFail ? [entry(.checksFail)] : [])
-        + (report.order == .up ? [] : [entry(report.order == .drain ? .drained : .takenDown)])
+      return (server.checksFail ? [entry(.checksFail, said.found)] : [])
+        + (order == .up ? [] : [entry(order == .drain ? .drained : .takenDown, said.ordered)])
     }
   }
 

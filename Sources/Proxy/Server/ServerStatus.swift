@@ -107,9 +107,18 @@ package final class ServerStatus: Sendable {
     var ejections = 0
     var returnedMilliseconds: UInt64 = 0
     var lastFailure = ""
-    var why = ""
-    var sinceWallMilliseconds: UInt64 = 0
-    var user: UInt32 = 0
+    /// What checks and requests have come to.
+    var found = Said()
+    /// What an operator has ordered. Neither may take the other's place: a check that passes says nothing of the order.
+    var ordered = Said()
+  }
+
+  /// Why something is as it is, and since when.
+  package struct Said: Sendable, Equatable {
+    package var why = ""
+    package var sinceWallMilliseconds: UInt64 = 0
+    /// Of an order.
+    package var user: UInt32 = 0
   }
 
   private let state = Mutex(State())
@@ -128,11 +137,10 @@ package final class ServerStatus: Sendable {
   package func setChecks(pass: Bool, why: String, now: Clock.Reading) -> Bool {
     state.withLock { state in
       guard contains(.checkFailed) == pass else {
-        if !pass { state.why = why }
+        if !pass { state.found.why = why }
         return false
       }
-      state.why = why
-      state.sinceWallMilliseconds = now.wallMilliseconds
+      state.found = Said(why: why, sinceWallMilliseconds: now.wallMilliseconds)
       if pass {
         remove(.checkFailed)
         // A server that checks find well again is not kept waiting by what requests had seen of it before.
@@ -176,9 +184,7 @@ package final class ServerStatus: Sendable {
       case .drain: insert(.drained)
       case .down: insert(.down)
       }
-      state.why = why
-      state.user = user
-      state.sinceWallMilliseconds = now.wallMilliseconds
+      state.ordered = Said(why: why, sinceWallMilliseconds: now.wallMilliseconds, user: user)
       return true
     }
   }
@@ -223,8 +229,7 @@ package final class ServerStatus: Sendable {
       let length = UInt64(passive.ejectMilliseconds) << UInt64(min(state.ejections, 4))
       state.ejections += 1
       state.failures.removeAll()
-      state.why = what
-      state.sinceWallMilliseconds = now.wallMilliseconds
+      state.found = Said(why: what, sinceWallMilliseconds: now.wallMilliseconds)
       ejectedUntilMilliseconds.store(time + length, ordering: .relaxed)
       insert(.ejected)
       return .ejected(milliseconds: length)
@@ -238,7 +243,7 @@ package final class ServerStatus: Sendable {
       guard contains(.ejected) else { return false }
       remove(.ejected)
       state.returnedMilliseconds = now.monotonicMilliseconds
-      state.sinceWallMilliseconds = now.wallMilliseconds
+      state.found.sinceWallMilliseconds = now.wallMilliseconds
       startSlowly(nowMilliseconds: now.monotonicMilliseconds)
       return true
     }
@@ -268,9 +273,16 @@ package final class ServerStatus: Sendable {
     let from = slowFromMilliseconds.load(ordering: .relaxed)
     let startsSlowly = contains(.slow) && nowMilliseconds < from + UInt64(slowStartMilliseconds)
     return state.withLock { state in
-      Report(
-        standing: standing, order: order, why: standing == .serving ? state.lastFailure : state.why,
-        sinceWallMilliseconds: state.sinceWallMilliseconds, user: state.user, startsSlowly: startsSlowly)
+      let said = standing == .withdrawn ? state.ordered : state.found
+      // It serves since the last of what kept it from that.
+      let since = standing == .serving ? state.ordered.sinceWallMilliseconds : 0
+      return Report(
+        standing: standing, order: order, why: standing == .serving ? state.lastFailure : said.why,
+        sinceWallMilliseconds: max(said.sinceWallMilliseconds, since), user: state.ordered.user,
+        startsSlowly: startsSlowly)
     }
   }
+
+  /// For a process that goes on: what checks have found, and what was ordered.
+  var said: (found: Said, ordered: Said) { state.withLock { ($0.found, $0.ordered) } }
 }
