@@ -36,6 +36,7 @@ package final class ProcessShared: Sendable {
   private let openServerConnections = Atomic<Int>(0)
   private let serverConnectionsMax = Atomic<Int>(.max)
   private let stopped = Atomic<Int>(0)
+  private let draining = Atomic<Int>(0)
   private let drainedTunnels = Atomic<UInt64>(0)
   private let cutRequests = Atomic<Int>(0)
   private let cutTunnels = Atomic<Int>(0)
@@ -167,6 +168,10 @@ package final class ProcessShared: Sendable {
   }
 
   // MARK: Ending
+
+  /// A worker begins nothing any more but what is its own.
+  func noteDraining() { draining.add(1, ordering: .releasing) }
+  var drainingWorkers: Int { draining.load(ordering: .acquiring) }
 
   func noteStopped() { stopped.add(1, ordering: .relaxed) }
   var stoppedWorkers: Int { stopped.load(ordering: .relaxed) }

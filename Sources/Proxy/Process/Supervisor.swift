@@ -213,12 +213,12 @@ package final class Supervisor {
     var threads: [WorkerThread] = []
     let shared: ProcessShared
     do {
-      let workers = config.workers ?? Processors.count
       // Only now that the sockets are open: an earlier process has taken its last request, or, in an upgrade, hands over its windows.
       shared = try ProcessShared(
-        workers: workers, replayWindowBits: config.identity.replayWindowBits, log: log, readiness: readiness,
+        workers: config.workers ?? Processors.count, replayWindowBits: config.identity.replayWindowBits, log: log,
+        readiness: readiness,
         probeLanes: probeLanes, continuing: loaded.taken?.found.windows,
-        upgrades: loaded.taken.map { UpgradeDesk(done: $0.found.state.attempt) } ?? UpgradeDesk())
+        upgrades: loaded.taken.map { UpgradeDesk(takingOver: $0.found.state.attempt) } ?? UpgradeDesk())
       shared.divide(descriptors: ProcessLimits.openFiles, connections: config.limits.connections)
       shared.serveAudience(of: loaded.snapshot)
       shared.routes.take(config)

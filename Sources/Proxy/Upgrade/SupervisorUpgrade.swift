@@ -201,6 +201,7 @@ extension Supervisor {
   /// From here on this process is the service.
   func showReady() {
     guard let serving else { return }
+    if predecessor != nil { serving.shared.upgrades.finish() }
     log.say(
       "ready listeners=\(readyListeners()) workers=\(serving.threads.count) pid=\(ProcessLimits.processIdentifier)")
     showReloads()

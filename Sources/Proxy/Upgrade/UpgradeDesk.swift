@@ -1,5 +1,5 @@
 // What became of the last upgrade, for whoever asked for it: the old process says so while it is under way and where it is refused,
-// the new one once it serves. Set by the supervisor, asked for and read by the admin threads.
+// the new one once it serves, and the workers of the old one know it. Set by the supervisor, asked for and read by the admin threads.
 
 import Platform
 import Synchronization
@@ -25,8 +25,14 @@ package final class UpgradeDesk: Sendable {
 
   package init() {}
 
-  /// In a process that goes on for another.
-  init(done attempt: UInt64) { held.withLock { $0 = Held(state: .done, attempt: attempt) } }
+  /// In a process that goes on for another. It is done when the other one begins nothing any more.
+  init(takingOver attempt: UInt64) { held.withLock { $0 = Held(state: .running, attempt: attempt) } }
+
+  func finish() {
+    held.withLock { held in
+      if case .running = held.state { held.state = .done }
+    }
+  }
 
   /// False while one is under way.
   func request() -> Bool {

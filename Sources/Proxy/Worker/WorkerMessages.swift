@@ -80,6 +80,7 @@ extension Worker {
     }
     for d in downstreams.all where d.phase == .http2 { d.http2?.drain() }
     for x in exchanges.all where x.isTunnel { TunnelClosing.schedule(x, schedule, self) }
+    shared.noteDraining()
   }
 
   /// Another process serves by rules that may be others: what has not begun a request yet ends, and a head that comes is refused
