@@ -127,6 +127,8 @@ static inline int cs_session_note_end(SSL *s) {
   if (!SSL_SESSION_get0_peer(session)) return 1;
   if (SSL_SESSION_get0_ticket_appdata(session, &known, &size) == 1 && size == sizeof(int64_t)) return 1;
   int64_t end = cs_ctx_lists_end(SSL_get_SSL_CTX(s));
+  int64_t own = cs_not_after(SSL_SESSION_get0_peer(session));
+  if (own < end) end = own;
   STACK_OF(X509) *chain = SSL_get0_verified_chain(s);
   for (int i = 0; chain && i < sk_X509_num(chain); i++) {
     int64_t its = cs_not_after(sk_X509_value(chain, i));

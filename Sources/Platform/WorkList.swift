@@ -141,24 +141,6 @@
 }
 
 extension WorkList: Sequence {
-  /// Goes over the elements that the list had at the beginning, as far as it still has so many. It may change meanwhile.
-  public struct Iterator: IteratorProtocol {
-    @usableFromInline let list: WorkList
-    @usableFromInline let end: Int
-    @usableFromInline var at = 0
-
-    @inlinable init(_ list: WorkList) {
-      self.list = list
-      end = list.count
-    }
-
-    @inlinable public mutating func next() -> Element? {
-      guard at < end, at < list.count else { return nil }
-      defer { at += 1 }
-      return list[at]
-    }
-  }
-
-  @inlinable public func makeIterator() -> Iterator { Iterator(self) }
-  @inlinable public var underestimatedCount: Int { 0 }
+  /// Over the elements that there are now, whatever becomes of the list meanwhile. Allocates; what is done for each request goes by index.
+  public func makeIterator() -> IndexingIterator<[Element]> { (0..<count).map { self[$0] }.makeIterator() }
 }

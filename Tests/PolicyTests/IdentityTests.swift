@@ -426,8 +426,11 @@ import Wire
       return verifyProxy(bytes, with: verifier, atMilliseconds: noonMilliseconds)?.name
     }
     let first = try verifier(one)
+    #expect(windows.lateStartsEndMilliseconds == 0)
     #expect(try outcome("k2", first, created: noonMilliseconds) == "verified")
     let later = try verifier(both)
+    // An upgrade waits for that: the new process would have it for all keys.
+    #expect(windows.lateStartsEndMilliseconds == noonMilliseconds + 3_000)
     #expect(try outcome("k2", later, created: noonMilliseconds) == "verified")
     #expect(try outcome("k3", later, created: noonMilliseconds) == "starting")
     #expect(try outcome("k3", later, created: noonMilliseconds + 2_000) == "verified")

@@ -79,6 +79,14 @@ package final class ReplayWindows: Sendable {
     serving.withLock { $0.lateStarts[Lane(purpose: purpose, keyID: keyID)] }
   }
 
+  /// When nothing that is signed now is refused any more by the start of a key that came late (monotonic milliseconds); 0: there is none.
+  /// Attestations count whole seconds.
+  package var lateStartsEndMilliseconds: UInt64 {
+    serving.withLock { serving in
+      serving.lateStarts.values.map { $0.startMilliseconds + $0.skewMillisecondsMax + 1_000 }.max() ?? 0
+    }
+  }
+
   /// What the next process goes on with, which knows one start for all keys: the latest.
   var carriedStart: StartWindow.Carried {
     serving.withLock { serving in

@@ -97,7 +97,10 @@ extension Downstream {
         closeAtRest(worker)
         return
       }
-      worker.setDeadline(self, afterMilliseconds: Worker.drainFirstRequestMilliseconds)
+      // Not anew with bytes that complete no TLS record.
+      let latest = worker.nowMilliseconds + UInt64(Worker.drainFirstRequestMilliseconds)
+      let deadline = worker.wheel.deadline(of: timer)
+      if deadline == 0 || deadline > latest { worker.wheel.set(timer, deadlineMilliseconds: latest) }
     }
     // A session ticket waits for the first answer; where the request has not come with the handshake it leaves now.
     transport.sendRecords()

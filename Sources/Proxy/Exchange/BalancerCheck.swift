@@ -22,8 +22,9 @@ enum BalancerCheck {
   /// Answers 200, or 503 with the reason.
   static func answer(_ x: Exchange, _ worker: Worker) -> Step {
     x.isCheck = true
+    // Beside a process that serves alike nobody has to be sent elsewhere.
     let reason: ServiceReadiness.Reason? =
-      worker.isDraining ? .draining : worker.shared.readiness.reason(worker.clock)
+      worker.closesKept ? .draining : worker.shared.readiness.reason(worker.clock)
     worker.counters.add(reason == nil ? .checksReady : .checksUnready)
     x.status = reason == nil ? 200 : 503
     // Whether a body follows that its sender holds back until it is told to go on, nobody knows.

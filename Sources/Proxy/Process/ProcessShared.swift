@@ -37,6 +37,7 @@ package final class ProcessShared: Sendable {
   private let serverConnectionsMax = Atomic<Int>(.max)
   private let stopped = Atomic<Int>(0)
   private let draining = Atomic<Int>(0)
+  private let refusing = Atomic<Int>(0)
   private let drainedTunnels = Atomic<UInt64>(0)
   private let cutRequests = Atomic<Int>(0)
   private let cutTunnels = Atomic<Int>(0)
@@ -172,6 +173,9 @@ package final class ProcessShared: Sendable {
   /// A worker begins nothing any more but what is its own.
   func noteDraining() { draining.add(1, ordering: .releasing) }
   var drainingWorkers: Int { draining.load(ordering: .acquiring) }
+  /// A worker begins no request any more.
+  func noteRefusing() { refusing.add(1, ordering: .releasing) }
+  var refusingWorkers: Int { refusing.load(ordering: .acquiring) }
 
   func noteStopped() { stopped.add(1, ordering: .relaxed) }
   var stoppedWorkers: Int { stopped.load(ordering: .relaxed) }

@@ -331,7 +331,7 @@ package final class Supervisor {
     for (index, mailbox) in shared.mailboxes.enumerated() {
       mailbox.post(.reload(loaded.snapshot, loaded.listeners.sources(worker: index)))
     }
-    shared.older.tell()
+    tellOlder(shared)
     do { try shared.checkHealth(by: loaded.snapshot) } catch { logger.error("no health checks can be made: \(error)") }
     shared.names.take(loaded.snapshot)
     // Workers close what is no longer theirs; the set here only remembers what is open.

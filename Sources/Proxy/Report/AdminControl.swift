@@ -28,7 +28,7 @@ package struct AdminControl {
   /// A longer reason is cut.
   private static let whyBytesMax = 256
   /// How long is waited for older processes that drain to go by a closure.
-  private static let toldMilliseconds: UInt64 = 1_000
+  static let toldMilliseconds: UInt64 = 1_000
 
   // MARK: Changing
 

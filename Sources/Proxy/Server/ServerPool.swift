@@ -167,7 +167,10 @@ package final class ServerPool {
 
   /// A shared connection of HTTP/2 that takes another request; `isNew`: over which none was answered yet.
   func takeHTTP2(isNew: Bool) -> HTTP2Client? {
-    for u in http2 { if let client = u.http2, client.mayOpen, !isNew || u.served == 0 { return client } }
+    for at in 0..<http2.count {
+      let u = http2[at]
+      if let client = u.http2, client.mayOpen, !isNew || u.served == 0 { return client }
+    }
     return nil
   }
 

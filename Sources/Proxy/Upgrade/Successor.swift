@@ -28,6 +28,8 @@ final class Successor: Sendable {
 
   /// How often it is looked at what is left, where nothing else happens.
   private static let reportMilliseconds: Int32 = 200
+  /// How long workers may need to hear that they begin no request any more.
+  private static let refuseMilliseconds: UInt64 = 1_000
 
   init(_ socket: HandoverSocket, _ shared: ProcessShared) {
     self.socket = socket
@@ -128,15 +130,27 @@ final class Successor: Sendable {
   }
 
   private func take(_ rules: HandoverRules) {
+    let refuses = state.withLock { state in
+      defer { state.headsAreRefused = state.headsAreRefused || rules.areOther }
+      return rules.areOther && !state.headsAreRefused
+    }
+    // First: what follows takes a while where there are many routes.
+    if refuses { refuseHeads() }
     shared.routes.follow(rules)
     // Tells the process before this one too.
     shared.tellOfRoutes()
-    let refuses = state.withLock { state in
-      defer { state.headsAreRefused = state.headsAreRefused || rules.areOther }
-      state.heard = rules.number
-      return rules.areOther && !state.headsAreRefused
+    state.withLock { $0.heard = rules.number }
+  }
+
+  /// Returns when the workers know it: whoever waits for what this process has heard relies on that.
+  private func refuseHeads() {
+    for mailbox in shared.mailboxes { mailbox.post(.refuseHeads) }
+    let latest = Clock.monotonicMilliseconds() + Successor.refuseMilliseconds
+    while shared.refusingWorkers + shared.stoppedWorkers < shared.mailboxes.count,
+      Clock.monotonicMilliseconds() < latest
+    {
+      Clock.sleep(milliseconds: 1)
     }
-    if refuses { for mailbox in shared.mailboxes { mailbox.post(.refuseHeads) } }
   }
 
   private func report() throws(HandoverError) {

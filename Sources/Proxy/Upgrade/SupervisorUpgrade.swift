@@ -176,6 +176,13 @@ extension Supervisor {
 
   // MARK: The new process
 
+  /// Has those that drain beside this one go by what a reload has brought. By other rules none of them may begin a request once this one
+  /// says that it has loaded.
+  func tellOlder(_ shared: ProcessShared) {
+    shared.older.tell()
+    if shared.older.areRulesOther { shared.older.waitUntilTold(mostMilliseconds: AdminControl.toldMilliseconds) }
+  }
+
   /// What was carried over into what the workers share, before they start.
   func take(_ taken: Predecessor.Taken, _ config: Config, _ shared: ProcessShared) {
     shared.routes.take(taken.late.closures)

@@ -86,6 +86,11 @@ final class Upgrade: Sendable {
   // MARK: The thread's side
 
   private func run() -> Outcome {
+    // The new process has one start for all keys: with that of a key which has just come it would refuse what is signed by any.
+    while Clock.monotonicMilliseconds() < shared.windows.lateStartsEndMilliseconds {
+      if state.withLock({ $0.isCancelled }) { return .refused("the process is ending") }
+      Clock.sleep(milliseconds: 20)
+    }
     let own: HandoverSocket
     let process: Int32
     do {

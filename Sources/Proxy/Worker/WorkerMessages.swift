@@ -86,6 +86,7 @@ extension Worker {
   /// Another process serves by rules that may be others: what has not begun a request yet ends, and a head that comes is refused
   /// (`ConnectionRules.adopt`). What is begun goes on by the rules that it began with, as behind a reload.
   private func refuseHeads() {
+    if !refusesHeads { shared.noteRefusing() }
     refusesHeads = true
     takesLastRequests = false
     for d in downstreams.all where d.phase == .announce || d.phase == .handshake { d.refuse(.draining, self) }
