@@ -118,15 +118,21 @@ static inline int64_t cs_ctx_lists_end(SSL_CTX *c) {
   }
   return end;
 }
+// Until when what the client of a session showed is believed, where that was noted.
+static inline int cs_session_end(SSL_SESSION *session, int64_t *end) {
+  void *known = 0;
+  size_t size = 0;
+  if (SSL_SESSION_get0_ticket_appdata(session, &known, &size) != 1 || size != sizeof *end) return 0;
+  memcpy(end, known, sizeof *end);
+  return 1;
+}
 // Notes with a session in which the client showed a certificate until when that is believed: no certificate of its chain, and no
 // revocation list, may have come to its end. A session that is carried on has it from its ticket. 0 without memory.
 static inline int cs_session_note_end(SSL *s) {
   SSL_SESSION *session = SSL_get_session(s);
-  void *known = 0;
-  size_t size = 0;
-  if (!SSL_SESSION_get0_peer(session)) return 1;
-  if (SSL_SESSION_get0_ticket_appdata(session, &known, &size) == 1 && size == sizeof(int64_t)) return 1;
-  int64_t end = cs_ctx_lists_end(SSL_get_SSL_CTX(s));
+  int64_t end;
+  if (!SSL_SESSION_get0_peer(session) || cs_session_end(session, &end)) return 1;
+  end = cs_ctx_lists_end(SSL_get_SSL_CTX(s));
   int64_t own = cs_not_after(SSL_SESSION_get0_peer(session));
   if (own < end) end = own;
   STACK_OF(X509) *chain = SSL_get0_verified_chain(s);
@@ -138,12 +144,8 @@ static inline int cs_session_note_end(SSL *s) {
 }
 // That time is over, or not known.
 static inline int cs_session_is_over(SSL_SESSION *session) {
-  void *known = 0;
-  size_t size = 0;
   int64_t end;
   if (!SSL_SESSION_get0_peer(session)) return 0;
-  if (SSL_SESSION_get0_ticket_appdata(session, &known, &size) != 1 || size != sizeof end) return 1;
-  memcpy(&end, known, sizeof end);
-  return (int64_t)time(0) >= end;
+  return !cs_session_end(session, &end) || (int64_t)time(0) >= end;
 }
 static inline int cs_is_early(const X509 *x) { return X509_cmp_current_time(X509_get0_notBefore(x)) > 0; }

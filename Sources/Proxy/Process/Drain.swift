@@ -23,8 +23,6 @@ struct Drain {
   private static let noticeMilliseconds: UInt64 = 5_000
   private static let patienceMicroseconds = 20_000_000
   private static let waitMilliseconds: UInt64 = 50
-  /// How long workers may need until they know that they drain.
-  private static let beginMilliseconds: UInt64 = 1_000
 
   enum Outcome: Equatable {
     /// `end`: of the time that a first signal gives to a process that drains beside another; nil: none has come.
@@ -55,10 +53,7 @@ struct Drain {
       mailbox.post(.drain(schedule, handedOver: handedOver ?? [], refusesHeads: refusesHeads))
     }
     // What the new process says to be done is done here: it answers whoever waits for that when it hears of it.
-    let latest = Clock.monotonicMilliseconds() + Drain.beginMilliseconds
-    while handedOver != nil, shared.drainingWorkers < shared.mailboxes.count, Clock.monotonicMilliseconds() < latest {
-      Clock.sleep(milliseconds: 1)
-    }
+    if handedOver != nil { shared.waitForWorkers(\.drainingWorkers) }
     begun()
     return wait(until: schedule.endMilliseconds, "draining", reopenLogs)
   }

@@ -173,9 +173,17 @@ package final class ProcessShared: Sendable {
   /// A worker begins nothing any more but what is its own.
   func noteDraining() { draining.add(1, ordering: .releasing) }
   var drainingWorkers: Int { draining.load(ordering: .acquiring) }
-  /// A worker begins no request any more.
+  /// A worker begins no request any more, or has ended. Each says so once.
   func noteRefusing() { refusing.add(1, ordering: .releasing) }
   var refusingWorkers: Int { refusing.load(ordering: .acquiring) }
+
+  /// Waits until so many workers as there are have heard of something, for a second at most.
+  func waitForWorkers(_ heard: (ProcessShared) -> Int) {
+    let latest = Clock.monotonicMilliseconds() + ProcessShared.hearMilliseconds
+    while heard(self) < mailboxes.count, Clock.monotonicMilliseconds() < latest { Clock.sleep(milliseconds: 1) }
+  }
+
+  private static let hearMilliseconds: UInt64 = 1_000
 
   func noteStopped() { stopped.add(1, ordering: .relaxed) }
   var stoppedWorkers: Int { stopped.load(ordering: .relaxed) }

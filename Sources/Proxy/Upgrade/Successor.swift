@@ -28,8 +28,6 @@ final class Successor: Sendable {
 
   /// How often it is looked at what is left, where nothing else happens.
   private static let reportMilliseconds: Int32 = 200
-  /// How long workers may need to hear that they begin no request any more.
-  private static let refuseMilliseconds: UInt64 = 1_000
 
   init(_ socket: HandoverSocket, _ shared: ProcessShared) {
     self.socket = socket
@@ -145,12 +143,7 @@ final class Successor: Sendable {
   /// Returns when the workers know it: whoever waits for what this process has heard relies on that.
   private func refuseHeads() {
     for mailbox in shared.mailboxes { mailbox.post(.refuseHeads) }
-    let latest = Clock.monotonicMilliseconds() + Successor.refuseMilliseconds
-    while shared.refusingWorkers + shared.stoppedWorkers < shared.mailboxes.count,
-      Clock.monotonicMilliseconds() < latest
-    {
-      Clock.sleep(milliseconds: 1)
-    }
+    shared.waitForWorkers(\.refusingWorkers)
   }
 
   private func report() throws(HandoverError) {

@@ -128,6 +128,7 @@ extension Worker {
     for u in upstreams.all where u.phase != .free { u.close(self) }
     log.recordSuppressed(self)
     log.handOver(nowMilliseconds: nowMilliseconds, force: true)
+    if !refusesHeads { shared.noteRefusing() }
     shared.noteStopped()
   }
 }
