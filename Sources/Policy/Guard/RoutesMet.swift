@@ -12,6 +12,7 @@ struct RoutesMet {
   let now: [Config.Route]
   let oldIndex: [Config.Route.Requests: Int]
   let newIndex: [Config.Route.Requests: Int]
+  let texts = RoutesText()
 
   /// - Parameters: the listeners' names.
   init(_ old: [Config.Route], at was: String, _ new: [Config.Route], at now: String) {

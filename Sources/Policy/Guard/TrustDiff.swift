@@ -11,6 +11,7 @@ package struct TrustDiff {
   let old: TrustBoundary
   let new: TrustBoundary
   private var changes: [TrustChange] = []
+  private let texts = RoutesText()
 
   /// The changes, what weakens first.
   package static func compare(old: TrustBoundary, new: TrustBoundary) -> [TrustChange] {
@@ -61,6 +62,21 @@ package struct TrustDiff {
 
   func newValue(_ path: String, _ text: String, whole: String? = nil) -> Value {
     Value(text, at: new.config.place(of: path), whole: whole)
+  }
+
+  enum Side: String {
+    case old
+    case new
+  }
+
+  /// What a change depends on of its route, or, where it is not certain which requests it touches, of all routes of that side.
+  /// - Parameter kind: what that is.
+  func whole(
+    _ kind: TrustChange.Kind, _ side: Side, _ route: Config.Route, isCertain: Bool, _ parts: (Config.Route) -> [String]
+  ) -> String {
+    guard !isCertain else { return TrustChange.joined(parts(route)) }
+    let routes = side == .old ? old.config.routes : new.config.routes
+    return texts.whole("\(kind.rawValue) \(side.rawValue)", routes, parts)
   }
 
   /// Names for people and for comparing, in their order.

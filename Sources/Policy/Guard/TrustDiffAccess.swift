@@ -91,7 +91,7 @@ extension TrustDiff {
       } else {
         "requests of the route `\(called(was))` may take `\(called(next))`, which \(come.text) may take, too"
       }
-    func value(_ route: Config.Route, _ all: [Config.Route]) -> Value {
+    func value(_ route: Config.Route, _ side: Side) -> Value {
       let ranges = route.admitted
       let shown =
         if ranges == .everybody {
@@ -101,13 +101,12 @@ extension TrustDiff {
         } else {
           "open to \(ranges.isEmpty ? "no address" : ranges.text) only"
         }
-      // Where it is not certain which requests they are, it depends on all routes.
-      let whole = (isCertain ? [route] : all).flatMap { [$0.match.text, $0.admitted.whole] }
-      return Value(shown, at: route.place, whole: TrustChange.joined(whole))
+      let whole = whole(.routeAccess, side, route, isCertain: isCertain) { [$0.match.text, $0.admitted.whole] }
+      return Value(shown, at: route.place, whole: whole)
     }
     add(
       .routeAccess, come.isEmpty ? .strengthens : .weakens, "route \(called(was))", text,
-      value(was, old.config.routes), value(next, new.config.routes), .clients(come.isEmpty ? gone : come))
+      value(was, .old), value(next, .new), .clients(come.isEmpty ? gone : come))
   }
 
   private mutating func password(_ was: Config.Route, _ next: Config.Route, isCertain: Bool) {
@@ -126,17 +125,16 @@ extension TrustDiff {
       isCertain
       ? "the route `\(called(was))` \(text)"
       : "requests of the route `\(called(was))` may take `\(called(next))`, which \(text)"
-    func value(_ route: Config.Route, _ all: [Config.Route]) -> Value {
-      let whole = (isCertain ? [route] : all).flatMap {
+    func value(_ route: Config.Route, _ side: Side) -> Value {
+      let whole = whole(.routePassword, side, route, isCertain: isCertain) {
         [$0.match.text, $0.access.basic?.htpasswd ?? ""]
       }
       return Value(
-        route.access.basic.map { "htpasswd: \($0.htpasswd)" } ?? "no htpasswd", at: route.place,
-        whole: TrustChange.joined(whole))
+        route.access.basic.map { "htpasswd: \($0.htpasswd)" } ?? "no htpasswd", at: route.place, whole: whole)
     }
     add(
       .routePassword, before == nil ? .strengthens : .weakens, "route \(called(was))", subject,
-      value(was, old.config.routes), value(next, new.config.routes), .nobody)
+      value(was, .old), value(next, .new), .nobody)
   }
 }
 

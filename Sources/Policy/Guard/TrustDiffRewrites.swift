@@ -104,21 +104,21 @@ extension TrustDiff {
     _ route: Config.Route, by next: Config.Route, _ before: Config.Route?, _ met: RoutesMet
   ) {
     // It depends on all routes which requests they are.
-    func value(_ text: String, at place: Place, _ routes: [Config.Route]) -> Value {
-      let whole = routes.flatMap {
+    func value(_ text: String, at place: Place, _ side: Side) -> Value {
+      let whole = met.texts.whole(side.rawValue, side == .old ? met.was : met.now) {
         [
           $0.match.text, $0.goal, $0.pathChange, $0.admitted.whole, $0.access.basic?.htpasswd ?? "",
           "\($0.needsDistinctClients)",
         ]
       }
-      return Value(text, at: place, whole: TrustChange.joined(whole))
+      return Value(text, at: place, whole: whole)
     }
     add(
       .routeRewrite, .weakens, "route \(called(next)) \(called(route))",
       "the route `\(called(next))` asks the upstream `\(next.to)` for \(next.pathsAtServers.text), which may be what the route "
         + "`\(called(route))` asks more for (\(route.demand))",
-      value(before?.pathChange ?? "no such route", at: before?.place ?? route.place, met.was),
-      value(next.pathChange, at: next.place, met.now), .upstreams([next.to]))
+      value(before?.pathChange ?? "no such route", at: before?.place ?? route.place, .old),
+      value(next.pathChange, at: next.place, .new), .upstreams([next.to]))
   }
 
   private func called(_ route: Config.Route) -> String { route.name ?? route.match.text }

@@ -86,16 +86,15 @@ extension TrustDiff {
       } else {
         "requests of the route `\(called)` may take `\(next.name ?? next.match.text)`, which stays open while clients cannot be told apart"
       }
-    func value(_ route: Config.Route, _ all: [Config.Route]) -> Value {
-      // Where it is not certain which requests they are, it depends on all routes.
-      let whole = (isCertain ? [route] : all).flatMap { [$0.match.text, "\($0.needsDistinctClients)"] }
-      return Value(
-        "needs_distinct_clients: \(route.needsDistinctClients)", at: route.place,
-        whole: TrustChange.joined(whole))
+    func value(_ route: Config.Route, _ side: Side) -> Value {
+      let whole = whole(.distinctClients, side, route, isCertain: isCertain) {
+        [$0.match.text, "\($0.needsDistinctClients)"]
+      }
+      return Value("needs_distinct_clients: \(route.needsDistinctClients)", at: route.place, whole: whole)
     }
     add(
       .distinctClients, next.needsDistinctClients ? .strengthens : .weakens, "route \(called)", text,
-      value(was, old.config.routes), value(next, new.config.routes), .nobody)
+      value(was, .old), value(next, .new), .nobody)
   }
 
   /// From one upstream to another.
@@ -190,19 +189,17 @@ extension TrustDiff {
     let facets = facets(from, to)
     guard let effect = facets.map(\.effect).min(), isCertain || effect == .weakens else { return }
     let counted = facets.filter { $0.effect == effect }
-    func value(_ route: Config.Route, _ all: [Config.Route], _ values: [Value]) -> Value {
-      // Where it is not certain which requests they are, it depends on all routes.
-      let routes = isCertain ? [route] : all
-      let whole = routes.flatMap { [$0.match.text, $0.goal] } + values.map(\.whole)
+    func value(_ route: Config.Route, _ side: Side, _ values: [Value]) -> Value {
+      let whole = whole(.route, side, route, isCertain: isCertain) { [$0.match.text, $0.goal] }
       return Value(
         "\(route.match.text) to \(route.goal)", at: route.place,
-        whole: TrustChange.joined(whole))
+        whole: whole + TrustChange.joined(values.map(\.whole)))
     }
     add(
       .route, effect, "route \(was.to) \(next.to)",
       "requests that went to the upstream `\(was.to)` \(isCertain ? "go" : "may go") to `\(next.to)`: "
         + counted.map(\.text).joined(separator: "; "),
-      value(was, old.config.routes, counted.map(\.old)), value(next, new.config.routes, counted.map(\.new)),
+      value(was, .old, counted.map(\.old)), value(next, .new, counted.map(\.new)),
       .upstreams([was.to]))
   }
 }
