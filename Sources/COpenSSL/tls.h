@@ -118,6 +118,17 @@ static inline int64_t cs_ctx_lists_end(SSL_CTX *c) {
   }
   return end;
 }
+// What a revocation list says of itself: whose it is (SHA-256 of the issuer's name, 32 bytes), and when it was made. 0 where the bytes are not
+// one list, or say no time.
+static inline int cs_crl_read(const unsigned char *der, long length, unsigned char *issuer, int64_t *made) {
+  const unsigned char *at = der;
+  X509_CRL *list = d2i_X509_CRL(0, &at, length);
+  unsigned count = 32;
+  int is_read = list && at == der + length && X509_NAME_digest(X509_CRL_get_issuer(list), EVP_sha256(), issuer, &count);
+  if (is_read) *made = cs_seconds(X509_CRL_get0_lastUpdate(list));
+  X509_CRL_free(list);
+  return is_read && *made != INT64_MAX;
+}
 // Until when what the client of a session showed is believed, where that was noted.
 static inline int cs_session_end(SSL_SESSION *session, int64_t *end) {
   void *known = 0;

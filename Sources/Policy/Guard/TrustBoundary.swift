@@ -27,8 +27,8 @@ package struct TrustBoundary: Sendable {
   struct Authorities: Sendable, Equatable {
     /// A digest of each certificate.
     var certificates: Set<String> = []
-    /// A digest of each revocation list.
-    var revocations: Set<String> = []
+    /// Revocation lists, by their digests.
+    var revocations: [String: RevocationList] = [:]
     /// A digest of all else; nil: the file could not be read as one that stays what it is.
     var rest: String?
   }
@@ -102,8 +102,8 @@ package struct TrustBoundary: Sendable {
           guard let digest = digest(bytes) else { return Authorities() }
           found.certificates.insert(digest)
         } else if label.hasPrefix("X509 CRL-----") {
-          guard let digest = digest(bytes) else { return Authorities() }
-          found.revocations.insert(digest)
+          guard let digest = digest(bytes), let list = revocationList(bytes) else { return Authorities() }
+          found.revocations[digest] = list
         } else {
           rest += Array(label.utf8) + bytes
         }
@@ -113,6 +113,13 @@ package struct TrustBoundary: Sendable {
     }
     found.rest = digest(rest)
     return found
+  }
+
+  private static func revocationList(_ text: [UInt8]) -> RevocationList? {
+    var bytes = [UInt8](repeating: 0, count: text.count)
+    var room = bytes.mutableSpan
+    guard let count = Base64.decode(text.span, .standard, into: &room) else { return nil }
+    return RevocationList(Array(bytes[..<count]))
   }
 
   private static func digest(_ bytes: [UInt8]) -> String? {
@@ -126,22 +133,52 @@ extension TrustBoundary.VerifyingKey {
 }
 
 extension TrustBoundary.Authorities {
-  /// Whether somebody may be vouched for by these who could not be by `old`; in doubt. Revocation lists are replaced day by day: what
-  /// an authority says in a newer one is its own word. That there are fewer of them is not.
-  func areWider(than old: Self) -> Bool {
-    rest == nil || old.rest != rest || !certificates.isSubset(of: old.certificates)
-      || revocations.count < old.revocations.count
+  /// What is in them is the same, byte by byte.
+  static func == (a: Self, b: Self) -> Bool {
+    a.certificates == b.certificates && a.revocations.keys == b.revocations.keys && a.rest == b.rest
   }
 
-  var whole: String { (certificates.sorted() + revocations.sorted() + [rest ?? "?"]).joined(separator: " ") }
+  /// Whether somebody may be vouched for by these who could not be by `old`; in doubt. Revocation lists are replaced day by day: what
+  /// an authority says in a newer one is its own word. That one is gone, or an older one is back, is not.
+  func areWider(than old: Self) -> Bool {
+    rest == nil || old.rest != rest || !certificates.isSubset(of: old.certificates) || !haveNewerLists(than: old)
+  }
+
+  /// What that means for those who show certificates that `others` sign.
+  func effect(on others: String, than old: Self) -> String {
+    if !areWider(than: old) { return "fewer \(others)" }
+    if rest == nil || haveNewerLists(than: old) { return "others \(others)" }
+    return "a revocation list is gone, or is replaced by one that is not later: what is revoked may be taken again"
+  }
+
+  /// Each list of `old` is still there, or a newer one of the same authority is, for each its own.
+  private func haveNewerLists(than old: Self) -> Bool {
+    let gone = Dictionary(grouping: old.revocations.filter { revocations[$0.key] == nil }.values, by: \.issuer)
+    let come = Dictionary(grouping: revocations.filter { old.revocations[$0.key] == nil }.values, by: \.issuer)
+    return gone.allSatisfy { issuer, lists in
+      let was = lists.map(\.made).sorted(by: >)
+      let now = come[issuer, default: []].map(\.made).sorted(by: >)
+      return was.count <= now.count && zip(was, now).allSatisfy { $0 < $1 }
+    }
+  }
+
+  var whole: String { (certificates.sorted() + revocations.keys.sorted() + [rest ?? "?"]).joined(separator: " ") }
 
   /// For another process, in one list: revocation lists have a mark that no digest begins with.
-  var carried: [String] { certificates.sorted() + revocations.sorted().map { "!" + $0 } }
+  var carried: [String] {
+    certificates.sorted()
+      + revocations.sorted { $0.key < $1.key }.map { "!\($0.key) \($0.value.issuer) \($0.value.made)" }
+  }
 
   init(carried: [String], rest: String?) {
     certificates = Set(carried.filter { !$0.hasPrefix("!") })
-    revocations = Set(carried.filter { $0.hasPrefix("!") }.map { String($0.dropFirst()) })
     self.rest = rest
+    for text in carried where text.hasPrefix("!") {
+      let parts = text.dropFirst().split(separator: " ", omittingEmptySubsequences: false).map(String.init)
+      // A process of an earlier version does not say whose a list is, and no other is known to be newer.
+      let made = parts.count == 3 ? Int64(parts[2]) : nil
+      revocations[parts[0]] = RevocationList(issuer: made == nil ? text : parts[1], made: made ?? .max)
+    }
   }
 }
 

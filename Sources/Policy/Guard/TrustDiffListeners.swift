@@ -224,10 +224,9 @@ extension TrustDiff {
     if let asked, let asks {
       let (before, after) = (old.authorities(of: asked.ca), new.authorities(of: asks.ca))
       if before != after {
-        let isWider = after.areWider(than: before)
         add(
-          .clientAuthorities, isWider ? .weakens : .strengthens, subject,
-          "\(whose): \(isWider ? "others" : "fewer") may sign clients' certificates",
+          .clientAuthorities, after.areWider(than: before) ? .weakens : .strengthens, subject,
+          "\(whose): \(after.effect(on: "may sign clients' certificates", than: before))",
           oldValue("\(path).client_certificates.ca", asked.ca, whole: before.whole),
           newValue("\(nextPath).client_certificates.ca", asks.ca, whole: after.whole), reach)
       }

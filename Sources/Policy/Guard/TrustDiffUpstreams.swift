@@ -131,11 +131,10 @@ extension TrustDiff {
     }
     let (before, after) = (old.authorities(of: tls.ca), new.authorities(of: nextTLS.ca))
     if before != after {
-      let isWider = after.areWider(than: before)
       facets.append(
         facet(
-          .upstreamAuthorities, isWider ? .weakens : .strengthens, ".ca", tls.ca, nextTLS.ca,
-          "\(isWider ? "others" : "fewer") may vouch for the servers", wholes: (before.whole, after.whole)))
+          .upstreamAuthorities, after.areWider(than: before) ? .weakens : .strengthens, ".ca", tls.ca, nextTLS.ca,
+          after.effect(on: "may vouch for the servers", than: before), wholes: (before.whole, after.whole)))
     }
     return facets
   }

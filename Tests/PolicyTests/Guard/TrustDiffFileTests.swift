@@ -4,6 +4,7 @@ import Foundation
 import Platform
 import Policy
 import Testing
+import Wire
 
 @Suite struct TrustDiffFileTests {
   private static func key(_ id: String) throws -> KeySet.Key { try KeySet.newKey(id: id, algorithm: .hmac) }
@@ -58,6 +59,59 @@ import Testing
     #expect(try brief([longer], [one]).allSatisfy { $0.hasPrefix("strengthens key-lifetime") })
   }
 
+  /// A revocation list in DER (RFC 5280 section 5.1), base64, with one certificate in it. Nothing looks at its signature here.
+  private static func list(of authority: String, day: Int, entry: UInt8) -> String {
+    func value(_ tag: UInt8, _ parts: [UInt8]...) -> [UInt8] {
+      let bytes = parts.flatMap { $0 }
+      return [tag, UInt8(bytes.count)] + bytes
+    }
+    func time(_ day: Int) -> [UInt8] { value(0x17, Array("2611\(10 + day)000000Z".utf8)) }
+    let ecdsa = value(0x30, value(0x06, [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02]))
+    let name = value(
+      0x30, value(0x31, value(0x30, value(0x06, [0x55, 0x04, 0x03]), value(0x0c, Array(authority.utf8)))))
+    let revoked = value(0x30, value(0x30, value(0x02, [entry + 1]), time(0)))
+    let body = value(0x30, value(0x02, [1]), ecdsa, name, time(day), time(day + 1), revoked)
+    let der = value(0x30, body, ecdsa, value(0x03, [0, 1]))
+    return Data(der).base64EncodedString()
+  }
+
+  /// In an upgrade the new process compares with what the old one names.
+  @Test func revocationListsAreComparedInAnUpgradeAsInAReload() throws {
+    let directory = FileManager.default.temporaryDirectory.appendingPathComponent("countersign-\(UUID())").path
+    try PrivateFile.makeDirectory(directory)
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    func boundary(day: Int) throws -> TrustBoundary {
+      let list = "-----BEGIN X509 CRL-----\n\(Self.list(of: "a", day: day, entry: 0))\n-----END X509 CRL-----\n"
+      for file in ["clients.pem", "up.pem"] {
+        try PrivateFile.write(Array(list.utf8), to: "\(directory)/\(file)", existing: .replace)
+      }
+      return try Guarded.boundary(Guarded.base, path: "\(directory)/edge.yaml")
+    }
+    func carried(day: Int, change: (inout HandoverState) -> Void = { _ in }) throws -> TrustBoundary {
+      var state = HandoverState()
+      try boundary(day: day).write(to: &state)
+      change(&state)
+      return try TrustBoundary(state)
+    }
+    func effects(_ old: TrustBoundary, day: Int) throws -> [String] {
+      let new = try boundary(day: day)
+      return TrustDiff.compare(old: old, new: new).map { "\($0.effect.text) \($0.kind.rawValue)" }
+    }
+    #expect(try effects(carried(day: 2), day: 2) == [])
+    #expect(try effects(carried(day: 2), day: 3).allSatisfy { $0.hasPrefix("strengthens") })
+    let both = ["weakens client-authorities", "weakens upstream-authorities"]
+    #expect(try effects(carried(day: 2), day: 1) == both)
+    // One of an earlier version names no time.
+    let unknown = try carried(day: 2) { state in
+      state.authorities = state.authorities.map { its in
+        let names = its.certificates.map { String($0.prefix { $0 != " " }) }
+        return HandoverState.Authorities(path: its.path, certificates: names, rest: its.rest)
+      }
+    }
+    #expect(try effects(unknown, day: 2) == [])
+    #expect(try effects(unknown, day: 3) == both)
+  }
+
   @Test func authoritiesCountByTheirCertificates() throws {
     let directory = FileManager.default.temporaryDirectory.appendingPathComponent("countersign-\(UUID())").path
     try PrivateFile.makeDirectory(directory)
@@ -83,14 +137,24 @@ import Testing
     #expect(try brief(both, block("two")) == ["strengthens client-authorities 15>15"])
     #expect(try brief(block("two"), both) == ["weakens client-authorities 15>15"])
     #expect(try brief(block("one"), block("two")) == ["weakens client-authorities 15>15"])
-    // A revocation list that is gone.
-    #expect(try brief(both + block("r", label: "X509 CRL"), both) == ["weakens client-authorities 15>15"])
-    // One that comes, or that is replaced, as each is before its time is over.
-    #expect(try brief(both, both + block("r", label: "X509 CRL")) == ["strengthens client-authorities 15>15"])
-    #expect(
-      try brief(both + block("r", label: "X509 CRL"), both + block("s", label: "X509 CRL")) == [
-        "strengthens client-authorities 15>15"
-      ])
+    // Revocation lists: which are there before and after, by their authority and the day on which they were made.
+    func lists(_ all: [(authority: String, day: Int, entry: UInt8)]) -> String {
+      both + all.map { block(Self.list(of: $0.authority, day: $0.day, entry: $0.entry), label: "X509 CRL") }.joined()
+    }
+    let (weaker, stronger) = (["weakens client-authorities 15>15"], ["strengthens client-authorities 15>15"])
+    #expect(try brief(lists([("a", 1, 0)]), both) == weaker, "gone")
+    #expect(try brief(both, lists([("a", 1, 0)])) == stronger)
+    #expect(try brief(lists([("a", 1, 0)]), lists([("a", 2, 0)])) == stronger, "replaced before its time is over")
+    #expect(try brief(lists([("a", 2, 0)]), lists([("a", 1, 0)])) == weaker, "an older one is back")
+    #expect(try brief(lists([("a", 1, 0)]), lists([("a", 1, 1)])) == weaker, "which of them is later is not known")
+    #expect(try brief(lists([("a", 1, 0)]), lists([("b", 2, 0)])) == weaker, "another authority's")
+    #expect(try brief(lists([("a", 1, 0), ("b", 5, 0)]), lists([("b", 5, 0), ("a", 2, 0)])) == stronger)
+    // An authority may have several, each for some of its certificates.
+    #expect(try brief(lists([("a", 1, 0), ("a", 5, 0)]), lists([("a", 6, 0), ("a", 2, 0)])) == stronger)
+    #expect(try brief(lists([("a", 1, 0), ("a", 5, 0)]), lists([("a", 6, 0)])) == weaker)
+    #expect(try brief(lists([("a", 1, 0), ("a", 5, 0)]), lists([("a", 6, 0), ("a", 0, 0)])) == weaker)
+    // What cannot be read is not known to be as strict.
+    #expect(try brief(both, both + block("cg==", label: "X509 CRL")) == weaker)
     let upstream = try boundary(both)
     try PrivateFile.write(Array(block("other").utf8), to: "\(directory)/up.pem", existing: .replace)
     let changed = TrustDiff.compare(
