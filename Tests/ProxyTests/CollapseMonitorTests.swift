@@ -102,6 +102,58 @@ import Wire
     #expect(throws: HandoverFault.self) { try CollapseMonitor(carried, nowMilliseconds: 10_000) }
   }
 
+  private static func listeners(_ all: [(name: String, address: String)]) throws -> [Config.Listener] {
+    let text = all.map {
+      "  - { name: \($0.name), listen: \"\($0.address)\", trust: [{ from: any, evidence: socket }] }\n"
+    }.joined()
+    let read = ConfigReader.read(
+      text: """
+        listeners:
+        \(text)
+        upstreams: { u: { servers: ["127.0.0.1:1"], identity: plain } }
+        routes: [{ to: u }]
+        """, path: "test.yaml")
+    return try #require(read.config, "\(read.diagnostics)").listeners
+  }
+
+  /// By a reload as by an upgrade: what a listener is called decides nothing where its address is known.
+  @Test func whatIsKnownOfClientsStaysWithTheAddressThatTheyConnectTo() throws {
+    let monitors = try CollapseMonitors()
+    func follow(
+      _ old: [(name: String, address: String)], _ new: [(name: String, address: String)]
+    ) throws -> [String] {
+      monitors.follow(try Self.listeners(old), try Self.listeners(new)).map(\.name)
+    }
+    let first = [(name: "a", address: "127.0.0.1:8001"), (name: "b", address: "127.0.0.1:8002")]
+    let (a, b) = (monitors.monitor("a"), monitors.monitor("b"))
+    for step in 0..<60 where !a.isCollapsed {
+      let sketch = Self.sketch(clients: step < 30 ? 40 : 1)
+      _ = a.take(requests: sketch, connections: sketch, nowMilliseconds: UInt64(step) * 2_000)
+    }
+    #expect(a.isCollapsed && !b.isCollapsed)
+
+    let exchanged = [(name: "b", address: "127.0.0.1:8001"), (name: "a", address: "127.0.0.1:8002")]
+    #expect(try follow(first, exchanged) == [])
+    #expect(monitors.monitor("b") === a && monitors.monitor("a") === b && a.name == "b" && b.name == "a")
+
+    let renamed = [(name: "c", address: "127.0.0.1:8001"), (name: "a", address: "127.0.0.1:8002")]
+    #expect(try follow(exchanged, renamed) == [])
+    #expect(monitors.monitor("c") === a && a.name == "c" && monitors.all.map(\.name) == ["a", "c"])
+
+    // A new address under the same name is the same listener; one that takes its name is another.
+    let moved = [(name: "c", address: "127.0.0.1:8003"), (name: "a", address: "127.0.0.1:8002")]
+    #expect(try follow(renamed, moved) == [])
+    #expect(monitors.monitor("c") === a)
+    let taken = [(name: "c", address: "127.0.0.1:8002")]
+    #expect(try follow(moved, taken) == ["c"], "a collapse that nobody watches any more is told")
+    #expect(monitors.monitor("c") === b)
+
+    // Gone, and back again.
+    #expect(try follow(taken, [(name: "d", address: "127.0.0.1:8004")]) == [])
+    #expect(try follow([(name: "d", address: "127.0.0.1:8004")], taken) == [])
+    #expect(monitors.monitor("c") === b)
+  }
+
   @Test func aProcessIsReadyAgainAMinuteAfterTheLastRequestOfACollapse() {
     let readiness = ServiceReadiness()
     readiness.set(.loading, false)

@@ -3,19 +3,20 @@
 //
 // An address belongs to the listener that has exactly this one; else to the one on every address of its family with the same port. (Only sockets
 // that systemd opened can overlap so.) A port that the system chooses is no address: such a listener goes by its name.
-// Called by TrustDiff, for all that it says of listeners, and of routes by the listeners that they ask for.
+// Called by TrustDiff, for all that it says of listeners, and of routes by the listeners that they ask for; and by Proxy, for what is known
+// of a listener's clients.
 
 import Wire
 
-struct ListenerPairs {
+package struct ListenerPairs {
   /// Indices into the lists of listeners.
-  struct Pair: Hashable {
-    let was: Int
-    let now: Int
+  package struct Pair: Hashable {
+    package let was: Int
+    package let now: Int
   }
 
   /// One listener before and after: at the same address, or, where the address is new, under the same name.
-  private(set) var same: [Pair] = []
+  package private(set) var same: [Pair] = []
   /// Two listeners: who connects to an address of the first comes to the second.
   private(set) var taken: [Pair] = []
   /// The new configuration's listeners that are no old one.
@@ -23,7 +24,7 @@ struct ListenerPairs {
   /// The old configuration's listeners that are no new one.
   private(set) var removed: [Int] = []
 
-  init(_ old: [Config.Listener], _ new: [Config.Listener]) {
+  package init(_ old: [Config.Listener], _ new: [Config.Listener]) {
     var left = Array(old.indices)
     var unmatched: [Int] = []
     for now in new.indices {

@@ -2,8 +2,9 @@
 // metrics, where configured in the readiness, and to the routes that need to tell clients apart.
 //
 // A worker notes each request in sketches of its own and hands them over every 500 ms (`Worker.watchMilliseconds`); whoever hands over
-// the first of the next two seconds has the last judged. Monitors are known by their listener's name, so they outlive reloads, and what
-// they know goes along in an upgrade: a collapse is not forgotten by it.
+// the first of the next two seconds has the last judged. What a monitor knows is of whoever connects to an address: a reload and an upgrade
+// go on with it at the listener that has this address then, whatever that is called (Policy's ListenerPairs), so that neither forgets a
+// collapse.
 
 import Platform
 import Policy
@@ -13,6 +14,8 @@ import Wire
 /// One listener's clients, over all workers.
 package final class CollapseMonitor: Sendable {
   private struct State {
+    /// Its listener's.
+    var name: String
     /// By requests, and by the first request of each connection: a load balancer keeps old connections when it is reconfigured.
     var requests = CollapseDetector()
     var connections = CollapseDetector()
@@ -22,20 +25,18 @@ package final class CollapseMonitor: Sendable {
     var collapses: UInt64 = 0
   }
 
-  let name: String
-  private let state = Mutex(State())
+  private let state: Mutex<State>
   private let collapsed = Atomic<Bool>(false)
   private let slotMilliseconds = UInt64(CollapseDetector.blockSeconds) * 1_000
   /// After a longer time without any request the past says nothing any more.
   private static let slotsMax: UInt64 = 1_800
 
-  package init(name: String) { self.name = name }
+  package init(name: String) { state = Mutex(State(name: name)) }
 
   /// Goes on for the monitor of another process.
   package init(_ carried: HandoverLate.Monitor, nowMilliseconds: UInt64) throws(HandoverFault) {
-    name = carried.listener
     var body = HandoverReader(carried.bytes)
-    var its = State()
+    var its = State(name: carried.listener)
     its.collapses = try body.word("a listener's clients")
     its.requests = try CollapseDetector(&body)
     its.connections = try CollapseDetector(&body)
@@ -49,10 +50,12 @@ package final class CollapseMonitor: Sendable {
     }
     try body.end("a listener's clients")
     let isCollapsed = its.requests.isCollapsed || its.connections.isCollapsed
-    let made = its
-    state.withLock { $0 = made }
+    state = Mutex(its)
     collapsed.store(isCollapsed, ordering: .relaxed)
   }
+
+  package var name: String { state.withLock { $0.name } }
+  fileprivate func rename(_ name: String) { state.withLock { $0.name = name } }
 
   /// When the last request came, two seconds later at most; 0: none has come.
   var lastMilliseconds: UInt64 { state.withLock { $0.slot.map { ($0 + 1) * slotMilliseconds } ?? 0 } }
@@ -67,7 +70,7 @@ package final class CollapseMonitor: Sendable {
     state.connectionSketch.write(to: &out)
     out.write(flag: state.slot != nil)
     if let slot = state.slot { out.write(word: slot) }
-    return HandoverLate.Monitor(listener: name, bytes: out.bytes)
+    return HandoverLate.Monitor(listener: state.name, bytes: out.bytes)
   }
 
   /// Its clients have become one, or a few.
@@ -90,7 +93,7 @@ package final class CollapseMonitor: Sendable {
         if slot - last > CollapseMonitor.slotsMax {
           if self.isCollapsed { changes.append(.forgotten) }
           let collapses = state.collapses
-          state = State()
+          state = State(name: state.name)
           state.collapses = collapses
         } else {
           for _ in last..<slot {
@@ -136,6 +139,7 @@ package final class CollapseMonitor: Sendable {
 /// The monitors of a process.
 package final class CollapseMonitors: Sendable {
   private struct State {
+    /// By their listeners' names. Those of listeners that are gone stay, as long as no other has the name.
     var monitors: [String: CollapseMonitor] = [:]
     var secret: UInt64
   }
@@ -156,12 +160,12 @@ package final class CollapseMonitors: Sendable {
 
   private let state: Mutex<State>
 
-  init() throws(CryptoError) { state = Mutex(State(secret: try SecureRandom.word())) }
+  package init() throws(CryptoError) { state = Mutex(State(secret: try SecureRandom.word())) }
 
   /// With it addresses are hashed.
   var secret: UInt64 { state.withLock { $0.secret } }
 
-  func monitor(_ name: String) -> CollapseMonitor {
+  package func monitor(_ name: String) -> CollapseMonitor {
     state.withLock { state in
       if let known = state.monitors[name] { return known }
       let made = CollapseMonitor(name: name)
@@ -170,7 +174,7 @@ package final class CollapseMonitors: Sendable {
     }
   }
 
-  var all: [CollapseMonitor] { state.withLock { $0.monitors.values.sorted { $0.name < $1.name } } }
+  package var all: [CollapseMonitor] { state.withLock { $0.monitors.values.sorted { $0.name < $1.name } } }
 
   // MARK: Upgrades
 
@@ -188,16 +192,29 @@ package final class CollapseMonitors: Sendable {
     return HandoverLate.Collapses(secret: secret, monitors: Array(monitors))
   }
 
-  /// Before the workers start: goes on with the monitors of listeners that this configuration has.
-  /// - Returns: those whose clients have become one.
-  func take(_ carried: Carried, by config: Config) -> [CollapseMonitor] {
-    let names = Set(config.listeners.map(\.name))
-    let its = carried.monitors.filter { names.contains($0.name) }
+  /// Before the workers start: goes on with the monitors of another process, whose listeners were these.
+  /// - Returns: those of which no listener is left, and that see a collapse.
+  func take(_ carried: Carried, of old: [Config.Listener], by new: [Config.Listener]) -> [CollapseMonitor] {
     state.withLock { state in
       state.secret = carried.secret
-      for monitor in its { state.monitors[monitor.name] = monitor }
+      for monitor in carried.monitors { state.monitors[monitor.name] = monitor }
     }
-    return its.filter(\.isCollapsed)
+    return follow(old, new)
+  }
+
+  /// Before workers take a reload: each listener has the monitor of the one in whose place it is.
+  /// - Returns: those of which no listener is left, and that see a collapse.
+  package func follow(_ old: [Config.Listener], _ new: [Config.Listener]) -> [CollapseMonitor] {
+    let pairs = ListenerPairs(old, new).same
+    return state.withLock { state in
+      var left = state.monitors
+      var next: [String: CollapseMonitor] = [:]
+      for pair in pairs { next[new[pair.now].name] = left.removeValue(forKey: old[pair.was].name) }
+      for (name, monitor) in next { monitor.rename(name) }
+      state.monitors = next.merging(left) { its, _ in its }
+      let known = Set(old.map(\.name))
+      return left.filter { known.contains($0.key) && $0.value.isCollapsed }.values.sorted { $0.name < $1.name }
+    }
   }
 
   /// Prometheus text.

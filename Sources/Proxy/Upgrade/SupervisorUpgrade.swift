@@ -188,13 +188,16 @@ extension Supervisor {
     shared.routes.take(taken.late.closures)
     shared.servers.take(taken.late.servers, by: config)
     shared.earlierCounters.add(taken.late.counts)
-    if let carried = taken.collapses { take(carried, config, shared) }
+    if let carried = taken.collapses { take(carried, of: taken.found.boundary.config, config, shared) }
     shared.older.begin(
       RequestBasis(taken.found), takesRules: taken.found.state.takesRules, process: predecessor?.process ?? 0)
   }
 
-  private func take(_ carried: CollapseMonitors.Carried, _ config: Config, _ shared: ProcessShared) {
-    let collapsed = shared.collapses.take(carried, by: config)
+  private func take(
+    _ carried: CollapseMonitors.Carried, of old: Config, _ config: Config, _ shared: ProcessShared
+  ) {
+    say(lost: shared.collapses.take(carried, of: old.listeners, by: config.listeners))
+    let collapsed = config.listeners.map { shared.collapses.monitor($0.name) }.filter(\.isCollapsed)
     for monitor in collapsed {
       logger.warning(
         "the collapse at the listener \(monitor.name), which the process before this one saw, lasts here too")
@@ -203,6 +206,19 @@ extension Supervisor {
     let unready = Set(config.listeners.filter(\.isUnreadyOnCollapse).map(\.name))
     let last = collapsed.filter { unready.contains($0.name) }.map(\.lastMilliseconds).max() ?? 0
     if last > 0 { shared.readiness.noteCollapse(nowMilliseconds: min(last, Clock.monotonicMilliseconds())) }
+  }
+
+  /// What is known of listeners' clients goes on to be known of those who are in their places.
+  func followCollapses(from old: Config, to new: Config, _ shared: ProcessShared) {
+    say(lost: shared.collapses.follow(old.listeners, new.listeners))
+  }
+
+  private func say(lost: [CollapseMonitor]) {
+    for monitor in lost {
+      logger.warning(
+        "the collapse at the listener \(monitor.name) is not watched any more: no listener has its address, or its name"
+      )
+    }
   }
 
   /// From here on this process is the service.
