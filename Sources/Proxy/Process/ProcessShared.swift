@@ -46,8 +46,8 @@ package final class ProcessShared: Sendable {
   private let told = Mutex<[String: UInt64]>([:])
   private static let toldMax = 1_024
 
-  // SAFETY: the lanes of a worker are reached through `lanes(worker:)` only: by the supervisor while it makes that worker, and
-  // by the worker's thread, which begins after that. The last ones are those of health checks: `healthLanes`, which the supervisor
+  // SAFETY: the lanes of a worker are reached through `lanes(worker:)` only, by that worker's thread (in tests, by the one that has all
+  // workers). The last ones are those of health checks: `healthLanes`, which the supervisor
   // hands to the checker's thread as it begins.
   private struct SendableLanes: @unchecked Sendable { let all: [SenderLanes] }
 
@@ -186,7 +186,7 @@ package final class ProcessShared: Sendable {
   private static let hearMilliseconds: UInt64 = 1_000
 
   func noteStopped() { stopped.add(1, ordering: .relaxed) }
-  var stoppedWorkers: Int { stopped.load(ordering: .relaxed) }
+  package var stoppedWorkers: Int { stopped.load(ordering: .relaxed) }
 
   /// Which one of the process's tunnels a drain comes to, from 0 on.
   func nextDrainedTunnel() -> UInt64 { drainedTunnels.add(1, ordering: .relaxed).oldValue }

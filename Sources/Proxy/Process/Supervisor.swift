@@ -210,7 +210,7 @@ package final class Supervisor {
   private func begin(_ loaded: Load.Loaded) {
     let config = loaded.config
     raiseOpenFiles(for: config)
-    var threads: [WorkerThread] = []
+    let threads: [WorkerThread]
     let shared: ProcessShared
     do {
       // Only now that the sockets are open: an earlier process has taken its last request, or, in an upgrade, hands over its windows.
@@ -231,19 +231,20 @@ package final class Supervisor {
       _ = try WorkerThread.start(name: "log-access", processor: nil) {
         LogThread(queue, to: file, name: "access log") { logger.warning("\($0)") }.run()
       }
-      // All before any of them accepts: making one takes a while where there are many routes, and in an upgrade the old process goes on if
-      // it takes too long, which it may only where none has served.
-      let made = try shared.mailboxes.indices.map { index in
-        let sources = loaded.listeners.sources(worker: index)
-        return try WorkerBox(Worker(index: index, shared: shared, snapshot: loaded.snapshot, sources: sources))
+      let start = try WorkerStart(count: shared.mailboxes.count)
+      threads = try start.makeAll { index throws(SystemError) in
+        try Worker(
+          index: index, shared: shared, snapshot: loaded.snapshot, sources: loaded.listeners.sources(worker: index))
       }
-      try shared.checkHealth(by: loaded.snapshot)
-      shared.names.take(loaded.snapshot)
-      try shared.names.start { [weak shared] in shared?.change($0, $1, $2) }
-      for (index, worker) in made.enumerated() {
-        threads.append(
-          try WorkerThread.start(name: "worker-\(index)", processor: index) { worker.worker.run() })
+      do {
+        try shared.checkHealth(by: loaded.snapshot)
+        shared.names.take(loaded.snapshot)
+        try shared.names.start { [weak shared] in shared?.change($0, $1, $2) }
+      } catch {
+        start.giveUp(threads)
+        throw error
       }
+      start.run()
       if let taken = loaded.taken { try predecessor?.follow(taken, shared) }
     } catch {
       log.say("countersign: \(error)")
@@ -391,11 +392,5 @@ package final class Supervisor {
     if !isWritten { logger.warning("the access log is not being taken; its last lines are lost") }
     serving.listeners.removeSocketFiles(keeping: handedOver ?? [])
     if isStopped, isWritten, isUnasked { self.serving = nil }
-  }
-
-  // SAFETY: a worker is made here and handed to its thread, which alone uses it from then on.
-  private final class WorkerBox: @unchecked Sendable {
-    let worker: Worker
-    init(_ worker: Worker) { self.worker = worker }
   }
 }
