@@ -158,13 +158,14 @@ final class AdminServer: Sendable {
 
   private static let pauseMilliseconds = 200
 
-  /// Ends, and leaves the socket to another process, which has it too. Who is being answered gets the answer.
+  /// Leaves the socket to another process, which has it too, and ends soon. Who is being answered gets the answer.
   func leave() {
     state.withLock { state in
       state.file = nil
       state.isLeft = true
+      state.isStopping = true
     }
-    stop()
+    wakeup.signal()
   }
 
   func start() throws(SystemError) {
@@ -181,7 +182,15 @@ final class AdminServer: Sendable {
     }
     guard let running else { return }
     running.join()
-    let (fd, file) = state.withLock { ($0.descriptor, $0.file) }
+    closeListening()
+  }
+
+  /// Whoever connects to a socket that another process has left, too, must not wait for this one.
+  private func closeListening() {
+    let (fd, file) = state.withLock { state in
+      defer { (state.descriptor, state.file) = (-1, nil) }
+      return (state.descriptor, state.file)
+    }
     if fd >= 0 { Sockets.closeDescriptor(fd) }
     file?.remove()
   }
@@ -192,6 +201,7 @@ final class AdminServer: Sendable {
   private static let leftMilliseconds: UInt64 = 2_000
 
   private func run() {
+    defer { if state.withLock({ $0.isLeft }) { closeListening() } }
     var connections: [AdminConnection] = []
     var waiting = WaitSet()
     while true {
