@@ -6,23 +6,14 @@ import Platform
 import Policy
 import Wire
 
-/// What a stream has that a connection has not. Made once for a slot of the table of streams, and used again and again.
-final class StreamState {
-  private(set) var id: Int32 = 0
+/// What a client's stream has that a connection has not. Made once for a slot of the table of streams, and used again and again.
+final class StreamState: StreamFrames {
   /// Nil while no stream has the slot.
   private(set) var server: HTTP2Server!
-  /// In the connection's list.
-  var position = 0
   /// What the exchange's beginning came to, before its first step.
   var first: Step?
-  /// Something came for it that its exchange has not been told.
-  var isTouched = false
-  /// The client has reset it.
-  var isReset = false
   /// The response's head is more than HTTP/2 can carry.
   var isHeadTooLarge = false
-  /// libnghttp2 knows it no more.
-  var isClosed = false
   /// What was wrong behind the head.
   var fault: Refusal?
   /// Its exchange has been told.
@@ -45,24 +36,10 @@ final class StreamState {
   var trailerBytes = 0
   /// The same of what is held of the body for another try.
   var heldTrailerBytes = 0
-  /// The client sends no more.
-  var inputEnded = false
-  /// Nothing more is written to `output`.
-  var outputEnded = false
-  /// The end of the response went into a frame.
-  var isEndOut = false
   /// The response has a body, so its end goes out behind it.
   var hasBody = false
-  /// Heads and trailers that were submitted and are not in frames yet.
-  var headsWaiting = 0
-  /// The lines of the response's trailers.
-  let trailers: Buffer
-  /// It has some. Most streams have none, and need not look at the buffer.
-  var hasTrailers = false
   /// Bytes of the response's body that went into frames.
   var sentBytes: UInt32 = 0
-  /// Where the last frame that was written for it ends, in bytes of its connection.
-  var ownEnd: UInt64 = 0
   /// Its answers are gRPC's.
   var isGRPC = false
   /// An extended CONNECT for a WebSocket (RFC 8441).
@@ -72,9 +49,9 @@ final class StreamState {
   /// Of such a request, what the server has to answer to show that it speaks WebSocket; empty before it was asked.
   var webSocketAccept: [UInt8] = []
 
-  init(pool: BufferPool, small: BufferPool) {
-    trailers = Buffer(pool: pool, small: small)
+  override init(pool: BufferPool, small: BufferPool) {
     arriving = Buffer(pool: pool, small: small)
+    super.init(pool: pool, small: small)
   }
 
   func begin(_ id: Int32, _ server: HTTP2Server, position: Int) {
@@ -85,12 +62,10 @@ final class StreamState {
 
   /// Forgets the stream that is over.
   func clear() {
+    clearFrames()
     server = nil
     first = nil
-    isTouched = false
-    isReset = false
     isHeadTooLarge = false
-    isClosed = false
     fault = nil
     isFaultTold = false
     isMalformed = false
@@ -102,15 +77,8 @@ final class StreamState {
     isRestTooMuch = false
     trailerBytes = 0
     heldTrailerBytes = 0
-    inputEnded = false
-    outputEnded = false
-    isEndOut = false
     hasBody = false
-    headsWaiting = 0
-    if hasTrailers { trailers.reset() }
-    hasTrailers = false
     sentBytes = 0
-    ownEnd = 0
     isGRPC = false
     if wantsWebSocket {
       wantsWebSocket = false

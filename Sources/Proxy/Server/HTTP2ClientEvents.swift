@@ -89,15 +89,7 @@ extension HTTP2Client: HTTP2Handler {
 
   func sendable(stream: Int32, most: Int) -> HTTP2Session.BodyPart {
     guard let s = find(stream), let state = s.stream else { return .nothing }
-    let n = min(s.output.count, most)
-    guard state.outputEnded, n == s.output.count else { return n > 0 ? .bytes(n) : .nothing }
-    state.isEndOut = true
-    guard state.hasTrailers else { return .last(n) }
-    guard state.trailers.withReadable({ session.submitTrailers(stream: stream, worker.http2Lines, $0) }) else {
-      return .last(n)
-    }
-    state.headsWaiting += 1
-    return .lastBeforeTrailers(n)
+    return state.part(of: s.output, most: most, session, worker.http2Lines)
   }
 
   func take(stream: Int32, count: Int, into out: Buffer) {

@@ -6,29 +6,17 @@ import Policy
 import Wire
 
 /// What a stream to a server has that a connection has not. Made once for a slot of the table of such streams, and used again and again.
-final class ServerStream {
-  /// 0 before its head was handed to the session.
-  var id: Int32 = 0
+final class ServerStream: StreamFrames {
   /// Nil while no stream has the slot.
   private(set) var client: HTTP2Client!
-  /// In the connection's list.
-  var position = 0
-  /// Something came that its exchange has not been told.
-  var isTouched = false
-  /// The server has reset it, or the connection is lost.
-  var isReset = false
   /// The server has said that it did nothing with the request.
   var isUnprocessed = false
-  /// libnghttp2 knows it no more.
-  var isClosed = false
   /// Why what came is no message.
   private(set) var fault = ResponseFault.none
-  /// The server sends no more.
-  var inputEnded = false
   var hasFinalHead = false
   /// The response ended with its head: it has no body, and no trailers but what the head says (as gRPC's Trailers-Only).
   var endedWithHead = false
-  /// Nor has it said so, though it has sent all that it had stated, and nothing more is waited for.
+  /// The server has sent all that it had stated, but not the end, and nothing more is waited for.
   var endIsOverdue = false
   /// The body as it came. There is room for the whole window.
   let arriving: Buffer
@@ -39,23 +27,11 @@ final class ServerStream {
   var trailersAreOffered = false
   /// Bytes of the body for which the window was not given back.
   var unconsumed = 0
-  /// Nothing more is written to `output`.
-  var outputEnded = false
-  /// The end of the request went into a frame.
-  var isEndOut = false
-  /// Heads and trailers that were submitted and are not in frames yet.
-  var headsWaiting = 0
-  /// Where the last frame that was written for it ends, in bytes of its connection.
-  var ownEnd: UInt64 = 0
-  /// The lines of the request's trailers.
-  let trailers: Buffer
-  /// It has some. Most streams have none, and need not look at the buffer.
-  var hasTrailers = false
 
   init(_ worker: Worker) {
     arriving = Buffer(pool: worker.pool, small: worker.smallPool)
     arrivingTrailers = Buffer(pool: worker.pool, small: worker.smallPool)
-    trailers = Buffer(pool: worker.pool, small: worker.smallPool)
+    super.init(pool: worker.pool, small: worker.smallPool)
   }
 
   func begin(_ client: HTTP2Client, position: Int) {
@@ -67,14 +43,10 @@ final class ServerStream {
 
   /// Forgets the stream that is over.
   func clear() {
+    clearFrames()
     client = nil
-    id = 0
-    isTouched = false
-    isReset = false
     isUnprocessed = false
-    isClosed = false
     fault = .none
-    inputEnded = false
     endIsOverdue = false
     hasFinalHead = false
     endedWithHead = false
@@ -83,12 +55,6 @@ final class ServerStream {
     trailerBytes = 0
     trailersAreOffered = false
     unconsumed = 0
-    outputEnded = false
-    isEndOut = false
-    headsWaiting = 0
-    ownEnd = 0
-    if hasTrailers { trailers.reset() }
-    hasTrailers = false
   }
 }
 
