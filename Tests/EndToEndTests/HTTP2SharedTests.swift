@@ -264,6 +264,47 @@ extension EndToEnd {
       #expect(try client.get("/once/more").text == "here")
     }
 
+    /// All of them, also those that are closed one behind the other.
+    @Test func connectionsToAServerThatAReloadTakesAwayEnd() throws {
+      let other = try RecordingBackend()
+      let mayAnswer = Guarded(true)
+      let arrived = Guarded(0)
+      let site = try HTTP2Site { exchange in
+        let connection = try exchange.speakHTTP2(.settings([(.maxConcurrentStreams, 1)]))
+        while true {
+          let frame = try connection.readHTTP2Frame()
+          guard frame.kind == .headers else { continue }
+          arrived.with { $0 += 1 }
+          _ = mayAnswer.wait(until: .usual) { $0 ? true : nil }
+          let head = HTTP2Frame.headers(frame.stream, HPACKBlock([HPACKField(":status", "200")]).bytes, ends: true)
+          try connection.send(head.bytes)
+        }
+      } change: {
+        $0.upstreams[0].members += ["protocol: http2"]
+        $0.timeouts = ["idle: 1h"]
+        $0.workers = "1"
+      }
+      func open() throws -> Int? { try site.edge.metric("countersign_open_connections{side=\"upstream\"}") }
+      let client = try site.begun()
+      // Until this is answered the edge does not know how many streams a connection may have.
+      #expect(try client.get("/first").status == 200)
+      mayAnswer.with { $0 = false }
+      // A connection that is new takes them all, for its limit is not known either.
+      let streams = try (0..<6).map { count in
+        let stream = try client.begin("/\(count)")
+        try eventually("its connection") { arrived.now == count + 2 }
+        return stream
+      }
+      #expect(try open() == streams.count)
+      mayAnswer.with { $0 = true }
+      for stream in streams { #expect(try client.response(on: stream).status == 200) }
+      #expect(try open() == streams.count)
+      var configuration = site.configuration
+      configuration.upstreams[0].servers = ["\(other.address)"]
+      try site.edge.reloadAccepting(configuration)
+      try eventually("they end") { try open() == 0 }
+    }
+
     // MARK: Responses
 
     /// Answers the first request of a connection of HTTP/2 with these frames.

@@ -8,25 +8,27 @@ final class Upgradable: Sendable {
   let admin: String
   let workspace: Workspace
   private let program: String
+  private let drain: String
 
   /// - Parameter configuration: what the file says beside `admin.listen` and a short drain, which are added.
   init(
-    _ configuration: Configuration, in workspace: Workspace, name: String = "service", options: [String] = [],
-    environment: [String: String] = [:]
+    _ configuration: Configuration, in workspace: Workspace, name: String = "service", drain: String = "5s",
+    options: [String] = [], environment: [String: String] = [:]
   ) throws {
     self.workspace = workspace
+    self.drain = drain
     admin = "unix:\(workspace.file("\(name).admin"))"
     program = workspace.file("\(name).program")
     try FileManager.default.createSymbolicLink(atPath: program, withDestinationPath: try Programs.countersign)
     first = try Countersign(
-      Self.text(configuration, admin), name: name, in: workspace, environment: environment, options: options,
+      Self.text(configuration, admin, drain), name: name, in: workspace, environment: environment, options: options,
       program: program)
   }
 
-  private static func text(_ configuration: Configuration, _ admin: String) -> Configuration {
+  private static func text(_ configuration: Configuration, _ admin: String, _ drain: String) -> Configuration {
     var configuration = configuration
     configuration.more.append("admin: { listen: \"\(admin)\" }")
-    configuration.timeouts.append("drain: 5s")
+    configuration.timeouts.append("drain: \(drain)")
     return configuration
   }
 
@@ -34,7 +36,7 @@ final class Upgradable: Sendable {
 
   /// The file's new text, for the next process.
   func write(_ configuration: Configuration, more: String = "") throws {
-    try write(text: Self.text(configuration, admin).text + more)
+    try write(text: Self.text(configuration, admin, drain).text + more)
   }
 
   func write(text: String) throws {
