@@ -122,6 +122,9 @@ package enum HandoverError: Error, Sendable, CustomStringConvertible {
   /// Ends both directions: the other side sees it.
   package func end() { _ = shutdown(descriptor, Int32(SHUT_RDWR)) }
 
+  /// A frame has begun to come, or the other process is gone. Any thread may ask.
+  package var isReadable: Bool { Sockets.waitReadable(descriptor, or: -1, timeoutMilliseconds: 0) }
+
   /// Waits for the beginning of a frame, or the end of the other process. False where neither comes, or `other` is signalled before.
   package func waitReadable(or other: Wakeup, timeoutMilliseconds: Int32) -> Bool {
     Sockets.waitReadable(descriptor, or: other.descriptor, timeoutMilliseconds: timeoutMilliseconds)

@@ -113,5 +113,118 @@ extension EndToEnd {
       isOver.with { $0 = true }
       try load.result()
     }
+
+    // MARK: Chains
+
+    private static func refusing(_ configuration: Configuration) -> Configuration {
+      var next = configuration
+      next.listeners[0].trust = ["from: [\(Peer.client(3))], evidence: refuse", "from: any, evidence: socket"]
+      return next
+    }
+
+    /// With many routes, which take the processes between a while.
+    @Test func behindAnUpgradeNoOlderProcessBeginsAnythingByEarlierRules() throws {
+      let service = try Service {
+        $0.listeners[0].trust = ["from: any, evidence: socket"]
+        $0.routes = (0..<300).map { "path: /route/\($0), to: backend, name: r\($0)" } + $0.routes
+      }
+      func half(_ target: String) throws -> Connection {
+        let connection = try Connection(to: try service.address, from: Peer.client(3))
+        try connection.send("GET \(target) HTTP/1.1\r\nHost: a\r\n")
+        // The process that serves now has it.
+        try eventually("an answer") { try Connection(to: try service.address).get("/before").status == 200 }
+        return connection
+      }
+      var held: [Connection] = []
+      for _ in 0..<4 {
+        for _ in 0..<3 { held.append(try half("/behind")) }
+        try service.upgradable.upgrade()
+      }
+      for _ in 0..<3 { held.append(try half("/behind")) }
+      try service.upgradable.write(Self.refusing(service.configuration))
+      try service.upgradable.upgrade()
+      for connection in held { try? connection.send("\r\n") }
+      for connection in held { _ = try? connection.readResponse() }
+      #expect(service.backend.requests(to: "/behind").isEmpty)
+    }
+
+    /// What was said while it could not hear holds for what came behind that.
+    @Test func anOldProcessThatStoodStillBeginsNothingByEarlierRules() throws {
+      let service = try Service { $0.listeners[0].trust = ["from: any, evidence: socket"] }
+      let held = try (0..<8).map { _ in
+        let connection = try Connection(to: try service.address, from: Peer.client(3))
+        try connection.send("GET /behind HTTP/1.1\r\nHost: a\r\n")
+        return connection
+      }
+      try eventually("an answer") { try Connection(to: try service.address).get("/before").status == 200 }
+      let pid = try service.upgradable.upgrade()
+      let old = service.upgradable.first.process
+      old.signal(SIGSTOP)
+      defer { old.signal(SIGCONT) }
+      try service.upgradable.write(Self.refusing(service.configuration))
+      let start = service.upgradable.errors.count
+      kill(pid, SIGHUP)
+      try service.upgradable.first.said("an older process that drains has not heard by which rules", from: start)
+      try service.upgradable.first.said("reloaded generation=3", from: start)
+      for connection in held { try connection.send("\r\n") }
+      old.signal(SIGCONT)
+      for connection in held { #expect(try connection.readResponse().status == 503) }
+      #expect(service.backend.requests(to: "/behind").isEmpty)
+    }
+
+    // MARK: What waits
+
+    /// Two are asked for at once, of which the first waits for an older process: the second must not be answered by a process that has
+    /// handed over what is closed.
+    @Test func aClosureThatIsAnsweredIsNotLostInAnUpgrade() throws {
+      let service = try Service {
+        $0.routes = ["path_prefix: /a, to: backend, name: a", "path_prefix: /b, to: backend, name: b"] + $0.routes
+        $0.timeouts = ["drain_tunnels: 10m"]
+      }
+      let admin = String(service.upgradable.admin.dropFirst(5))
+      let tunnel = try Connection(to: try service.address)
+      try tunnel.send("GET /never HTTP/1.1\r\nHost: a\r\n")
+      let second = try service.upgradable.upgrade()
+      let oldest = service.upgradable.first.process
+      oldest.signal(SIGSTOP)
+      defer { oldest.signal(SIGCONT) }
+      let asking = try (0..<2).map { _ in try Connection(unix: admin) }
+      // Both are there when it looks.
+      kill(second, SIGSTOP)
+      for (name, connection) in zip(["a", "b"], asking) {
+        try connection.send("POST /routes/close?name=\(name) HTTP/1.1\r\nHost: x\r\n\r\n")
+      }
+      kill(second, SIGCONT)
+      try service.upgradable.upgrade()
+      let answers = try asking.map { try $0.readResponse().status }
+      for (name, answer) in zip(["a", "b"], answers) {
+        let status = try Connection(to: try service.address).get("/\(name)").status
+        #expect(answer == 503 && status == 200 || answer == 200 && status == 503, "\(name): \(answer), \(status)")
+      }
+    }
+
+    /// It may take long; a reload that is urgent does not wait for it.
+    @Test func aReloadIsTakenWhileAnUpgradeWaitsForANewKey() throws {
+      let workspace = try Workspace()
+      let keys = try Keys(in: workspace, prefix: "")
+      let service = try Service {
+        $0 = Configuration.validator(keys: keys, to: $0.upstreams[0].servers, bound: false)
+        $0.identity[$0.identity.count - 1] = "clock_skew: 30s"
+      }
+      for arguments in [
+        ["new", "--kid", "later", "--out", keys.edge],
+        ["export", "--audience", Keys.audience, "--in", keys.edge, "--out", keys.validator],
+      ] { try ChildProcess.succeed([try Programs.countersign, "keys"] + arguments) }
+      let process = service.upgradable.first
+      process.process.signal(SIGHUP)
+      try process.said("reloaded generation=2", from: 0)
+      process.process.signal(SIGUSR2)
+      try process.said("until what is signed by a key that has just come is taken", from: 0)
+      process.process.signal(SIGHUP)
+      try process.said("reloaded generation=3", from: 0)
+      #expect(!service.upgradable.errors.lines.contains { $0.contains("starting the new process") })
+      process.process.signal(SIGTERM)
+      #expect(try process.process.waitForExit() == .code(0))
+    }
   }
 }

@@ -18,6 +18,8 @@ struct Drain {
   var handedOver: Set<Int>?
   /// And it may answer requests otherwise than this process.
   var refusesHeads = false
+  /// What it says further.
+  var line: SuccessorLine?
 
   /// How often systemd is told, and how long it is to wait from then on: more than a stop takes behind it.
   private static let noticeMilliseconds: UInt64 = 5_000
@@ -49,11 +51,9 @@ struct Drain {
     logger.info(
       "draining: \(shared.total(.openRequests)) requests under way have at most \(timeouts.drainMilliseconds) ms, \(shared.total(.openTunnels)) tunnels are closed within \(tunnels) ms"
     )
-    for mailbox in shared.mailboxes {
-      mailbox.post(.drain(schedule, handedOver: handedOver ?? [], refusesHeads: refusesHeads))
+    shared.tell { _ in
+      .drain(schedule, handedOver: handedOver ?? [], refusesHeads: refusesHeads, line: line)
     }
-    // What the new process says to be done is done here: it answers whoever waits for that when it hears of it.
-    if handedOver != nil { shared.waitForWorkers(\.drainingWorkers) }
     begun()
     return wait(until: schedule.endMilliseconds, "draining", reopenLogs)
   }

@@ -9,6 +9,8 @@ import Wire
 package final class ProcessShared: Sendable {
   let windows: ReplayWindows
   package let mailboxes: [Mailbox<Worker.Message>]
+  /// How often workers were told something that decides about requests. Read for each head, and seldom written, like what stands around it.
+  private let told = Atomic<UInt64>(0)
   package let counters: [Counters]
   /// What was counted by the processes that this one goes on for.
   package let earlierCounters = CarriedCounters()
@@ -36,15 +38,13 @@ package final class ProcessShared: Sendable {
   private let openServerConnections = Atomic<Int>(0)
   private let serverConnectionsMax = Atomic<Int>(.max)
   private let stopped = Atomic<Int>(0)
-  private let draining = Atomic<Int>(0)
-  private let refusing = Atomic<Int>(0)
   private let drainedTunnels = Atomic<UInt64>(0)
   private let cutRequests = Atomic<Int>(0)
   private let cutTunnels = Atomic<Int>(0)
   private let clients = Mutex<[IPAddress: Int]>([:])
-  /// When a kind may be told again, in monotonic milliseconds.
-  private let told = Mutex<[String: UInt64]>([:])
-  private static let toldMax = 1_024
+  /// When a kind may be reported again, in monotonic milliseconds.
+  private let reported = Mutex<[String: UInt64]>([:])
+  private static let reportedMax = 1_024
 
   // SAFETY: the lanes of a worker are reached through `lanes(worker:)` only, by that worker's thread (in tests, by the one that has all
   // workers). The last ones are those of health checks: `healthLanes`, which the supervisor
@@ -88,6 +88,19 @@ package final class ProcessShared: Sendable {
   func total(_ refusal: Refusal) -> UInt64 {
     counters.reduce(earlierCounters.value(refusal)) { $0 &+ $1.value(refusal) }
   }
+
+  // MARK: Telling workers
+
+  /// Tells each worker something that decides about requests. When this returns it holds: a worker that has not taken it yet begins no
+  /// request before it does, however long its turn takes.
+  package func tell(_ message: (_ worker: Int) -> Worker.Message) {
+    for (index, mailbox) in mailboxes.enumerated() { mailbox.post(message(index)) }
+    // Behind all of them: who sees the number finds the message.
+    told.add(1, ordering: .releasing)
+  }
+
+  /// Counts what `tell` was called for.
+  var toldCount: UInt64 { told.load(ordering: .acquiring) }
 
   func lanes(worker: Int) -> SenderLanes { senderLanes.all[worker] }
   var healthLanes: SenderLanes { senderLanes.all[mailboxes.count] }
@@ -170,21 +183,6 @@ package final class ProcessShared: Sendable {
 
   // MARK: Ending
 
-  /// A worker begins nothing any more but what is its own.
-  func noteDraining() { draining.add(1, ordering: .releasing) }
-  var drainingWorkers: Int { draining.load(ordering: .acquiring) }
-  /// A worker begins no request any more, or has ended. Each says so once.
-  func noteRefusing() { refusing.add(1, ordering: .releasing) }
-  var refusingWorkers: Int { refusing.load(ordering: .acquiring) }
-
-  /// Waits until so many workers as there are have heard of something, for a second at most.
-  func waitForWorkers(_ heard: (ProcessShared) -> Int) {
-    let latest = Clock.monotonicMilliseconds() + ProcessShared.hearMilliseconds
-    while heard(self) < mailboxes.count, Clock.monotonicMilliseconds() < latest { Clock.sleep(milliseconds: 1) }
-  }
-
-  private static let hearMilliseconds: UInt64 = 1_000
-
   func noteStopped() { stopped.add(1, ordering: .relaxed) }
   package var stoppedWorkers: Int { stopped.load(ordering: .relaxed) }
 
@@ -204,12 +202,12 @@ package final class ProcessShared: Sendable {
   /// no flood.
   func report(_ text: @autoclosure () -> String, once kind: String, everyMilliseconds: UInt64 = 5_000) {
     let now = Clock.monotonicMilliseconds()
-    let due = told.withLock { told in
-      if let next = told[kind], now < next { return false }
+    let due = reported.withLock { reported in
+      if let next = reported[kind], now < next { return false }
       // Kinds have names of servers in them, of which name servers may say ever new ones.
-      if told.count >= ProcessShared.toldMax { told = told.filter { now < $0.value } }
-      if told.count >= ProcessShared.toldMax { told.removeAll() }
-      told[kind] = now + everyMilliseconds
+      if reported.count >= ProcessShared.reportedMax { reported = reported.filter { now < $0.value } }
+      if reported.count >= ProcessShared.reportedMax { reported.removeAll() }
+      reported[kind] = now + everyMilliseconds
       return true
     }
     guard due else { return }
@@ -241,8 +239,8 @@ package final class ProcessShared: Sendable {
   }
 
   /// Something has changed about which routes are closed.
-  func tellOfRoutes() {
-    for mailbox in mailboxes { mailbox.post(.closures) }
+  package func tellOfRoutes() {
+    tell { _ in .closures }
     older.tell()
   }
 }

@@ -151,7 +151,10 @@ package final class RouteDirectory: Sendable {
     HandoverRules(state.withLock { $0.config }, number: number, areOther: false, carried, collapsed: collapsed)
   }
 
-  /// Goes by what the process says that serves instead of this one.
+  /// What the process says that serves instead of this one is what those are told that this one was upgraded from.
+  func pass(_ rules: HandoverRules) { state.withLock { $0.successor = rules } }
+
+  /// Goes by it, too.
   func follow(_ rules: HandoverRules) {
     let (routes, places) = state.withLock { state in
       (state.config.routes.map { (number: state.number(of: $0), route: $0) }, state.config.listenerPlaces)

@@ -27,8 +27,10 @@ package final class Supervisor {
   /// A SIGHUP came while a load was under way: what that one read may be old.
   var loadsAgain = false
   var upgrade: Upgrade?
-  /// A SIGUSR2 came while a load was under way.
+  /// A SIGUSR2 came while a load was under way, or before an upgrade may begin.
   var upgradesNext = false
+  /// When it may.
+  var upgradeDueMilliseconds: UInt64?
   /// The process that this one goes on for.
   let predecessor: Predecessor?
   /// Loads that took too long; their threads may still hang.
@@ -93,11 +95,7 @@ package final class Supervisor {
   private func run() -> Int32 {
     if case .ends(let status) = beginLoad() { return status }
     while true {
-      var most: Int32 = -1
-      if let loading {
-        most = Int32(clamping: Int64(loading.deadlineMilliseconds) - Int64(Clock.monotonicMilliseconds()))
-      }
-      switch signals.next(or: waitedFor, timeoutMilliseconds: loading == nil ? -1 : max(0, most)) {
+      switch signals.next(or: waitedFor, timeoutMilliseconds: waitMilliseconds) {
       case .reload:
         loadsAgain = true
         loadAgain()
@@ -119,6 +117,7 @@ package final class Supervisor {
         isTakingOver = false
         showReady()
       }
+      if upgradesNext, let due = upgradeDueMilliseconds, Clock.monotonicMilliseconds() >= due { loadAgain() }
     }
   }
 
@@ -330,10 +329,7 @@ package final class Supervisor {
     shared.older.compare(with: RequestBasis(loaded.snapshot))
     shared.divide(descriptors: ProcessLimits.openFiles, connections: config.limits.connections)
     shared.servers.take(loaded.snapshot, isFirst: false, nowMilliseconds: Clock.monotonicMilliseconds())
-    for (index, mailbox) in shared.mailboxes.enumerated() {
-      mailbox.post(.reload(loaded.snapshot, loaded.listeners.sources(worker: index)))
-    }
-    tellOlder(shared)
+    shared.tell { .reload(loaded.snapshot, loaded.listeners.sources(worker: $0)) }
     do { try shared.checkHealth(by: loaded.snapshot) } catch { logger.error("no health checks can be made: \(error)") }
     shared.names.take(loaded.snapshot)
     // Workers close what is no longer theirs; the set here only remembers what is open.
@@ -343,6 +339,7 @@ package final class Supervisor {
     self.serving = serving
     reloads.noteSuccess(loaded.snapshot, nowMilliseconds: Clock.wallMilliseconds())
     setReadiness()
+    tellOlder(shared)
     showReloads()
     logger.info("reloaded generation=\(reloads.generation) listeners=\(readyListeners())")
   }

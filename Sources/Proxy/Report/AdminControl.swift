@@ -27,8 +27,6 @@ package struct AdminControl {
 
   /// A longer reason is cut.
   private static let whyBytesMax = 256
-  /// How long is waited for older processes that drain to go by a closure.
-  static let toldMilliseconds: UInt64 = 1_000
 
   // MARK: Changing
 
@@ -84,7 +82,7 @@ package struct AdminControl {
     }
     shared.tellOfRoutes()
     // What its answer says of them, and what is asked for next, is then behind the closure.
-    shared.older.waitUntilTold(mostMilliseconds: AdminControl.toldMilliseconds)
+    _ = shared.older.waitUntilTold()
     let time = duration.map { "for \(Timestamp.span(milliseconds: $0))" } ?? "until it is opened"
     shared.operationalLog.logger.warning(
       "route \(name) closed \(time) by user \(user)\(why.isEmpty ? "" : ": \(why)"); its requests are answered 503")

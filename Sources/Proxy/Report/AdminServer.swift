@@ -22,6 +22,8 @@ final class AdminServer: Sendable {
     /// Another process goes on with the socket.
     var isLeft = false
     var isServing = false
+    /// An answer is being made, and what was asked for is done.
+    var isAnswering = false
     /// Somebody is connected, who may have asked.
     var hasConnections = false
     /// Who asks is answered.
@@ -135,17 +137,20 @@ final class AdminServer: Sendable {
     }
   }
 
-  /// Answers nobody until `resume`: who asks meanwhile waits. Returns when nobody is being answered any more, or soon.
-  func pause() {
-    func wait(while isBusy: (State) -> Bool) {
-      for _ in 0..<AdminServer.pauseMilliseconds where state.withLock({ isBusy($0) }) { Clock.sleep(milliseconds: 1) }
+  /// Answers nobody until `resume`: who asks meanwhile waits. Returns when nobody is being answered any more; who takes an answer slowly
+  /// is waited for a moment.
+  /// - Returns: false where an answer is still being made, which may change something that another process would not hear of.
+  func pause() -> Bool {
+    func wait(_ milliseconds: Int, while isBusy: (State) -> Bool) {
+      for _ in 0..<milliseconds where state.withLock({ isBusy($0) }) { Clock.sleep(milliseconds: 1) }
     }
     state.withLock { $0.isPaused = true }
     wakeup.signal()
-    wait { $0.hasConnections }
+    wait(AdminServer.pauseMilliseconds) { $0.hasConnections }
     state.withLock { $0.isHeld = true }
-    // An answer that has begun ends before what it tells is told to another process.
-    wait { $0.isServing }
+    wait(AdminServer.answerMilliseconds) { $0.isAnswering }
+    wait(AdminServer.pauseMilliseconds) { $0.isServing }
+    return state.withLock { !$0.isAnswering }
   }
 
   func resume() {
@@ -157,6 +162,8 @@ final class AdminServer: Sendable {
   }
 
   private static let pauseMilliseconds = 200
+  /// One that waits for an older process takes a second.
+  private static let answerMilliseconds = 2_000
 
   /// Leaves the socket to another process, which has it too, and ends soon. Who is being answered gets the answer.
   func leave() {
@@ -232,9 +239,9 @@ final class AdminServer: Sendable {
       if let shared = state.withLock({ $0.shared }) { AdminControl(shared: shared).endClosures() }
 
       // From here to the end of the turn `pause` waits.
-      let (mayServe, isLeft) = state.withLock { state in
+      let mayServe = state.withLock { state in
         if state.goesOn { state.isServing = true }
-        return (state.goesOn, state.isLeft)
+        return state.goesOn
       }
       now = Clock.monotonicMilliseconds()
       for (index, each) in connections.enumerated() where waiting.isReady(listenNumber + 1 + index) {
@@ -242,7 +249,14 @@ final class AdminServer: Sendable {
       }
       if mayServe, waiting.isReady(listenNumber) { accept(from: fd, into: &connections, nowMilliseconds: now) }
       for each in connections where each.stage == .asked || each.stage == .malformed {
+        // Each by itself: one may take a second.
+        let (mayAnswer, isLeft) = state.withLock { state in
+          state.isAnswering = state.goesOn
+          return (state.goesOn, state.isLeft)
+        }
+        guard mayAnswer else { break }
         answer(each, nowMilliseconds: now, isLeft: isLeft)
+        state.withLock { $0.isAnswering = false }
       }
       for each in connections where each.stage == .over || now >= each.deadlineMilliseconds { each.end() }
       connections.removeAll { $0.stage == .over }

@@ -74,9 +74,10 @@ final class AdminServers: Sendable {
   /// The sockets, for another process; they stay this one's.
   var handedOver: [AdminServer.Found] { [listen.handedOver, control.handedOver].compactMap { $0 } }
 
-  func pause() {
-    listen.pause()
-    control.pause()
+  /// False where somebody is being answered for too long.
+  func pause() -> Bool {
+    let isPaused = listen.pause()
+    return control.pause() && isPaused
   }
 
   func resume() {

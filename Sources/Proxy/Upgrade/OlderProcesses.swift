@@ -91,17 +91,26 @@ package final class OlderProcesses: Sendable {
   // MARK: Telling
 
   /// Something has changed that they should go by: rules that are made from here on have a greater number.
-  func tell() {
-    state.withLock { $0.latest = Clock.monotonicMicroseconds() }
+  /// - Parameter number: of the rules that are passed on to them, where they are another process's.
+  func tell(number: UInt64 = Clock.monotonicMicroseconds()) {
+    state.withLock { $0.latest = number }
     changed.signal()
   }
 
-  /// Waits until all that can be told go by the latest change.
-  func waitUntilTold(mostMilliseconds: UInt64) {
+  /// Waits until all that can be told go by the latest change, for `toldMilliseconds` at most.
+  /// - Returns: whether they do.
+  func waitUntilTold() -> Bool {
     let number = state.withLock { $0.latest }
-    let until = Clock.monotonicMilliseconds() + mostMilliseconds
-    while isWaitedFor(number), Clock.monotonicMilliseconds() < until { Clock.sleep(milliseconds: 5) }
+    let until = Clock.monotonicMilliseconds() + OlderProcesses.toldMilliseconds
+    while isWaitedFor(number) {
+      guard Clock.monotonicMilliseconds() < until else { return false }
+      Clock.sleep(milliseconds: 5)
+    }
+    return true
   }
+
+  /// More than any that runs takes.
+  private static let toldMilliseconds: UInt64 = 1_000
 
   private func isWaitedFor(_ number: UInt64) -> Bool {
     state.withLock { $0.isThere && $0.takesRules && ($0.last?.heard ?? 0) < number }

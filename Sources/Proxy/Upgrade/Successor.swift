@@ -23,6 +23,7 @@ final class Successor: Sendable {
 
   private let socket: HandoverSocket
   private let shared: ProcessShared
+  private let reading: SuccessorLine
   /// Also held while something is sent: what a frame is cut by is never sent behind it.
   private let state = Mutex(State())
 
@@ -32,6 +33,7 @@ final class Successor: Sendable {
   init(_ socket: HandoverSocket, _ shared: ProcessShared) {
     self.socket = socket
     self.shared = shared
+    reading = SuccessorLine(socket)
   }
 
   // MARK: The supervisor
@@ -52,6 +54,9 @@ final class Successor: Sendable {
     take(rules)
     return !rules.areOther
   }
+
+  /// For the workers: nothing that the new process says is overtaken by a request.
+  var line: SuccessorLine? { state.withLock { $0.heard > 0 } ? reading : nil }
 
   /// Leaves the service to the new process, and follows it on a thread of its own.
   func start() {
@@ -103,11 +108,14 @@ final class Successor: Sendable {
         // What is noted from here on is seen by the next report, or ends the next wait.
         shared.older.noted.clear()
         if isReadable {
+          reading.begin()
           let bytes = try socket.receive(.rules, deadlineMilliseconds: .max)
           do throws(HandoverFault) { take(try HandoverRules(bytes)) } catch { throw .fault(error) }
+          reading.end()
         }
       } catch {
         lose(error)
+        reading.close()
         return
       }
     }
@@ -132,18 +140,13 @@ final class Successor: Sendable {
       defer { state.headsAreRefused = state.headsAreRefused || rules.areOther }
       return rules.areOther && !state.headsAreRefused
     }
-    // First: what follows takes a while where there are many routes.
-    if refuses { refuseHeads() }
+    // First these: what follows takes a while where there are many routes.
+    if refuses { shared.tell { _ in .refuseHeads } }
+    shared.routes.pass(rules)
+    shared.older.tell(number: rules.number)
     shared.routes.follow(rules)
-    // Tells the process before this one too.
-    shared.tellOfRoutes()
+    shared.tell { _ in .closures }
     state.withLock { $0.heard = rules.number }
-  }
-
-  /// Returns when the workers know it: whoever waits for what this process has heard relies on that.
-  private func refuseHeads() {
-    for mailbox in shared.mailboxes { mailbox.post(.refuseHeads) }
-    shared.waitForWorkers(\.refusingWorkers)
   }
 
   private func report() throws(HandoverError) {

@@ -17,10 +17,20 @@ extension Supervisor {
     if loadsAgain {
       loadsAgain = false
       beginReload()
-    } else if upgradesNext {
+    }
+    if loading == nil, upgradesNext {
       upgradesNext = false
       beginUpgrade()
     }
+  }
+
+  /// When something is to be done, if no signal comes; -1: never.
+  var waitMilliseconds: Int32 {
+    var due = loading?.deadlineMilliseconds ?? .max
+    if upgradesNext, loading == nil, let its = upgradeDueMilliseconds { due = min(due, its) }
+    guard due != .max else { return -1 }
+    let now = Clock.monotonicMilliseconds()
+    return due > now ? Int32(clamping: due - now) : 0
   }
 
   // MARK: The old process
@@ -35,6 +45,19 @@ extension Supervisor {
       logger.warning("an upgrade is under way already")
       return
     }
+    // The new process has one start for all keys: with that of a key which has just come it would refuse what is signed by any. Reloads
+    // go on meanwhile.
+    let end = serving.shared.windows.lateStartsEndMilliseconds
+    let now = Clock.monotonicMilliseconds()
+    guard now >= end else {
+      upgradesNext = true
+      if upgradeDueMilliseconds != end {
+        logger.info("upgrade: waits \(end - now) ms, until what is signed by a key that has just come is taken")
+      }
+      upgradeDueMilliseconds = end
+      return
+    }
+    upgradeDueMilliseconds = nil
     let attempt = serving.shared.upgrades.begin()
     logger.info("upgrade: starting the new process")
     do {
@@ -114,7 +137,10 @@ extension Supervisor {
 
   /// Before the process drains by itself. A new process to which the service was left meanwhile is told the signal.
   func cancelUpgrade(_ signal: Signal) -> Service {
-    guard let upgrade else { return .ours }
+    guard let upgrade else {
+      if upgradesNext { serving?.shared.upgrades.refuse("the process is about to end") }
+      return .ours
+    }
     self.upgrade = nil
     upgrade.cancel()
     // Its thread sees the end of the new process at once, or has left the service already.
@@ -137,8 +163,10 @@ extension Supervisor {
     let mayBegin = successor.begin(handed.rules)
     let drain = Drain(
       shared: shared, timeouts: serving.snapshot.config.timeouts, signals: signals, logger: logger,
-      handedOver: numbers, refusesHeads: !mayBegin)
+      handedOver: numbers, refusesHeads: !mayBegin, line: successor.line)
     let outcome = drain.run(reopenLogs: reopenLogs) {
+      // What the new process says to be done is done here, and in those before.
+      if handed.rules?.areOther == true { waitForOlder(shared) }
       successor.start()
       // Behind the beginning: somebody may be being answered, slowly.
       admin.stop(keeping: handed.admin)
@@ -180,7 +208,14 @@ extension Supervisor {
   /// says that it has loaded.
   func tellOlder(_ shared: ProcessShared) {
     shared.older.tell()
-    if shared.older.areRulesOther { shared.older.waitUntilTold(mostMilliseconds: AdminControl.toldMilliseconds) }
+    if shared.older.areRulesOther { waitForOlder(shared) }
+  }
+
+  private func waitForOlder(_ shared: ProcessShared) {
+    guard !shared.older.waitUntilTold() else { return }
+    logger.warning(
+      "an older process that drains has not heard by which rules this one goes; until it does it may begin requests by earlier ones"
+    )
   }
 
   /// What was carried over into what the workers share, before they start.

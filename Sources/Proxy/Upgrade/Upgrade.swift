@@ -86,11 +86,6 @@ final class Upgrade: Sendable {
   // MARK: The thread's side
 
   private func run() -> Outcome {
-    // The new process has one start for all keys: with that of a key which has just come it would refuse what is signed by any.
-    while Clock.monotonicMilliseconds() < shared.windows.lateStartsEndMilliseconds {
-      if state.withLock({ $0.isCancelled }) { return .refused("the process is ending") }
-      Clock.sleep(milliseconds: 20)
-    }
     let own: HandoverSocket
     let process: Int32
     do {
@@ -154,7 +149,7 @@ final class Upgrade: Sendable {
   private func leave(
     _ own: HandoverSocket, _ process: Int32, _ kept: HandoverPrepared
   ) throws(HandoverError) -> Outcome {
-    admin.pause()
+    guard admin.pause() else { throw .refused("the admin listener does not come to the end of an answer") }
     let late = HandoverLate(
       closures: shared.routes.carried, servers: shared.servers.carried, counts: CarriedCounters.all(shared),
       collapses: shared.carriedCollapses(for: kept))

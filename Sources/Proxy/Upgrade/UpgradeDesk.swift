@@ -1,5 +1,5 @@
 // What became of the last upgrade, for whoever asked for it: the old process says so while it is under way and where it is refused,
-// the new one once it serves, and the workers of the old one know it. Set by the supervisor, asked for and read by the admin threads.
+// the new one once it serves, and no worker of the old one begins a request without knowing it. Set by the supervisor, asked for and read by the admin threads.
 
 import Platform
 import Synchronization

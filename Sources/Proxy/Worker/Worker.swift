@@ -45,8 +45,9 @@ package final class Worker {
   var plan: Plan
   /// Until when each route is closed, by its number; 0: open.
   var closureEnds: ContiguousArray<UInt64> = []
-  /// While it drains beside the process that serves: what that one says of routes.
+  /// While it drains beside the process that serves: what that one says of routes, and by what it says it.
   var successorRules: SuccessorRules?
+  var successorLine: SuccessorLine?
   /// That one may answer requests otherwise: none is begun here any more.
   var refusesHeads = false
   /// While it drains beside one that serves alike: a kept connection may have another request, whose answer says that it ends.
@@ -64,6 +65,16 @@ package final class Worker {
   var responseHead: ResponseHead
   private(set) var trailers: TrailerSection
   private(set) var responseTrailers: TrailerSection
+
+  /// What it has taken of `ProcessShared.toldCount`.
+  var takenCount: UInt64 = 0
+  /// Something was said that decides about requests and is not taken yet: none is begun before. Its connection is enqueued, for messages
+  /// are taken at the beginning of a turn.
+  var isBehind: Bool {
+    // First: what comes over the line is counted when it has been read.
+    if let line = successorLine, !refusesHeads, line.hasMore { return true }
+    return takenCount != shared.toldCount
+  }
 
   /// Connections that stopped only to let others have a turn.
   private let queued = WorkList<Downstream>()
@@ -128,7 +139,8 @@ package final class Worker {
     case server(ServerStatus)
     /// `handedOver`: sockets from which another process accepts, by their numbers.
     /// `refusesHeads`: what it serves by may answer requests otherwise.
-    case drain(DrainSchedule, handedOver: Set<Int> = [], refusesHeads: Bool = false)
+    /// `line`: what that process says further.
+    case drain(DrainSchedule, handedOver: Set<Int> = [], refusesHeads: Bool = false, line: SuccessorLine? = nil)
     /// The process that serves may answer requests otherwise from now on.
     case refuseHeads
     case stop
@@ -215,6 +227,7 @@ package final class Worker {
     let delay = isDone ? wheel.delay(nowMilliseconds: nowMilliseconds, most: most) : 0
     let count = poller.wait(timeoutMilliseconds: Int32(delay))
     readClock()
+    if takenCount != shared.toldCount { takeMessages() }
     compressionTurn.begin()
     // Kept connections first: one that has ended, or says what nobody asked, is gone before a request looks for one.
     for i in 0..<count {

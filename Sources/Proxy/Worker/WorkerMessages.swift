@@ -5,6 +5,8 @@ import Policy
 
 extension Worker {
   func takeMessages() {
+    // First: what is told meanwhile may be among them or not.
+    takenCount = shared.toldCount
     for message in mailbox.takeAll() {
       switch message {
       case .reload(let snapshot, let sources): reload(snapshot, sources)
@@ -13,7 +15,8 @@ extension Worker {
       case .places: offersPlaces = true
       case .passwordChecked(let answer): RouteLogin.take(answer, self)
       case .server(let status): ServerReports.changed(status, self)
-      case .drain(let schedule, let handedOver, let refusesHeads):
+      case .drain(let schedule, let handedOver, let refusesHeads, let line):
+        successorLine = line
         beginDrain(schedule, handedOver: handedOver, refusesHeads: refusesHeads)
       case .refuseHeads: refuseHeads()
       case .stop: hasStopped = true
@@ -80,13 +83,11 @@ extension Worker {
     }
     for d in downstreams.all where d.phase == .http2 { d.http2?.drain() }
     for x in exchanges.all where x.isTunnel { TunnelClosing.schedule(x, schedule, self) }
-    shared.noteDraining()
   }
 
   /// Another process serves by rules that may be others: what has not begun a request yet ends, and a head that comes is refused
   /// (`ConnectionRules.adopt`). What is begun goes on by the rules that it began with, as behind a reload.
   private func refuseHeads() {
-    if !refusesHeads { shared.noteRefusing() }
     refusesHeads = true
     takesLastRequests = false
     for d in downstreams.all where d.phase == .announce || d.phase == .handshake { d.refuse(.draining, self) }
@@ -128,7 +129,6 @@ extension Worker {
     for u in upstreams.all where u.phase != .free { u.close(self) }
     log.recordSuppressed(self)
     log.handOver(nowMilliseconds: nowMilliseconds, force: true)
-    if !refusesHeads { shared.noteRefusing() }
     shared.noteStopped()
   }
 }
