@@ -115,6 +115,122 @@ extension EndToEnd {
       #expect(!site.backend.saw("/large"))
     }
 
+    /// What came by HTTP/1.1 has only its bytes counted, and goes on by HTTP/2, where a field counts 32 more.
+    @Test func trailersThatAnEdgeTakesAValidatorTakes() throws {
+      let site = try Self.shared()
+      let trailers = (0..<99).map { "x-\(10 + $0): " + String(repeating: "t", count: 70) }
+      let client = try site.connect(from: Peer.client(1))
+      try client.send(
+        Text.request("/trailers", method: "POST", fields: ["Transfer-Encoding: chunked"])
+          + Text.chunks(["body"], trailers: trailers))
+      #expect(try client.readResponse().status == 200)
+      #expect(site.backend.saw("/trailers"))
+    }
+
+    /// What a validator refuses of one client of an edge is not the others'. Each refusal resets its stream, and there are more of them than
+    /// one client may have.
+    @Test(arguments: [150, 900]) func trailersThatAValidatorRefusesEndTheirOwnRequestAlone(_ count: Int) throws {
+      let site = try Self.shared(validator: { $0.limits = ["fields: 20"] }, edge: { $0.limits = ["fields: 1000"] })
+      let other = try site.connect(from: Peer.client(2))
+      try other.send(Text.request("/held", method: "POST", fields: ["Content-Length: 4"]))
+      _ = try site.backend.waitForRequest(to: "/held")
+      let hostile = try site.connect(from: Peer.client(1))
+      let request =
+        Text.request("/refused", method: "POST", fields: ["Transfer-Encoding: chunked"])
+        + Text.chunks(["body"], trailers: (0..<count).map { "x-\($0 % 10): t" })
+      for _ in 0..<Self.resetsMax + 20 {
+        try hostile.send(request)
+        #expect(try hostile.readResponse().status == 431)
+      }
+      try other.send("body")
+      #expect(try other.readResponse().status == 200)
+    }
+
+    /// Of one client (docs/CONFIG.md, "HTTP/2"), at once.
+    private static let resetsMax = 200
+
+    private static func shared(
+      validator: (inout Configuration) -> Void = { _ in }, edge: (inout Configuration) -> Void = { _ in }
+    ) throws -> Site {
+      try Site(.shared) { exchange in
+        try exchange.finishBody()
+        try exchange.reply("here")
+      } validator: {
+        $0.listeners[0].more.append("protocols: [h2c]")
+        $0.workers = "1"
+        validator(&$0)
+      } edge: {
+        $0.upstreams[0].members.append("protocol: http2")
+        $0.workers = "1"
+        edge(&$0)
+      }
+    }
+
+    /// Whose word about its clients is taken brings what many of them take back.
+    @Test func whatClientsOfABalancerTakeBackDoesNotEndItsConnection() throws {
+      let site = try HTTP2Site { exchange in
+        try exchange.finishBody()
+        try exchange.reply(exchange.clientAddress)
+      } change: {
+        $0.identity = ["infrastructure: [\(Peer.balancers)]"]
+        $0.listeners[0].trust = ["from: [\(Peer.balancers)], evidence: forwarded", "from: any, evidence: socket"]
+      }
+      let balancer = try site.begun(from: Peer.balancer)
+      func open(_ target: String, _ client: Int) throws -> UInt32 {
+        try balancer.open(
+          balancer.block(target, method: "POST", [("x-forwarded-for", Peer.client(client))]), ends: false)
+      }
+      let held = try open("/held", 2)
+      for _ in 0..<Self.resetsMax + 100 { try balancer.send(.reset(try open("/taken-back", 1))) }
+      try balancer.send(.data(held, [1], ends: true))
+      #expect(try balancer.response(on: held).text == Peer.client(2))
+      #expect(balancer.goAway == nil)
+    }
+
+    /// RFC 9113 section 5.1.2: a stream error, also of a client that has acknowledged how many there may be.
+    @Test func aStreamBeyondTheLimitIsRefusedAlone() throws {
+      let site = try HTTP2Site { exchange in
+        try exchange.finishBody()
+        try exchange.reply("here")
+      } change: {
+        $0.limits = ["streams: 10"]
+      }
+      let client = try site.begun()
+      #expect(client.settings[.maxConcurrentStreams] == 10)
+      #expect(try client.get("/acknowledged").status == 200)
+      let streams = try (0..<15).map { try client.open(client.block("/\($0)", method: "POST", []), ends: false) }
+      for stream in streams.dropFirst(10) {
+        try client.wait(for: "it is refused") { $0.streams[stream]?.reset == HTTP2Code.refusedStream.rawValue }
+      }
+      for stream in streams.prefix(10) {
+        try client.send(.data(stream, [1], ends: true))
+        #expect(try client.response(on: stream).text == "here")
+      }
+      #expect(client.goAway == nil)
+      #expect(try client.get("/after").text == "here")
+    }
+
+    /// Trailers are a header block like another.
+    @Test func trailersAreNoMoreThanTheServerTakes() throws {
+      let site = try HTTP2Site { exchange in
+        let connection = try exchange.speakHTTP2(.settings([(.maxHeaderListSize, 2_000)]))
+        while true {
+          let frame = try connection.readHTTP2Frame()
+          guard frame.kind == .headers, frame.stream == 1 else { continue }
+          try connection.send(Self.head([(":status", "200")]).bytes + HTTP2Frame.data(1, [], ends: true).bytes)
+        }
+      } change: {
+        $0.upstreams[0].members += ["protocol: http2", "retries: { count: 0 }"]
+        $0.workers = "1"
+      }
+      let client = try site.begun()
+      // Behind this its limit is known.
+      #expect(try client.get("/first").status == 200)
+      let response = try client.get(
+        "/trailers", method: "POST", body: [1], trailers: [("x-long", String(repeating: "t", count: 3_000))])
+      #expect(response.status == 502)
+    }
+
     /// Such a response is the server's fault, and ends its own stream alone.
     @Test func aResponseThatHTTP2CannotCarryIsRefusedAlone() throws {
       let site = try HTTP2Site { exchange in

@@ -46,6 +46,9 @@ import Wire
     unsafe nghttp2_option_set_no_http_messaging(options, 1)
     // What is sent has its limits where it is written. A head beyond this one would be dropped in silence.
     unsafe nghttp2_option_set_max_send_header_block_length(options, HTTP2Callbacks.headBlockBytesMax)
+    // Who resets too many streams is judged by HTTP2Budget, which knows whose they are. libnghttp2 would end the connection of an edge for
+    // what all of its clients do together.
+    unsafe nghttp2_option_set_stream_reset_rate_limit(options, .max, .max)
     // Read here, not by libnghttp2: with a PRIORITY_UPDATE for a stream that is still to begin, version 1.52 keeps that stream in its list
     // of idle ones when it has begun, counts it there for good, and writes to its memory when it is gone.
     unsafe nghttp2_option_set_user_recv_extension_type(options, HTTP2Session.Frame.Kind.priorityUpdate.rawValue)
@@ -143,6 +146,7 @@ private let readBody: nghttp2_data_source_read_callback = { _, stream, _, most, 
   case .last(let n):
     unsafe flags!.pointee |= copies | UInt32(NGHTTP2_DATA_FLAG_EOF.rawValue)
     return n
+  case .failed: return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
   case .lastBeforeTrailers(let n):
     unsafe flags!.pointee |=
       copies | UInt32(NGHTTP2_DATA_FLAG_EOF.rawValue) | UInt32(NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue)

@@ -45,70 +45,9 @@ extension HTTP2Handler {
 }
 
 @safe package final class HTTP2Session {
-  package enum Role { case server, client }
-
-  /// The header of a frame that came.
-  package struct Frame {
-    package enum Kind: UInt8 {
-      case data = 0, headers, priority, reset, settings, pushPromise, ping, goaway, windowUpdate, continuation
-      /// RFC 9218 section 7.1.
-      case priorityUpdate = 16
-      case other = 255
-    }
-    package let kind: Kind
-    package let bytes: Int
-    package let endsStream: Bool
-
-    package init(kind: Kind, bytes: Int, endsStream: Bool) {
-      self.kind = kind
-      self.bytes = bytes
-      self.endsStream = endsStream
-    }
-  }
-
-  /// What of a stream's body can be sent.
-  package enum BodyPart {
-    /// Nothing before `resume`.
-    case nothing
-    /// So many bytes; `.last`: with them the stream ends; `.lastBeforeTrailers`: trailers were submitted behind them.
-    case bytes(Int)
-    case last(Int)
-    case lastBeforeTrailers(Int)
-  }
-
-  package enum Received: Equatable {
-    case all
-    /// The connection is to end; what is still to be sent says why.
-    case failed
-    /// The peer makes more work than it may.
-    case flooded
-  }
-
-  /// What each side is told about the other.
-  package struct Settings {
-    package var streamsMax: Int
-    package var streamWindow: Int
-    package var connectionWindow: Int
-    package var headBytesMax: Int
-
-    package init(streamsMax: Int, streamWindow: Int, connectionWindow: Int, headBytesMax: Int) {
-      self.streamsMax = streamsMax
-      self.streamWindow = streamWindow
-      self.connectionWindow = connectionWindow
-      self.headBytesMax = headBytesMax
-    }
-  }
-
-  /// Error codes (RFC 9113 section 7).
-  package enum Code {
-    package static let none: UInt32 = 0
-    package static let protocolError: UInt32 = 1
-    package static let internalError: UInt32 = 2
-    package static let streamClosed: UInt32 = 5
-    package static let refusedStream: UInt32 = 7
-    package static let cancel: UInt32 = 8
-    package static let enhanceYourCalm: UInt32 = 11
-  }
+  /// libnghttp2 ends the connection of a client that has more streams than it was told, where RFC 9113 section 5.1.2 asks for the end of
+  /// that stream. So libnghttp2 allows so many more, and the handler refuses them.
+  private static let streamsBeyond = 1_000
 
   /// `send` needs as much room for whatever comes next: a frame's payload, and its header (RFC 9113 sections 4.1 and 4.2).
   package static let sendRoomBytes = 16_384 + 256
@@ -122,6 +61,8 @@ extension HTTP2Handler {
   private let role: Role
   // SAFETY: set during `send` only, to a buffer that its caller has.
   unowned(unsafe) private var out: Buffer?
+  /// Of streams that a client may have, before it has been told.
+  private var untoldStreams: Int?
   /// A frame of DATA went into `out`.
   private var hasSentData = false
   /// Of the PRIORITY_UPDATE that comes: its stream, and the first bytes of its value. No priority that is understood is longer.
@@ -166,9 +107,11 @@ extension HTTP2Handler {
     let entries =
       role == .server
       ? [
-        entry(3, settings.streamsMax), entry(4, settings.streamWindow), entry(6, settings.headBytesMax), entry(8, 1),
+        entry(3, settings.streamsMax + HTTP2Session.streamsBeyond), entry(4, settings.streamWindow),
+        entry(6, settings.headBytesMax), entry(8, 1),
         entry(9, 1),
       ] : [entry(2, 0), entry(4, settings.streamWindow), entry(6, settings.headBytesMax)]
+    if role == .server { untoldStreams = settings.streamsMax }
     // SAFETY: libnghttp2 copies the entries.
     guard unsafe nghttp2_submit_settings(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), entries, entries.count) == 0 else {
       return false
@@ -218,8 +161,26 @@ extension HTTP2Handler {
         if hasSentData { continue }
         return .all
       }
-      unsafe out.append(Span(_unsafeStart: data, count: n))
+      let frame = unsafe Span(_unsafeStart: data, count: n)
+      if let streams = untoldStreams {
+        untoldStreams = nil
+        HTTP2Session.append(settings: frame, streams: streams, to: out)
+      } else {
+        out.append(frame)
+      }
     }
+  }
+
+  /// Appends the first frame of a server, its SETTINGS (RFC 9113 section 6.5.1), whose first entry is how many streams a client may have,
+  /// with that number in it.
+  private static func append(settings frame: Span<UInt8>, streams: Int, to out: Buffer) {
+    let start = 9
+    guard frame.count >= start + 6, frame[3] == 4, frame[start] == 0, frame[start + 1] == 3 else {
+      preconditionFailure("the first frame of a server is its SETTINGS")
+    }
+    out.append(frame.extracting(first: start + 2))
+    for shift in [24, 16, 8, 0] { out.append(UInt8(truncatingIfNeeded: streams >> shift)) }
+    out.append(frame.extracting(droppingFirst: start + 6))
   }
 
   /// Called back by the library behind a frame of DATA, with which its call ends.
@@ -270,10 +231,17 @@ extension HTTP2Handler {
     } ?? false
   }
 
+  /// What a server takes of a head or of trailers. What a client says of itself does not make a response impossible.
+  // SAFETY: the session is this object's own.
+  private var peerMax: Int {
+    role == .server
+      ? HTTP2Lines.listBytesMax
+      : unsafe Int(nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE))
+  }
+
   /// A request's head, its pseudo-fields first. Nil: no stream can be had, or it cannot be sent; `lines` knows whether it is too large.
   // SAFETY: the session is this object's own, and libnghttp2 copies the fields and the provider.
   package func request(_ lines: HTTP2Lines, _ text: Span<UInt8>, hasBody: Bool) -> Int32? {
-    let peerMax = unsafe Int(nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE))
     let stream: Int32? = unsafe lines.withFields(text, peerMax: peerMax) { fields, count in
       guard hasBody else { return unsafe nghttp2_submit_request(session, nil, fields, count, nil, nil) }
       var provider = unsafe HTTP2Callbacks.bodyProvider
@@ -286,7 +254,7 @@ extension HTTP2Handler {
   /// Trailers behind a body; `sendable` has said, or says at once, that they follow.
   // SAFETY: the session is this object's own, and libnghttp2 copies the fields and the provider.
   package func submitTrailers(stream: Int32, _ lines: HTTP2Lines, _ text: Span<UInt8>) -> Bool {
-    unsafe lines.withFields(text) { fields, count in
+    unsafe lines.withFields(text, peerMax: peerMax) { fields, count in
       unsafe nghttp2_submit_trailer(session, stream, fields, count) == 0
     } ?? false
   }

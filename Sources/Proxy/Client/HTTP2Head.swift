@@ -38,6 +38,7 @@ package final class HTTP2Head {
   /// As RFC 9113 section 6.5.2 counts them: names, values, and 32 for each field.
   private var listBytes = 0
   private var limits = HeadLimits(headBytes: 0, fields: 0)
+  private var listBytesMax = 0
 
   private static let methodBit: UInt8 = 1
   private static let schemeBit: UInt8 = 2
@@ -46,6 +47,10 @@ package final class HTTP2Head {
   private static let protocolBit: UInt8 = 16
   /// A head of more than so many times what is allowed ends the connection: decompressing it is work, too.
   private static let excess = 4
+  /// An edge may be allowed more than we are, and must not lose its connection, and with it the requests of others, for what one of its
+  /// clients sends. It has no larger heads than this: 128 KiB (`HTTP2Lines.listBytesMax`), with 32 bytes for each of 1,000 fields, and what
+  /// it adds.
+  private static let edgeBytesMax = 192 * 1024
 
   /// How large its text is, or a little less.
   var textBytes: Int { pseudo.count + lines.count + cookie.count }
@@ -57,7 +62,9 @@ package final class HTTP2Head {
   }
 
   /// - Parameter pool: the worker's present one. A reload that allows larger heads brings larger buffers, here for the next head.
-  package func begin(isTrailer: Bool, limits: HeadLimits, pool: BufferPool, small: BufferPool) {
+  package func begin(
+    isTrailer: Bool, limits: HeadLimits, isFromEdge: Bool = false, pool: BufferPool, small: BufferPool
+  ) {
     clear()
     if lines.capacity != pool.chunkBytes {
       lines = Buffer(pool: pool, small: small)
@@ -66,6 +73,7 @@ package final class HTTP2Head {
     }
     self.isTrailer = isTrailer
     self.limits = limits
+    listBytesMax = max(limits.headBytes * HTTP2Head.excess, isFromEdge ? HTTP2Head.edgeBytesMax : 0)
     isOpen = true
   }
 
@@ -94,7 +102,7 @@ package final class HTTP2Head {
     listBytes += name.count + value.count + 32
     guard listBytes <= limits.headBytes else {
       refuse(.headTooLarge)
-      return listBytes <= limits.headBytes * HTTP2Head.excess
+      return listBytes <= listBytesMax
     }
     if name.count > 0, name[0] == 0x3a {
       addPseudo(name, value)

@@ -69,8 +69,12 @@ final class HTTP2Server {
     connection.isAttested
       ? worker.plan.config.limits.streams * limits.headBytes : max(HTTP2Server.heldHeadBytesMax, limits.headBytes)
   }
-  /// Room for the heads that are under way, and the one at hand.
-  var hasRoomForHead: Bool { heldHeadBytes + head.textBytes <= heldHeadBytesMax }
+  /// How many streams the client was told that it may have.
+  private let streamsMax: Int
+  /// Those of its streams that neither side has closed. Their exchanges may last a little longer.
+  var openStreams = 0
+  /// Room for another stream, and its head, beside those that are under way.
+  var hasRoom: Bool { openStreams < streamsMax && heldHeadBytes + head.textBytes <= heldHeadBytesMax }
   /// How many connections to servers are kept for a client's next requests.
   private static let spareMax = 16
 
@@ -79,9 +83,9 @@ final class HTTP2Server {
     self.worker = worker
     head = HTTP2Head(pool: worker.pool, small: worker.smallPool)
     budget = HTTP2Budget(nowMilliseconds: worker.nowMilliseconds)
-    guard
-      let session = HTTP2Session(.server, HTTP2Server.settings(connection, worker), memory: worker.http2Memory)
-    else { return nil }
+    let settings = HTTP2Server.settings(connection, worker)
+    streamsMax = settings.streamsMax
+    guard let session = HTTP2Session(.server, settings, memory: worker.http2Memory) else { return nil }
     self.session = session
     session.tell(self)
   }
@@ -94,7 +98,15 @@ final class HTTP2Server {
   /// What HTTP/1 may have, as far as header blocks go. An edge may have taken the request by HTTP/1, where nothing is counted for a
   /// field but its bytes.
   static func limits(of connection: Downstream, _ worker: Worker) -> HeadLimits {
-    let limits = worker.plan.requestLimits(hasGrown: connection.isAttested)
+    counted(worker.plan.requestLimits(hasGrown: connection.isAttested), connection)
+  }
+
+  /// The same of trailers.
+  static func trailerLimits(of connection: Downstream, _ worker: Worker) -> HeadLimits {
+    counted(worker.plan.trailerLimits(hasGrown: connection.isAttested), connection)
+  }
+
+  private static func counted(_ limits: HeadLimits, _ connection: Downstream) -> HeadLimits {
     let growth = connection.isAttested ? HTTP2Lines.fieldOverhead * limits.fields : 0
     return HeadLimits(headBytes: min(limits.headBytes + growth, HTTP2Lines.listBytesMax), fields: limits.fields)
   }
@@ -104,14 +116,16 @@ final class HTTP2Server {
   /// Does what can be done now: reads, has the exchanges go on, and leaves what is to be sent for the end of the turn.
   func progress() {
     let d = connection
-    // What told that it is HTTP/2.
+    // What told that it is HTTP/2, or came before it was known by which rules it is judged.
     if d.input.count > frames.waitingBytes {
+      guard mayTake() else { return }
       take()
       guard d.phase == .http2 else { return }
     }
     for _ in 0..<HTTP2Server.readsPerTurn {
       switch d.transport.read(into: d.input) {
       case .bytes:
+        guard mayTake() else { return }
         take()
         guard d.http2 === self, d.phase == .http2 else { return }
       case .blocked:
@@ -130,6 +144,13 @@ final class HTTP2Server {
     }
     worker.enqueue(d)
     worker.flushLater(d)
+  }
+
+  /// Heads may be among what was read. False: it has the next turn.
+  private func mayTake() -> Bool {
+    guard worker.isBehind else { return true }
+    worker.enqueue(connection)
+    return false
   }
 
   /// Hands what was read to the session, and has the exchanges go on. What the scan has wait stays in the input: a slow client's frames are
@@ -309,6 +330,7 @@ final class HTTP2Server {
     s.stream!.headBytes = head.textBytes
     heldHeadBytes += head.textBytes
     streams.append(s)
+    openStreams += 1
     session.setMark(s.slot + 1, stream: id)
     // The second step of a drain comes all the same.
     if drainStep != .announced { worker.clearDeadline(d) }
@@ -320,18 +342,19 @@ final class HTTP2Server {
     guard let stream = s.stream, stream.server === self else { return }
     streams.removeUnordered(at: stream.position)?.stream!.position = stream.position
     if !stream.isClosed {
+      openStreams -= 1
       session.setMark(0, stream: stream.id)
       if code != HTTP2Session.Code.none {
         session.reset(stream: stream.id, code: code)
         // What the client provoked counts as if it had reset the stream itself.
-        if code == HTTP2Session.Code.protocolError { spendReset() }
+        if code == HTTP2Session.Code.protocolError { spendReset(stream) }
       } else if !stream.isEndOut {
         session.reset(stream: stream.id, code: HTTP2Session.Code.internalError)
       } else if !stream.inputEnded {
         // RFC 9113 section 8.1: the answer is whole, and the rest of the request is not read (any more: EarlyAnswer), also where that is
         // more than its Content-Length said: the server had what was said, and no more.
         session.reset(stream: stream.id, code: HTTP2Session.Code.none)
-        if stream.isRestTooMuch { spendReset() }
+        if stream.isRestTooMuch { spendReset(stream) }
       }
     }
     heldHeadBytes -= stream.headBytes

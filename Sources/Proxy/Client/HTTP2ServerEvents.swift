@@ -25,8 +25,9 @@ extension HTTP2Server: HTTP2Handler {
 
   func headBegan(stream: Int32, isTrailer: Bool) {
     headsSeen &+= 1
-    let limits = isTrailer ? worker.plan.trailerLimits(hasGrown: connection.isAttested) : self.limits
-    head.begin(isTrailer: isTrailer, limits: limits, pool: worker.pool, small: worker.smallPool)
+    head.begin(
+      isTrailer: isTrailer, limits: isTrailer ? HTTP2Server.trailerLimits(of: connection, worker) : limits,
+      isFromEdge: connection.isAttested, pool: worker.pool, small: worker.smallPool)
   }
 
   func field(stream: Int32, name: Span<UInt8>, value: Span<UInt8>) -> Bool {
@@ -47,7 +48,7 @@ extension HTTP2Server: HTTP2Handler {
     adoptRules()
     connection.requestCount += 1
     // The client may begin it again (RFC 9113 section 8.7).
-    guard hasRoomForHead, let s = begin(stream) else {
+    guard hasRoom, let s = begin(stream) else {
       worker.counters.add(.http2Busy)
       worker.log.recordRefused(connection, .http2Busy, .none, worker)
       session.reset(stream: stream, code: HTTP2Session.Code.refusedStream)
@@ -80,6 +81,7 @@ extension HTTP2Server: HTTP2Handler {
       case .refused(let refusal): malformed(s, x, refusal)
       case .incomplete: malformed(s, x, .requestLine)
       }
+    state.isPassedOn = x.identity.map { x.isVerified || $0.via == .forwarded } ?? false
     touch(s)
   }
 
@@ -183,6 +185,7 @@ extension HTTP2Server: HTTP2Handler {
   func closed(stream: Int32, code: UInt32) {
     guard let s = find(stream), let state = s.stream else { return }
     state.isClosed = true
+    openStreams -= 1
     session.setMark(0, stream: stream)
     guard !state.isEndOut || !state.inputEnded || code != 0 else { return }
     if EarlyAnswer.isGiven(s.exchange, state) {
@@ -193,15 +196,15 @@ extension HTTP2Server: HTTP2Handler {
       return
     }
     state.isReset = true
-    // An edge passes on what its clients take back, who each have a budget there; it must not lose its connection, and with it the
-    // requests of others, for what some of them do.
-    let isFromEdge = s.exchange.map { $0.isVerified && $0.identity != nil } ?? false
-    if !isFromEdge { spendReset() }
+    spendReset(state)
     touch(s)
   }
 
-  /// A stream was reset by the client, or for what it did.
-  func spendReset() {
+  /// A stream was reset by the client, or for what it did. An edge passes on what its clients take back, and do wrong; it must not lose its
+  /// connection, and with it the requests of others, for what some of them do. Nor must a balancer that is believed who they are. Each of
+  /// them has a budget of its own where it is connected.
+  func spendReset(_ state: StreamState) {
+    guard !state.isPassedOn else { return }
     guard let refusal = budget.noteReset(nowMilliseconds: worker.nowMilliseconds), self.refusal == nil else { return }
     // Acted on when libnghttp2 has returned: the next frame ends it.
     overspent = refusal

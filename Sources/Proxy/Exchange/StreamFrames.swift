@@ -50,9 +50,13 @@ class StreamFrames {
   final func part(of output: Buffer, most: Int, _ session: HTTP2Session, _ lines: HTTP2Lines) -> HTTP2Session.BodyPart {
     let n = min(output.count, most)
     guard outputEnded, n == output.count else { return n > 0 ? .bytes(n) : .nothing }
+    if hasTrailers {
+      // Without them the message would look whole.
+      guard trailers.withReadable({ session.submitTrailers(stream: id, lines, $0) }) else { return .failed }
+      headsWaiting += 1
+    }
     isEndOut = true
-    guard hasTrailers, trailers.withReadable({ session.submitTrailers(stream: id, lines, $0) }) else { return .last(n) }
-    headsWaiting += 1
+    guard hasTrailers else { return .last(n) }
     return .lastBeforeTrailers(n)
   }
 }
