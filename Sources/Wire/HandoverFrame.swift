@@ -36,7 +36,8 @@ public struct HandoverFrame: Equatable, Sendable {
   public static let headBytes = 12
   /// Sockets that a frame may carry; the kernel takes 253.
   public static let descriptorsMax = 128
-  /// More than any state: a configuration has at most 4 MiB, also with every default written out.
+  /// A configuration's file has at most 4 MiB, and more with every default written out. One that has no room here cannot be upgraded, and is
+  /// not sent (`HandoverSocket.send`).
   public static let bytesMax = 16 << 20
 
   public init(kind: Kind, descriptors: Int, count: Int) {

@@ -67,6 +67,19 @@ public struct HandoverState: Equatable, Sendable {
     }
   }
 
+  /// A revocation list in the files of authorities.
+  public struct RevocationList: Equatable, Sendable {
+    public var digest: String
+    public var issuer: String
+    public var made: Int64
+
+    public init(digest: String, issuer: String, made: Int64) {
+      self.digest = digest
+      self.issuer = issuer
+      self.made = made
+    }
+  }
+
   /// A file of names and passwords.
   public struct UserFile: Equatable, Sendable {
     public var path: String
@@ -155,6 +168,8 @@ public struct HandoverState: Equatable, Sendable {
   public var file = ""
   public var keys: [VerifyingKey] = []
   public var authorities: [Authorities] = []
+  /// What is known of revocation lists, which `authorities` have by their digests alone.
+  public var revocationLists: [RevocationList] = []
   /// While it drains the old process goes by what the new one says later (HandoverRules).
   public var takesRules = false
   public var userFiles: [UserFile] = []
@@ -163,7 +178,7 @@ public struct HandoverState: Equatable, Sendable {
 
   public init() {}
 
-  private enum Tag: UInt8 { case service = 1, windows, listeners, admin, trust, drain, late }
+  private enum Tag: UInt8 { case service = 1, windows, listeners, admin, trust, drain, late, revocations }
 
   // MARK: Bounds
 
@@ -217,6 +232,15 @@ public struct HandoverState: Equatable, Sendable {
       out.write(list: userFiles) {
         $0.write(text: $1.path)
         $0.write(bytes: $1.digest)
+      }
+    }
+    if !revocationLists.isEmpty {
+      writer.write(section: Tag.revocations.rawValue, mustBeUnderstood: false) { out in
+        out.write(list: revocationLists) {
+          $0.write(text: $1.digest)
+          $0.write(text: $1.issuer)
+          $0.write(word: UInt64(bitPattern: $1.made))
+        }
       }
     }
     if !lateSections.isEmpty {
@@ -286,6 +310,12 @@ public struct HandoverState: Equatable, Sendable {
         UserFile(
           path: try body.text(most: HandoverState.textMax, "password files"),
           digest: try body.byteList(most: 64, "password files"))
+      }
+    case .revocations:
+      revocationLists = try body.list(most: HandoverState.listMax, "revocation lists") { body throws(HandoverFault) in
+        RevocationList(
+          digest: try body.text(most: 64, "revocation lists"), issuer: try body.text(most: 64, "revocation lists"),
+          made: Int64(bitPattern: try body.word("revocation lists")))
       }
     case .late: lateSections = try HandoverLate.Section.list(&body)
     }

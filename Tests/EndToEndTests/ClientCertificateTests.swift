@@ -30,8 +30,10 @@ private struct Authority {
 
   func revoke(_ certificate: String) throws { try run(["-revoke", certificate]) }
 
-  func writeFile() throws {
-    try run(["-gencrl", "-out", list])
+  /// - Parameter made: when the list says that it was made; nil: now.
+  func writeFile(made: String? = nil) throws {
+    let times = made.map { ["-crl_lastupdate", $0, "-crl_nextupdate", "20991231235959Z"] } ?? []
+    try run(["-gencrl", "-out", list] + times)
     let text = try [certificate, list].map { try String(contentsOfFile: $0, encoding: .utf8) }.joined()
     try workspace.write("clients.pem", text)
   }
@@ -127,6 +129,33 @@ extension EndToEnd {
       let entry = try site.edge.access.wait(refusal: "tls-handshake")
       #expect(entry.detail?.contains("revoked") == true, "\(entry.detail ?? "")")
       #expect(try connect(certificates.monitor).get("/another").status == 200)
+    }
+
+    /// A list from before does not know what was revoked since.
+    @Test func anOlderRevocationListIsRefusedByAnUpgradeAndByAReload() throws {
+      let workspace = try Workspace()
+      let authority = try Authority(try Certificates.standard, in: workspace)
+      func write(day: Int) throws { try authority.writeFile(made: "2026010\(day)000000Z") }
+      try write(day: 2)
+      let backend = try RecordingBackend()
+      var configuration = Configuration.plainEdge(to: ["\(backend.address)"])
+      configuration.listeners[0].certificates = [try Certificates.standard.app]
+      configuration.listeners[0].clientCertificates = "ca: \"\(authority.file)\", require: true"
+      let service = try Upgradable(configuration, in: workspace)
+      try service.upgrade()
+      try write(day: 3)
+      let pid = try service.upgrade()
+      try write(day: 2)
+      let why = "a revocation list is gone, or is replaced by one that is not later"
+      let outcome = try service.command()
+      #expect(!outcome.succeeded && outcome.error.contains(why), "\(outcome)")
+      let start = service.errors.count
+      kill(pid, SIGHUP)
+      try service.first.said("reload refused", from: start)
+      #expect(service.errors.lines[start...].contains { $0.contains(why) })
+      try write(day: 4)
+      kill(pid, SIGHUP)
+      try service.first.said("reloaded generation=4", from: start)
     }
   }
 }

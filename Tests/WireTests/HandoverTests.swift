@@ -98,6 +98,20 @@ import Wire
     #expect(throws: HandoverFault.self) { try HandoverState(Self.state.bytes + Self.state.bytes) }
   }
 
+  /// What a program of an earlier version does not say.
+  @Test func revocationListsAreReadAsTheyWereWritten() throws {
+    var state = Self.state
+    let without = state.bytes.count
+    state.revocationLists = [
+      .init(digest: "first", issuer: "a", made: -5), .init(digest: "second", issuer: "b", made: .max),
+    ]
+    let bytes = state.bytes
+    #expect(try HandoverState(bytes) == state)
+    for count in without + 1..<bytes.count {
+      #expect(throws: HandoverFault.self, "\(count) bytes") { try HandoverState(Array(bytes[..<count])) }
+    }
+  }
+
   @Test func anUnknownSectionIsPassedOverUnlessItMustBeUnderstood() throws {
     for must in [false, true] {
       var more = HandoverWriter()

@@ -46,7 +46,9 @@ package enum ConfigReader {
     isRunning: Bool = false
   ) -> ConfigResult {
     let text = withoutMark(text)
-    guard text.utf8.count <= bytesMax else { return failure("is larger than \(bytesMax >> 20) MiB") }
+    // With every default written out it may be larger than its file was.
+    let most = isRunning ? HandoverFrame.bytesMax : bytesMax
+    guard text.utf8.count <= most else { return failure("is larger than \(most >> 20) MiB") }
     let document = YAMLDocument(text: text)
     var reading = Reading(file: path, environment: environment)
     reading.isRunning = isRunning

@@ -166,18 +166,17 @@ extension TrustBoundary.Authorities {
 
   /// For another process, in one list: revocation lists have a mark that no digest begins with.
   var carried: [String] {
-    certificates.sorted()
-      + revocations.sorted { $0.key < $1.key }.map { "!\($0.key) \($0.value.issuer) \($0.value.made)" }
+    certificates.sorted() + revocations.keys.sorted().map { "!" + $0 }
   }
 
-  init(carried: [String], rest: String?) {
+  /// - Parameter lists: what is known of revocation lists, by their digests.
+  init(carried: [String], rest: String?, lists: [String: RevocationList]) {
     certificates = Set(carried.filter { !$0.hasPrefix("!") })
     self.rest = rest
     for text in carried where text.hasPrefix("!") {
-      let parts = text.dropFirst().split(separator: " ", omittingEmptySubsequences: false).map(String.init)
+      let digest = String(text.dropFirst())
       // A process of an earlier version does not say whose a list is, and no other is known to be newer.
-      let made = parts.count == 3 ? Int64(parts[2]) : nil
-      revocations[parts[0]] = RevocationList(issuer: made == nil ? text : parts[1], made: made ?? .max)
+      revocations[digest] = lists[digest] ?? RevocationList(issuer: text, made: .max)
     }
   }
 }

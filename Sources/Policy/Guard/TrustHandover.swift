@@ -2,6 +2,7 @@
 // configuration goes as text with every default written out, so that another default of the new program is a change like
 // any other. Invariant: where it cannot be read whole, nothing is compared, and the upgrade is refused.
 
+import Platform
 import Wire
 
 extension TrustBoundary {
@@ -15,6 +16,10 @@ extension TrustBoundary {
     }
     state.authorities = authorities.sorted { $0.key < $1.key }.map { path, its in
       HandoverState.Authorities(path: path, certificates: its.carried, rest: its.rest)
+    }
+    let lists = authorities.values.reduce(into: [:]) { $0.merge($1.revocations) { first, _ in first } }
+    state.revocationLists = lists.sorted { $0.key < $1.key }.map { digest, list in
+      HandoverState.RevocationList(digest: digest, issuer: list.issuer, made: list.made)
     }
   }
 
@@ -35,8 +40,11 @@ extension TrustBoundary {
           id: key.id, purpose: purpose, fingerprint: key.fingerprint, notBefore: key.notBefore, expires: key.expires))
     }
     var authorities: [String: Authorities] = [:]
+    let lists = state.revocationLists.reduce(into: [:]) {
+      $0[$1.digest] = RevocationList(issuer: $1.issuer, made: $1.made)
+    }
     for its in state.authorities {
-      authorities[its.path] = Authorities(carried: its.certificates, rest: its.rest)
+      authorities[its.path] = Authorities(carried: its.certificates, rest: its.rest, lists: lists)
     }
     self.init(config, keys: keys, authorities: authorities)
   }

@@ -288,4 +288,11 @@ import Testing
     #expect(
       ConfigReader.read(text: yaml, path: "f").diagnostics.map { $0.text(file: "f") } == ["f: is larger than 4 MiB"])
   }
+
+  /// In an upgrade the old process says with which one it runs, with every default written out.
+  @Test func whatAProcessRunsWithMayBeLargerThanAFile() {
+    let yaml = minimal("#" + String(repeating: " ", count: 5 << 20) + "\n")
+    #expect(ConfigReader.read(text: yaml, path: "f").config == nil)
+    #expect(ConfigReader.read(text: yaml, path: "f", isRunning: true).config != nil)
+  }
 }
