@@ -444,6 +444,41 @@ import Wire
     #expect(try outcome("k2", try verifier(both), created: noonMilliseconds) == "starting")
   }
 
+  /// Else each key that was ever in use would be handed from process to process for good; and one that comes back would have no start, though
+  /// another process may have taken its messages meanwhile.
+  @Test func aKeyThatIsTakenAwayIsNotHandedOnAndStartsAnew() throws {
+    let windows = ReplayWindows(start: steady(noonMilliseconds - 100_000), windowBits: 1 << 10, epochsMax: 16)
+    let keys = try ["k2", "k3"].map { try KeySet.newKey(id: $0, algorithm: .hmac) }
+    let (one, both) = (try KeySet([keys[0]], source: "test"), try KeySet(keys, source: "test"))
+    func serve(_ keys: KeySet, _ windows: ReplayWindows) throws -> Verifier {
+      windows.serve("monitor-1", keys: keys, skewMilliseconds: 2_000, at: steady(noonMilliseconds))
+      return try makeVerifier(keys: keys, windows: windows)
+    }
+    var sent: UInt64 = 0
+    func outcome(_ id: String, _ verifier: Verifier, created: UInt64) throws -> String? {
+      sent += 1
+      let signer = try makeSigner(keys: both, keyID: id, last: sent)
+      let bytes = try #require(header(signer, someone, created: created))
+      return verifyProxy(bytes, with: verifier, atMilliseconds: noonMilliseconds)?.name
+    }
+    let first = try serve(both, windows)
+    for id in ["k2", "k3"] { #expect(try outcome(id, first, created: noonMilliseconds) == "verified") }
+    #expect(Set(windows.carried.map { "\($0.keyID)" }) == ["k2", "k3"])
+    _ = try serve(one, windows)
+    let carried = windows.carried
+    #expect(Set(carried.map { "\($0.keyID)" }) == ["k2"])
+    let next = try #require(
+      ReplayWindows(
+        continuing: windows.start.carried, of: "monitor-1", windowBits: 1 << 10, epochsMax: 16,
+        try carried.map {
+          .init(purpose: $0.purpose, keyID: $0.keyID, descriptor: try Sockets.duplicate($0.descriptor))
+        }))
+    let verifier = try serve(both, next)
+    #expect(try outcome("k2", verifier, created: noonMilliseconds) == "verified")
+    #expect(try outcome("k3", verifier, created: noonMilliseconds) == "starting")
+    #expect(try outcome("k3", verifier, created: noonMilliseconds + 2_000) == "verified")
+  }
+
   /// A key that shares its name with one of another algorithm does not lend it its signatures.
   @Test func theKeyDecidesTheAlgorithm() throws {
     let hmac = try KeySet([KeySet.newKey(id: "k1", algorithm: .hmac)], source: "test")

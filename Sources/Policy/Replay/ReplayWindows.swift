@@ -127,10 +127,14 @@ package final class ReplayWindows: Sendable {
     self.tables.withLock { $0 = tables }
   }
 
-  /// All tables that there are, for the next process. The descriptors stay this object's.
+  /// The tables of keys by which messages are taken here, for the next process, in which any other key has a start of its own. The
+  /// descriptors stay this object's.
   package var carried: [Carried] {
-    tables.withLock { tables in
-      tables.map { Carried(purpose: $0.purpose, keyID: $0.keyID, descriptor: $1.descriptor) }
+    let lanes = serving.withLock { $0.lanes }
+    return tables.withLock { tables in
+      tables.filter { lanes.contains($0.key) }.map {
+        Carried(purpose: $0.purpose, keyID: $0.keyID, descriptor: $1.descriptor)
+      }
     }
   }
 
