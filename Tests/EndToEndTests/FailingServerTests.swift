@@ -210,6 +210,39 @@ extension EndToEnd {
       #expect(try edge.metric("countersign_waiting_requests{upstream=\"backend\"}") == 0)
     }
 
+    @Test func whoWaitsForAPlaceIsRefusedWhereItsRouteIsClosedMeanwhile() throws {
+      let workspace = try Workspace()
+      let isOpen = Guarded(false)
+      let backend = try RecordingBackend { exchange in
+        _ = isOpen.wait(until: .usual) { $0 ? true : nil }
+        try exchange.reply("done")
+      }
+      let admin = workspace.file("admin.sock")
+      var configuration = Configuration.plainEdge(to: [])
+      configuration.upstreams[0].members += [
+        "servers: [{ address: \"\(backend.address)\", max_connections: 1 }]", "queue: { timeout: 1m }",
+      ]
+      configuration.routes = ["path_prefix: /closed, to: backend, name: closed", "to: backend"]
+      configuration.more.append("admin: { listen: \"unix:\(admin)\" }")
+      configuration.workers = "1"
+      let edge = try Countersign(configuration, in: workspace)
+      let (first, second) = (try Connection(to: edge["public"]), try Connection(to: edge["public"]))
+      try first.send(Text.request("/first"))
+      _ = try backend.waitForRequest(to: "/first")
+      try second.send(Text.request("/closed/x"))
+      try eventually("it waits") {
+        try Connection(unix: admin).get("/metrics").metric("countersign_waiting_requests{upstream=\"backend\"}") == 1
+      }
+      try ChildProcess.succeed([
+        try Programs.countersign, "route", "close", "closed", "--admin", "unix:\(admin)",
+      ])
+      isOpen.with { $0 = true }
+      #expect(try first.readResponse().status == 200)
+      #expect(try second.readResponse().status == 503)
+      #expect(try edge.access.wait(path: "/closed/x").refusal == "route-closed")
+      #expect(!backend.saw("/closed/x"))
+    }
+
     @Test func whoWaitsTooLongOrFindsTooManyWaitingIsTold() throws {
       let workspace = try Workspace()
       let backend = try RecordingBackend(Self.hang)

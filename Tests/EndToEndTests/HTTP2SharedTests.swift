@@ -182,6 +182,17 @@ extension EndToEnd {
       }
       let held = try open("/held", 2)
       for _ in 0..<Self.resetsMax + 100 { try balancer.send(.reset(try open("/taken-back", 1))) }
+      // The one who does that is refused, and nobody else.
+      let refused = try balancer.get("/refused", fields: [("x-forwarded-for", Peer.client(1))])
+      #expect(refused.status == 429 && !site.backend.saw("/refused"))
+      #expect(try site.edge.access.wait(path: "/refused").refusal == "rate-limited")
+      #expect(try balancer.get("/another", fields: [("x-forwarded-for", Peer.client(3))]).text == Peer.client(3))
+      // Whose a request is that names nobody is not known.
+      for _ in 0..<Self.resetsMax + 20 {
+        let stream = try balancer.begin("/nobody")
+        #expect(try balancer.response(on: stream).status == 403)
+        try balancer.send(.reset(try balancer.begin("/nobody")))
+      }
       try balancer.send(.data(held, [1], ends: true))
       #expect(try balancer.response(on: held).text == Peer.client(2))
       #expect(balancer.goAway == nil)
@@ -228,7 +239,9 @@ extension EndToEnd {
       #expect(try client.get("/first").status == 200)
       let response = try client.get(
         "/trailers", method: "POST", body: [1], trailers: [("x-long", String(repeating: "t", count: 3_000))])
-      #expect(response.status == 502)
+      // It is the client's fault, and not the server's.
+      #expect(response.status == 431)
+      #expect(try site.edge.access.wait(path: "/trailers").refusal == "head-too-large")
     }
 
     /// Such a response is the server's fault, and ends its own stream alone.

@@ -72,6 +72,39 @@ import Wire
     #expect(budget.note(emptyFrames: 1, nowMilliseconds: now) == .http2Flood)
   }
 
+  @Test func eachClientOfABalancerHasABudgetOfItsOwn() {
+    let (one, other) = (IPAddress(v4: 0xcb00_7101), IPAddress(v4: 0xcb00_7102))
+    var resets = ClientResets()
+    for _ in 0..<HTTP2Budget.resetsAtOnce {
+      #expect(!resets.areSpent(by: one, nowMilliseconds: 5))
+      resets.note(one, nowMilliseconds: 5)
+    }
+    #expect(resets.areSpent(by: one, nowMilliseconds: 5) && !resets.areSpent(by: other, nowMilliseconds: 5))
+    // As many as it may have in a second keep it there, however they are spread.
+    for now in stride(from: UInt64(50), to: 10_000, by: 1_000 / HTTP2Budget.resetsPerSecond) {
+      resets.note(one, nowMilliseconds: now)
+    }
+    #expect(resets.areSpent(by: one, nowMilliseconds: 9_990))
+    #expect(!resets.areSpent(by: one, nowMilliseconds: 11_100))
+    // Half as many do not.
+    var slow = ClientResets()
+    for now in stride(from: UInt64(0), to: 100_000, by: 2_000 / HTTP2Budget.resetsPerSecond) {
+      slow.note(one, nowMilliseconds: now)
+      #expect(!slow.areSpent(by: one, nowMilliseconds: now))
+    }
+  }
+
+  @Test func whatIsKnownOfClientsIsBounded() {
+    var resets = ClientResets()
+    for number in 0..<UInt32(ClientResets.clientsMax) { resets.note(IPAddress(v4: number), nowMilliseconds: 0) }
+    let next = IPAddress(v4: 0xcb00_7101)
+    for _ in 0..<HTTP2Budget.resetsAtOnce { resets.note(next, nowMilliseconds: 0) }
+    #expect(!resets.areSpent(by: next, nowMilliseconds: 0), "there is no room")
+    // The others are forgotten when their budgets are whole again.
+    for _ in 0..<HTTP2Budget.resetsAtOnce { resets.note(next, nowMilliseconds: 1_000) }
+    #expect(resets.areSpent(by: next, nowMilliseconds: 1_000))
+  }
+
   /// Asking often does not keep a budget from filling.
   @Test func aBudgetFillsHoweverOftenItIsAsked() {
     var budget = HTTP2Budget(nowMilliseconds: 0)

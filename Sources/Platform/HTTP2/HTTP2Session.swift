@@ -251,6 +251,12 @@ extension HTTP2Handler {
     return stream
   }
 
+  /// Whether the peer takes these trailers, as far as it has said how large they may be.
+  // SAFETY: the fields are not looked at.
+  package func mayCarry(_ lines: HTTP2Lines, _ text: Span<UInt8>) -> Bool {
+    unsafe lines.withFields(text, peerMax: peerMax) { _, _ in true } ?? false
+  }
+
   /// Trailers behind a body; `sendable` has said, or says at once, that they follow.
   // SAFETY: the session is this object's own, and libnghttp2 copies the fields and the provider.
   package func submitTrailers(stream: Int32, _ lines: HTTP2Lines, _ text: Span<UInt8>) -> Bool {

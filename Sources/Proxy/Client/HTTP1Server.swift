@@ -39,10 +39,7 @@ extension Downstream {
         }
       }
       if !input.isEmpty, input.count > headSeen {
-        guard !worker.isBehind else {
-          worker.enqueue(self)
-          return .waits
-        }
+        if worker.putsOff(self) { return .waits }
         switch parseHead(worker) {
         case .complete(let length): return begin(worker) { Begin.request($0, length, worker) }
         // HTTP/1.0 may do without Host (RFC 9112 section 3.2), and checks do.

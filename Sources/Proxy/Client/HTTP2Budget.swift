@@ -68,3 +68,49 @@ package struct HTTP2Budget {
     resets = min(resets + newResets, HTTP2Budget.resetsAtOnce)
   }
 }
+
+/// The same of resets for each client of a balancer, whose connection brings the requests of many and must not end for what one of them does.
+package struct ClientResets {
+  private struct Spent {
+    private var count = 0
+    private var filledMilliseconds: UInt64
+
+    init(_ now: UInt64) { filledMilliseconds = now }
+
+    func count(_ now: UInt64) -> Int { max(0, count - filled(now)) }
+
+    private func filled(_ now: UInt64) -> Int {
+      HTTP2Budget.resetsPerSecond * Int(clamping: now &- filledMilliseconds) / 1_000
+    }
+
+    mutating func note(_ now: UInt64) {
+      let filled = filled(now)
+      // Of a time that is too short to have filled it the rest counts later.
+      filledMilliseconds =
+        count > filled ? filledMilliseconds + UInt64(filled * 1_000 / HTTP2Budget.resetsPerSecond) : now
+      // Whoever goes on is not put off for longer than a second.
+      count = min(max(0, count - filled) + 1, HTTP2Budget.resetsAtOnce + HTTP2Budget.resetsPerSecond)
+    }
+  }
+
+  private var spent: [IPAddress: Spent] = [:]
+  /// More of them at a time have no budget.
+  package static let clientsMax = 1_024
+
+  package init() {}
+
+  /// A stream of this client ended by a reset.
+  package mutating func note(_ client: IPAddress, nowMilliseconds now: UInt64) {
+    if spent[client] == nil, spent.count >= ClientResets.clientsMax {
+      spent = spent.filter { $0.value.count(now) > 0 }
+      guard spent.count < ClientResets.clientsMax else { return }
+    }
+    spent[client, default: Spent(now)].note(now)
+  }
+
+  /// It has had as many as it may.
+  package func areSpent(by client: IPAddress, nowMilliseconds now: UInt64) -> Bool {
+    guard !spent.isEmpty, let its = spent[client] else { return false }
+    return its.count(now) >= HTTP2Budget.resetsAtOnce
+  }
+}

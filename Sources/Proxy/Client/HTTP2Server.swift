@@ -69,6 +69,10 @@ final class HTTP2Server {
     connection.isAttested
       ? worker.plan.config.limits.streams * limits.headBytes : max(HTTP2Server.heldHeadBytesMax, limits.headBytes)
   }
+  /// Its peer has brought requests of others: of an edge's clients, or of those of a balancer that is believed.
+  var bringsOthers = false
+  /// Of clients of such a balancer.
+  var clientResets = ClientResets()
   /// How many streams the client was told that it may have.
   private let streamsMax: Int
   /// Those of its streams that neither side has closed. Their exchanges may last a little longer.
@@ -146,9 +150,10 @@ final class HTTP2Server {
     worker.flushLater(d)
   }
 
-  /// Heads may be among what was read. False: it has the next turn.
+  /// Heads may be among what was read. False: it has the next turn, at the beginning of which messages are taken. What comes over the line
+  /// of a process that serves may take longer, and streams that have begun must not wait for it (`headEnded`).
   private func mayTake() -> Bool {
-    guard worker.isBehind else { return true }
+    guard worker.takenCount != worker.shared.toldCount else { return true }
     worker.enqueue(connection)
     return false
   }

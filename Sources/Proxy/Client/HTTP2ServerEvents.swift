@@ -47,8 +47,8 @@ extension HTTP2Server: HTTP2Handler {
     // Rules that a reload brought hold for the connection first, and each stream begins with what it has come to.
     adoptRules()
     connection.requestCount += 1
-    // The client may begin it again (RFC 9113 section 8.7).
-    guard hasRoom, let s = begin(stream) else {
+    // The client may begin it again (RFC 9113 section 8.7): where there is no room, or by what rules it is judged is still being said.
+    guard hasRoom, !worker.isLineAhead, let s = begin(stream) else {
       worker.counters.add(.http2Busy)
       worker.log.recordRefused(connection, .http2Busy, .none, worker)
       session.reset(stream: stream, code: HTTP2Session.Code.refusedStream)
@@ -81,7 +81,10 @@ extension HTTP2Server: HTTP2Handler {
       case .refused(let refusal): malformed(s, x, refusal)
       case .incomplete: malformed(s, x, .requestLine)
       }
-    state.isPassedOn = x.identity.map { x.isVerified || $0.via == .forwarded } ?? false
+    if let identity = x.identity, x.isVerified || identity.via == .forwarded {
+      bringsOthers = true
+      if !x.isVerified { state.client = identity.address.clientUnit }
+    }
     touch(s)
   }
 
@@ -200,11 +203,14 @@ extension HTTP2Server: HTTP2Handler {
     touch(s)
   }
 
-  /// A stream was reset by the client, or for what it did. An edge passes on what its clients take back, and do wrong; it must not lose its
-  /// connection, and with it the requests of others, for what some of them do. Nor must a balancer that is believed who they are. Each of
-  /// them has a budget of its own where it is connected.
+  /// A stream was reset by the client, or for what it did. An edge passes on what its clients take back, and do wrong, each of whom has a
+  /// budget where it is connected; it must not lose its connection, and with it the requests of others, for what some of them do. Nor must
+  /// a balancer that is believed who they are: each of these has a budget here, and is refused when that is spent (`Begin.request`).
   func spendReset(_ state: StreamState) {
-    guard !state.isPassedOn else { return }
+    if bringsOthers {
+      if let client = state.client { clientResets.note(client, nowMilliseconds: worker.nowMilliseconds) }
+      return
+    }
     guard let refusal = budget.noteReset(nowMilliseconds: worker.nowMilliseconds), self.refusal == nil else { return }
     // Acted on when libnghttp2 has returned: the next frame ends it.
     overspent = refusal

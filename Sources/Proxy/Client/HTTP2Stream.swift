@@ -40,8 +40,8 @@ final class StreamState: StreamFrames {
   var hasBody = false
   /// Bytes of the response's body that went into frames.
   var sentBytes: UInt32 = 0
-  /// Somebody else began it than who is connected: the client of an edge, or of a balancer that says who it is.
-  var isPassedOn = false
+  /// Whose it is, where a balancer says so.
+  var client: IPAddress?
   /// Its answers are gRPC's.
   var isGRPC = false
   /// An extended CONNECT for a WebSocket (RFC 8441).
@@ -82,7 +82,7 @@ final class StreamState: StreamFrames {
     hasBody = false
     sentBytes = 0
     isGRPC = false
-    isPassedOn = false
+    client = nil
     if wantsWebSocket {
       wantsWebSocket = false
       arriving.reset()

@@ -199,7 +199,7 @@ extension Exchange {
     }
     guard u.makeRoom(forTrailers: count, worker) else { return .blocked }
     withBody { RouteLogin.withhold(trailers, of: $0.extracting(first: count)) }
-    u.write(trailers, count, of: self)
+    guard u.write(trailers, count, of: self) else { return .fault(.request(.headTooLarge)) }
     request.trailersSent = true
     useBody(count)
     return .moved

@@ -58,6 +58,12 @@ enum Begin {
     let refusal = Identification.settle(x, d, worker)
     if worker.shared.walks.isArmed { worker.shared.walks.note(x, d, refusal: refusal, worker) }
     if let refusal { return .refuse(refusal) }
+    if let server = d.stream?.server, server.bringsOthers, let identity = x.identity, identity.via == .forwarded,
+      server.clientResets.areSpent(by: identity.address.clientUnit, nowMilliseconds: worker.nowMilliseconds)
+    {
+      x.detail = .text("this client takes back too many requests (HTTP/2)")
+      return .refuse(.rateLimited)
+    }
     if ValidatorProbe.asks(x) { return ValidatorProbe.answer(x, worker) }
     // Whoever asked for a probe before is the edge itself, which checks this validator and is no client of it.
     if let identity = x.identity, let listener = d.listener, d.probedBy != identity.connection {

@@ -143,15 +143,14 @@ extension Upstream {
     return true
   }
 
-  /// Writes the trailers that may pass, from the first `count` bytes of the request's body. There is room.
-  func write(_ trailers: TrailerSection, _ count: Int, of x: Exchange) {
-    if let stream {
-      writeStreamTrailers(trailers, count, of: x, stream)
-    } else {
-      x.withBody {
-        TrailerWriter.write($0.extracting(first: count), trailers, without: x.route?.requestEdit, into: output)
-      }
+  /// Writes the trailers that may pass, from the first `count` bytes of the request's body. There is room. False: they are more than the
+  /// server takes.
+  func write(_ trailers: TrailerSection, _ count: Int, of x: Exchange) -> Bool {
+    if let stream { return writeStreamTrailers(trailers, count, of: x, stream) }
+    x.withBody {
+      TrailerWriter.write($0.extracting(first: count), trailers, without: x.route?.requestEdit, into: output)
     }
+    return true
   }
 
   private func noteSent(_ x: Exchange, _ worker: Worker) {

@@ -142,12 +142,14 @@ extension Upstream {
     stream.client.session.resume(stream: stream.id)
   }
 
-  /// Writes the trailers that may pass, from the first `count` bytes of the request's body.
-  func writeStreamTrailers(_ trailers: TrailerSection, _ count: Int, of x: Exchange, _ stream: ServerStream) {
+  /// Writes the trailers that may pass, from the first `count` bytes of the request's body. False: they are more than the server takes.
+  func writeStreamTrailers(_ trailers: TrailerSection, _ count: Int, of x: Exchange, _ stream: ServerStream) -> Bool {
     x.withBody {
       TrailerWriter.writeFields(
         $0.extracting(first: count), trailers, without: x.route?.requestEdit, into: stream.trailers)
     }
     stream.hasTrailers = !stream.trailers.isEmpty
+    guard stream.hasTrailers else { return true }
+    return stream.trailers.withReadable { stream.client.session.mayCarry(stream.client.worker.http2Lines, $0) }
   }
 }

@@ -68,12 +68,22 @@ package final class Worker {
 
   /// What it has taken of `ProcessShared.toldCount`.
   var takenCount: UInt64 = 0
-  /// Something was said that decides about requests and is not taken yet: none is begun before. Its connection is enqueued, for messages
-  /// are taken at the beginning of a turn.
-  var isBehind: Bool {
+  /// A connection waits for what comes over the line.
+  private var awaitsLine = false
+  /// The process that serves has said something that is not taken yet.
+  var isLineAhead: Bool { if let line = successorLine, !refusesHeads { line.hasMore } else { false } }
+
+  /// Something was said that decides about requests and is not taken yet: none is begun before. The connection is enqueued, for messages
+  /// are taken at the beginning of a turn. Over the line they are said by another thread, which may have to wait for the rest of them.
+  func putsOff(_ d: Downstream) -> Bool {
     // First: what comes over the line is counted when it has been read.
-    if let line = successorLine, !refusesHeads, line.hasMore { return true }
-    return takenCount != shared.toldCount
+    if isLineAhead {
+      awaitsLine = true
+    } else if takenCount == shared.toldCount {
+      return false
+    }
+    enqueue(d)
+    return true
   }
 
   /// Connections that stopped only to let others have a turn.
@@ -224,7 +234,8 @@ package final class Worker {
     let most: UInt64 = log.hasWaiting ? AccessLog.delayMilliseconds : 1_000
     // Deadlines are judged by the time from before the poll. Where this process had stood still, what came meanwhile is read first.
     let dueMilliseconds = nowMilliseconds
-    let delay = isDone ? wheel.delay(nowMilliseconds: nowMilliseconds, most: most) : 0
+    let delay = isDone ? wheel.delay(nowMilliseconds: nowMilliseconds, most: most) : awaitsLine ? 1 : 0
+    awaitsLine = false
     let count = poller.wait(timeoutMilliseconds: Int32(delay))
     readClock()
     if takenCount != shared.toldCount { takeMessages() }
