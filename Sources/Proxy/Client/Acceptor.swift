@@ -59,7 +59,13 @@ final class Acceptor {
 
   /// Leaves the sockets of these numbers to another process, which has them as well: what waits on them is the other's to accept. They
   /// are taken out of the poller first, where they would stay as long as the other has them open. To be done before the drain.
+  /// Of a socket that all share what waits is taken: this worker alone may have been woken for it (EPOLLEXCLUSIVE), and nobody would be
+  /// before the next connection.
   func release(_ numbers: Set<Int>, _ worker: Worker) {
+    for (i, source) in sources.enumerated() where source.isShared && numbers.contains(source.socket) {
+      worker.poller.remove(source.descriptor)
+      takeAll(i, worker)
+    }
     close(worker) { numbers.contains($0.socket) }
   }
 
