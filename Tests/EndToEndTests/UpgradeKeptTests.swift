@@ -159,7 +159,7 @@ extension EndToEnd {
       try eventually("an answer") { try Connection(to: try service.address).get("/before").status == 200 }
       let pid = try service.upgradable.upgrade()
       let old = service.upgradable.first.process
-      old.signal(SIGSTOP)
+      try old.standStill()
       defer { old.signal(SIGCONT) }
       try service.upgradable.write(Self.refusing(service.configuration))
       let start = service.upgradable.errors.count
@@ -186,7 +186,7 @@ extension EndToEnd {
       try tunnel.send("GET /never HTTP/1.1\r\nHost: a\r\n")
       let second = try service.upgradable.upgrade()
       let oldest = service.upgradable.first.process
-      oldest.signal(SIGSTOP)
+      try oldest.standStill()
       defer { oldest.signal(SIGCONT) }
       let asking = try (0..<2).map { _ in try Connection(unix: admin) }
       // Both are there when it looks.

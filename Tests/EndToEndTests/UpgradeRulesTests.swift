@@ -302,7 +302,7 @@ extension EndToEnd {
       first.close()
       try service.status(has: "\"older_processes\":{\"told\":true,\"requests\":0,\"tunnels\":1}")
       let old = service.upgradable.first.process
-      old.signal(SIGSTOP)
+      try old.standStill()
       defer { old.signal(SIGCONT) }
       var next = service.configuration
       next.routes[0] += ", enabled: false"
@@ -363,7 +363,7 @@ extension EndToEnd {
       let chain = try chain()
       let service = chain.service
       let oldest = service.upgradable.first.process
-      oldest.signal(SIGSTOP)
+      try oldest.standStill()
       defer { oldest.signal(SIGCONT) }
       kill(chain.second, SIGKILL)
       try service.status(has: "\"older_processes\":{\"told\":false,\"requests\":0,\"tunnels\":2}")

@@ -19,6 +19,17 @@ extension ChildProcess {
     fclose(file)
   }
 
+  /// Stops it, and returns when all of its threads stand still: on a busy machine a signal takes a while to reach each.
+  func standStill() throws {
+    signal(SIGSTOP)
+    try eventually("\(name) stands still") {
+      try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task").allSatisfy { thread in
+        let text = try String(contentsOfFile: "/proc/\(pid)/task/\(thread)/stat", encoding: .utf8)
+        return text.split(separator: ")").last?.split(separator: " ").first == "T"
+      }
+    }
+  }
+
   private func figure(_ key: String) throws -> Int {
     let text = try String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)
     guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix(key + ":") }),
