@@ -137,11 +137,7 @@ final class RouteLogin {
         x.advance(worker, .refuse(.credentialsWrong))
         continue
       }
-      // It may have been closed meanwhile.
-      if let refusal = RouteGate.refusal(x, route, worker) {
-        x.advance(worker, .refuse(refusal))
-        continue
-      }
+      if RouteGate.refusesNow(x, worker) { continue }
       route.demands?.login?.admit(x)
       x.advance(worker, Begin.send(x, route, worker))
     }

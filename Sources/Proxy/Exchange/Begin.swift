@@ -58,7 +58,7 @@ enum Begin {
     let refusal = Identification.settle(x, d, worker)
     if worker.shared.walks.isArmed { worker.shared.walks.note(x, d, refusal: refusal, worker) }
     if let refusal { return .refuse(refusal) }
-    if let server = d.stream?.server, server.bringsOthers, let identity = x.identity, identity.via == .forwarded,
+    if let server = d.stream?.server, let identity = x.identity, identity.via == .forwarded,
       server.clientResets.areSpent(by: identity.address.clientUnit, nowMilliseconds: worker.nowMilliseconds)
     {
       x.detail = .text("this client takes back too many requests (HTTP/2)")

@@ -67,6 +67,13 @@ enum RouteGate {
     route.map { "the route \(String(decoding: $0.nameBytes, as: UTF8.self))" } ?? "no route"
   }
 
+  /// Of a request that has waited for something: its route may have been closed meanwhile, and then it is refused.
+  static func refusesNow(_ x: Exchange, _ worker: Worker) -> Bool {
+    guard let route = x.route, let refusal = refusal(x, route, worker) else { return false }
+    x.advance(worker, .refuse(refusal))
+    return true
+  }
+
   static func refusal(_ x: Exchange, _ route: RoutePlan, _ worker: Worker) -> Refusal? {
     guard route.isEnabled else {
       x.retryAfterSeconds = usualRetrySeconds

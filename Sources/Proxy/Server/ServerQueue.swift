@@ -150,11 +150,7 @@ final class ServerQueue {
       case .full: full.append(group)
       case .server, .none:
         leave(x, worker)
-        // Its route may have been closed meanwhile.
-        if let route = x.route, let refusal = RouteGate.refusal(x, route, worker) {
-          x.advance(worker, .refuse(refusal))
-          continue
-        }
+        if RouteGate.refusesNow(x, worker) { continue }
         x.advance(worker, x.tryAgain(worker))
         // Another worker was faster.
         if case .place = x.wait { return }

@@ -115,7 +115,6 @@ final class Successor: Sendable {
         }
       } catch {
         lose(error)
-        reading.close()
         return
       }
     }
@@ -123,6 +122,7 @@ final class Successor: Sendable {
 
   /// Nothing is heard any more of what is closed.
   private func lose(_ error: HandoverError) {
+    defer { reading.close() }
     let isOver = state.withLock { state in
       state.isBroken = true
       return state.isOver
