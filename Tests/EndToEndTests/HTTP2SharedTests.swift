@@ -424,7 +424,7 @@ extension EndToEnd {
         try eventually("its connection") { arrived.now == count + 2 }
         return stream
       }
-      #expect(try open() == streams.count)
+      try eventually("each has one") { try open() == streams.count }
       mayAnswer.with { $0 = true }
       for stream in streams { #expect(try client.response(on: stream).status == 200) }
       #expect(try open() == streams.count)

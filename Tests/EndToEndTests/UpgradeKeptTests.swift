@@ -92,10 +92,7 @@ extension EndToEnd {
         return try connection.readResponse().status
       }
       try eventually("the validator has started", everyMilliseconds: 50) { try status() == 200 }
-      for arguments in [
-        ["new", "--kid", "later", "--out", keys.edge],
-        ["export", "--audience", Keys.audience, "--in", keys.edge, "--out", keys.validator],
-      ] { try ChildProcess.succeed([try Programs.countersign, "keys"] + arguments) }
+      try keys.add("later")
       let start = service.upgradable.errors.count
       service.upgradable.first.process.signal(SIGHUP)
       try service.upgradable.first.said("reloaded generation=2", from: start)
@@ -211,10 +208,7 @@ extension EndToEnd {
         $0 = Configuration.validator(keys: keys, to: $0.upstreams[0].servers, bound: false)
         $0.identity[$0.identity.count - 1] = "clock_skew: 30s"
       }
-      for arguments in [
-        ["new", "--kid", "later", "--out", keys.edge],
-        ["export", "--audience", Keys.audience, "--in", keys.edge, "--out", keys.validator],
-      ] { try ChildProcess.succeed([try Programs.countersign, "keys"] + arguments) }
+      try keys.add("later")
       let process = service.upgradable.first
       process.process.signal(SIGHUP)
       try process.said("reloaded generation=2", from: 0)

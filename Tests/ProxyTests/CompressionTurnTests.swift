@@ -12,40 +12,16 @@ import Wire
 @Suite struct CompressionTurnTests {
   private static let bytesMax = 64 << 10
 
-  /// One end of a connection, or a socket that listens.
-  private final class Socket {
-    let descriptor: Int32
-    init(_ descriptor: Int32) { self.descriptor = descriptor }
-    deinit { Sockets.closeDescriptor(descriptor) }
-
-    static func listening() throws -> Socket {
-      Socket(try Sockets.listen(on: .ip(IPAddress(v4: 0x7f00_0001), port: 0)))
-    }
-
-    var port: UInt16 {
-      guard case .ip(_, let port) = Sockets.local(descriptor) else { return 0 }
-      return port
-    }
-
-    /// As many as the kernel takes.
-    func send(_ bytes: ArraySlice<UInt8>) -> Int {
-      max(0, bytes.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) })
-    }
-
-    /// All that waits.
-    func receive() -> [UInt8] { waitingBytes(descriptor) }
-  }
-
   /// A client that reads its response to the end, whose server has the content ready.
   private final class Download {
-    let client: Socket
+    let client: TestSocket
     private let gunzip = Gunzip()
     private var head: [UInt8]? = []
     private(set) var content: [UInt8] = []
     var isOver: Bool { gunzip.hasEnded }
 
     init(to port: UInt16) throws {
-      client = Socket(try Sockets.connect(to: .ip(IPAddress(v4: 0x7f00_0001), port: port)).fd)
+      client = TestSocket(try Sockets.connect(to: .ip(IPAddress(v4: 0x7f00_0001), port: port)).fd)
       try #require(Sockets.waitWritable(client.descriptor, timeoutMilliseconds: 10_000))
       let request = Array("GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n".utf8)
       try #require(client.send(request[...]) == request.count)
@@ -72,11 +48,11 @@ import Wire
     }
   }
 
-  private let (listener, server): (Socket, Socket)
+  private let (listener, server): (TestSocket, TestSocket)
   private let (shared, worker): (ProcessShared, Worker)
 
   init() throws {
-    (listener, server) = (try Socket.listening(), try Socket.listening())
+    (listener, server) = (try TestSocket.listening(), try TestSocket.listening())
     let read = ConfigReader.read(
       text: """
         listeners: [{ name: web, listen: "127.0.0.1:0", trust: [{ from: [127.0.0.1], evidence: socket }] }]
@@ -105,7 +81,7 @@ import Wire
     let response =
       Array("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: \(total)\r\n\r\n".utf8) + content
     let downloads = try (0..<count).map { _ in try Download(to: listener.port) }
-    var sending: [(socket: Socket, sent: Int)] = []
+    var sending: [(socket: TestSocket, sent: Int)] = []
     var (turns, most) = (0, UInt64(0))
     while !downloads.allSatisfy(\.isOver) {
       let before = compressed
@@ -114,7 +90,7 @@ import Wire
       most = max(most, compressed - before)
       try #require(turns < 100_000 && most <= Self.bytesMax, "\(most) bytes in turn \(turns)")
       while case .connection(let descriptor, _) = Sockets.accept(server.descriptor) {
-        sending.append((Socket(descriptor), 0))
+        sending.append((TestSocket(descriptor), 0))
       }
       for i in sending.indices { sending[i].sent += sending[i].socket.send(response[sending[i].sent...]) }
       for download in downloads { try download.read() }

@@ -19,6 +19,11 @@ struct Keys: Sendable {
   init(in workspace: Workspace, prefix: String, kid: String = Keys.kid, algorithm: String = "hmac") throws {
     edge = workspace.file("\(prefix)edge.jwks.json")
     validator = workspace.file("\(prefix)\(Keys.audience).jwks.json")
+    try add(kid, algorithm: algorithm)
+  }
+
+  /// Adds a key to both sets.
+  func add(_ kid: String, algorithm: String = "hmac") throws {
     try ChildProcess.succeed([
       try Programs.countersign, "keys", "new", "--kid", kid, "--algorithm", algorithm, "--out", edge,
     ])
