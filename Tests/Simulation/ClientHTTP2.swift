@@ -45,6 +45,8 @@ final class ClientHTTP2: Client {
   private var holdsWindows = 0
   /// It begins no more requests: it has said so, or was told so.
   private var isGoing = false
+  /// One that goes on although it was told to begin no more does so then: at once, or about when it is told which stream was the last.
+  private var goesOnNanoseconds: UInt64 = 0
 
   init(world: World, stream: Stream, sender: Sender, announced: Endpoint?, mayComeBare: Bool, preamble: [UInt8]) {
     var settings: [(HTTP2End.Setting, Int)] = [(.push, 0)]
@@ -126,7 +128,7 @@ final class ClientHTTP2: Client {
 
   private func begin() {
     while !again.isEmpty || nextToSend < requests.count, calls.count < most, !isGoing, !stream.isFinished,
-      !world.random.oneIn(3)
+      kernel.monotonicNanoseconds >= goesOnNanoseconds, !world.random.oneIn(3)
     {
       let isAgain = !again.isEmpty
       let request = isAgain ? again.removeFirst() : requests[nextToSend]
@@ -244,7 +246,12 @@ final class ClientHTTP2: Client {
       calls.removeAll { $0 === call }
     case .goingAway(let last, let code):
       world.trace { "client \(stream.local) is told that the connection ends behind stream \(last), \(code)" }
-      isGoing = true
+      if last == .max, world.hasFaults, world.random.oneIn(2) {
+        goesOnNanoseconds = kernel.monotonicNanoseconds + UInt64(world.random.oneIn(2) ? 0 : 990) * 1_000_000
+        world.addRequest(to: self)
+      } else {
+        isGoing = true
+      }
       world.note(.clientToldToGo)
       for call in calls where call.id > last { call.request.isRefused = true }
       if code != 0, !world.hasFaults { world.violate("the connection of \(stream.local) was ended with \(code)") }

@@ -302,6 +302,8 @@ final class World {
     }
   }
 
+  func addRequest(to client: Client) { client.add(request(of: client)) }
+
   private func request(of client: Client) -> Request {
     let id = 1 + requests.count + Int(seed % 1_000) * 1_000
     let method = ["GET", "GET", "GET", "POST", "POST", "PUT", "HEAD", "DELETE"][random.below(8)]

@@ -328,11 +328,13 @@ extension HTTP2Handler {
   // SAFETY: the session is this object's own.
   package func announceEnd() { _ = unsafe nghttp2_submit_shutdown_notice(session) }
 
-  /// Takes no further stream.
+  /// Takes no further stream, and returns the last one that was taken, which is what the peer is told. libnghttp2 begins those that come
+  /// behind it until the frame has left: the caller is to refuse them.
   // SAFETY: the session is this object's own.
-  package func takeNoMore(code: UInt32 = Code.none) {
-    _ = unsafe nghttp2_submit_goaway(
-      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nghttp2_session_get_last_proc_stream_id(session), code, nil, 0)
+  package func takeNoMore(code: UInt32 = Code.none) -> Int32 {
+    let last = unsafe nghttp2_session_get_last_proc_stream_id(session)
+    _ = unsafe nghttp2_submit_goaway(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), last, code, nil, 0)
+    return last
   }
 
   /// Ends the connection with this code once it was sent.

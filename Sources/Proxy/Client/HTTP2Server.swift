@@ -40,6 +40,8 @@ final class HTTP2Server {
   /// The session is being told what came.
   private var isReceiving = false
   var drainStep = DrainStep.none
+  /// The last stream that is served: the client is told that nothing was done with those behind it, and begins them again elsewhere.
+  var lastStream = Int32.max
   /// Its time without a request is over.
   var isExpired = false
   /// What had been sent when that was last looked at.

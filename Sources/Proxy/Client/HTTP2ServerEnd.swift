@@ -70,7 +70,7 @@ extension HTTP2Server {
 
   private func endDrain() {
     drainStep = .final
-    session.takeNoMore()
+    lastStream = session.takeNoMore()
     worker.clearDeadline(connection)
     worker.flushLater(connection)
   }

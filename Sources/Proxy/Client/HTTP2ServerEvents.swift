@@ -47,10 +47,13 @@ extension HTTP2Server: HTTP2Handler {
     // Rules that a reload brought hold for the connection first, and each stream begins with what it has come to.
     adoptRules()
     connection.requestCount += 1
-    // The client may begin it again (RFC 9113 section 8.7): where there is no room, or by what rules it is judged is still being said.
-    guard hasRoom, !worker.isLineAhead, let s = begin(stream) else {
-      worker.counters.add(.http2Busy)
-      worker.log.recordRefused(connection, .http2Busy, .none, worker)
+    // The client may begin it again (RFC 9113 section 8.7): where it came behind the last one that the connection takes, there is no room, or
+    // by what rules it is judged is still being said.
+    let isLate = stream > lastStream
+    guard !isLate, hasRoom, !worker.isLineAhead, let s = begin(stream) else {
+      let refusal = isLate ? Refusal.draining : .http2Busy
+      worker.counters.add(refusal)
+      worker.log.recordRefused(connection, refusal, .none, worker)
       session.reset(stream: stream, code: HTTP2Session.Code.refusedStream)
       if !connection.isAttested, overspent == nil {
         overspent = budget.noteRefused(1, nowMilliseconds: worker.nowMilliseconds)

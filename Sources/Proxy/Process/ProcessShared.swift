@@ -82,10 +82,10 @@ package final class ProcessShared: Sendable {
   }
 
   /// Of all workers, and of the processes before.
-  func total(_ counter: Counter) -> UInt64 {
+  package func total(_ counter: Counter) -> UInt64 {
     counters.reduce(earlierCounters.value(counter)) { $0 &+ $1.value(counter) }
   }
-  func total(_ refusal: Refusal) -> UInt64 {
+  package func total(_ refusal: Refusal) -> UInt64 {
     counters.reduce(earlierCounters.value(refusal)) { $0 &+ $1.value(refusal) }
   }
 
