@@ -83,6 +83,7 @@ import Wire
     }
     for count in carried.bytes.indices { #expect(isRead(Array(carried.bytes[..<count])) == nil, "\(count) bytes") }
     #expect(isRead(carried.bytes + [0]) == nil)
+    let sketch = Self.sketch(clients: 40)
     // Whatever is changed, nothing is read that would be written in another way; and nothing that is read ends the process.
     for at in carried.bytes.indices {
       for mask in [1, 0x80, 0xff] as [UInt8] {
@@ -92,7 +93,6 @@ import Wire
         #expect(read.bytes == bytes, "byte \(at)")
         let other = try CollapseMonitor(read, nowMilliseconds: now)
         for step in 0..<3 as Range<UInt64> {
-          let sketch = Self.sketch(clients: 40)
           _ = other.take(requests: sketch, connections: sketch, nowMilliseconds: now + step * 2_000)
           _ = other.figures
         }

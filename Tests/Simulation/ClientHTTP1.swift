@@ -94,6 +94,7 @@ final class ClientHTTP1: Client {
         guard !before.asksWebSocket, !before.expectsContinue, !before.closes else { return }
       }
       let (head, body) = request.wire(&world.random)
+      request.begunStep = world.steps
       outgoing.append(head)
       if request.expectsContinue { withheld = body } else { outgoing.append(body) }
       nextToSend += 1

@@ -133,6 +133,7 @@ final class ClientHTTP2: Client {
       let isAgain = !again.isEmpty
       let request = isAgain ? again.removeFirst() : requests[nextToSend]
       let (fields, trailers) = request.fields(&world.random)
+      request.begunStep = world.steps
       // A request without a body ends with its head; or with a frame of its own.
       let body = request.body.isSent || request.bodyBytes > 0 || world.random.oneIn(4) ? HTTP2End.Body() : nil
       guard let id = end.request(fields, keepsCase: request.flaw == .upperCase, body: body) else {
@@ -248,7 +249,7 @@ final class ClientHTTP2: Client {
       world.trace { "client \(stream.local) is told that the connection ends behind stream \(last), \(code)" }
       if last == .max, world.hasFaults, world.random.oneIn(2) {
         goesOnNanoseconds = kernel.monotonicNanoseconds + UInt64(world.random.oneIn(2) ? 0 : 990) * 1_000_000
-        world.addRequest(to: self)
+        for _ in 0...world.random.below(6) { world.addRequest(to: self) }
       } else {
         isGoing = true
       }

@@ -126,7 +126,7 @@ struct Configurations {
       "    listen: \"10.0.0.1:80\"",
       "    protocols: \(speaks == .both ? "[h2c, http/1.1]" : speaks == .http1 ? "[http/1.1]" : "[h2c]")",
       "    trust: [\(rules.joined(separator: ", "))]",
-      "routes: [{ to: app }]",
+      "routes: [{ name: all, to: app }]",
       "upstreams:",
       "  app:",
       "    servers: [\(entries.joined(separator: ", "))]",

@@ -25,6 +25,7 @@ final class Process {
       ListenerSource(
         name: listener.name, socket: index + 1, descriptor: kernel.makeListener(listener.at), isShared: false)
     }
+    shared.routes.take(snapshot.config)
     shared.servers.take(snapshot, isFirst: true, nowMilliseconds: Clock.monotonicMilliseconds())
     worker = try Worker(
       index: 0, shared: shared, snapshot: snapshot, sources: sources, compressedBytesMax: compressedBytesMax)
@@ -41,6 +42,7 @@ final class Process {
   /// A reload takes effect at once, between two events.
   func reload(_ snapshot: Snapshot) {
     guard !isOver else { return }
+    shared.routes.take(snapshot.config)
     shared.servers.take(snapshot, isFirst: false, nowMilliseconds: Clock.monotonicMilliseconds())
     shared.mailboxes[0].post(.reload(snapshot, sources))
     worker.turn()
@@ -62,7 +64,22 @@ final class Process {
     worker.turn()
   }
 
-  func drain(_ schedule: DrainSchedule) { shared.mailboxes[0].post(.drain(schedule)) }
+  /// An operator closes the route, or opens it again. It holds when this returns, though the worker has not taken the message.
+  func setRoute(closed: Bool) {
+    guard !isOver else { return }
+    if closed {
+      _ = shared.routes.close("all", forMilliseconds: nil, why: "simulated", user: 0, now: Clock.read())
+    } else {
+      _ = shared.routes.open("all")
+    }
+    shared.tellOfRoutes()
+  }
+
+  /// `beside`: another process serves, which accepts from other sockets than these. `refusesHeads`: by other rules.
+  func drain(_ schedule: DrainSchedule, beside: Bool, refusesHeads: Bool) {
+    shared.mailboxes[0].post(
+      .drain(schedule, handedOver: beside ? [sources.count + 1] : [], refusesHeads: refusesHeads))
+  }
 
   func end() {
     guard !isOver else { return }

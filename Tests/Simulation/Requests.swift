@@ -61,6 +61,8 @@ final class Request {
   /// Bytes of a field that makes its head a large one.
   var largeFieldBytes = 0
   var attempts: [Attempt] = []
+  /// When its client began to send it.
+  var begunStep = 0
   /// Lines about it in the edge's access log.
   var edgeLines = 0
   /// What its client writes in the tunnel that it asks for, where that is a WebSocket's frames.

@@ -78,6 +78,7 @@ class Server {
     check(head, request)
     let attempt = Attempt(request)
     checkResend(request)
+    world.checkRoute(request)
     request.attempts.append(attempt)
     world.plan(attempt, told, expects: !head.values("expect").isEmpty)
     return attempt

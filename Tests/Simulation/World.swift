@@ -38,7 +38,7 @@ final class World {
   private var clientsLeft: Int
   private(set) var violation: String?
   private(set) var lines: [String] = []
-  private var steps = 0
+  private(set) var steps = 0
   private var isDraining = false
   /// An operator has taken a server down, which ends the tunnels to it; or checks failed, which takes its requests back.
   private var (hasTakenDown, hasFailedChecks) = (false, false)
@@ -193,13 +193,14 @@ final class World {
     case 93..<96: kernel.monotonicNanoseconds += UInt64(random.below(40)) * 1_000_000
     case 96: pass()
     case 97:
-      switch random.below(3) {
+      switch random.below(4) {
       case 0: reload()
       case 1: judgeServer()
+      case 2: changeRoute()
       default: changeServers()
       }
     case 98: if hasFaults, random.oneIn(calm) { fault() }
-    default: if hasFaults, random.oneIn(12) { drain() }
+    default: if hasFaults, random.oneIn(6) { drain() }
     }
   }
 
@@ -423,6 +424,22 @@ final class World {
     edge.change(servers: servers.map { "\($0):\(configuration.port)" }, in: configuration.snapshot)
   }
 
+  /// The edge's route is closed since that step.
+  private var closedStep: Int?
+
+  /// What is under way goes on; nothing is begun.
+  private func changeRoute() {
+    guard hasFaults, closedStep != nil || random.oneIn(3) else { return }
+    closedStep = closedStep == nil ? steps : nil
+    trace { "the route is \(closedStep == nil ? "open" : "closed")" }
+    edge.setRoute(closed: closedStep != nil)
+  }
+
+  func checkRoute(_ request: Request) {
+    guard let closedStep, request.begunStep > closedStep else { return }
+    violate("/r/\(request.id) was begun behind the closing of its route, and a server got it")
+  }
+
   private func drain() {
     guard !isDraining else { return }
     isDraining = true
@@ -430,8 +447,12 @@ final class World {
     let schedule = DrainSchedule(
       fromMilliseconds: kernel.monotonicNanoseconds / 1_000_000, requests: random.below(40_000),
       tunnels: random.oneIn(3) ? 0 : random.below(40_000), tunnelClose: 10_000)
-    trace { "the \(isEdge ? "edge" : "validator") drains: \(schedule)" }
-    (isEdge ? edge : validator ?? edge).drain(schedule)
+    let isBeside = random.oneIn(2)
+    let refusesHeads = isBeside && random.oneIn(2)
+    trace {
+      "the \(isEdge ? "edge" : "validator") drains\(isBeside ? " beside another" : "")\(refusesHeads ? " of other rules" : ""): \(schedule)"
+    }
+    (isEdge ? edge : validator ?? edge).drain(schedule, beside: isBeside, refusesHeads: refusesHeads)
   }
 
   /// An end of a tunnel took bytes: `problem` is what is wrong with them.
@@ -449,6 +470,7 @@ final class World {
     trace { "what is under way comes to its end" }
     kernel.lacksDescriptors = false
     kernel.connectRefusal = { _ in nil }
+    if closedStep != nil { changeRoute() }
     for number in 0..<3 {
       edge.judge(
         { shared, upstream, server in

@@ -55,14 +55,15 @@ struct Traffic {
   private mutating func rank(_ crowd: Crowd) -> Int {
     guard crowd.population > 1 else { return 0 }
     guard crowd.skew > 0 else { return Int(random.next() % UInt64(crowd.population)) }
-    if sums[crowd.name] == nil || sums[crowd.name]?.count != crowd.population {
+    var table = sums[crowd.name] ?? []
+    if table.count != crowd.population {
       var sum = 0.0
-      sums[crowd.name] = (0..<crowd.population).map { rank in
+      table = (0..<crowd.population).map { rank in
         sum += 1 / pow(Double(rank + 1), crowd.skew)
         return sum
       }
+      sums[crowd.name] = table
     }
-    let table = sums[crowd.name]!
     let wanted = uniform() * table[table.count - 1]
     var (low, high) = (0, table.count - 1)
     while low < high {
