@@ -243,6 +243,33 @@ extension EndToEnd {
       #expect(!backend.saw("/closed/x"))
     }
 
+    /// A worker ends with its last connection, which gives a place back that others' requests wait for.
+    @Test func whoWaitsForAPlaceHasItAlsoInADrain() throws {
+      let workspace = try Workspace()
+      let isOpen = Guarded(false)
+      let backend = try RecordingBackend { exchange in
+        _ = isOpen.wait(until: .usual) { $0 ? true : nil }
+        try exchange.reply("done")
+      }
+      var configuration = Configuration.plainEdge(to: [])
+      configuration.upstreams[0].members += [
+        "servers: [{ address: \"\(backend.address)\", max_connections: 1 }]", "queue: { timeout: 1m }",
+      ]
+      configuration.workers = "4"
+      configuration.hasAdmin = true
+      let edge = try Countersign(configuration, in: workspace)
+      let clients = try (0..<12).map { try Connection(to: edge["public"], from: Peer.client($0)) }
+      for (i, client) in clients.enumerated() { try client.send(Text.request("/\(i)")) }
+      try eventually("eleven wait") {
+        try edge.metric("countersign_waiting_requests{upstream=\"backend\"}") == 11
+      }
+      edge.process.signal(SIGTERM)
+      let drains = edge.process.standardError.wait { $0.contains("draining: 12 requests under way") ? true : nil }
+      #expect(drains == true)
+      isOpen.with { $0 = true }
+      for client in clients { #expect(try client.readResponse().text == "done") }
+    }
+
     @Test func whoWaitsTooLongOrFindsTooManyWaitingIsTold() throws {
       let workspace = try Workspace()
       let backend = try RecordingBackend(Self.hang)

@@ -166,38 +166,6 @@ extension EndToEnd {
       }
     }
 
-    /// Whose word about its clients is taken brings what many of them take back.
-    @Test func whatClientsOfABalancerTakeBackDoesNotEndItsConnection() throws {
-      let site = try HTTP2Site { exchange in
-        try exchange.finishBody()
-        try exchange.reply(exchange.clientAddress)
-      } change: {
-        $0.identity = ["infrastructure: [\(Peer.balancers)]"]
-        $0.listeners[0].trust = ["from: [\(Peer.balancers)], evidence: forwarded", "from: any, evidence: socket"]
-      }
-      let balancer = try site.begun(from: Peer.balancer)
-      func open(_ target: String, _ client: Int) throws -> UInt32 {
-        try balancer.open(
-          balancer.block(target, method: "POST", [("x-forwarded-for", Peer.client(client))]), ends: false)
-      }
-      let held = try open("/held", 2)
-      for _ in 0..<Self.resetsMax + 100 { try balancer.send(.reset(try open("/taken-back", 1))) }
-      // The one who does that is refused, and nobody else.
-      let refused = try balancer.get("/refused", fields: [("x-forwarded-for", Peer.client(1))])
-      #expect(refused.status == 429 && !site.backend.saw("/refused"))
-      #expect(try site.edge.access.wait(path: "/refused").refusal == "rate-limited")
-      #expect(try balancer.get("/another", fields: [("x-forwarded-for", Peer.client(3))]).text == Peer.client(3))
-      // Whose a request is that names nobody is not known.
-      for _ in 0..<Self.resetsMax + 20 {
-        let stream = try balancer.begin("/nobody")
-        #expect(try balancer.response(on: stream).status == 403)
-        try balancer.send(.reset(try balancer.begin("/nobody")))
-      }
-      try balancer.send(.data(held, [1], ends: true))
-      #expect(try balancer.response(on: held).text == Peer.client(2))
-      #expect(balancer.goAway == nil)
-    }
-
     /// RFC 9113 section 5.1.2: a stream error, also of a client that has acknowledged how many there may be.
     @Test func aStreamBeyondTheLimitIsRefusedAlone() throws {
       let site = try HTTP2Site { exchange in

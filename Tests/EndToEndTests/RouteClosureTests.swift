@@ -63,6 +63,28 @@ extension EndToEnd {
       #expect(!again.succeeded && again.error.contains("the route discovery is not closed"), "\(again.error)")
     }
 
+    /// Also where it has begun: no server has had it, and none gets it behind the closing.
+    @Test func aFurtherTryIsNoneWhereTheRouteIsClosed() throws {
+      let (hole, backend, workspace) = (try BlackHole(), try RecordingBackend(), try Workspace())
+      let admin = "unix:\(workspace.file("admin.sock"))"
+      var configuration = Configuration.plainEdge(to: ["\(hole.address)", "\(backend.address)"])
+      configuration.routes = ["to: backend, name: all"]
+      configuration.timeouts = ["upstream_connect: 3s"]
+      configuration.upstreams[0].members += ["retries: { count: 1, on: [connect], budget: 100% }", "passive: off"]
+      configuration.more = ["admin: { listen: \"\(admin)\" }"]
+      configuration.workers = "1"
+      let edge = try Countersign(configuration, in: workspace)
+      let clients = try (0..<4).map { try Connection(to: edge["public"], from: Peer.client($0)) }
+      for (i, client) in clients.enumerated() { try client.send(Text.request("/\(i)")) }
+      // Each second one is sent to the server that takes no connection.
+      try eventually("two are served") { backend.requests.count == 2 }
+      try ChildProcess.succeed([try Programs.countersign, "route", "close", "all", "--admin", admin])
+      let statuses = try clients.map { try $0.readResponse().status }
+      #expect(statuses.sorted() == [200, 200, 503, 503])
+      _ = try edge.access.wait(refusal: "route-closed")
+      #expect(backend.requests.count == 2)
+    }
+
     /// Not even one that forgets the route for a while.
     @Test func aReloadOpensNothing() throws {
       #expect(try route("close", "discovery").succeeded)

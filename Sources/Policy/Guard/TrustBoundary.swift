@@ -76,39 +76,53 @@ package struct TrustBoundary: Sendable {
 
   func authorities(of path: String) -> Authorities { authorities[path] ?? Authorities() }
 
-  /// Whether the files of authorities have the same content as when this was made.
-  package var authoritiesAreUnchanged: Bool { Self.readAuthorities(config) == authorities }
+  /// Whether the files of authorities have the same content as when this was made. What cannot be compared counts as unchanged here.
+  package var authoritiesAreUnchanged: Bool {
+    let now = Self.readAuthorities(config)
+    return now.count == authorities.count
+      && now.allSatisfy { path, its in
+        authorities[path].map { its == $0 || its.rest == nil && $0.rest == nil } ?? false
+      }
+  }
 
   private static func readAuthorities(_ config: Config) -> [String: Authorities] {
     let paths = config.listeners.compactMap(\.clientCertificates?.ca) + config.upstreams.compactMap(\.tls?.ca)
     return Dictionary(paths.map { ($0, readAuthorities(path: $0)) }) { first, _ in first }
   }
 
+  /// What is more is not compared, and so is never known to be the same.
+  package static let authoritiesBytesMax = 64 << 20
+
   private static func readAuthorities(path: String) -> Authorities {
+    // Who loads it says so. One that is there by then is not what it was (`authoritiesAreUnchanged`).
+    guard TextFile.readFailure(path: path) == nil else { return Authorities(rest: "none") }
     // What a pipe holds is for who loads it.
     guard TextFile.readFailure(path: path, refusesPipes: true) == nil,
-      let bytes = try? TextFile.read(path: path, bytesMax: 16 << 20)
+      let bytes = try? TextFile.read(path: path, bytesMax: authoritiesBytesMax + 1),
+      bytes.count <= authoritiesBytesMax
     else { return Authorities() }
     var found = Authorities()
     var rest: [UInt8] = []
-    var block: (label: String, bytes: [UInt8])?
-    for line in String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline) {
+    var block: (label: ArraySlice<UInt8>, bytes: [UInt8])?
+    let (begin, end) = (Array("-----BEGIN ".utf8), Array("-----END ".utf8))
+    let (certificate, list) = (Array("CERTIFICATE-----".utf8), Array("X509 CRL-----".utf8))
+    for line in bytes.split(whereSeparator: { $0 == 0x0a || $0 == 0x0d }) {
       // RFC 7468: what stands outside of the boundaries is a comment.
-      if line.hasPrefix("-----BEGIN ") {
-        block = (String(line.dropFirst(11)), [])
-      } else if line.hasPrefix("-----END "), let (label, bytes) = block {
+      if line.starts(with: begin) {
+        block = (line.dropFirst(begin.count), [])
+      } else if line.starts(with: end), let (label, bytes) = block {
         block = nil
-        if label.hasPrefix("CERTIFICATE-----") {
+        if label.starts(with: certificate) {
           guard let digest = digest(bytes) else { return Authorities() }
           found.certificates.insert(digest)
-        } else if label.hasPrefix("X509 CRL-----") {
+        } else if label.starts(with: list) {
           guard let digest = digest(bytes), let list = revocationList(bytes) else { return Authorities() }
           found.revocations[digest] = list
         } else {
-          rest += Array(label.utf8) + bytes
+          rest += label + bytes
         }
       } else {
-        block?.bytes += line.utf8.filter { $0 > 0x20 }
+        block?.bytes += line.filter { $0 > 0x20 }
       }
     }
     found.rest = digest(rest)
@@ -133,9 +147,9 @@ extension TrustBoundary.VerifyingKey {
 }
 
 extension TrustBoundary.Authorities {
-  /// What is in them is the same, byte by byte.
+  /// What is in them is the same, byte by byte. Of what could not be read that is not known.
   static func == (a: Self, b: Self) -> Bool {
-    a.certificates == b.certificates && a.revocations.keys == b.revocations.keys && a.rest == b.rest
+    a.rest != nil && a.certificates == b.certificates && a.revocations.keys == b.revocations.keys && a.rest == b.rest
   }
 
   /// Whether somebody may be vouched for by these who could not be by `old`; in doubt. Revocation lists are replaced day by day: what

@@ -64,6 +64,11 @@ package final class TrustPolicy: Sendable {
   package var all: [CompiledRule] { rules }
   package subscript(rule: Int) -> CompiledRule { rules[rule] }
   package func evidence(of rule: Int) -> Config.Evidence { rules[rule].evidence }
+  /// A connection under this rule may bring the requests of many clients: an edge's, or those that a proxy names.
+  package func bringsMany(rule: Int) -> Bool {
+    let rule = rules[rule]
+    return rule.evidence == .attested || rule.evidence == .forwarded || rule.thenForwarded
+  }
 
   // MARK: By the connection
 

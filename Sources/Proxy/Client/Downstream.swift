@@ -61,10 +61,15 @@ final class Downstream: Slot {
   var localPort: UInt16 = 0
   /// Index of the trust rule that matched the peer. Set behind `listener`, whose rule it is.
   var rule = 0 {
-    didSet { evidence = listener?.trust.evidence(of: rule) }
+    didSet {
+      evidence = listener?.trust.evidence(of: rule)
+      bringsMany = listener?.trust.bringsMany(rule: rule) ?? false
+    }
   }
   /// What that rule asks the peer to show; nil before there is one. Each request looks at it several times.
   private(set) var evidence: Config.Evidence?
+  /// By that rule it may bring the requests of many clients, none of which may end the connection, or take the room of the others.
+  private(set) var bringsMany = false
   /// Index of the listener's check whose range holds the peer.
   var check: Int?
   var connection = ConnectionID(high: 0, low: 0)
@@ -216,6 +221,7 @@ final class Downstream: Slot {
     output.reset()
     listener = nil
     evidence = nil
+    bringsMany = false
     peer = nil
     local = nil
     announcement = nil

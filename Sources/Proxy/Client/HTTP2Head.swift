@@ -47,10 +47,10 @@ package final class HTTP2Head {
   private static let protocolBit: UInt8 = 16
   /// A head of more than so many times what is allowed ends the connection: decompressing it is work, too.
   private static let excess = 4
-  /// An edge may be allowed more than we are, and must not lose its connection, and with it the requests of others, for what one of its
-  /// clients sends. It has no larger heads than this: 128 KiB (`HTTP2Lines.listBytesMax`), with 32 bytes for each of 1,000 fields, and what
+  /// An edge, or another proxy, may be allowed more than we are, and must not lose its connection, and with it the requests of others, for what
+  /// one of its clients sends. An edge has no larger heads than this: 128 KiB (`HTTP2Lines.listBytesMax`), with 32 bytes for each of 1,000 fields, and what
   /// it adds.
-  private static let edgeBytesMax = 192 * 1024
+  private static let bytesOfManyMax = 192 * 1024
 
   /// How large its text is, or a little less.
   var textBytes: Int { pseudo.count + lines.count + cookie.count }
@@ -63,7 +63,7 @@ package final class HTTP2Head {
 
   /// - Parameter pool: the worker's present one. A reload that allows larger heads brings larger buffers, here for the next head.
   package func begin(
-    isTrailer: Bool, limits: HeadLimits, isFromEdge: Bool = false, pool: BufferPool, small: BufferPool
+    isTrailer: Bool, limits: HeadLimits, isOfMany: Bool = false, pool: BufferPool, small: BufferPool
   ) {
     clear()
     if lines.capacity != pool.chunkBytes {
@@ -73,7 +73,7 @@ package final class HTTP2Head {
     }
     self.isTrailer = isTrailer
     self.limits = limits
-    listBytesMax = max(limits.headBytes * HTTP2Head.excess, isFromEdge ? HTTP2Head.edgeBytesMax : 0)
+    listBytesMax = max(limits.headBytes * HTTP2Head.excess, isOfMany ? HTTP2Head.bytesOfManyMax : 0)
     isOpen = true
   }
 

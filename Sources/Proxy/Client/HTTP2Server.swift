@@ -66,10 +66,9 @@ final class HTTP2Server {
   /// What the heads of a client's requests may have together, before it has to wait with more of them.
   private static let heldHeadBytesMax = 512 * 1024
   private(set) var heldHeadBytes = 0
-  /// An edge brings the requests of many clients, of which none may take the room of the others: each stream has its own.
+  /// Of many clients none may take the room of the others: each stream has its own.
   private var heldHeadBytesMax: Int {
-    connection.isAttested
-      ? worker.plan.config.limits.streams * limits.headBytes : max(HTTP2Server.heldHeadBytesMax, limits.headBytes)
+    connection.bringsMany ? streamsMax * limits.headBytes : max(HTTP2Server.heldHeadBytesMax, limits.headBytes)
   }
   /// Its peer has brought requests of others: of an edge's clients, or of those of a balancer that is believed.
   var bringsOthers = false
@@ -97,7 +96,7 @@ final class HTTP2Server {
   }
 
   /// What may be due to a client that takes nothing: heads, windows and resets of its streams, and acknowledgements.
-  private var framesWaitingMax: Int { 4 * worker.plan.config.limits.streams + HTTP2Budget.framesAtOnce }
+  private var framesWaitingMax: Int { 4 * streamsMax + HTTP2Budget.framesAtOnce }
 
   var limits: HeadLimits { HTTP2Server.limits(of: connection, worker) }
 
@@ -172,7 +171,8 @@ final class HTTP2Server {
     var scan = frames
     let seen = scan.waitingBytes
     let fault = d.input.withReadable { scan.scan($0.extracting(droppingFirst: seen)) }
-    let emptyFrames = scan.takeEmptyFrames()
+    // One for each head is free: what resets a request that is not counted yet. How many resets there may be has a budget of its own.
+    let emptyFrames = max(0, scan.takeEmptyFrames() - Int(scan.heads &- frames.heads))
     frames = scan
     switch fault {
     case nil: break
@@ -202,7 +202,7 @@ final class HTTP2Server {
   /// a word to us. What came last may not be whole.
   private func ignoredTooMuch() -> Bool {
     let ignored = frames.heads &- headsSeen
-    guard ignored > 1, !connection.isAttested else { return false }
+    guard ignored > 1, !connection.bringsMany else { return false }
     headsSeen &+= ignored - 1
     return budget.noteRefused(Int(ignored - 1), nowMilliseconds: worker.nowMilliseconds) != nil
   }

@@ -9,9 +9,9 @@ extension HTTP2Server: HTTP2Handler {
   /// What the client is told.
   static func settings(_ connection: Downstream, _ worker: Worker) -> HTTP2Session.Settings {
     let streamsMax = worker.plan.config.limits.streams
-    // An edge brings the requests of many clients: those whose bodies nobody takes must stop no others.
+    // Of many clients those whose bodies nobody takes must stop no others.
     let connectionWindow =
-      connection.isAttested ? streamsMax * HTTP2Server.streamWindow : HTTP2Server.connectionWindow
+      connection.bringsMany ? streamsMax * HTTP2Server.streamWindow : HTTP2Server.connectionWindow
     return HTTP2Session.Settings(
       streamsMax: streamsMax, streamWindow: HTTP2Server.streamWindow, connectionWindow: connectionWindow,
       headBytesMax: HTTP2Server.limits(of: connection, worker).headBytes)
@@ -27,7 +27,7 @@ extension HTTP2Server: HTTP2Handler {
     headsSeen &+= 1
     head.begin(
       isTrailer: isTrailer, limits: isTrailer ? HTTP2Server.trailerLimits(of: connection, worker) : limits,
-      isFromEdge: connection.isAttested, pool: worker.pool, small: worker.smallPool)
+      isOfMany: connection.bringsMany, pool: worker.pool, small: worker.smallPool)
   }
 
   func field(stream: Int32, name: Span<UInt8>, value: Span<UInt8>) -> Bool {
@@ -55,7 +55,7 @@ extension HTTP2Server: HTTP2Handler {
       worker.counters.add(refusal)
       worker.log.recordRefused(connection, refusal, .none, worker)
       session.reset(stream: stream, code: HTTP2Session.Code.refusedStream)
-      if !connection.isAttested, overspent == nil {
+      if !connection.bringsMany, overspent == nil {
         overspent = budget.noteRefused(1, nowMilliseconds: worker.nowMilliseconds)
       }
       return
@@ -108,8 +108,8 @@ extension HTTP2Server: HTTP2Handler {
         return .contentLengthMismatch
       }
     }
-    if connection.isAttested {
-      // An edge brings the requests of many clients, of which none goes first (RFC 9218 section 13.1).
+    if connection.bringsMany {
+      // Of many clients none goes first (RFC 9218 section 13.1).
       prioritize(state.id, HTTP2Priority(urgency: HTTP2Priority.defaultUrgency, isIncremental: true))
     } else if let priority = early.take(stream: state.id) ?? head.priority {
       prioritize(state.id, priority)
@@ -224,7 +224,7 @@ extension HTTP2Server: HTTP2Handler {
   }
 
   func prioritized(stream: Int32, _ value: Span<UInt8>) -> Bool {
-    guard !connection.isAttested else { return true }
+    guard !connection.bringsMany else { return true }
     let priority = HTTP2Priority.read(value)
     if find(stream) != nil {
       prioritize(stream, priority)

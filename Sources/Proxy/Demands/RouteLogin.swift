@@ -125,8 +125,16 @@ final class RouteLogin {
     return worker.knownLogins
   }
 
-  /// A password was checked: those of this worker's requests that wait for it go on or are refused.
-  static func take(_ answer: PasswordChecker.Answer, _ worker: Worker) {
+  /// Passwords were checked.
+  static func takeChecked(_ worker: Worker) {
+    guard !worker.waitsForLine() else { return }
+    let answers = worker.checkedPasswords
+    worker.checkedPasswords = []
+    for answer in answers { take(answer, worker) }
+  }
+
+  /// Those of this worker's requests that wait for the answer go on or are refused.
+  private static func take(_ answer: PasswordChecker.Answer, _ worker: Worker) {
     if answer.isRight { known(to: worker)?.note(answer.key, nowMilliseconds: worker.nowMilliseconds) }
     for waiter in answer.waiters where waiter.worker == worker.index {
       guard let x = worker.exchanges.find(waiter.slot, waiter.generation), x.wait == .login, let route = x.route else {
@@ -137,7 +145,11 @@ final class RouteLogin {
         x.advance(worker, .refuse(.credentialsWrong))
         continue
       }
-      if RouteGate.refusesNow(x, worker) { continue }
+      // It may have been closed meanwhile.
+      if let refusal = RouteGate.refusal(x, route, worker) {
+        x.advance(worker, .refuse(refusal))
+        continue
+      }
       route.demands?.login?.admit(x)
       x.advance(worker, Begin.send(x, route, worker))
     }

@@ -83,12 +83,14 @@ extension Exchange {
     }
   }
 
-  /// Sends the held request once more, signed anew.
+  /// Sends the held request once more, signed anew; unless its route was closed since it began, for no server gets it from then on.
   func tryAgain(_ worker: Worker) -> Step {
     guard let group else { return .refuse(.upstreamNone) }
     ServerQueue.leave(self, worker)
     wait = .none
     guard machine.replayable else { return .refuse(.upstreamReset) }
+    if worker.waitsForLine() { return StartWait.parkForLine(self, worker) }
+    if let route, let refusal = RouteGate.refusal(self, route, worker) { return .refuse(refusal) }
     rewind(trailerBytesMax: worker.plan.trailerLimits(hasGrown: isVerified).headBytes)
     worker.wheel.set(timer, deadlineMilliseconds: 0)
     return Attempt.begin(self, group, worker)

@@ -142,7 +142,7 @@ enum Deadlines {
   private static func waitIsOver(_ x: Exchange, _ worker: Worker) {
     switch x.wait {
     case .none: return
-    case .serverStart: x.advance(worker, x.tryAgain(worker))
+    case .serverStart, .line: x.advance(worker, x.tryAgain(worker))
     case .place: x.advance(worker, .refuse(.queueTimeout))
     case .login: x.advance(worker, .refuse(.credentialsBusy))
     }

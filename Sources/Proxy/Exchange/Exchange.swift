@@ -119,6 +119,8 @@ final class Exchange: Slot {
     case place(ticket: UInt64)
     /// Its password to be checked.
     case login
+    /// What the process that serves has said, which a thread is reading: then it is tried again, or refused.
+    case line
   }
   var wait = Wait.none
   var isWaiting: Bool { if case .none = wait { false } else { true } }

@@ -67,14 +67,9 @@ enum RouteGate {
     route.map { "the route \(String(decoding: $0.nameBytes, as: UTF8.self))" } ?? "no route"
   }
 
-  /// Of a request that has waited for something: its route may have been closed meanwhile, and then it is refused.
-  static func refusesNow(_ x: Exchange, _ worker: Worker) -> Bool {
-    guard let route = x.route, let refusal = refusal(x, route, worker) else { return false }
-    x.advance(worker, .refuse(refusal))
-    return true
-  }
-
+  /// By what holds now, also of a request that has waited for something: in a long turn there may be more to take.
   static func refusal(_ x: Exchange, _ route: RoutePlan, _ worker: Worker) -> Refusal? {
+    if worker.takenCount != worker.shared.toldCount { readClosures(worker) }
     guard route.isEnabled else {
       x.retryAfterSeconds = usualRetrySeconds
       x.detail = .text("the configuration says `enabled: false`")
@@ -147,9 +142,13 @@ enum RouteGate {
 
   /// Some routes were closed or opened, or those that need to tell clients apart are.
   static func renewClosures(_ worker: Worker) {
+    readClosures(worker)
+    endTunnels(worker)
+  }
+
+  static func readClosures(_ worker: Worker) {
     worker.closureEnds = worker.shared.routes.ends()
     worker.successorRules = worker.shared.routes.successorRules
-    endTunnels(worker)
   }
 
   /// Ends each tunnel that took a route which is closed, and each that could not be begun now: a reload may have closed its route,
@@ -165,7 +164,7 @@ enum RouteGate {
 
   /// For a tunnel that begins: its route may have been closed since its request was sent. It ends when messages are taken next.
   static func noteTunnel(_ x: Exchange, _ worker: Worker) {
-    if tunnelRefusal(x, worker) != nil { worker.mailbox.post(.closures) }
+    if tunnelRefusal(x, worker) != nil { worker.remindOfClosures() }
   }
 
   private static func tunnelRefusal(_ x: Exchange, _ worker: Worker) -> Refusal? {

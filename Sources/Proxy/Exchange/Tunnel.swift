@@ -32,9 +32,9 @@ enum Tunnel {
     RouteGate.noteTunnel(x, worker)
   }
 
-  /// Carries what can be carried now, and ends the tunnel if that was all.
+  /// Carries what can be carried now, and ends the tunnel if that was all. What may have ended it is taken first.
   static func relay(_ x: Exchange, _ worker: Worker) {
-    guard let d = x.downstream, let u = x.upstream else { return }
+    guard let d = x.downstream, let u = x.upstream, !worker.putsOff(d) else { return }
     let client = d.stream.map { TunnelEnd.stream(d, $0) } ?? .socket(d.transport)
     let server = TunnelEnd.socket(u.transport)
     var steps = 0

@@ -125,9 +125,17 @@ final class ServerQueue {
     upstream.waiting.setOldest(worker: worker.index, milliseconds: oldest(at: upstream, worker)?.milliseconds ?? 0)
   }
 
+  /// This worker ends: those that wait at others hear of places that it has given back, or was told of.
+  static func handOn(_ worker: Worker) {
+    for upstream in worker.shared.servers.all where upstream.waiting.count > 0 {
+      upstream.waiting.setOldest(worker: worker.index, milliseconds: 0)
+      if let next = upstream.waiting.next { worker.shared.mailboxes[next].post(.places) }
+    }
+  }
+
   /// Places may be free: those that wait longest have them, here or at another worker.
   static func offerPlaces(_ worker: Worker) {
-    guard worker.offersPlaces else { return }
+    guard worker.offersPlaces, !worker.waitsForLine() else { return }
     worker.offersPlaces = false
     for upstream in worker.shared.servers.all where upstream.waiting.count > 0 { offerPlaces(of: upstream, worker) }
     worker.waitingGroups.removeAll { $0.queue.isEmpty }
@@ -149,8 +157,6 @@ final class ServerQueue {
       switch group.choose(for: x, nowMilliseconds: worker.nowMilliseconds) {
       case .full: full.append(group)
       case .server, .none:
-        leave(x, worker)
-        if RouteGate.refusesNow(x, worker) { continue }
         x.advance(worker, x.tryAgain(worker))
         // Another worker was faster.
         if case .place = x.wait { return }

@@ -68,24 +68,8 @@ package final class Worker {
 
   /// What it has taken of `ProcessShared.toldCount`.
   var takenCount: UInt64 = 0
-  /// A connection waits for what comes over the line.
-  private var awaitsLine = false
-  /// The process that serves has said something that is not taken yet.
-  var isLineAhead: Bool { if let line = successorLine, !refusesHeads { line.hasMore } else { false } }
-
-  /// Something was said that decides about requests and is not taken yet: none is begun before. The connection is enqueued, for messages
-  /// are taken at the beginning of a turn. Over the line they are said by another thread, which may have to wait for the rest of them.
-  func putsOff(_ d: Downstream) -> Bool {
-    // First: what comes over the line is counted when it has been read.
-    if isLineAhead {
-      awaitsLine = true
-    } else if takenCount == shared.toldCount {
-      return false
-    }
-    enqueue(d)
-    return true
-  }
-
+  /// Something waits for what comes over the line.
+  var awaitsLine = false
   /// Connections that stopped only to let others have a turn.
   private let queued = WorkList<Downstream>()
   /// Slots of connections whose bytes lie ready to be sent, or whose exchange may be over: seen to when the events were.
@@ -105,6 +89,8 @@ package final class Worker {
   var requestsAreCut = false
   package var isStopped: Bool { hasStopped }
   var hasStopped = false
+  /// Answers for requests that wait for them.
+  var checkedPasswords: [PasswordChecker.Answer] = []
   /// Made with the first password.
   var knownLogins: KnownLogins?
   /// Upstreams at which requests of this worker wait for a place.
@@ -230,7 +216,7 @@ package final class Worker {
   package func turn() {
     let isDone =
       queued.isEmpty && pendingFlushes.isEmpty && clientsToFlush.isEmpty && clientsToRead.isEmpty && !offersPlaces
-      && !compressionTurn.isAwaited
+      && !compressionTurn.isAwaited && checkedPasswords.isEmpty
     let most: UInt64 = log.hasWaiting ? AccessLog.delayMilliseconds : 1_000
     // Deadlines are judged by the time from before the poll. Where this process had stood still, what came meanwhile is read first.
     let dueMilliseconds = nowMilliseconds
@@ -260,6 +246,7 @@ package final class Worker {
       }
       if pendingFlushes.count >= Worker.flushesTogetherMax { flushPending() }
     }
+    if !checkedPasswords.isEmpty { RouteLogin.takeChecked(self) }
     runQueued()
     compressFurther()
     ServerQueue.offerPlaces(self)

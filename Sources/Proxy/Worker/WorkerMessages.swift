@@ -5,15 +5,19 @@ import Policy
 
 extension Worker {
   func takeMessages() {
-    // First: what is told meanwhile may be among them or not.
-    takenCount = shared.toldCount
+    // First: what is told meanwhile may be among them or not. Closures before all, for other messages have requests go on.
+    let told = shared.toldCount
+    if takenCount != told {
+      takenCount = told
+      RouteGate.readClosures(self)
+    }
     for message in mailbox.takeAll() {
       switch message {
       case .reload(let snapshot, let sources): reload(snapshot, sources)
       case .servers(let generation, let upstream, let servers): take(servers, of: upstream, generation)
       case .closures: RouteGate.renewClosures(self)
       case .places: offersPlaces = true
-      case .passwordChecked(let answer): RouteLogin.take(answer, self)
+      case .passwordChecked(let answer): checkedPasswords.append(answer)
       case .server(let status): ServerReports.changed(status, self)
       case .drain(let schedule, let handedOver, let refusesHeads, let line):
         successorLine = line
@@ -22,6 +26,31 @@ extension Worker {
       case .stop: hasStopped = true
       }
     }
+  }
+
+  /// The process that serves has said something that is not taken yet.
+  var isLineAhead: Bool { if let line = successorLine, !refusesHeads { line.hasMore } else { false } }
+
+  /// The same, for what was said in this process is taken at once where it matters (`RouteGate.refusal`). The next turn comes in a millisecond.
+  func waitsForLine() -> Bool {
+    guard isLineAhead else { return false }
+    awaitsLine = true
+    return true
+  }
+
+  /// Something was said that decides about requests and is not taken yet: none is begun before. The connection is enqueued, for messages
+  /// are taken at the beginning of a turn. Over the line they are said by another thread, which may have to wait for the rest of them.
+  func putsOff(_ d: Downstream) -> Bool {
+    // First: what comes over the line is counted when it has been read.
+    guard waitsForLine() || takenCount != shared.toldCount else { return false }
+    enqueue(d)
+    return true
+  }
+
+  /// It looks at closures when it takes messages next, and nothing that they decide about goes on before.
+  func remindOfClosures() {
+    mailbox.post(.closures)
+    takenCount &-= 1
   }
 
   private func reload(_ snapshot: Snapshot, _ sources: [ListenerSource]) {
@@ -127,6 +156,7 @@ extension Worker {
     acceptor.closeAll(self)
     for d in downstreams.all where d.phase != .free { cut(d) }
     for u in upstreams.all where u.phase != .free { u.close(self) }
+    ServerQueue.handOn(self)
     log.recordSuppressed(self)
     log.handOver(nowMilliseconds: nowMilliseconds, force: true)
     shared.noteStopped()

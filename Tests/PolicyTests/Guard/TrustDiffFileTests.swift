@@ -138,6 +138,11 @@ import Wire
     }
     let (weaker, stronger) = (["weakens client-authorities 15>15"], ["strengthens client-authorities 15>15"])
     #expect(try brief(lists([("a", 1, 0)]), both) == weaker, "gone")
+    let unread = both + block("?", label: "X509 CRL")
+    #expect(try brief(unread, unread) == weaker, "not known to be the same")
+    let large = String(repeating: "# More than a file has that nobody adds revocation lists to.\n", count: 300_000)
+    #expect(try brief(large + both, large + both) == [])
+    #expect(try brief(large + block("two"), large + both) == weaker, "17 MiB")
     #expect(try brief(both, lists([("a", 1, 0)])) == stronger)
     #expect(try brief(lists([("a", 1, 0)]), lists([("a", 2, 0)])) == stronger, "replaced before its time is over")
     #expect(try brief(lists([("a", 2, 0)]), lists([("a", 1, 0)])) == weaker, "an older one is back")
