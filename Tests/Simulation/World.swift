@@ -461,7 +461,9 @@ final class World {
   func noteTold(_ problem: String?, _ end: WebSocketEnd, _ who: String) {
     if let problem { violate("the WebSocket of \(who): \(problem)") }
     guard end.wasToldAnything else { return }
-    if !isDraining, !hasTakenDown, !hasClosedRoute { violate("the WebSocket of \(who) was told to close, and nobody has a reason to") }
+    if !isDraining, !hasTakenDown, !hasClosedRoute {
+      violate("the WebSocket of \(who) was told to close, and nobody has a reason to")
+    }
     if end.isTold { tally.closed += 1 }
   }
 
