@@ -85,6 +85,28 @@ extension EndToEnd {
       #expect(backend.requests.count == 2)
     }
 
+    /// Its server takes the connection when the route is closed.
+    @Test func aRequestThatWaitsForItsConnectionIsNotSentBehindTheClosing() throws {
+      let (hole, workspace) = (try BlackHole(), try Workspace())
+      let admin = workspace.file("admin.sock")
+      var configuration = Configuration.plainEdge(to: ["\(hole.address)"])
+      configuration.routes = ["to: backend, name: all"]
+      configuration.timeouts = ["upstream_connect: 60s", "upstream_response: 2s"]
+      configuration.upstreams[0].members.append("retries: { count: 0 }")
+      configuration.more = ["admin: { listen: \"unix:\(admin)\" }"]
+      configuration.workers = "1"
+      let edge = try Countersign(configuration, in: workspace)
+      let client = try Connection(to: edge["public"], from: Peer.client(1))
+      try client.send(Text.request("/"))
+      try eventually("it waits for a connection") {
+        try Connection(unix: admin).get("/metrics").metric("countersign_open_connections{side=\"upstream\"}") == 1
+      }
+      try ChildProcess.succeed([try Programs.countersign, "route", "close", "all", "--admin", "unix:\(admin)"])
+      hole.open()
+      #expect(try client.readResponse().status == 503)
+      _ = try edge.access.wait(refusal: "route-closed")
+    }
+
     /// Not even one that forgets the route for a while.
     @Test func aReloadOpensNothing() throws {
       #expect(try route("close", "discovery").succeeded)

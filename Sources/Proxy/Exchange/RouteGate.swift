@@ -67,6 +67,12 @@ enum RouteGate {
     route.map { "the route \(String(decoding: $0.nameBytes, as: UTF8.self))" } ?? "no route"
   }
 
+  /// Of a request that has waited for its connection: false where it is to be asked anew (`Exchange.tryAgain`).
+  static func maySend(_ x: Exchange, _ worker: Worker) -> Bool {
+    guard let route = x.route else { return true }
+    return !worker.waitsForLine() && refusal(x, route, worker) == nil
+  }
+
   /// By what holds now, also of a request that has waited for something: in a long turn there may be more to take.
   static func refusal(_ x: Exchange, _ route: RoutePlan, _ worker: Worker) -> Refusal? {
     if worker.takenCount != worker.shared.toldCount { readClosures(worker) }

@@ -171,6 +171,7 @@ enum Dial {
     if let client = u.http2 {
       client.becameReady()
     } else if let x = u.exchange {
+      guard RouteGate.maySend(x, worker) else { return .fault(.unprocessed) }
       x.upstreamProgressMilliseconds = worker.nowMilliseconds
       x.timing.noteReady(worker.nowMicroseconds)
       u.flush(worker)

@@ -150,6 +150,10 @@ final class HTTP2Client {
     for s in Array(streams) {
       s.phase = .ready
       guard let x = s.exchange else { continue }
+      guard RouteGate.maySend(x, worker) else {
+        x.advance(worker, .fault(.unprocessed))
+        continue
+      }
       x.upstreamProgressMilliseconds = worker.nowMilliseconds
       x.timing.noteReady(worker.nowMicroseconds)
       s.flush(worker)
