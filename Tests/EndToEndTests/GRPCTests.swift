@@ -96,7 +96,7 @@ extension EndToEnd {
     @Test func trailersAloneStayAlone() throws {
       let hops = try Hops()
       let answer = try ask(hops.site, "/grpc.testing.TestService/UnimplementedCall")
-      #expect(answer.status == 200, "\(answer.heads)")
+      #expect(answer.status == 200, "\(answer.exit), \(answer.error), \(answer.heads)")
       let parts = answer.heads.components(separatedBy: "\r\n\r\n").filter { !$0.isEmpty }
       #expect(parts.count == 1 && parts[0].contains("grpc-status: 12"), "\(answer.heads)")
       // Of one with a body the status comes behind it.

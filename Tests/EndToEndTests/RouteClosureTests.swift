@@ -143,6 +143,26 @@ extension EndToEnd {
       #expect(again.status == 503)
     }
 
+    /// Also where nothing is known of its client.
+    @Test func tunnelsOfRequestsThatAreOnlyObservedEnd() throws {
+      let workspace = try Workspace()
+      let admin = "unix:\(workspace.file("admin.sock"))"
+      let backend = try RecordingBackend(WebSocket.echo)
+      var configuration = Configuration.validator(keys: try Keys.standard, to: ["\(backend.address)"], bound: false)
+      configuration.identity.append("mode: observe")
+      configuration.routes = ["to: backend, name: all"]
+      configuration.more = ["admin: { listen: \"\(admin)\" }"]
+      let validator = try Countersign(configuration, in: workspace)
+      let tunnel = try Connection(to: validator["from-edge"])
+      #expect(try tunnel.get("/ws", fields: WebSocket.upgrade).status == 101)
+      try tunnel.send(WebSocket.frame("a"))
+      #expect(try tunnel.read(WebSocket.frame("a").count) == WebSocket.frame("a"))
+      try ChildProcess.succeed([try Programs.countersign, "route", "close", "all", "--admin", admin])
+      _ = try? tunnel.readToEnd()
+      let entry = try validator.access.wait(for: "the tunnel") { $0.path == "/ws" }
+      #expect(entry.status == 101 && entry.refusal == "route-closed")
+    }
+
     @Test func aRouteCanBeClosedInTheConfiguration() throws {
       let answer = try site.connect().get("/off")
       #expect(answer.status == 503 && answer["retry-after"] == "60")

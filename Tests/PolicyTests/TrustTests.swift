@@ -47,6 +47,18 @@ import Wire
     #expect(policy[policy.rule(for: try TrustFacts.address(peer))].name == rule)
   }
 
+  /// What decides by whom a connection's bounds are shared: of a client behind a PROXY header it is its own.
+  @Test(arguments: [
+    ("10.0.0.1", "", false), ("10.0.0.1", "198.51.100.7", false), ("10.0.1.1", "", true),
+    ("10.0.2.1", "203.0.113.9", false),
+    ("10.0.2.1", "198.51.100.7", true), ("10.0.2.1", "", false), ("10.0.3.1", "", true), ("10.0.4.1", "", true),
+    ("10.0.0.128", "", false), ("10.0.0.200", "", false), ("203.0.113.9", "", false),
+  ]) func aConnectionOfManyClientsIsKnown(peer: String, announced: String, isOfMany: Bool) throws {
+    let policy = try policy()
+    let rule = policy.rule(for: try TrustFacts.address(peer))
+    #expect(policy.bringsMany(rule: rule, announced: IPAddress(announced)) == isOfMany)
+  }
+
   @Test func rulesDescribeThemselves() throws {
     let policy = try policy(
       """

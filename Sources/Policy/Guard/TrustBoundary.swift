@@ -106,7 +106,10 @@ package struct TrustBoundary: Sendable {
     var block: (label: ArraySlice<UInt8>, bytes: [UInt8])?
     let (begin, end) = (Array("-----BEGIN ".utf8), Array("-----END ".utf8))
     let (certificate, list) = (Array("CERTIFICATE-----".utf8), Array("X509 CRL-----".utf8))
-    for line in bytes.split(whereSeparator: { $0 == 0x0a || $0 == 0x0d }) {
+    var at = 0
+    while at < bytes.count {
+      let line = bytes[at...].prefix { $0 != 0x0a && $0 != 0x0d }
+      at = line.endIndex + 1
       // RFC 7468: what stands outside of the boundaries is a comment.
       if line.starts(with: begin) {
         block = (line.dropFirst(begin.count), [])

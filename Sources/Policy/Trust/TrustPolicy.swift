@@ -64,10 +64,14 @@ package final class TrustPolicy: Sendable {
   package var all: [CompiledRule] { rules }
   package subscript(rule: Int) -> CompiledRule { rules[rule] }
   package func evidence(of rule: Int) -> Config.Evidence { rules[rule].evidence }
-  /// A connection under this rule may bring the requests of many clients: an edge's, or those that a proxy names.
-  package func bringsMany(rule: Int) -> Bool {
-    let rule = rules[rule]
-    return rule.evidence == .attested || rule.evidence == .forwarded || rule.thenForwarded
+  /// A connection under this rule, with that source in its PROXY header, may bring the requests of many clients: an edge's, or those that a
+  /// proxy names.
+  package func bringsMany(rule: Int, announced source: IPAddress?) -> Bool {
+    switch rules[rule].evidence {
+    case .attested, .forwarded: true
+    case .proxyProtocol: rules[rule].thenForwarded && source.map { rules[rule].hops.contains($0) } ?? false
+    case .socket, .refuse: false
+    }
   }
 
   // MARK: By the connection

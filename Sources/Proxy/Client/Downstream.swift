@@ -61,15 +61,10 @@ final class Downstream: Slot {
   var localPort: UInt16 = 0
   /// Index of the trust rule that matched the peer. Set behind `listener`, whose rule it is.
   var rule = 0 {
-    didSet {
-      evidence = listener?.trust.evidence(of: rule)
-      bringsMany = listener?.trust.bringsMany(rule: rule) ?? false
-    }
+    didSet { evidence = listener?.trust.evidence(of: rule) }
   }
   /// What that rule asks the peer to show; nil before there is one. Each request looks at it several times.
   private(set) var evidence: Config.Evidence?
-  /// By that rule it may bring the requests of many clients, none of which may end the connection, or take the room of the others.
-  private(set) var bringsMany = false
   /// Index of the listener's check whose range holds the peer.
   var check: Int?
   var connection = ConnectionID(high: 0, low: 0)
@@ -221,7 +216,6 @@ final class Downstream: Slot {
     output.reset()
     listener = nil
     evidence = nil
-    bringsMany = false
     peer = nil
     local = nil
     announcement = nil
@@ -254,6 +248,9 @@ final class Downstream: Slot {
 
   /// Requests of this connection are signed by an edge, or refused.
   var isAttested: Bool { if case .attested? = evidence { true } else { false } }
+
+  /// It may bring the requests of many clients, none of which may end it, or take the room of the others. Known when it has shown who it is.
+  var bringsMany: Bool { listener?.trust.bringsMany(rule: rule, announced: announced?.source) ?? false }
 
   /// The client is a program on this host, and speaks for nobody else: a proxy or an edge there would pass on what it is told.
   var isTriedOut: Bool {

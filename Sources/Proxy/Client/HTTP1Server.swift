@@ -39,7 +39,8 @@ extension Downstream {
         }
       }
       if !input.isEmpty, input.count > headSeen {
-        if worker.putsOff(self) { return .waits }
+        // Where none is begun any more, none waits for what decides about it.
+        if !worker.refusesHeads, worker.putsOff(self) { return .waits }
         switch parseHead(worker) {
         case .complete(let length): return begin(worker) { Begin.request($0, length, worker) }
         // HTTP/1.0 may do without Host (RFC 9112 section 3.2), and checks do.

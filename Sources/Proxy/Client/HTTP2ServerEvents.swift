@@ -50,7 +50,7 @@ extension HTTP2Server: HTTP2Handler {
     // The client may begin it again (RFC 9113 section 8.7): where it came behind the last one that the connection takes, there is no room, or
     // by what rules it is judged is still being said.
     let isLate = stream > lastStream
-    guard !isLate, hasRoom, !worker.isLineAhead, let s = begin(stream) else {
+    guard !isLate, hasRoom, worker.refusesHeads || !worker.isLineAhead, let s = begin(stream) else {
       let refusal = isLate ? Refusal.draining : .http2Busy
       worker.counters.add(refusal)
       worker.log.recordRefused(connection, refusal, .none, worker)

@@ -160,9 +160,11 @@ enum RouteGate {
   /// Ends each tunnel that took a route which is closed, and each that could not be begun now: a reload may have closed its route,
   /// or given its requests to another one. Requests under way come to their end.
   static func endTunnels(_ worker: Worker) {
-    for x in worker.exchanges.all where x.isTunnel && x.refusal == nil {
+    for x in worker.exchanges.all where x.isTunnel && !x.tunnel.isRefused {
       guard let refusal = tunnelRefusal(x, worker) else { continue }
+      // In place of what only observing has found, if anything.
       x.refusal = refusal
+      x.tunnel.isRefused = true
       worker.counters.add(refusal)
       TunnelClosing.beginAtOnce(x, worker)
     }

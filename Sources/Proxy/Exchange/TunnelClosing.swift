@@ -83,6 +83,8 @@ struct TunnelState {
   /// When it ends, however much it still moves.
   var endMilliseconds = UInt64.max
   var isClosing = false
+  /// Its route is closed to it: nothing more passes.
+  var isRefused = false
   /// What the kernels held for both sides when its time was last over.
   var owedBytes = Int.max
   /// In a drain.

@@ -157,6 +157,11 @@ final class ServerQueue {
       switch group.choose(for: x, nowMilliseconds: worker.nowMilliseconds) {
       case .full: full.append(group)
       case .server, .none:
+        // Those that wait keep their order.
+        guard !worker.waitsForLine() else {
+          worker.offersPlaces = true
+          return
+        }
         x.advance(worker, x.tryAgain(worker))
         // Another worker was faster.
         if case .place = x.wait { return }

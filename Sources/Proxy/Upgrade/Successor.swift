@@ -109,7 +109,9 @@ final class Successor: Sendable {
         shared.older.noted.clear()
         if isReadable {
           reading.begin()
-          let bytes = try socket.receive(.rules, deadlineMilliseconds: .max)
+          // Requests and tunnels wait for it.
+          let deadline = Clock.monotonicMilliseconds() + Predecessor.stepMilliseconds
+          let bytes = try socket.receive(.rules, deadlineMilliseconds: deadline)
           do throws(HandoverFault) { take(try HandoverRules(bytes)) } catch { throw .fault(error) }
           reading.end()
         }

@@ -29,11 +29,12 @@ extension Worker {
   }
 
   /// The process that serves has said something that is not taken yet.
-  var isLineAhead: Bool { if let line = successorLine, !refusesHeads { line.hasMore } else { false } }
+  var isLineAhead: Bool { successorLine?.hasMore ?? false }
 
   /// The same, for what was said in this process is taken at once where it matters (`RouteGate.refusal`). The next turn comes in a millisecond.
   func waitsForLine() -> Bool {
-    guard isLineAhead else { return false }
+    // Asked once in a turn.
+    guard awaitsLine || isLineAhead else { return false }
     awaitsLine = true
     return true
   }
