@@ -40,10 +40,10 @@ extension EndToEnd {
       let held = try Self.open("/held", 2, on: balancer)
       for _ in 0..<Self.resetsMax + 100 { try balancer.send(.reset(try Self.open("/taken-back", 1, on: balancer))) }
       // The one who does that is refused, and nobody else.
-      let refused = try balancer.get("/refused", fields: [("x-forwarded-for", Peer.client(1))])
+      let refused = try balancer.get("/refused", fields: [Self.from(1)])
       #expect(refused.status == 429 && !site.backend.saw("/refused"))
       #expect(try site.edge.access.wait(path: "/refused").refusal == "rate-limited")
-      #expect(try balancer.get("/another", fields: [("x-forwarded-for", Peer.client(3))]).text == Peer.client(3))
+      #expect(try balancer.get("/another", fields: [Self.from(3)]).text == Peer.client(3))
       // Whose a request is that names nobody is not known.
       for _ in 0..<Self.resetsMax + 20 {
         let stream = try balancer.begin("/nobody")

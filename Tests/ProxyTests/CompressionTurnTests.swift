@@ -52,22 +52,14 @@ import Wire
   private let (shared, worker): (ProcessShared, Worker)
 
   init() throws {
-    (listener, server) = (try TestSocket.listening(), try TestSocket.listening())
-    let read = ConfigReader.read(
-      text: """
-        listeners: [{ name: web, listen: "127.0.0.1:0", trust: [{ from: [127.0.0.1], evidence: socket }] }]
-        routes: [{ to: app, compress: { level: 9 } }]
-        upstreams: { app: { servers: ["127.0.0.1:\(server.port)"] } }
-        """, path: "edge.yaml")
-    let built = Snapshot.build(try #require(read.config), generation: 1, tickets: try TicketKeys())
-    let snapshot = try #require(built.snapshot, "\(built.diagnostics)")
-    shared = try ProcessShared(
-      workers: 1, replayWindowBits: 1 << 10, log: OperationalLog(queue: try LogQueue(bytesMax: 1 << 16)))
-    shared.servers.take(snapshot, isFirst: true, nowMilliseconds: Clock.monotonicMilliseconds())
-    let descriptor = try Sockets.duplicate(listener.descriptor)
-    worker = try Worker(
-      index: 0, shared: shared, snapshot: snapshot,
-      sources: [ListenerSource(name: "web", socket: 1, descriptor: descriptor, isShared: false)])
+    server = try TestSocket.listening()
+    let turned = try TurnedWorker(
+      """
+      listeners: [{ name: web, listen: "127.0.0.1:0", trust: [{ from: [127.0.0.1], evidence: socket }] }]
+      routes: [{ to: app, compress: { level: 9 } }]
+      upstreams: { app: { servers: ["127.0.0.1:\(server.port)"] } }
+      """)
+    (listener, shared, worker) = (turned.listener, turned.shared, turned.worker)
   }
 
   private var compressed: UInt64 { shared.counters[0].value(.compressedBytesIn) }

@@ -12,26 +12,14 @@ import Wire
   private let (shared, worker): (ProcessShared, Worker)
 
   init() throws {
-    let listener = try TestSocket.listening()
-    let read = ConfigReader.read(
-      text: """
-        listeners: [{ name: web, listen: "127.0.0.1:0", protocols: [h2c], trust: [{ from: any, evidence: socket }] }]
-        routes: [{ name: all, respond: { status: 200, body: here } }]
-        upstreams: { app: { servers: ["127.0.0.1:1"] } }
-        """, path: "edge.yaml")
-    let built = Snapshot.build(
-      try #require(read.config, "\(read.diagnostics)"), generation: 1, tickets: try TicketKeys())
-    let snapshot = try #require(built.snapshot, "\(built.diagnostics)")
-    shared = try ProcessShared(
-      workers: 1, replayWindowBits: 1 << 10, log: OperationalLog(queue: try LogQueue(bytesMax: 1 << 16)))
-    shared.routes.take(snapshot.config)
-    shared.servers.take(snapshot, isFirst: true, nowMilliseconds: Clock.monotonicMilliseconds())
-    let source = ListenerSource(
-      name: "web", socket: 1, descriptor: try Sockets.duplicate(listener.descriptor), isShared: false)
-    worker = try Worker(index: 0, shared: shared, snapshot: snapshot, sources: [source])
-    client = TestSocket(
-      try Sockets.connect(to: .ip(IPAddress(v4: 0x7f00_0001), port: listener.port), from: IPAddress(v4: 0x7f00_0002)).fd
-    )
+    let turned = try TurnedWorker(
+      """
+      listeners: [{ name: web, listen: "127.0.0.1:0", protocols: [h2c], trust: [{ from: any, evidence: socket }] }]
+      routes: [{ name: all, respond: { status: 200, body: here } }]
+      upstreams: { app: { servers: ["127.0.0.1:1"] } }
+      """)
+    (shared, worker) = (turned.shared, turned.worker)
+    client = try turned.connect()
   }
 
   private func ask(on stream: UInt32) throws {

@@ -7,44 +7,22 @@ import Testing
 import Wire
 
 @Suite struct ToldWorkerTests {
-  private let listener: TestSocket
-  private let (shared, worker): (ProcessShared, Worker)
+  private let turned: TurnedWorker
+  private var shared: ProcessShared { turned.shared }
+  private var worker: Worker { turned.worker }
 
-  private static func snapshot(_ rule: String = "socket", generation: UInt64) throws -> Snapshot {
-    let read = ConfigReader.read(
-      text: """
-        listeners: [{ name: web, listen: "127.0.0.1:0", trust: [{ from: any, evidence: \(rule) }] }]
-        routes: [{ name: all, respond: { status: 200, body: here } }]
-        upstreams: { app: { servers: ["127.0.0.1:1"] } }
-        """, path: "edge.yaml")
-    let built = Snapshot.build(
-      try #require(read.config, "\(read.diagnostics)"), generation: generation, tickets: try TicketKeys())
-    return try #require(built.snapshot, "\(built.diagnostics)")
+  private static func configuration(_ rule: String = "socket") -> String {
+    """
+    listeners: [{ name: web, listen: "127.0.0.1:0", trust: [{ from: any, evidence: \(rule) }] }]
+    routes: [{ name: all, respond: { status: 200, body: here } }]
+    upstreams: { app: { servers: ["127.0.0.1:1"] } }
+    """
   }
 
-  private var source: ListenerSource {
-    get throws {
-      ListenerSource(
-        name: "web", socket: 1, descriptor: try Sockets.duplicate(listener.descriptor), isShared: false)
-    }
-  }
-
-  init() throws {
-    listener = try TestSocket.listening()
-    let snapshot = try Self.snapshot(generation: 1)
-    shared = try ProcessShared(
-      workers: 1, replayWindowBits: 1 << 10, log: OperationalLog(queue: try LogQueue(bytesMax: 1 << 16)))
-    shared.routes.take(snapshot.config)
-    shared.servers.take(snapshot, isFirst: true, nowMilliseconds: Clock.monotonicMilliseconds())
-    let source = ListenerSource(
-      name: "web", socket: 1, descriptor: try Sockets.duplicate(listener.descriptor), isShared: false)
-    worker = try Worker(index: 0, shared: shared, snapshot: snapshot, sources: [source])
-  }
+  init() throws { turned = try TurnedWorker(Self.configuration()) }
 
   private func connect() throws -> TestSocket {
-    let connection = TestSocket(
-      try Sockets.connect(to: .ip(IPAddress(v4: 0x7f00_0001), port: listener.port), from: IPAddress(v4: 0x7f00_0002)).fd
-    )
+    let connection = try turned.connect()
     try connection.send(text: "GET / HTTP/1.1\r\nHost: a\r\n")
     for _ in 0..<5 where worker.census.clientConnections == 0 { worker.turn() }
     worker.turn()
@@ -65,7 +43,8 @@ import Wire
     let connection = try connect()
     // Its event is in front of that of the message.
     try connection.send(text: "\r\n")
-    let (next, source) = (try Self.snapshot("refuse", generation: 2), try source)
+    let next = try TurnedWorker.snapshot(Self.configuration("refuse"), generation: 2)
+    let source = try turned.source
     shared.tell { _ in .reload(next, [source]) }
     let status = try status(connection)
     #expect(status == "HTTP/1.1 503 Service Unavailable")

@@ -11,17 +11,13 @@ import Wire
   private let (shared, snapshot): (ProcessShared, Snapshot)
 
   init() throws {
-    let read = ConfigReader.read(
-      text: """
-        listeners: [{ name: web, listen: "127.0.0.1:0", trust: [{ from: [127.0.0.1], evidence: socket }] }]
-        routes: [{ to: app }]
-        upstreams: { app: { servers: ["127.0.0.1:1"] } }
-        """, path: "edge.yaml")
-    let built = Snapshot.build(try #require(read.config), generation: 1, tickets: try TicketKeys())
-    snapshot = try #require(built.snapshot, "\(built.diagnostics)")
-    shared = try ProcessShared(
-      workers: Self.count, replayWindowBits: 1 << 10, log: OperationalLog(queue: try LogQueue(bytesMax: 1 << 16)))
-    shared.servers.take(snapshot, isFirst: true, nowMilliseconds: Clock.monotonicMilliseconds())
+    snapshot = try TurnedWorker.snapshot(
+      """
+      listeners: [{ name: web, listen: "127.0.0.1:0", trust: [{ from: [127.0.0.1], evidence: socket }] }]
+      routes: [{ to: app }]
+      upstreams: { app: { servers: ["127.0.0.1:1"] } }
+      """)
+    shared = try TurnedWorker.shared(snapshot, workers: Self.count)
     // Whoever runs sees that it is to stop, and is counted.
     for mailbox in shared.mailboxes { mailbox.post(.stop) }
   }
