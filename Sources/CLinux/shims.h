@@ -65,10 +65,15 @@ static inline int cs_epoll_remove(int ep, int fd) { return epoll_ctl(ep, EPOLL_C
 static inline uint64_t cs_epoll_data(const struct epoll_event *e) { return e->data.u64; }
 static inline uint32_t cs_epoll_events(const struct epoll_event *e) { return e->events; }
 
-// Bytes of a socket's send queue that the peer has not acknowledged (tcp(7), unix(7)); -1 when it cannot be told.
+// Bytes of a socket's send queue that the peer has not acknowledged (tcp(7), unix(7)); -1 when it cannot be told. 0 where the connection
+// was reset: its queue is gone then, but SIOCOUTQ still says what was in it. The first byte of struct tcp_info is the connection's state.
 static inline int cs_unacknowledged(int fd) {
   int count = 0;
-  return ioctl(fd, SIOCOUTQ, &count) == 0 ? count : -1;
+  if (ioctl(fd, SIOCOUTQ, &count) != 0) return -1;
+  uint8_t info[4] = {0};
+  socklen_t n = sizeof info;
+  if (count > 0 && getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &n) == 0 && info[0] == TCP_CLOSE) return 0;
+  return count;
 }
 
 // openat2(2): opens a file for reading whose name leads nowhere outside of a directory, by no `..`, no absolute name and no link. It has no

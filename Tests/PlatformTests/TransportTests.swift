@@ -57,6 +57,24 @@ import Wire
     #expect(!near.mayRead)
   }
 
+  /// Else a connection whose client is gone is waited for until its time is over.
+  @Test func whatAResetHasThrownAwayIsNotOnItsWay() throws {
+    let (mine, theirs) = try SocketPair.tcp()
+    let transport = Transport()
+    transport.open(mine)
+    // It comes behind the peer's end, and so does not show in what is read.
+    SocketPair.end(theirs)
+    try #require(Sockets.waitReadable(mine, or: -1, timeoutMilliseconds: 10_000))
+    transport.noteAll()
+    #expect(transport.read(into: Buffer(capacity: 16)) == .ended)
+    #expect(transport.say([1, 2, 3]) == .bytes(3))
+    var reset = pollfd(fd: mine, events: 0, revents: 0)
+    try #require(poll(&reset, 1, 10_000) == 1 && Int32(reset.revents) & POLLERR != 0)
+    #expect(transport.read(into: Buffer(capacity: 16)) == .ended)
+    #expect(transport.unacknowledgedBytes == 0 && !transport.hasUndeliveredBytes)
+    transport.close()
+  }
+
   @Test func aFullBufferBlocksAndLosesNothing() throws {
     try SocketPair.send(far, [1, 2, 3])
     let buffer = Buffer(capacity: 2)

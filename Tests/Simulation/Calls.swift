@@ -69,6 +69,9 @@ func simulatedClose(_ fd: Int32) -> Int32 { kernel.close(fd) }
 @_cdecl("simulated_unacknowledged")
 func simulatedUnacknowledged(_ fd: Int32) -> Int32 { Int32(kernel.find(fd, Stream.self)?.unacknowledged ?? 0) }
 
+@_cdecl("simulated_was_reset")
+func simulatedWasReset(_ fd: Int32) -> Int32 { kernel.find(fd, Stream.self)?.gotReset == true ? 1 : 0 }
+
 @_cdecl("simulated_epoll_create")
 func simulatedEpollCreate() -> Int32 { kernel.makePoller() }
 

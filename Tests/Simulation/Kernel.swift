@@ -93,6 +93,7 @@ final class Stream: Watched {
   fileprivate(set) var gotFin = false
   /// The other side reset it. Told once as ECONNRESET.
   private(set) var gotReset = false
+  private var lostToReset = 0
   private var errorIsDue = false
   fileprivate var connectError: Int32 = 0
   fileprivate var resetsOnClose = false
@@ -124,8 +125,8 @@ final class Stream: Watched {
     phase == .open && peer != nil && (!outbox.isEmpty || (isFinished && !finDelivered) || resetIsDue)
   }
 
-  /// Bytes that the peer has not got; our FIN counts as one.
-  var unacknowledged: Int { outbox.count + (isFinished && !finDelivered ? 1 : 0) }
+  /// Bytes that the peer has not got; our FIN counts as one. Like Linux, it goes on saying what a reset has thrown away.
+  var unacknowledged: Int { lostToReset + outbox.count + (isFinished && !finDelivered ? 1 : 0) }
 
   /// What is under way at this end, for a violation's text.
   var outline: String {
@@ -241,6 +242,7 @@ final class Stream: Watched {
     guard !gotReset, !isClosed else { return }
     gotReset = true
     errorIsDue = true
+    lostToReset = outbox.count
     outbox.removeAll()
     // Linux keeps what lies unread; others do not.
     if !gotFin, kernel.random.below(2) == 0 { inbox.removeAll() }

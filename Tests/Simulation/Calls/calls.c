@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -26,6 +27,7 @@ int32_t simulated_linger(int32_t fd, int32_t seconds);
 int32_t simulated_shutdown(int32_t fd);
 int32_t simulated_close(int32_t fd);
 int32_t simulated_unacknowledged(int32_t fd);
+int32_t simulated_was_reset(int32_t fd);
 int32_t simulated_epoll_create(void);
 int32_t simulated_epoll_ctl(int32_t ep, int32_t operation, int32_t fd, uint32_t events, uint64_t data);
 int32_t simulated_epoll_next(int32_t ep, uint32_t *events, uint64_t *data);
@@ -151,7 +153,10 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t count) 
 
 int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict count) {
   if (!is_simulated(fd)) return (int)syscall(SYS_getsockopt, fd, level, name, value, count);
-  *(int *)value = level == SOL_SOCKET && name == SO_ERROR ? simulated_error(fd) : 0;
+  int answer = 0;
+  if (level == SOL_SOCKET && name == SO_ERROR) answer = simulated_error(fd);
+  if (level == IPPROTO_TCP && name == TCP_INFO) answer = simulated_was_reset(fd) ? TCP_CLOSE : TCP_ESTABLISHED;
+  memcpy(value, &answer, *count < sizeof answer ? *count : sizeof answer);
   return 0;
 }
 
