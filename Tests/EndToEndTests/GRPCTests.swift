@@ -95,7 +95,9 @@ extension EndToEnd {
     /// A response that is its own trailers stays one: a head that ends the stream, and no trailers behind it.
     @Test func trailersAloneStayAlone() throws {
       let hops = try Hops()
-      let answer = try ask(hops.site, "/grpc.testing.TestService/UnimplementedCall")
+      // Without a body: curl 7.88 forgets a response whose end and RST_STREAM with NO_ERROR (RFC 9113, section 8.1) come before it has sent
+      // all of one.
+      let answer = try ask(hops.site, "/grpc.testing.TestService/UnimplementedCall", body: nil)
       #expect(answer.status == 200, "\(answer.exit), \(answer.error), \(answer.heads)")
       let parts = answer.heads.components(separatedBy: "\r\n\r\n").filter { !$0.isEmpty }
       #expect(parts.count == 1 && parts[0].contains("grpc-status: 12"), "\(answer.heads)")
@@ -114,16 +116,18 @@ extension EndToEnd {
       _ = try hops.site.validator.access.wait(refusal: "starting")
     }
 
-    /// A call of an empty message by curl, which shows heads as they are.
-    private func ask(_ site: Site, _ path: String) throws -> Curl.Answer {
-      let message = site.workspace.file("message")
-      try Data([0, 0, 0, 0, 0]).write(to: URL(fileURLWithPath: message))
-      return try site.curl.fetch(
-        site.url(path),
-        [
-          "--http2-prior-knowledge", "--data-binary", "@\(message)", "--header", "Content-Type: application/grpc",
-          "--header", "TE: trailers",
-        ])
+    /// A call by curl, which shows heads as they are. The body is by itself a message without fields.
+    private func ask(_ site: Site, _ path: String, body: Data? = Data([0, 0, 0, 0, 0])) throws -> Curl.Answer {
+      var options = [
+        "--http2-prior-knowledge", "--request", "POST", "--header", "Content-Type: application/grpc", "--header",
+        "TE: trailers",
+      ]
+      if let body {
+        let message = site.workspace.file("message")
+        try body.write(to: URL(fileURLWithPath: message))
+        options += ["--data-binary", "@\(message)"]
+      }
+      return try site.curl.fetch(site.url(path), options)
     }
 
     // MARK: Streams that last

@@ -15,7 +15,7 @@ import Wire
       var identity = someone
       identity.address = try #require(IPAddress(text))
       #expect(signer.lines(identity) == nil, "\(text)")
-      #expect(header(signer, identity) == nil, "\(text)")
+      #expect(Self.header(signer, identity) == nil, "\(text)")
     }
   }
 
@@ -246,7 +246,7 @@ import Wire
       let name = request.verify(with: try makeVerifier(keys: limited), atMilliseconds: noonMilliseconds).name
       #expect(name == (isActive ? "verified" : "key-inactive"))
       #expect((try makeSigner(keys: limited).lines(someone) != nil) == isActive)
-      #expect((header(try makeSigner(keys: limited), someone) != nil) == isActive)
+      #expect((Self.header(try makeSigner(keys: limited), someone) != nil) == isActive)
     }
   }
 
@@ -293,7 +293,7 @@ import Wire
     let signer = try makeSigner(keys: keys)
     let other = try makeSigner(keys: keys, keyID: "k2", epoch: 77 << 16)
     let verifier = try makeVerifier(keys: keys)
-    let written = try #require(header(signer, someone))
+    let written = try #require(Self.header(signer, someone))
     guard case .verified(let bound)? = verifyProxy(written, with: verifier, atMilliseconds: noonMilliseconds) else {
       Issue.record("the header was refused")
       return
@@ -314,7 +314,7 @@ import Wire
     let request = try signer.request()
     var elsewhere = someone
     elsewhere.port = 1
-    let written2 = try #require(header(signer, elsewhere))
+    let written2 = try #require(Self.header(signer, elsewhere))
     guard case .verified(let bound2)? = verifyProxy(written2, with: verifier, atMilliseconds: noonMilliseconds) else {
       Issue.record("the header was refused")
       return
@@ -340,7 +340,7 @@ import Wire
   @Test func earlyDataIsRefusedOnItsConnection() throws {
     let signer = try makeSigner()
     let verifier = try makeVerifier()
-    let written = try #require(header(signer, someone, usedEarlyData: true))
+    let written = try #require(Self.header(signer, someone, usedEarlyData: true))
     guard case .verified(let bound)? = verifyProxy(written, with: verifier, atMilliseconds: noonMilliseconds) else {
       Issue.record("the header was refused")
       return
@@ -354,23 +354,23 @@ import Wire
   @Test(arguments: [
     (-2_001, "time-future"), (-2_000, "verified"), (30_000, "verified"), (30_001, "time-expired"),
   ]) func timeOfArrivalOfAHeader(_ offset: Int, outcome: String) throws {
-    let written = try #require(header(try makeSigner(), someone))
+    let written = try #require(Self.header(try makeSigner(), someone))
     let now = UInt64(Int(noonMilliseconds) + offset)
     #expect(verifyProxy(written, with: try makeVerifier(), atMilliseconds: now)?.name == outcome)
   }
 
   @Test func aHeaderIsForOneAudienceOneKeyAndOneUse() throws {
     let verifier = try makeVerifier()
-    let billing = try #require(header(try makeSigner(audience: "billing.eu-1"), someone))
+    let billing = try #require(Self.header(try makeSigner(audience: "billing.eu-1"), someone))
     #expect(verifyProxy(billing, with: verifier, atMilliseconds: noonMilliseconds)?.name == "audience-wrong")
     let unknown = try KeySet([KeySet.newKey(id: "k9", algorithm: .hmac)], source: "test")
-    let stranger = try #require(header(try makeSigner(keys: unknown, keyID: "k9"), someone))
+    let stranger = try #require(Self.header(try makeSigner(keys: unknown, keyID: "k9"), someone))
     #expect(verifyProxy(stranger, with: verifier, atMilliseconds: noonMilliseconds)?.name == "key-unknown")
     let impostor = try KeySet([KeySet.newKey(id: "k1", algorithm: .hmac)], source: "test")
-    let forged = try #require(header(try makeSigner(keys: impostor), someone))
+    let forged = try #require(Self.header(try makeSigner(keys: impostor), someone))
     #expect(verifyProxy(forged, with: verifier, atMilliseconds: noonMilliseconds)?.name == "signature-invalid")
     let started = ReplayWindows(start: steady(noonMilliseconds), windowBits: 1 << 10, epochsMax: 16)
-    let early = try #require(header(try makeSigner(), someone))
+    let early = try #require(Self.header(try makeSigner(), someone))
     let young = try makeVerifier(windows: started)
     #expect(verifyProxy(early, with: young, atMilliseconds: noonMilliseconds)?.name == "starting")
   }
@@ -409,62 +409,65 @@ import Wire
       plain.start.mayPrecede(created: noonMilliseconds, now: steady(noonMilliseconds), skewMilliseconds: 2_000))
   }
 
-  /// A process that had it, and ended before an upgrade to it was over, remembers what it took.
-  @Test func aKeyThatComesLaterHasAStartOfItsOwn() throws {
-    let windows = ReplayWindows(start: steady(noonMilliseconds - 100_000), windowBits: 1 << 10, epochsMax: 16)
-    let keys = try ["k2", "k3"].map { try KeySet.newKey(id: $0, algorithm: .hmac) }
-    let (one, both) = (try KeySet([keys[0]], source: "test"), try KeySet(keys, source: "test"))
-    func verifier(_ keys: KeySet) throws -> Verifier {
+  /// An edge that has two keys, and a validator that has one of them or both.
+  private final class TwoKeys {
+    let keys: [KeySet.Key]
+    let one: KeySet
+    let both: KeySet
+    private var sent: UInt64 = 0
+
+    init() throws {
+      keys = try ["k2", "k3"].map { try KeySet.newKey(id: $0, algorithm: .hmac) }
+      one = try KeySet([keys[0]], source: "test")
+      both = try KeySet(keys, source: "test")
+    }
+
+    func serve(_ keys: KeySet, _ windows: ReplayWindows) throws -> Verifier {
       windows.serve("monitor-1", keys: keys, skewMilliseconds: 2_000, at: steady(noonMilliseconds))
       return try makeVerifier(keys: keys, windows: windows)
     }
-    var sent: UInt64 = 0
+
+    /// What becomes of a new header, signed with this key at this time, that comes at noon.
     func outcome(_ id: String, _ verifier: Verifier, created: UInt64) throws -> String? {
       sent += 1
       let signer = try makeSigner(keys: both, keyID: id, last: sent)
-      let bytes = try #require(header(signer, someone, created: created))
+      let bytes = try #require(IdentityTests.header(signer, someone, created: created))
       return verifyProxy(bytes, with: verifier, atMilliseconds: noonMilliseconds)?.name
     }
-    let first = try verifier(one)
+  }
+
+  /// A process that had it, and ended before an upgrade to it was over, remembers what it took.
+  @Test func aKeyThatComesLaterHasAStartOfItsOwn() throws {
+    let windows = ReplayWindows(start: steady(noonMilliseconds - 100_000), windowBits: 1 << 10, epochsMax: 16)
+    let edge = try TwoKeys()
+    let first = try edge.serve(edge.one, windows)
     #expect(windows.lateStartsEndMilliseconds == 0)
-    #expect(try outcome("k2", first, created: noonMilliseconds) == "verified")
-    let later = try verifier(both)
+    #expect(try edge.outcome("k2", first, created: noonMilliseconds) == "verified")
+    let later = try edge.serve(edge.both, windows)
     // An upgrade waits for that: the new process would have it for all keys.
     #expect(windows.lateStartsEndMilliseconds == noonMilliseconds + 3_000)
-    #expect(try outcome("k2", later, created: noonMilliseconds) == "verified")
-    #expect(try outcome("k3", later, created: noonMilliseconds) == "starting")
-    #expect(try outcome("k3", later, created: noonMilliseconds + 2_000) == "verified")
+    #expect(try edge.outcome("k2", later, created: noonMilliseconds) == "verified")
+    #expect(try edge.outcome("k3", later, created: noonMilliseconds) == "starting")
+    #expect(try edge.outcome("k3", later, created: noonMilliseconds + 2_000) == "verified")
     // A reload that changes nothing about it leaves the start as it was; a process that goes on has it for all its keys.
-    #expect(try outcome("k3", try verifier(both), created: noonMilliseconds + 1_000) == "starting")
+    #expect(try edge.outcome("k3", try edge.serve(edge.both, windows), created: noonMilliseconds + 1_000) == "starting")
     var state = HandoverState()
     _ = windows.write(to: &state, first: 0)
     #expect(state.windowStartMilliseconds == steady(noonMilliseconds).monotonicMilliseconds)
     // One that was taken away and comes back may have been another's meanwhile.
-    _ = try verifier(try KeySet([keys[1]], source: "test"))
-    #expect(try outcome("k2", try verifier(both), created: noonMilliseconds) == "starting")
+    _ = try edge.serve(try KeySet([edge.keys[1]], source: "test"), windows)
+    #expect(try edge.outcome("k2", try edge.serve(edge.both, windows), created: noonMilliseconds) == "starting")
   }
 
   /// Else each key that was ever in use would be handed from process to process for good; and one that comes back would have no start, though
   /// another process may have taken its messages meanwhile.
   @Test func aKeyThatIsTakenAwayIsNotHandedOnAndStartsAnew() throws {
     let windows = ReplayWindows(start: steady(noonMilliseconds - 100_000), windowBits: 1 << 10, epochsMax: 16)
-    let keys = try ["k2", "k3"].map { try KeySet.newKey(id: $0, algorithm: .hmac) }
-    let (one, both) = (try KeySet([keys[0]], source: "test"), try KeySet(keys, source: "test"))
-    func serve(_ keys: KeySet, _ windows: ReplayWindows) throws -> Verifier {
-      windows.serve("monitor-1", keys: keys, skewMilliseconds: 2_000, at: steady(noonMilliseconds))
-      return try makeVerifier(keys: keys, windows: windows)
-    }
-    var sent: UInt64 = 0
-    func outcome(_ id: String, _ verifier: Verifier, created: UInt64) throws -> String? {
-      sent += 1
-      let signer = try makeSigner(keys: both, keyID: id, last: sent)
-      let bytes = try #require(header(signer, someone, created: created))
-      return verifyProxy(bytes, with: verifier, atMilliseconds: noonMilliseconds)?.name
-    }
-    let first = try serve(both, windows)
-    for id in ["k2", "k3"] { #expect(try outcome(id, first, created: noonMilliseconds) == "verified") }
+    let edge = try TwoKeys()
+    let first = try edge.serve(edge.both, windows)
+    for id in ["k2", "k3"] { #expect(try edge.outcome(id, first, created: noonMilliseconds) == "verified") }
     #expect(Set(windows.carried.map { "\($0.keyID)" }) == ["k2", "k3"])
-    _ = try serve(one, windows)
+    _ = try edge.serve(edge.one, windows)
     let carried = windows.carried
     #expect(Set(carried.map { "\($0.keyID)" }) == ["k2"])
     let next = try #require(
@@ -473,17 +476,17 @@ import Wire
         try carried.map {
           .init(purpose: $0.purpose, keyID: $0.keyID, descriptor: try Sockets.duplicate($0.descriptor))
         }))
-    let verifier = try serve(both, next)
-    #expect(try outcome("k2", verifier, created: noonMilliseconds) == "verified")
-    #expect(try outcome("k3", verifier, created: noonMilliseconds) == "starting")
-    #expect(try outcome("k3", verifier, created: noonMilliseconds + 2_000) == "verified")
+    let verifier = try edge.serve(edge.both, next)
+    #expect(try edge.outcome("k2", verifier, created: noonMilliseconds) == "verified")
+    #expect(try edge.outcome("k3", verifier, created: noonMilliseconds) == "starting")
+    #expect(try edge.outcome("k3", verifier, created: noonMilliseconds + 2_000) == "verified")
   }
 
   /// A key that shares its name with one of another algorithm does not lend it its signatures.
   @Test func theKeyDecidesTheAlgorithm() throws {
     let hmac = try KeySet([KeySet.newKey(id: "k1", algorithm: .hmac)], source: "test")
     let ed25519 = try KeySet([KeySet.newKey(id: "k1", algorithm: .ed25519)], source: "test")
-    let header = try #require(header(try makeSigner(keys: ed25519), someone))
+    let header = try #require(Self.header(try makeSigner(keys: ed25519), someone))
     #expect(
       verifyProxy(header, with: try makeVerifier(keys: hmac), atMilliseconds: noonMilliseconds)?.name
         == "proxy-attestation")
@@ -512,7 +515,7 @@ import Wire
   }
 
   /// The bytes of a header, or nil where it cannot be signed.
-  private func header(
+  private static func header(
     _ signer: Signer, _ identity: ClientIdentity, usedEarlyData: Bool = false, created: UInt64 = noonMilliseconds
   ) -> [UInt8]? {
     let draft = signer.makeProxyHeader(
