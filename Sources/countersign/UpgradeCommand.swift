@@ -21,7 +21,8 @@ struct UpgradeCommand: ParsableCommand {
 
       The admin listener must be a unix socket, and you root or the user that the process runs as.
 
-      Exit codes: 0 the new process serves, 1 the old one goes on, 2 the command was not understood.
+      Exit codes: 0 the new process serves, 1 there was no upgrade, and the old one goes on unless it was told to end, 2 the \
+      command was not understood.
       """)
 
   @OptionGroup var options: AdminOptions
@@ -55,7 +56,7 @@ struct UpgradeCommand: ParsableCommand {
         }
       } catch let failure as ConnectionFailure {
         guard Clock.monotonicMilliseconds() < answered + UpgradeCommand.silenceMilliseconds else {
-          return try fail("\(failure); the log says what became of the upgrade")
+          return try fail("\(failure) If it was told to end, there was no upgrade; the log says what became of it")
         }
       }
       Clock.sleep(milliseconds: 50)

@@ -118,6 +118,7 @@ extension EndToEnd {
         try site.edge.said("reloaded generation=\(generation + 2) ")
         let listed = try route("list").output
         #expect(listed.contains("discovery") && listed.contains("closed until it is opened"), "\(listed)")
+        if generation == 1 { try site.edge.said("the route discovery is closed, but there is none of that name now") }
       }
       try eventually("the route is there again, and closed") { try status("/discovery") == 503 }
       #expect(try route("open", "discovery").succeeded)

@@ -89,7 +89,7 @@ extension Exchange {
     ServerQueue.leave(self, worker)
     wait = .none
     guard machine.replayable else { return .refuse(.upstreamReset) }
-    if worker.waitsForLine() { return StartWait.parkForLine(self, worker) }
+    if worker.waitsForLine() { return waitForLine(worker) }
     if let route, let refusal = RouteGate.refusal(self, route, worker) { return .refuse(refusal) }
     rewind(trailerBytesMax: worker.plan.trailerLimits(hasGrown: isVerified).headBytes)
     worker.wheel.set(timer, deadlineMilliseconds: 0)

@@ -124,6 +124,14 @@ final class Exchange: Slot {
   }
   var wait = Wait.none
   var isWaiting: Bool { if case .none = wait { false } else { true } }
+
+  /// Waits while the process that serves says something that may close this request's route.
+  func waitForLine(_ worker: Worker) -> Step {
+    wait = .line
+    worker.wheel.set(timer, deadlineMilliseconds: worker.nowMilliseconds + 1)
+    return .parked
+  }
+
   /// What does not fit beside the held bytes is not read before this time, in case the server is starting; 0: not asked.
   var holdUntilMilliseconds: UInt64 = 0
   var holdIsOver = false

@@ -83,6 +83,14 @@ package final class RouteDirectory: Sendable {
 
   package var routes: [Route] { state.withLock { $0.routes } }
 
+  /// Closures whose routes the configuration has no more, as warnings: what they refused may take another route.
+  var warnings: [String] {
+    state.withLock { state in
+      let names = Set(state.routes.map(\.name))
+      return state.closures.values.map(\.name).filter { !names.contains($0) }.sorted()
+    }.map { "the route \($0) is closed, but there is none of that name now: what it refused may take another route" }
+  }
+
   // MARK: Closing
 
   /// False when no route has that name now.

@@ -325,6 +325,7 @@ package final class Supervisor {
     if let file = loaded.accessLog { shared.accessLog.post(.destination(file)) }
     shared.serveAudience(of: loaded.snapshot)
     shared.routes.take(config)
+    for warning in shared.routes.warnings { logger.warning("\(warning)") }
     followCollapses(from: serving.snapshot.config, to: config, shared)
     shared.older.compare(with: RequestBasis(loaded.snapshot))
     shared.divide(descriptors: ProcessLimits.openFiles, connections: config.limits.connections)

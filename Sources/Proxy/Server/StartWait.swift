@@ -45,13 +45,6 @@ enum StartWait {
     return .parked
   }
 
-  /// Has a request wait while the process that serves says something that may close its route.
-  static func parkForLine(_ x: Exchange, _ worker: Worker) -> Step {
-    x.wait = .line
-    worker.wheel.set(x.timer, deadlineMilliseconds: worker.nowMilliseconds + 1)
-    return .parked
-  }
-
   /// Whether this request's body is more than can be held, and its validator may have just started. Then a word from it
   /// is asked for (`Expect: 100-continue`), which ends the wait of `holdBack`; what is held is sent without it.
   static func mayHoldBack(_ x: Exchange, _ u: Upstream) -> Bool {

@@ -221,6 +221,7 @@ extension Supervisor {
   /// What was carried over into what the workers share, before they start.
   func take(_ taken: Predecessor.Taken, _ config: Config, _ shared: ProcessShared) {
     shared.routes.take(taken.late.closures)
+    for warning in shared.routes.warnings { logger.warning("\(warning)") }
     shared.servers.take(taken.late.servers, by: config)
     shared.earlierCounters.add(taken.late.counts)
     if let carried = taken.collapses { take(carried, of: taken.found.boundary.config, config, shared) }
