@@ -30,13 +30,23 @@ import Wire
   /// What `..` takes away where servers decode, join slashes and resolve in another order.
   @Test(arguments: [
     ("/./admin//../x", true), ("/./admin/y%2f..%2f..%2fpub", true), ("/a/..%2Fb", true), ("/a/%2e%2e//b", true),
-    ("/a%2f/../b", true),
+    ("/a%2f/../b", true), ("/a/../b/%2e%2e", true), ("/a/.%2e/b/..", true),
     ("/a/../b", false), ("/a//b", false), ("/a%2Fb", false), ("/a/.//b", false), ("/a/..b//c", false),
     ("/../../a", false),
     ("/a/%2e%2E/b", false), ("/a%5c../b", false),
   ]) func aPathWithoutOneNormalFormSaysSo(_ path: String, _ isUnclear: Bool) {
     let out = Buffer(capacity: 256)
     #expect(NormalPath.write(Array(path.utf8).span, into: out).isUnclear == isUnclear)
+  }
+
+  /// As servers read it that decode a path and leave it at that.
+  @Test(arguments: [
+    ("/%61/../b", "/a/../b"), ("/a//%2e%2e/./b", "/a//.././b"), ("/a%2Fb", "/a/b"), ("/caf%c3%a9/..", "/caf%C3%A9/.."),
+    ("/%2561", "/%2561"), ("/..", "/.."),
+  ]) func theDecodedFormKeepsWhatCouldBeResolved(_ path: String, _ decoded: String) {
+    let out = Buffer(capacity: 256)
+    NormalPath.write(Array(path.utf8).span, resolves: false, into: out)
+    #expect(String(decoding: out.copyBytes(), as: UTF8.self) == decoded)
   }
 
   /// What is plain is in normal form: routes are then looked up once.

@@ -166,6 +166,32 @@ import Wire
     #expect(try found(hosts, Request(path: "/./admin//../x")) == .route(0))
   }
 
+  /// Flask, Django and Starlette do so: to them this is /admin.
+  @Test func aServerMayDecodeAPathWithoutResolvingIt() throws {
+    let (table, _) = try table(["path_prefix: /admin", "path_regex: '/x/.+'", "path: /y", ""])
+    for path in [
+      "/%61dmin/users/bob/../../..", "/admi%6e/a/%2e%2e/%2e%2e", "/%61dmin/../index", "/caf%C3%A9/%2E%2e/../%61dmin",
+    ] {
+      let found = try found(table, Request(path: path))
+      #expect(found == .ambiguous(sent: 3, normal: 0) || found == .unclear, "\(path): \(found)")
+    }
+    #expect(try found(table, Request(path: "/%78/.")) == .ambiguous(sent: 3, normal: 1))
+    #expect(try found(table, Request(path: "/%78//")) == .ambiguous(sent: 3, normal: 1))
+    #expect(try found(table, Request(path: "/%61dmin/../y")) == .unclear, "it leads to three routes")
+    // What leads to one route in all readings takes it.
+    for path in ["/%62/../c", "/https%3A//host/%7Euser", "/b/./%63"] {
+      #expect(try found(table, Request(path: path)) == .route(3), "\(path)")
+    }
+    // A route that takes the normal form takes what is its own in the decoded form, or nobody does.
+    let (normalizing, _) = try self.table(["path_prefix: /admin, normalize: true", ""])
+    for path in ["/admin/users/../..", "/%61dmin/users/../..", "/%61dmin/../index"] {
+      #expect(try found(normalizing, Request(path: path)) == .ambiguous(sent: 1, normal: 0), "\(path)")
+    }
+    for path in ["/x/../%61dmin", "//admin", "/%61dmin//x", "/./%61dmin/x"] {
+      #expect(try found(normalizing, Request(path: path)) == .route(0), "\(path)")
+    }
+  }
+
   /// What is written of a path is compared in normal form too: it may be written with encodings.
   @Test func literalsWithEncodingsAreTheirOwnReading() throws {
     let (table, _) = try table(["path: /caf%C3%A9", "path: /a%2Fb", "path: /100%", ""])
@@ -185,7 +211,8 @@ import Wire
     }
     #expect(try found(table, Request(path: "/%761/x")) == .route(1))
     #expect(try found(table, Request(path: "/plai%6e")) == .ambiguous(sent: 3, normal: 2))
-    #expect(try found(table, Request(path: "/admin/../y")) == .route(3))
+    // A server that resolves nothing has it below /admin.
+    #expect(try found(table, Request(path: "/admin/../y")) == .ambiguous(sent: 3, normal: 0))
   }
 
   // MARK: Against asking each in order

@@ -145,7 +145,7 @@ import Testing
         let near = routes.randomElement(using: &dice)!
         let host = Array(Self.subject(&dice, near: near.host).utf8)
         let path = Array(Self.subject(&dice, near: near.path).utf8)
-        let expected = Self.bothReadings(plain, host, path)
+        let expected = Self.allReadings(plain, host, path)
         if expected == .undecided {
           undecided += 1
           continue
@@ -178,7 +178,7 @@ import Testing
         for (table, sides) in [
           (byHost, Sides(host: sides.host, path: nil)), (byPath, Sides(host: nil, path: sides.path)),
         ] {
-          let expected = Self.bothReadings([sides], subject, subject)
+          let expected = Self.allReadings([sides], subject, subject)
           guard expected != .undecided else { continue }
           if expected == .route(0) { matched += 1 }
           #expect(table.find(host: subject.span, path: subject.span) == expected, "\(description)")
@@ -192,8 +192,8 @@ import Testing
     Sides(host: try host.map { try Pattern($0, ignoresCase: true) }, path: try path.map { try Pattern($0) })
   }
 
-  /// Each asked in order, of the path as it is and of its normal form, where some route asks for a path at all.
-  private static func bothReadings(_ routes: [Sides], _ host: [UInt8], _ path: [UInt8]) -> RouteTable.Found {
+  /// Each asked in order, of the path as it is, of its normal and of its decoded form, where some route asks for a path at all.
+  private static func allReadings(_ routes: [Sides], _ host: [UInt8], _ path: [UInt8]) -> RouteTable.Found {
     // A dot at the end of a name is no part of it.
     var host = host
     while host.count > 1, host.last == 0x2e { host.removeLast() }
@@ -201,12 +201,16 @@ import Testing
     guard routes.contains(where: { $0.path != nil }) else { return sent }
     if NormalPath.write(path.span, into: Buffer(capacity: 4_096)).isUnclear { return .unclear }
     let normal = inOrder(routes, host, Array(NormalPath.of(String(decoding: path, as: UTF8.self)).utf8))
-    if sent == .undecided || normal == .undecided { return .undecided }
-    guard sent != normal else { return sent }
+    let form = Buffer(capacity: 4_096)
+    NormalPath.write(path.span, resolves: false, into: form)
+    let decoded = inOrder(routes, host, form.copyBytes())
+    let readings = [sent, normal, decoded]
+    if readings.contains(.undecided) { return .undecided }
     func number(_ found: RouteTable.Found) -> Int? {
       if case .route(let number) = found { number } else { nil }
     }
-    return .ambiguous(sent: number(sent), normal: number(normal))
+    if sent == normal { return sent == decoded ? sent : .ambiguous(sent: number(sent), normal: number(decoded)) }
+    return decoded == sent || decoded == normal ? .ambiguous(sent: number(sent), normal: number(normal)) : .unclear
   }
 
   private static func inOrder(_ routes: [Sides], _ host: [UInt8], _ path: [UInt8]) -> RouteTable.Found {

@@ -7,7 +7,8 @@
 // - A `%` that begins no encoding becomes `%25`.
 //
 // - Servers that resolve dot segments do so before or after decoding, with or without taking `//` for `/`. Where that makes a
-//   difference (`/a//../b`, `/a/b%2f..%2fc`), the path has no one normal form, and that is said.
+//   difference (`/a//../b`, `/a/b%2f..%2fc`, `/a/../b/%2e%2e`), the path has no one normal form, and that is said.
+// - Others decode and do no more: they see `/a/../b` in `/%61/../b`. That is the decoded form, written by the same function.
 // Callers: RouteTable, for a request; PathChange; the configuration's reader, for what is written there.
 
 import Platform
@@ -21,18 +22,24 @@ package enum NormalPath {
   package struct Marks {
     /// A segment `.` or `..`, however it is written.
     package var hasDots = false
-    fileprivate var goesUp = false
-    fileprivate var hasEmpty = false
+    /// A slash behind a slash.
+    package fileprivate(set) var hasEmpty = false
+    /// `..` with a dot that is encoded, and without.
+    fileprivate var goesUpEncoded = false
+    fileprivate var goesUpPlain = false
     fileprivate var hasEncodedSlash = false
 
     /// What `..` takes away depends on the order in which a server decodes, joins slashes and resolves.
-    package var isUnclear: Bool { goesUp && (hasEmpty || hasEncodedSlash) }
+    package var isUnclear: Bool {
+      goesUpEncoded && goesUpPlain || (goesUpEncoded || goesUpPlain) && (hasEmpty || hasEncodedSlash)
+    }
   }
 
   /// Appends the normal form of `path`, which begins with a slash, to an empty buffer. Where it does not fit, the buffer says so
   /// (`overflowed`).
+  /// - Parameter resolves: false for the decoded form, in which dot segments and double slashes stay.
   @discardableResult
-  package static func write(_ path: Span<UInt8>, into out: Buffer) -> Marks {
+  package static func write(_ path: Span<UInt8>, resolves: Bool = true, into out: Buffer) -> Marks {
     var marks = Marks()
     guard path.count > 0, path[0] == 0x2f else {
       out.append(path)
@@ -40,10 +47,17 @@ package enum NormalPath {
     }
     // The byte before, decoded.
     var last: UInt8 = 0
+    var hasEncodedDot = false
     func append(_ byte: UInt8) {
       if byte == 0x2f, last == 0x2f { marks.hasEmpty = true }
       last = byte
-      NormalPath.append(byte, to: out, &marks)
+      guard resolves, byte == 0x2f else {
+        out.append(byte)
+        return
+      }
+      endSegment(out, hasEncodedDot, &marks)
+      hasEncodedDot = false
+      if !out.withReadable({ $0.count > 0 && $0[$0.count - 1] == 0x2f }) { out.append(byte) }
     }
     var at = 0
     while at < path.count {
@@ -60,6 +74,7 @@ package enum NormalPath {
       }
       at += 2
       if value == 0x2f { marks.hasEncodedSlash = true }
+      if value == 0x2e { hasEncodedDot = true }
       if isPlain(value) {
         append(value)
       } else {
@@ -69,7 +84,7 @@ package enum NormalPath {
         out.append(hexDigit(value & 15))
       }
     }
-    endSegment(out, &marks)
+    if resolves { endSegment(out, hasEncodedDot, &marks) }
     return marks
   }
 
@@ -90,16 +105,8 @@ package enum NormalPath {
 
   private static func hexDigit(_ value: UInt8) -> UInt8 { value < 10 ? value + 0x30 : value + 0x37 }
 
-  private static func append(_ byte: UInt8, to out: Buffer, _ marks: inout Marks) {
-    if byte == 0x2f {
-      endSegment(out, &marks)
-      if out.withReadable({ $0.count > 0 && $0[$0.count - 1] == 0x2f }) { return }
-    }
-    out.append(byte)
-  }
-
   /// Resolves the segment that ends here where it is `.` or `..`. What is before it ends in a slash then.
-  private static func endSegment(_ out: Buffer, _ marks: inout Marks) {
+  private static func endSegment(_ out: Buffer, _ hasEncodedDot: Bool, _ marks: inout Marks) {
     let dots = out.withReadable { bytes -> Int in
       var at = bytes.count
       while at > 0, bytes[at - 1] == 0x2e, bytes.count - at < 3 { at -= 1 }
@@ -107,7 +114,8 @@ package enum NormalPath {
     }
     guard dots == 1 || dots == 2 else { return }
     marks.hasDots = true
-    if dots == 2 { marks.goesUp = true }
+    if dots == 2, hasEncodedDot { marks.goesUpEncoded = true }
+    if dots == 2, !hasEncodedDot { marks.goesUpPlain = true }
     out.removeLast(dots)
     guard dots == 2, out.count > 1 else { return }
     // The segment before it, up to its slash. The first slash stays.

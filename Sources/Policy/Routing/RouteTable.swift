@@ -2,8 +2,8 @@
 // with, is looked up for all routes at once; what else a route asks (RouteConditions), and the engine, is asked only of routes that are
 // left, the engine only where their literals did not decide.
 //
-// A path that is not in normal form is looked up twice, as it was sent and in that form (NormalPath): where the two lead to different
-// routes, that is said.
+// A path that is not in normal form is looked up as it was sent, in that form (NormalPath), and where that has resolved anything also
+// in its decoded form: where these lead to different routes, that is said.
 //
 // Invariant: the answer is that of asking every route in order; but a route that cannot match by its first bytes is not asked, so its
 // pattern cannot give up. Used by one worker; neither allocates nor locks when asked.
@@ -17,9 +17,9 @@ package final class RouteTable {
     case none
     /// A pattern gave up at its limit: no later route may be taken for it.
     case undecided
-    /// The path as it was sent leads to one route, and its normal form to another; nil: to none.
+    /// The path as it was sent leads to one route, and its normal form, or else its decoded form, to another; nil: to none.
     case ambiguous(sent: Int?, normal: Int?)
-    /// The path has no one normal form (`NormalPath.Marks.isUnclear`).
+    /// The path has no one normal form (`NormalPath.Marks.isUnclear`), or leads to three routes.
     case unclear
   }
 
@@ -43,9 +43,12 @@ package final class RouteTable {
   private var byPath: RouteSet
   /// Of a path's normal form.
   private var byNormal: RouteSet
+  /// Of its decoded form.
+  private var byDecoded: RouteSet
   /// Routes that match the normal form alone.
   private let normalizing: RouteSet
   private let normal: Buffer
+  private let decoded: Buffer
   /// The first route takes every request.
   package let firstTakesAll: Bool
 
@@ -81,8 +84,10 @@ package final class RouteTable {
     byHost = RouteSet(routes: entries.count, isFull: hosts == nil)
     byPath = RouteSet(routes: entries.count, isFull: paths == nil)
     byNormal = byPath
+    byDecoded = byPath
     self.normalizing = RouteSet(routes: entries.count, members: normalizing)
     normal = Buffer(capacity: pathBytesMax + 64)
+    decoded = Buffer(capacity: pathBytesMax + 64)
     self.entries = entries
   }
 
@@ -146,8 +151,22 @@ package final class RouteTable {
       let asSent = first(host, sent: path, normal: normal, reading: .asSent, bytes, head, facts)
       let asNormal = first(host, sent: normal, normal: normal, reading: .normal, bytes, head, facts)
       if asSent == .undecided || asNormal == .undecided { return .undecided }
-      return asSent == asNormal ? asSent : .ambiguous(sent: asSent.number, normal: asNormal.number)
+      guard marks.hasDots || marks.hasEmpty else { return RouteTable.join(asSent, asNormal) }
+      decoded.removeAll()
+      NormalPath.write(path, resolves: false, into: decoded)
+      if decoded.overflowed { return .undecided }
+      let asDecoded = decoded.withReadable { decoded in
+        (normalPaths ?? paths).find(decoded, ignoresCase: false, into: &byDecoded)
+        return first(host, sent: decoded, normal: normal, reading: .decoded, bytes, head, facts)
+      }
+      if asDecoded == .undecided { return .undecided }
+      if asSent == asNormal { return RouteTable.join(asSent, asDecoded) }
+      return asDecoded == asSent || asDecoded == asNormal ? RouteTable.join(asSent, asNormal) : .unclear
     }
+  }
+
+  private static func join(_ one: Found, _ other: Found) -> Found {
+    one == other ? one : .ambiguous(sent: one.number, normal: other.number)
   }
 
   private enum Reading {
@@ -157,6 +176,8 @@ package final class RouteTable {
     case asSent
     /// Every route reads its normal form.
     case normal
+    /// Every route reads its decoded form, and those that ask for it the normal form, too.
+    case decoded
   }
 
   private func first(
@@ -172,6 +193,7 @@ package final class RouteTable {
         let mask = normalizing.words[word]
         candidates &= byPath.words[word] & ~mask | byNormal.words[word] & mask
       case .normal: candidates &= byNormal.words[word]
+      case .decoded: candidates &= byDecoded.words[word] | byNormal.words[word] & normalizing.words[word]
       }
       while candidates != 0 {
         let route = word &* 64 &+ candidates.trailingZeroBitCount
@@ -185,7 +207,8 @@ package final class RouteTable {
           if outcome == .noMatch { continue }
         }
         if let pattern = entries[route].path {
-          let outcome = pattern.match(entries[route].normalizes ? normal : sent)
+          var outcome = pattern.match(entries[route].normalizes ? normal : sent)
+          if outcome == .noMatch, reading == .decoded, entries[route].normalizes { outcome = pattern.match(sent) }
           if outcome == .undecided { return .undecided }
           if outcome == .noMatch { continue }
         }

@@ -27,7 +27,7 @@ enum RouteGate {
       return .route(route)
     case .ambiguous(let sent, let normal): return chooseStricter(x, sent, normal, worker)
     case .unclear:
-      x.detail = .text("`..` beside `//` or `%2F`: servers differ in what such a path means")
+      x.detail = .text("servers differ in what `..` takes away in such a path")
       return .refused(.pathAmbiguous)
     }
   }
@@ -40,7 +40,7 @@ enum RouteGate {
   ) -> Chosen {
     guard worker.plan.config.pathMismatch == .stricter else {
       x.route = sent ?? normal
-      let names = "\(text(sent)) as it was sent, \(text(normal)) in its normal form"
+      let names = "\(text(sent)) as it was sent, \(text(normal)) as others read it"
       x.detail = .named("the path takes ", Array(names.utf8), "")
       return .refused(.pathAmbiguous)
     }
