@@ -107,6 +107,36 @@ extension EndToEnd {
       #expect(ill.requests.count == 3)
     }
 
+    /// Else one client could have servers ejected that are well.
+    @Test func whatAClientCanBringAboutEjectsNoServer() throws {
+      let workspace = try Workspace()
+      let servers = try (0..<2).map { _ in
+        try RecordingBackend { exchange in
+          switch exchange.target {
+          case "/large": try exchange.reply("", fields: ["Location: /\(String(repeating: "x", count: 200 * 1_024))"])
+          // It asks for no body, and waits for it.
+          case "/expect": try Self.hang(exchange)
+          default: try exchange.reply("well")
+          }
+        }
+      }
+      let edge = try site(
+        servers.map { "\($0.address)" }, ["passive: { failures: 1, window: 1m, eject: 1h }", "retries: { count: 0 }"],
+        timeouts: ["upstream_response: 500ms"], in: workspace)
+      let address = try edge["public"]
+      for _ in 0..<4 {
+        #expect(try Connection(to: address).get("/large").status == 502)
+        let client = try Connection(to: address)
+        try client.send(
+          "POST /expect HTTP/1.1\r\nHost: \(Site.host)\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n")
+        #expect(try client.readResponse().status == 504)
+      }
+      #expect(try edge.metric("countersign_server_ejections_total") == 0)
+      for target in ["/large", "/expect"] {
+        #expect(servers.reduce(0) { $0 + $1.requests(to: target).count } == 4, "\(target)")
+      }
+    }
+
     /// With one server left there is nobody to turn to: it goes on having requests, whatever it does.
     @Test func theLastServerIsKeptAndTheOperatorIsTold() throws {
       let workspace = try Workspace()

@@ -58,7 +58,8 @@ private struct Step: CustomStringConvertible {
 }
 
 private let faults: [ExchangeMachine.Fault] = [
-  .connect, .connectTimeout, .upstreamTLS, .closedBeforeResponse, .responseTimeout, .badResponse, .truncatedResponse,
+  .connect, .connectTimeout, .upstreamTLS, .closedBeforeResponse, .responseTimeout, .badResponse, .responseHeadTooLarge,
+  .truncatedResponse,
   .badStatus, .serverDown(isTakenAway: false), .serverDown(isTakenAway: true), .starting, .clientGone,
   .request(.framingChunk), .request(.bodyTooLarge), .request(.bodyTimeout), .unprocessed, .answerCut,
 ]
@@ -200,7 +201,7 @@ private let faults: [ExchangeMachine.Fault] = [
   @Test func theRestIsFinal() {
     for step in Step.all where step.response == .awaiting {
       let expected: [(ExchangeMachine.Fault, ExchangeMachine.Verdict)] = [
-        (.badResponse, .answer(.upstreamResponse)),
+        (.badResponse, .answer(.upstreamResponse)), (.responseHeadTooLarge, .answer(.upstreamResponse)),
         (.clientGone, .abort(.clientReset)), (.request(.framingChunk), .answer(.framingChunk)),
         (.request(.bodyTooLarge), .answer(.bodyTooLarge)), (.request(.bodyTimeout), .answer(.bodyTimeout)),
       ]

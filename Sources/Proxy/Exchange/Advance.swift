@@ -281,7 +281,7 @@ extension Exchange {
   /// The log says what it was that cannot be taken.
   func badResponse(_ what: ResponseFault) -> Step {
     detail = .text(what.text)
-    return .fault(.badResponse)
+    return .fault(.response(what))
   }
 
   /// Acts on a whole response head at the front of the upstream's input.

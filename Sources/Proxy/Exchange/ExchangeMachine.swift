@@ -96,6 +96,8 @@ package struct ExchangeMachine: Sendable {
     case serverDown(isTakenAway: Bool)
     /// The response cannot be understood, or is ambiguous.
     case badResponse
+    /// Its head is larger than the limit, as a request may have made it (a redirect that repeats the path).
+    case responseHeadTooLarge
     /// The response ended before its body did, or stalled.
     case truncatedResponse
     /// An answer of our own cannot be read to its end.
@@ -108,6 +110,10 @@ package struct ExchangeMachine: Sendable {
     case clientTimeout
     /// The rest of the request is refused (its framing, its trailers, its size), or came too slowly.
     case request(Refusal)
+
+    static func response(_ what: ResponseFault) -> Fault {
+      what == .headTooLarge ? .responseHeadTooLarge : .badResponse
+    }
   }
 
   package enum Verdict: Equatable, Sendable {
@@ -218,7 +224,8 @@ package struct ExchangeMachine: Sendable {
     case .request(let refusal): return response == .awaiting ? .answer(refusal) : .abort(refusal)
     case .truncatedResponse: return .abort(.upstreamReset)
     case .answerCut: return .abort(.fileUnreadable)
-    case .badResponse: return response == .awaiting ? .answer(.upstreamResponse) : .abort(.upstreamResponse)
+    case .badResponse, .responseHeadTooLarge:
+      return response == .awaiting ? .answer(.upstreamResponse) : .abort(.upstreamResponse)
     case .responseTimeout: return tryAgain(retries.afterTimeout, mayRetry, orElse: .upstreamTimeout)
     case .badStatus:
       // The upstream's configuration names the status itself.

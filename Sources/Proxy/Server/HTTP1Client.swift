@@ -39,7 +39,7 @@ extension Upstream {
   /// What came cannot be taken. The log says what it was.
   func bad(_ what: ResponseFault, of x: Exchange) -> Piece {
     x.detail = .text(what.text)
-    return .fault(.badResponse)
+    return .fault(.response(what))
   }
 
   /// The next piece of the response's body.

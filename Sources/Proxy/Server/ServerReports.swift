@@ -6,7 +6,8 @@ import Policy
 import Wire
 
 enum ServerReports {
-  /// Notes what a fault says of the server of the present try. The client's own faults say nothing of it.
+  /// Notes what a fault says of the server of the present try. The client's own faults say nothing of it, nor does what a client can bring
+  /// about at any server.
   static func noteFailure(_ fault: ExchangeMachine.Fault, of x: Exchange, _ worker: Worker) {
     let what: String
     switch fault {
@@ -17,10 +18,15 @@ enum ServerReports {
       // Kept connections end like that at servers that are well.
       guard !x.machine.isStale else { return }
       what = "the connection ended before a response"
-    case .responseTimeout: what = "no response in time"
+    case .responseTimeout:
+      // It may be waiting for a body that the client would send if it said so.
+      guard !x.mayNotSend else { return }
+      what = "no response in time"
     case .badResponse: what = "a response that cannot be taken"
     case .truncatedResponse: what = "a response that was cut"
-    case .badStatus, .serverDown, .unprocessed, .starting, .answerCut, .clientGone, .clientTimeout, .request: return
+    case .responseHeadTooLarge, .badStatus, .serverDown, .unprocessed, .starting, .answerCut, .clientGone,
+      .clientTimeout, .request:
+      return
     }
     noteFailure(what, isTimeout: fault == .responseTimeout, of: x, worker)
   }
