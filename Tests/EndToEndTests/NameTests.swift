@@ -232,6 +232,40 @@ extension EndToEnd {
       #expect(try answer(edge) == "third")
     }
 
+    /// Else the backups would have all requests because a name server failed.
+    @Test func aTargetThatCannotBeResolvedKeepsItsAddresses() throws {
+      let place = try Place()
+      place.names.set("one.test", place.first.address.host)
+      place.names.set("two.test", place.second.address.host)
+      func service(_ priority: UInt16) -> [NameServer.Record] {
+        [
+          .service(priority: priority, weight: 1, port: place.port, target: "one.test"),
+          .service(priority: 9, weight: 1, port: place.port, target: "two.test"),
+        ]
+      }
+      place.names.set("_http._tcp.app.test", service(1))
+      let edge = try place.start("srv:_http._tcp.app.test")
+      #expect(try answer(edge) == "first")
+      place.names.set("one.test", .failure)
+      try edge.said("server name srv:_http._tcp.app.test is resolved in part", "one.test", "stay in use")
+      #expect(try edge.metric("countersign_dns_failing_names") == 1)
+      #expect(try lookups(edge, "failed") > 0)
+      #expect(try admin(edge, "/status").contains("its server one.test cannot be resolved"))
+      for _ in 0..<4 { #expect(try answer(edge) == "first") }
+      // Nor does a reload forget it.
+      try edge.reload(place.configuration("srv:_http._tcp.app.test"))
+      try edge.said("reloaded generation=2")
+      for _ in 0..<4 { #expect(try answer(edge) == "first") }
+      // What else the records say is followed.
+      place.names.set("_http._tcp.app.test", service(10))
+      try eventually("the other one comes first") { try answer(edge) == "second" }
+      place.names.set("_http._tcp.app.test", service(1))
+      place.names.set("one.test", place.first.address.host)
+      try edge.said("server name srv:_http._tcp.app.test is resolved again")
+      try eventually("nothing fails") { try #require(try edge.metric("countersign_dns_failing_names")) == 0 }
+      try eventually("the first serves") { try answer(edge) == "first" }
+    }
+
     // MARK: One audience, one validator
 
     @Test func aSecondAddressForOneAudienceIsRefused() throws {

@@ -52,16 +52,55 @@ package struct NameAnswer: Sendable, Equatable {
   package let isCut: Bool
   /// How long it holds, by DNS; nil where DNS does not say.
   package let ttlSeconds: UInt32?
+  /// Of a service: what its targets came to.
+  private let targets: [String: [IPAddress]]
+  /// Its records whose targets cannot be resolved.
+  private let missing: [Missing]
+
+  package struct Missing: Sendable, Equatable {
+    package let target: String
+    package let port: UInt16
+    package let priority: UInt16
+    package let weight: UInt16
+    package let why: String
+
+    package init(target: String, port: UInt16, priority: UInt16, weight: UInt16, why: String) {
+      (self.target, self.port, self.priority, self.weight, self.why) = (target, port, priority, weight, why)
+    }
+  }
 
   /// What one name may come to.
   package static let placesMax = 64
 
   /// - Parameter places: not empty.
-  package init(_ places: [Place], ttlSeconds: UInt32?) {
+  package init(
+    _ places: [Place], ttlSeconds: UInt32?, targets: [String: [IPAddress]] = [:], missing: [Missing] = []
+  ) {
+    self.targets = targets
+    self.missing = missing
     let all = Set(places).sorted { NameAnswer.isBefore($0, $1) }
     self.places = Array(all.prefix(NameAnswer.placesMax))
     isCut = all.count > NameAnswer.placesMax
     self.ttlSeconds = ttlSeconds
+  }
+
+  /// With what those of its targets came to last that cannot be resolved now.
+  package func completed(by last: NameAnswer?) -> NameAnswer {
+    guard let last, !missing.isEmpty else { return self }
+    var (places, targets) = (places, targets)
+    for record in missing {
+      guard let known = last.targets[record.target] else { continue }
+      targets[record.target] = known
+      places += known.map { Place($0, port: record.port, priority: record.priority, weight: record.weight) }
+    }
+    return NameAnswer(places, ttlSeconds: ttlSeconds, targets: targets, missing: missing)
+  }
+
+  /// Why it is not whole, if it is not.
+  package var shortfall: String? {
+    guard let first = missing.first else { return nil }
+    let rest = targets[first.target] == nil ? "it is one server less" : "the addresses that it had before stay in use"
+    return "its server \(first.target) cannot be resolved: \(first.why); \(rest)"
   }
 
   private static func isBefore(_ a: Place, _ b: Place) -> Bool {
@@ -83,21 +122,30 @@ package struct NameAnswer: Sendable, Equatable {
       let answer = try NameLookup.services(of: service)
       var ttl = answer.ttlSeconds
       var places: [Place] = []
-      var failure: NameLookup.Failure?
+      var targets: [String: [IPAddress]] = [:]
+      var missing: [Missing] = []
       for server in answer.services.sorted(by: { $0.priority < $1.priority }) {
-        // A target of which nothing is known is one server less, and asked for again soon.
+        // What is known of it from before is put in by `completed`; it is asked for again soon.
         do {
           if wantsTTL, let its = NameLookup.ttlSeconds(of: server.target) { ttl = min(ttl, its) }
-          places += try addresses(of: server.target).map {
+          let found = try addresses(of: server.target)
+          targets[server.target] = found
+          places += found.map {
             Place($0, port: server.port, priority: server.priority, weight: server.weight)
           }
         } catch {
-          failure = NameLookup.Failure("its server \(server.target) cannot be resolved: \(error.reason)")
+          missing.append(
+            Missing(
+              target: server.target, port: server.port, priority: server.priority, weight: server.weight,
+              why: error.reason))
         }
         if places.count > placesMax { break }
       }
-      guard !places.isEmpty else { throw failure ?? NameLookup.Failure("no server") }
-      return NameAnswer(places, ttlSeconds: failure == nil ? ttl : 1)
+      guard !places.isEmpty else {
+        throw NameLookup.Failure(
+          missing.first.map { "its server \($0.target) cannot be resolved: \($0.why)" } ?? "no server")
+      }
+      return NameAnswer(places, ttlSeconds: missing.isEmpty ? ttl : 1, targets: targets, missing: missing)
     }
   }
 

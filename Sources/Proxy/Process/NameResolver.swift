@@ -45,6 +45,14 @@ package final class NameResolver: Sendable {
     var failures = 0
     var trouble: Trouble?
     var isCutSaid = false
+
+    /// Notes why it cannot be resolved; true when the operator is to be told of it (again).
+    mutating func note(_ why: String, _ now: UInt64) -> Bool {
+      let isDue = trouble.map { now >= $0.reminderMilliseconds } ?? true
+      trouble = NameResolver.trouble(
+        why, now, since: trouble?.sinceWallMilliseconds, reminder: isDue ? nil : trouble?.reminderMilliseconds)
+      return isDue
+    }
   }
 
   private struct Group {
@@ -93,7 +101,7 @@ package final class NameResolver: Sendable {
         switch outcome {
         case .answer(let answer):
           if entry.answer == nil || entry.answeredMilliseconds <= snapshot.names.milliseconds {
-            entry.answer = answer
+            entry.answer = answer.completed(by: entry.answer)
             entry.answeredMilliseconds = snapshot.names.milliseconds
           }
         case .failed(let why):
@@ -182,10 +190,7 @@ package final class NameResolver: Sendable {
         entry.failures += 1
         let range = NameResolver.retryMilliseconds
         entry.dueMilliseconds = now + min(range.lowerBound << UInt64(min(entry.failures - 1, 5)), range.upperBound)
-        let isDue = entry.trouble.map { now >= $0.reminderMilliseconds } ?? true
-        let since = entry.trouble?.sinceWallMilliseconds
-        entry.trouble = NameResolver.trouble(
-          failure.reason, now, since: since, reminder: isDue ? nil : entry.trouble?.reminderMilliseconds)
+        let isDue = entry.note(failure.reason, now)
         state.entries[name] = entry
         guard isDue else { break }
         let what =
@@ -193,8 +198,16 @@ package final class NameResolver: Sendable {
         logger.warning("server name \(name) cannot be resolved: \(failure.reason); \(what)")
       case .success(let answer):
         entry.failures = 0
-        if entry.trouble != nil { logger.info("server name \(name) is resolved again: \(NameResolver.text(answer))") }
-        entry.trouble = nil
+        let answer = answer.completed(by: entry.answer)
+        if let shortfall = answer.shortfall {
+          state.failed &+= 1
+          if entry.note(shortfall, now) { logger.warning("server name \(name) is resolved in part: \(shortfall)") }
+        } else {
+          if entry.trouble != nil {
+            logger.info("server name \(name) is resolved again: \(NameResolver.text(answer))")
+          }
+          entry.trouble = nil
+        }
         if answer.isCut, !entry.isCutSaid {
           logger.warning("server name \(name) has more than \(NameAnswer.placesMax) addresses; the rest is not used")
         }
@@ -208,7 +221,7 @@ package final class NameResolver: Sendable {
         where state.groups[index].config.servers.contains(where: { ServerName($0.endpoint) == name }) {
           if !renew(index, &state, now) { isRefused = true }
         }
-        if isRefused { state.refused &+= 1 } else { state.succeeded &+= 1 }
+        if isRefused { state.refused &+= 1 } else if answer.shortfall == nil { state.succeeded &+= 1 }
       }
     }
     wakeup.signal()

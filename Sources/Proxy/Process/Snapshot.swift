@@ -211,7 +211,7 @@ package final class Snapshot: Sendable {
         case .own(let own): clientTLS(own, at: "\(path).health.tls", of: upstream.name, checked)
         }
       findings += unresolved(upstream, names, config, lastKnown)
-      let servers = ServerList.make(upstream) { names.answer($0) ?? lastKnown($0) }
+      let servers = ServerList.make(upstream) { names.answer($0)?.completed(by: lastKnown($0)) ?? lastKnown($0) }
       if let problem = ServerList.audienceProblem(upstream, servers) {
         fail(config.place(of: "upstreams.\(upstream.name).servers"), problem)
       }
