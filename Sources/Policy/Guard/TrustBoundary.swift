@@ -101,47 +101,7 @@ package struct TrustBoundary: Sendable {
       let bytes = try? TextFile.read(path: path, bytesMax: authoritiesBytesMax + 1),
       bytes.count <= authoritiesBytesMax
     else { return Authorities() }
-    var found = Authorities()
-    var rest: [UInt8] = []
-    var block: (label: ArraySlice<UInt8>, bytes: [UInt8])?
-    let (begin, end) = (Array("-----BEGIN ".utf8), Array("-----END ".utf8))
-    let (certificate, list) = (Array("CERTIFICATE-----".utf8), Array("X509 CRL-----".utf8))
-    var at = 0
-    while at < bytes.count {
-      let line = bytes[at...].prefix { $0 != 0x0a && $0 != 0x0d }
-      at = line.endIndex + 1
-      // RFC 7468: what stands outside of the boundaries is a comment.
-      if line.starts(with: begin) {
-        block = (line.dropFirst(begin.count), [])
-      } else if line.starts(with: end), let (label, bytes) = block {
-        block = nil
-        if label.starts(with: certificate) {
-          guard let digest = digest(bytes) else { return Authorities() }
-          found.certificates.insert(digest)
-        } else if label.starts(with: list) {
-          guard let digest = digest(bytes), let list = revocationList(bytes) else { return Authorities() }
-          found.revocations[digest] = list
-        } else {
-          rest += label + bytes
-        }
-      } else {
-        block?.bytes += line.filter { $0 > 0x20 }
-      }
-    }
-    found.rest = digest(rest)
-    return found
-  }
-
-  private static func revocationList(_ text: [UInt8]) -> RevocationList? {
-    var bytes = [UInt8](repeating: 0, count: text.count)
-    var room = bytes.mutableSpan
-    guard let count = Base64.decode(text.span, .standard, into: &room) else { return nil }
-    return RevocationList(Array(bytes[..<count]))
-  }
-
-  private static func digest(_ bytes: [UInt8]) -> String? {
-    guard let digest = try? SHA256.digest(bytes.span) else { return nil }
-    return Base64.text((0..<32).map { digest[$0] }, .url)
+    return PEMAuthorities.read(bytes) ?? Authorities()
   }
 }
 
