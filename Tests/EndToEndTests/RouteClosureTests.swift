@@ -107,6 +107,30 @@ extension EndToEnd {
       _ = try edge.access.wait(refusal: "route-closed")
     }
 
+    /// Of two routes that a path may take, either one's closing refuses it.
+    @Test func aRequestThatWaitsIsRefusedByTheRouteOfItsOtherReading() throws {
+      let (hole, workspace) = (try BlackHole(), try Workspace())
+      let admin = workspace.file("admin.sock")
+      var configuration = Configuration.plainEdge(to: ["\(hole.address)"])
+      configuration.routes = [
+        "path_prefix: /first, to: backend, name: first", "path_prefix: /second, to: backend, name: second",
+      ]
+      configuration.timeouts = ["upstream_connect: 60s", "upstream_response: 2s"]
+      configuration.upstreams[0].members.append("retries: { count: 0 }")
+      configuration.more = ["path_mismatch: stricter", "admin: { listen: \"unix:\(admin)\" }"]
+      configuration.workers = "1"
+      let edge = try Countersign(configuration, in: workspace)
+      let client = try Connection(to: edge["public"], from: Peer.client(1))
+      try client.send(Text.request("/first/../second"))
+      try eventually("it waits for a connection") {
+        try Connection(unix: admin).get("/metrics").metric("countersign_open_connections{side=\"upstream\"}") == 1
+      }
+      try ChildProcess.succeed([try Programs.countersign, "route", "close", "second", "--admin", "unix:\(admin)"])
+      hole.open()
+      #expect(try client.readResponse().status == 503)
+      #expect(try edge.access.wait(refusal: "route-closed").path == "/first/../second")
+    }
+
     /// Not even one that forgets the route for a while.
     @Test func aReloadOpensNothing() throws {
       #expect(try route("close", "discovery").succeeded)

@@ -146,7 +146,7 @@ final class RouteLogin {
         continue
       }
       // It may have been closed meanwhile.
-      if let refusal = RouteGate.refusal(x, route, worker) {
+      if let refusal = RouteGate.refusal(x, worker) {
         x.advance(worker, .refuse(refusal))
         continue
       }

@@ -90,7 +90,7 @@ extension Exchange {
     wait = .none
     guard machine.replayable else { return .refuse(.upstreamReset) }
     if worker.waitsForLine() { return waitForLine(worker) }
-    if let route, let refusal = RouteGate.refusal(self, route, worker) { return .refuse(refusal) }
+    if let refusal = RouteGate.refusal(self, worker) { return .refuse(refusal) }
     rewind(trailerBytesMax: worker.plan.trailerLimits(hasGrown: isVerified).headBytes)
     worker.wheel.set(timer, deadlineMilliseconds: 0)
     return Attempt.begin(self, group, worker)

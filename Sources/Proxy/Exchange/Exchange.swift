@@ -26,6 +26,8 @@ final class Exchange: Slot {
   var group: UpstreamPlan?
   /// What led to `group`.
   var route: RoutePlan?
+  /// Of a path that is read in two ways: what refuses this one refuses the request, too (`RouteGate.chooseStricter`).
+  var otherRoute: RoutePlan?
   /// Of `route`.
   var times = RouteTimes()
   /// What its client is told of the rate that it was counted under.
@@ -220,6 +222,7 @@ final class Exchange: Slot {
     server = nil
     group = nil
     route = nil
+    otherRoute = nil
     times = RouteTimes()
     rate = .none
     isLoggedIn = false

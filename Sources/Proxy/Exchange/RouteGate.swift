@@ -54,6 +54,7 @@ enum RouteGate {
     // What both ask of a client cannot be asked by one.
     if route.answer == nil, other.demands != nil { return .refused(.pathAmbiguous) }
     x.route = route
+    x.otherRoute = other
     return .route(route)
   }
 
@@ -69,8 +70,14 @@ enum RouteGate {
 
   /// Of a request that has waited for its connection: false where it is to be asked anew (`Exchange.tryAgain`).
   static func maySend(_ x: Exchange, _ worker: Worker) -> Bool {
-    guard let route = x.route else { return true }
-    return !worker.waitsForLine() && refusal(x, route, worker) == nil
+    !worker.waitsForLine() && refusal(x, worker) == nil
+  }
+
+  /// Why a request that has waited may not go on.
+  static func refusal(_ x: Exchange, _ worker: Worker) -> Refusal? {
+    if let route = x.route, let refusal = refusal(x, route, worker) { return refusal }
+    guard let other = x.otherRoute else { return nil }
+    return refusal(x, other, worker)
   }
 
   /// By what holds now, also of a request that has waited for something: in a long turn there may be more to take.
@@ -176,7 +183,7 @@ enum RouteGate {
   }
 
   private static func tunnelRefusal(_ x: Exchange, _ worker: Worker) -> Refusal? {
-    x.route.flatMap { refusal(x, $0, worker) } ?? refusalNow(x, worker)
+    refusal(x, worker) ?? refusalNow(x, worker)
   }
 
   /// Why the request of a tunnel could not be begun now, as far as its route decides.
