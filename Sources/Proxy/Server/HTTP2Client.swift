@@ -147,13 +147,13 @@ final class HTTP2Client {
 
   /// The connection is ready for requests: those that waited leave, and what has come of their bodies meanwhile.
   func becameReady() {
-    for s in Array(streams) {
-      s.phase = .ready
-      guard let x = s.exchange else { continue }
-      guard RouteGate.maySend(x, worker) else {
-        x.advance(worker, .fault(.unprocessed))
-        continue
-      }
+    let all = Array(streams)
+    for s in all { s.phase = .ready }
+    // All are asked before anything is sent: one stream's head takes those of all others along, and only what has not left can be taken back.
+    let held = all.filter { $0.exchange.map { !RouteGate.maySend($0, worker) } ?? false }
+    for s in held where s.stream?.client === self { s.exchange?.advance(worker, .fault(.unprocessed)) }
+    for s in all {
+      guard let x = s.exchange, s.stream?.client === self else { continue }
       x.upstreamProgressMilliseconds = worker.nowMilliseconds
       x.timing.noteReady(worker.nowMicroseconds)
       s.flush(worker)
