@@ -87,48 +87,37 @@ extension EndToEnd {
 
     /// Its server takes the connection when the route is closed.
     @Test func aRequestThatWaitsForItsConnectionIsNotSentBehindTheClosing() throws {
-      let (hole, workspace) = (try BlackHole(), try Workspace())
-      let admin = workspace.file("admin.sock")
-      var configuration = Configuration.plainEdge(to: ["\(hole.address)"])
-      configuration.routes = ["to: backend, name: all"]
-      configuration.timeouts = ["upstream_connect: 60s", "upstream_response: 2s"]
-      configuration.upstreams[0].members.append("retries: { count: 0 }")
-      configuration.more = ["admin: { listen: \"unix:\(admin)\" }"]
-      configuration.workers = "1"
-      let edge = try Countersign(configuration, in: workspace)
-      let client = try Connection(to: edge["public"], from: Peer.client(1))
-      try client.send(Text.request("/"))
-      try eventually("it waits for a connection") {
-        try Connection(unix: admin).get("/metrics").metric("countersign_open_connections{side=\"upstream\"}") == 1
-      }
-      try ChildProcess.succeed([try Programs.countersign, "route", "close", "all", "--admin", "unix:\(admin)"])
-      hole.open()
-      #expect(try client.readResponse().status == 503)
-      _ = try edge.access.wait(refusal: "route-closed")
+      try expectRefusal(of: "/", routes: ["to: backend, name: all"], closing: "all")
     }
 
     /// Of two routes that a path may take, either one's closing refuses it.
     @Test func aRequestThatWaitsIsRefusedByTheRouteOfItsOtherReading() throws {
+      let routes = [
+        "path_prefix: /first, to: backend, name: first", "path_prefix: /second, to: backend, name: second",
+      ]
+      try expectRefusal(of: "/first/../second", routes: routes, more: ["path_mismatch: stricter"], closing: "second")
+    }
+
+    /// Of a request that waits for its connection while a route is closed.
+    private func expectRefusal(of path: String, routes: [String], more: [String] = [], closing: String) throws {
       let (hole, workspace) = (try BlackHole(), try Workspace())
       let admin = workspace.file("admin.sock")
       var configuration = Configuration.plainEdge(to: ["\(hole.address)"])
-      configuration.routes = [
-        "path_prefix: /first, to: backend, name: first", "path_prefix: /second, to: backend, name: second",
-      ]
+      configuration.routes = routes
       configuration.timeouts = ["upstream_connect: 60s", "upstream_response: 2s"]
       configuration.upstreams[0].members.append("retries: { count: 0 }")
-      configuration.more = ["path_mismatch: stricter", "admin: { listen: \"unix:\(admin)\" }"]
+      configuration.more = more + ["admin: { listen: \"unix:\(admin)\" }"]
       configuration.workers = "1"
       let edge = try Countersign(configuration, in: workspace)
       let client = try Connection(to: edge["public"], from: Peer.client(1))
-      try client.send(Text.request("/first/../second"))
+      try client.send(Text.request(path))
       try eventually("it waits for a connection") {
         try Connection(unix: admin).get("/metrics").metric("countersign_open_connections{side=\"upstream\"}") == 1
       }
-      try ChildProcess.succeed([try Programs.countersign, "route", "close", "second", "--admin", "unix:\(admin)"])
+      try ChildProcess.succeed([try Programs.countersign, "route", "close", closing, "--admin", "unix:\(admin)"])
       hole.open()
       #expect(try client.readResponse().status == 503)
-      #expect(try edge.access.wait(refusal: "route-closed").path == "/first/../second")
+      #expect(try edge.access.wait(refusal: "route-closed").path == path)
     }
 
     /// Not even one that forgets the route for a while.
